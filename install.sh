@@ -1,0 +1,495 @@
+#!/bin/sh
+# Installs mk8s on this host and starts it: a server by default, an agent where MK8S_URL or `agent` says so.
+#
+#   sudo ./install.sh                                           a server, built from this checkout
+#   curl -sfL URL/install.sh | sh -s - server --disable-agent   flags go to `mk8s`
+#   curl -sfL URL/install.sh | MK8S_URL=https://host:6443 MK8S_TOKEN=... sh -
+#
+# Environment:
+#   MK8S_BINARY            install this executable instead of building or downloading one
+#   INSTALL_MK8S_EXEC      the command and flags, as an alternative to arguments ("server --tls-san x")
+#   INSTALL_MK8S_VERSION   which release to download (default: latest), when there is no checkout beside this script
+#   INSTALL_MK8S_MIRROR    where releases are (default: https://github.com/mk8s/mk8s/releases)
+#   INSTALL_MK8S_BIN_DIR   where the executable goes (default: /usr/local/bin)
+#   INSTALL_MK8S_SKIP_START=true   install only
+#   INSTALL_MK8S_SKIP_HELLO=true   do not try the cluster out with the hello image
+#   MK8S_*                 everything `mk8s` reads from its environment (MK8S_URL, MK8S_TOKEN, ...) is kept for the service
+set -eu
+
+BIN_DIR=${INSTALL_MK8S_BIN_DIR:-/usr/local/bin}
+CONFIG_DIR=/etc/mk8s
+LOG=/var/log/mk8s.log
+PID_FILE=/run/mk8s.pid
+UNIT=/etc/systemd/system/mk8s.service
+ENV_FILE=$CONFIG_DIR/mk8s.env
+STEP=0
+
+step() { STEP=$((STEP + 1)); printf '[%d/6] %s\n' "$STEP" "$*"; }
+say() { printf '      %s\n' "$*"; }
+warn() { printf 'warning: %s\n' "$*" >&2; }
+die() { printf 'error: %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+checkout() {
+    dir=$(CDPATH='' cd -- "$(dirname -- "$0")" 2>/dev/null && pwd) || return 1
+    [ -f "$dir/Cargo.toml" ] && [ -f "$dir/src/main.rs" ] && printf '%s\n' "$dir"
+}
+
+# --- what is to run -------------------------------------------------------------------------------------------------
+
+# Sets ROLE and the positional parameters of the service in COMMAND (one line, each word quoted for sh).
+choose_command() {
+    if [ $# -eq 0 ] && [ -n "${INSTALL_MK8S_EXEC:-}" ]; then
+        # shellcheck disable=SC2086 # the variable holds words by its definition
+        set -- $INSTALL_MK8S_EXEC
+    fi
+    case "${1:-}" in
+        server | agent) ROLE=$1; shift ;;
+        *) if [ -n "${MK8S_URL:-}" ]; then ROLE=agent; else ROLE=server; fi ;;
+    esac
+    DATA_DIR=/var/lib/mk8s
+    PORT=6443
+    KUBECONFIG_FILE=$CONFIG_DIR/mk8s.yaml
+    DISABLE_AGENT=false
+    COMMAND=$ROLE
+    previous=
+    for word in "$@"; do
+        case "$previous" in
+            --data-dir) DATA_DIR=$word ;;
+            --https-listen-port) PORT=$word ;;
+            --write-kubeconfig) KUBECONFIG_FILE=$word ;;
+        esac
+        case "$word" in
+            --data-dir=*) DATA_DIR=${word#*=} ;;
+            --https-listen-port=*) PORT=${word#*=} ;;
+            --write-kubeconfig=*) KUBECONFIG_FILE=${word#*=} ;;
+            --disable-agent) DISABLE_AGENT=true ;;
+        esac
+        previous=$word
+        COMMAND="$COMMAND '$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'"
+    done
+    if [ "$ROLE" = agent ]; then
+        case " $* ${MK8S_URL:-}" in
+            *--join* | *--server* | *https://*) ;;
+            *) die "an agent needs the server to join: set MK8S_URL=https://HOST:6443 (or pass --join) and MK8S_TOKEN" ;;
+        esac
+    fi
+}
+
+# --- what the host must have ----------------------------------------------------------------------------------------
+
+running() {
+    if has_systemd; then systemctl is-active --quiet mk8s 2>/dev/null; else
+        [ -s "$PID_FILE" ] && kill -0 "$(cat "$PID_FILE")" 2>/dev/null
+    fi
+}
+
+has_systemd() { [ -d /run/systemd/system ] && have systemctl; }
+
+kernel_has() { # NAME MODULE TEST-COMMAND
+    sh -c "$3" >/dev/null 2>&1 && return 0
+    modprobe "$2" >/dev/null 2>&1 && return 0
+    problems="$problems
+  the kernel has no $1: load it with 'modprobe $2', or use a kernel built with it"
+}
+
+check_host() {
+    [ "$(id -u)" = 0 ] || die "this needs root: run it with sudo"
+    case "$(uname -s)/$(uname -m)" in
+        Linux/x86_64 | Linux/aarch64) ;;
+        *) die "mk8s runs on Linux on x86_64 and aarch64; this is $(uname -s) on $(uname -m)" ;;
+    esac
+    problems=
+    kernel_has "overlay file system" overlay "grep -qw overlay /proc/filesystems"
+    kernel_has "network bridge" bridge "[ -d /sys/module/bridge ] || ip link add mk8sprobe type bridge && ip link del mk8sprobe"
+    kernel_has "veth links" veth "[ -d /sys/module/veth ] || ip link add mk8sprobe type veth && ip link del mk8sprobe"
+    kernel_has "nftables" nf_tables "[ -d /sys/module/nf_tables ] || nft list tables"
+    if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
+        for controller in cpu memory pids; do
+            grep -qw "$controller" /sys/fs/cgroup/cgroup.controllers || problems="$problems
+  the cgroup controller '$controller' is off: enable it on the kernel's command line (cgroup_enable=$controller)"
+        done
+    else
+        for controller in cpu memory pids; do
+            [ -d "/sys/fs/cgroup/$controller" ] || problems="$problems
+  the cgroup controller '$controller' is not mounted at /sys/fs/cgroup/$controller: mount cgroups, or boot with systemd.unified_cgroup_hierarchy=1"
+        done
+    fi
+    if [ "$ROLE" = server ] && ! running && have ss && ss -Hltn "sport = :$PORT" 2>/dev/null | grep -q .; then
+        problems="$problems
+  port $PORT is taken by another program ($(ss -Hltnp "sport = :$PORT" | sed -n 's/.*users:(("\([^"]*\)".*/\1/p' | head -n 1)): stop it, or pass --https-listen-port"
+    fi
+    [ -z "$problems" ] || die "this host is not ready for mk8s:$problems"
+    [ "$(wc -l </proc/swaps)" -le 1 ] || warn "swap is on: pods may be slower than their limits promise; 'swapoff -a' turns it off"
+    if have getenforce && [ "$(getenforce)" = Enforcing ]; then
+        semodule -l 2>/dev/null | grep -qw container ||
+            warn "SELinux is enforcing and the policy for containers is missing: 'dnf install -y container-selinux', or pods may be refused files"
+    fi
+    if has_systemd && systemctl is-active --quiet firewalld; then
+        warn "firewalld is running; let the cluster through it:
+         firewall-cmd --permanent --add-port=$PORT/tcp --add-port=8472/udp
+         firewall-cmd --permanent --zone=trusted --add-source=10.42.0.0/16 --add-source=10.43.0.0/16
+         firewall-cmd --reload"
+    fi
+}
+
+install_packages() {
+    missing=
+    have containerd || missing="$missing containerd"
+    have runc || missing="$missing runc"
+    have nft || missing="$missing nftables"
+    have ip || missing="$missing iproute2"
+    if [ -z "${MK8S_BINARY:-}" ] && checkout >/dev/null; then
+        have cc || missing="$missing gcc"
+        have protoc || missing="$missing protobuf-compiler"
+    fi
+    if [ -z "$missing" ]; then
+        say "everything is here"
+        return
+    fi
+    say "installing:$missing"
+    if have apt-get; then
+        packages=$(printf '%s' "$missing" | sed 's/gcc/gcc libc6-dev/')
+        # shellcheck disable=SC2086 # a list of words
+        { apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends \
+            $packages ca-certificates >/dev/null; } ||
+            die "apt-get could not install:$missing (see above); install them by hand and run this again"
+    elif have dnf || have yum; then
+        manager=$(command -v dnf || command -v yum)
+        packages=$(printf '%s' "$missing" | sed 's/iproute2/iproute/')
+        case "$packages" in *containerd*)
+            # CentOS has no containerd of its own; docker's repository has it, with runc inside.
+            if ! "$manager" -q list containerd >/dev/null 2>&1; then
+                "$manager" install -y -q dnf-plugins-core >/dev/null 2>&1 || "$manager" install -y -q yum-utils >/dev/null
+                "$manager" config-manager --add-repo https://download.docker.com/linux/centos/docker-ce.repo >/dev/null 2>&1 ||
+                    yum-config-manager --add-repo https://download.docker.com/linux/centos/docker-ce.repo >/dev/null
+                packages=$(printf '%s' "$packages" | sed 's/containerd/containerd.io/; s/ runc//')
+            fi ;;
+        esac
+        # shellcheck disable=SC2086 # a list of words
+        "$manager" install -y -q $packages >/dev/null ||
+            die "$manager could not install:$packages (see above); install them by hand and run this again"
+    else
+        die "neither apt-get nor dnf is here; install these by hand and run this again:$missing"
+    fi
+    for program in containerd runc nft ip; do
+        have "$program" || die "'$program' is still missing after installing:$missing"
+    done
+}
+
+# --- the executable -------------------------------------------------------------------------------------------------
+
+# Sets BUILT to the path of the executable to install.
+find_binary() {
+    if [ -n "${MK8S_BINARY:-}" ]; then
+        [ -x "$MK8S_BINARY" ] || die "MK8S_BINARY=$MK8S_BINARY is not an executable file"
+        BUILT=$MK8S_BINARY
+        say "using $BUILT"
+    elif dir=$(checkout); then
+        build "$dir"
+    else
+        download
+    fi
+}
+
+build() {
+    owner=$(stat -c %U "$1")
+    home=$(getent passwd "$owner" | cut -d: -f6)
+    PATH="$PATH:/root/.cargo/bin:${home:-/root}/.cargo/bin"
+    have cargo || die "cargo is needed to build from a checkout: install Rust (https://rustup.rs), or set MK8S_BINARY"
+    say "building the release executable (several minutes the first time)"
+    if [ "$owner" = root ] || ! have runuser; then
+        (cd "$1" && cargo build --release --locked) || die "the build failed (see above)"
+    else
+        runuser -u "$owner" -- sh -c "cd '$1' && PATH='$PATH' cargo build --release --locked" || die "the build failed (see above)"
+    fi
+    BUILT=${CARGO_TARGET_DIR:-$1/target}/release/mk8s
+}
+
+download() {
+    mirror=${INSTALL_MK8S_MIRROR:-https://github.com/mk8s/mk8s/releases}
+    version=${INSTALL_MK8S_VERSION:-latest}
+    name=mk8s-$(uname -m)
+    if [ "$version" = latest ]; then url=$mirror/latest/download; else url=$mirror/download/$version; fi
+    temporary=$(mktemp -d)
+    trap 'rm -rf "$temporary"' EXIT
+    say "downloading $url/$name"
+    curl -sfL -o "$temporary/$name" "$url/$name" || die "could not download $url/$name: check the network and INSTALL_MK8S_VERSION, or set MK8S_BINARY"
+    curl -sfL -o "$temporary/sha256" "$url/$name.sha256" || die "could not download $url/$name.sha256"
+    echo "$(cut -d' ' -f1 "$temporary/sha256")  $temporary/$name" | sha256sum -c - >/dev/null 2>&1 ||
+        die "the download of $name is damaged: its checksum differs from the published one"
+    chmod 755 "$temporary/$name"
+    BUILT=$temporary/$name
+}
+
+install_files() {
+    CHANGED=false
+    mkdir -p "$BIN_DIR" "$CONFIG_DIR"
+    if ! cmp -s "$BUILT" "$BIN_DIR/mk8s"; then
+        cp "$BUILT" "$BIN_DIR/.mk8s.new"
+        chmod 755 "$BIN_DIR/.mk8s.new"
+        mv -f "$BIN_DIR/.mk8s.new" "$BIN_DIR/mk8s"
+        CHANGED=true
+    fi
+    if ! have kubectl; then
+        ln -s mk8s "$BIN_DIR/kubectl"
+        CHANGED=true
+    fi
+    write_file "$BIN_DIR/mk8s-uninstall.sh" 755 "$(uninstaller)"
+    umask_was=$(umask)
+    umask 077
+    write_file "$ENV_FILE" 600 "$(environment)"
+    umask "$umask_was"
+    if has_systemd; then
+        write_file "$UNIT" 644 "$(unit)"
+    fi
+}
+
+# Writes a file when its content differs; sets CHANGED.
+write_file() {
+    if [ ! -f "$1" ] || [ "$(cat "$1")" != "$3" ]; then
+        printf '%s\n' "$3" >"$1"
+        chmod "$2" "$1"
+        CHANGED=true
+    fi
+}
+
+environment() {
+    env | grep -E '^(MK8S_[A-Z_]+|CONTAINERD_[A-Z_]+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)=' | grep -v '^MK8S_BINARY=' | sort || true
+}
+
+unit() {
+    cat <<UNIT_END
+[Unit]
+Description=mk8s: a Kubernetes cluster in one executable
+Documentation=https://github.com/mk8s/mk8s
+Wants=network-online.target
+After=network-online.target firewalld.service
+
+[Service]
+Type=exec
+EnvironmentFile=-$ENV_FILE
+ExecStart=$BIN_DIR/mk8s $(printf '%s' "$COMMAND" | sed "s/'/\"/g; s/[%\$]/&&/g")
+# Pods outlive the service: only the main process is stopped.
+KillMode=process
+Delegate=yes
+Restart=always
+RestartSec=2s
+LimitNOFILE=1048576
+LimitNPROC=infinity
+LimitCORE=infinity
+TasksMax=infinity
+
+[Install]
+WantedBy=multi-user.target
+UNIT_END
+}
+
+uninstaller() {
+    cat <<UNINSTALL_HEAD
+#!/bin/sh
+# Removes mk8s from this host: pods, mounts, links, network namespaces, nftables tables, data and executable.
+set -u
+DATA_DIR='$DATA_DIR'
+BIN_DIR='$BIN_DIR'
+UNINSTALL_HEAD
+    cat <<'UNINSTALL_END'
+[ "$(id -u)" = 0 ] || { echo "error: this needs root: run it with sudo" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+echo "stopping mk8s"
+if [ -d /run/systemd/system ] && have systemctl; then
+    systemctl disable --now mk8s >/dev/null 2>&1
+    rm -f /etc/systemd/system/mk8s.service
+    systemctl daemon-reload
+fi
+if [ -s /run/mk8s.pid ]; then
+    pid=$(cat /run/mk8s.pid)
+    kill "$pid" 2>/dev/null
+    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
+        kill -0 "$pid" 2>/dev/null || break
+        sleep 0.2
+    done
+    kill -9 "$pid" 2>/dev/null
+fi
+
+# Every process whose command line names our data directory: containerd first, then its shims and their containers.
+ours() {
+    for cmdline in /proc/[0-9]*/cmdline; do
+        pid=${cmdline#/proc/}
+        pid=${pid%/cmdline}
+        [ "$pid" != $$ ] && tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -qE "(containerd|containerd-shim[^ ]*) .*($DATA_DIR|/run/mk8s)/" && echo "$pid"
+    done
+}
+descendants() {
+    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
+        descendants "$child"
+    done
+    echo "$1"
+}
+echo "stopping pods"
+for pid in $(ours); do
+    for process in $(descendants "$pid"); do
+        kill -9 "$process" 2>/dev/null
+    done
+done
+
+echo "removing mounts and networks"
+# Twice: a mount may stand on a mount.
+for _ in 1 2; do
+    awk -v a="$DATA_DIR/" -v b=/run/mk8s/ 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts | sort -r |
+        while read -r mount; do umount -l "$mount" 2>/dev/null; done
+done
+if have ip; then
+    for state in "$DATA_DIR"/agent/cni/state/*; do
+        [ -e "$state" ] || continue
+        name=$(basename "$state")
+        case "$name" in cni-*) ip netns delete "$name" 2>/dev/null ;; esac
+    done
+    ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }' | while read -r name; do ip netns delete "$name" 2>/dev/null; done
+    for link in cni0 mk8s-dns mk8s-vxlan; do
+        ip link delete "$link" 2>/dev/null
+    done
+fi
+if have nft; then
+    nft list tables 2>/dev/null | awk '$3 ~ /^mk8s/ { print $2, $3 }' | while read -r family table; do
+        nft delete table "$family" "$table" 2>/dev/null
+    done
+fi
+for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
+    [ -d "$hierarchy/kubepods" ] || continue
+    find "$hierarchy/kubepods" -depth -type d -exec rmdir {} \; 2>/dev/null
+done
+
+echo "removing files"
+[ -L "$BIN_DIR/kubectl" ] && [ "$(readlink "$BIN_DIR/kubectl")" = mk8s ] && rm -f "$BIN_DIR/kubectl"
+rm -rf "$DATA_DIR" /run/mk8s /run/mk8s.pid /etc/mk8s /var/log/mk8s.log /var/log/pods/.mk8s
+rm -f "$BIN_DIR/mk8s" "$BIN_DIR/mk8s-uninstall.sh"
+echo "mk8s is gone"
+UNINSTALL_END
+}
+
+# --- start ----------------------------------------------------------------------------------------------------------
+
+start() {
+    if running && [ "$CHANGED" = false ]; then
+        say "it runs already, nothing has changed"
+        return
+    fi
+    if has_systemd; then
+        systemctl daemon-reload
+        systemctl enable -q mk8s
+        systemctl restart mk8s
+    else
+        if running; then
+            kill "$(cat "$PID_FILE")"
+            while running; do sleep 0.1; done
+        fi
+        (
+            set -a
+            # shellcheck source=/dev/null
+            . "$ENV_FILE"
+            set +a
+            eval "setsid $BIN_DIR/mk8s $COMMAND </dev/null >>$LOG 2>&1 & echo \$! >$PID_FILE"
+        )
+        say "no systemd here: it runs in the background, log $LOG, pid file $PID_FILE"
+    fi
+}
+
+last_words() {
+    if has_systemd; then journalctl -u mk8s -n 15 --no-pager -o cat 2>/dev/null; else tail -n 15 "$LOG" 2>/dev/null; fi
+}
+
+kubectl_mk8s() { "$BIN_DIR/mk8s" kubectl --kubeconfig "$KUBECONFIG_FILE" "$@"; }
+
+# wait_for SECONDS WHAT COMMAND...: tries until it succeeds, showing that time passes.
+wait_for() {
+    seconds=$1
+    what=$2
+    shift 2
+    tries=0
+    while ! "$@" >/dev/null 2>&1; do
+        if ! running; then
+            last_words >&2
+            die "mk8s has stopped while waiting for $what; its last words are above"
+        fi
+        tries=$((tries + 1))
+        if [ $((tries % 25)) -eq 0 ]; then say "still waiting for $what ($((tries / 5)) s)"; fi
+        if [ "$tries" -gt $((seconds * 5)) ]; then
+            last_words >&2
+            die "$what did not come within $seconds s; the last lines of the log are above"
+        fi
+        sleep 0.2
+    done
+}
+
+node_is_ready() {
+    kubectl_mk8s get nodes --no-headers 2>/dev/null | awk '$2 == "Ready" { found = 1 } END { exit !found }'
+}
+
+wait_ready() {
+    if [ "$ROLE" = agent ]; then
+        wait_for 120 "the node's certificate" test -s "$DATA_DIR/agent/tls/kubelet-client.crt"
+        return
+    fi
+    wait_for 60 "the API server" kubectl_mk8s get --raw /readyz
+    if [ "$DISABLE_AGENT" = false ]; then
+        wait_for 120 "a Ready node" node_is_ready
+    fi
+}
+
+answers() { curl -sf --max-time 2 "$1" | grep -q '^Hello from '; }
+
+hello() {
+    if [ "$ROLE" = agent ] || [ "$DISABLE_AGENT" = true ] || [ "${INSTALL_MK8S_SKIP_HELLO:-}" = true ]; then
+        say "skipped"
+        return
+    fi
+    kubectl_mk8s get deployment hello >/dev/null 2>&1 ||
+        kubectl_mk8s create deployment hello --image=mk8s/hello:1 --port=8080 >/dev/null || die "the hello Deployment was refused (see above)"
+    kubectl_mk8s get service hello >/dev/null 2>&1 ||
+        kubectl_mk8s expose deployment hello --type=NodePort --port=80 --target-port=8080 >/dev/null || die "the hello Service was refused (see above)"
+    address=$(kubectl_mk8s get nodes -o "jsonpath={.items[0].status.addresses[?(@.type=='InternalIP')].address}")
+    port=$(kubectl_mk8s get service hello -o "jsonpath={.spec.ports[0].nodePort}")
+    URL=http://$address:$port/
+    wait_for 60 "an answer from $URL" answers "$URL"
+    say "$URL answers: $(curl -s "$URL")"
+}
+
+farewell() {
+    if [ "$ROLE" = agent ]; then
+        printf '\nThis node has joined. On a server: kubectl get nodes\n'
+        return
+    fi
+    command=kubectl
+    [ "$(readlink "$(command -v kubectl)" 2>/dev/null)" = mk8s ] || command="mk8s kubectl"
+    printf '\nThe cluster is ready. Next:\n'
+    printf '  export KUBECONFIG=%s\n' "$KUBECONFIG_FILE"
+    printf '  %s get pods -A\n' "$command"
+    if [ -n "${URL:-}" ]; then printf '  curl %s\n' "$URL"; fi
+    printf 'Remove it all with: mk8s-uninstall.sh\n'
+}
+
+main() {
+    choose_command "$@"
+    step "checking this host"
+    check_host
+    step "installing what is missing"
+    install_packages
+    step "getting the executable"
+    find_binary
+    step "installing mk8s ($ROLE) into $BIN_DIR"
+    install_files
+    if [ "${INSTALL_MK8S_SKIP_START:-}" = true ]; then
+        say "not started, as asked"
+        return
+    fi
+    step "starting it"
+    start
+    wait_ready
+    step "trying it out"
+    hello
+    farewell
+}
+
+main "$@"

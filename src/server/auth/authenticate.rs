@@ -1,0 +1,172 @@
+//! The chain of authenticators: client certificate, bootstrap admin token, service-account token, anonymous.
+//!
+//! A certificate was already verified by TLS when a [`Peer`] is made, once per connection; a bearer token is looked up in
+//! the token cache. So the usual request costs a pointer copy.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{header::AUTHORIZATION, request::Parts};
+use mk8s_api::status::Status;
+use mk8s_store::Store;
+use rustls_pki_types::CertificateDer;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use super::{AUTHENTICATED, MASTERS, User, tokens::{TokenError, TokenReader}};
+
+/// The other end of a connection, computed once after the TLS handshake.
+#[derive(Debug, Clone, Default)]
+pub struct Peer {
+    pub addr: Option<SocketAddr>,
+    /// The user of the verified client certificate, if one was presented.
+    pub user: Option<Arc<User>>,
+}
+
+impl Peer {
+    /// Reads the identity out of a certificate chain that rustls has verified against the cluster CA.
+    pub fn new(addr: Option<SocketAddr>, verified: Option<&[CertificateDer<'_>]>) -> Peer {
+        let user = verified.and_then(|chain| chain.first()).and_then(user_of_certificate).map(Arc::new);
+        Peer { addr, user }
+    }
+}
+
+/// Subject CN is the user, every O a group; a certificate without a CN names nobody.
+fn user_of_certificate(der: &CertificateDer<'_>) -> Option<User> {
+    let (_, certificate) = X509Certificate::from_der(der).ok()?;
+    let subject = certificate.subject();
+    let name = subject.iter_common_name().next()?.as_str().ok()?;
+    if name.is_empty() {
+        return None;
+    }
+    let groups = subject.iter_organization().filter_map(|o| o.as_str().ok().map(str::to_string));
+    Some(User::new(name, groups.chain([AUTHENTICATED.to_string()])))
+}
+
+/// Credentials were presented and are not good. Answered 401; the reason is for the log, not for the client.
+#[derive(Debug, thiserror::Error)]
+pub enum AuthError {
+    #[error("the Authorization header is malformed")]
+    Malformed,
+    #[error("invalid bearer token")]
+    Token(#[source] TokenError),
+    #[error("invalid bearer token: no authenticator knows it")]
+    UnknownToken,
+}
+
+impl From<AuthError> for Status {
+    fn from(_: AuthError) -> Status {
+        Status::unauthorized()
+    }
+}
+
+/// One way of finding out who asks. `Ok(None)`: these are not credentials of my kind.
+pub trait Authenticator: Send + Sync {
+    fn authenticate(&self, parts: &Parts, peer: &Peer) -> Result<Option<Arc<User>>, AuthError>;
+}
+
+/// All authenticators of the server, in order, with anonymous at the end.
+pub struct Authentication {
+    tokens: TokenReader,
+    admin_token: Option<String>,
+    admin: Arc<User>,
+    anonymous: Arc<User>,
+}
+
+impl Authentication {
+    /// `admin_token`: the bootstrap token of the administrator, if there is one.
+    pub fn new(store: Store, tokens: TokenReader, admin_token: Option<String>) -> Authentication {
+        Authentication {
+            tokens: tokens.with_store(store),
+            admin_token: admin_token.filter(|token| !token.is_empty()),
+            admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
+            anonymous: Arc::new(User::anonymous()),
+        }
+    }
+
+    /// The user of a request; anonymous when no credentials were presented.
+    pub fn identify(&self, parts: &Parts, peer: &Peer) -> Result<Arc<User>, AuthError> {
+        Ok(self.authenticate(parts, peer)?.unwrap_or_else(|| self.anonymous.clone()))
+    }
+
+    /// Checks a token that came otherwise than by header (TokenReview). The user, and which of `audiences` it is good for.
+    pub fn review(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), AuthError> {
+        if self.is_admin_token(token) {
+            return Ok((self.admin.clone(), audiences.to_vec()));
+        }
+        self.tokens.read_for(token, audiences).map_err(AuthError::Token)
+    }
+
+    fn bearer(&self, token: &str) -> Result<Arc<User>, AuthError> {
+        if self.is_admin_token(token) {
+            return Ok(self.admin.clone());
+        }
+        match self.tokens.read(token) {
+            Ok(user) => Ok(user),
+            Err(TokenError::NotOurs) => Err(AuthError::UnknownToken),
+            Err(error) => Err(AuthError::Token(error)),
+        }
+    }
+
+    fn is_admin_token(&self, token: &str) -> bool {
+        self.admin_token.as_deref().is_some_and(|admin| same_secret(admin.as_bytes(), token.as_bytes()))
+    }
+}
+
+impl Authenticator for Authentication {
+    fn authenticate(&self, parts: &Parts, peer: &Peer) -> Result<Option<Arc<User>>, AuthError> {
+        if let Some(user) = &peer.user {
+            return Ok(Some(user.clone()));
+        }
+        match bearer_token(parts)? {
+            Some(token) => self.bearer(token).map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+/// The token of `Authorization: Bearer`, or of the WebSocket subprotocol browsers must use instead of a header.
+/// Other schemes (`Basic`) are nobody's credentials here, as in Kubernetes: the request is anonymous.
+fn bearer_token(parts: &Parts) -> Result<Option<&str>, AuthError> {
+    let Some(header) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
+    let header = header.to_str().map_err(|_| AuthError::Malformed)?;
+    match header.trim().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim())),
+        _ => Ok(None),
+    }
+}
+
+/// Compares in a time that does not depend on where the two differ.
+fn same_secret(a: &[u8], b: &[u8]) -> bool {
+    a.len() == b.len() && a.iter().zip(b).fold(0u8, |difference, (x, y)| difference | (x ^ y)) == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bearer_tokens_are_found() {
+        let cases = [
+            (Some("Bearer abc"), Some("abc")),
+            (Some("bearer  abc "), Some("abc")),
+            (Some("Bearer "), None),
+            (Some("Basic abc"), None),
+            (Some("abc"), None),
+            (None, None),
+        ];
+        for (header, expected) in cases {
+            let mut request = http::Request::builder();
+            if let Some(header) = header {
+                request = request.header(AUTHORIZATION, header);
+            }
+            let (parts, ()) = request.body(()).expect("a valid request").into_parts();
+            assert_eq!(bearer_token(&parts).expect("readable"), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn secrets_are_compared_whole() {
+        assert!(same_secret(b"abc", b"abc"));
+        assert!(!same_secret(b"abc", b"abd"));
+        assert!(!same_secret(b"abc", b"ab"));
+    }
+}

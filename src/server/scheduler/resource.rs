@@ -1,0 +1,143 @@
+//! Amounts of resources in the units the scheduler reckons in: milli-CPU, bytes, counts.
+
+use k8s_openapi::{
+    api::core::v1::{Container, Pod, PodSpec},
+    apimachinery::pkg::api::resource::Quantity,
+};
+use std::collections::BTreeMap;
+
+/// What a pod without requests counts as when nodes are ranked: 100 milli-CPU and 200 MiB.
+const DEFAULT_MILLI_CPU: i64 = 100;
+const DEFAULT_MEMORY: i64 = 200 * 1024 * 1024;
+
+/// An amount of each resource.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Resource {
+    pub milli_cpu: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes.
+    pub ephemeral_storage: i64,
+    /// How many pods (set for nodes only).
+    pub pods: i64,
+    /// Extended resources and huge pages by name.
+    pub scalar: BTreeMap<String, i64>,
+}
+
+impl Resource {
+    /// Reads a resource list; amounts that cannot be read count as nothing (the API server has refused them).
+    pub fn from_list(list: &BTreeMap<String, Quantity>) -> Self {
+        let mut resource = Self::default();
+        for (name, quantity) in list {
+            let Ok(quantity) = quantity.0.parse::<mk8s_api::quantity::Quantity>() else { continue };
+            match name.as_str() {
+                "cpu" => resource.milli_cpu = quantity.millis(),
+                "memory" => resource.memory = quantity.value(),
+                "ephemeral-storage" => resource.ephemeral_storage = quantity.value(),
+                "pods" => resource.pods = quantity.value(),
+                _ => {
+                    resource.scalar.insert(name.clone(), quantity.value());
+                }
+            }
+        }
+        resource
+    }
+
+    pub fn add(&mut self, other: &Self) {
+        self.milli_cpu = self.milli_cpu.saturating_add(other.milli_cpu);
+        self.memory = self.memory.saturating_add(other.memory);
+        self.ephemeral_storage = self.ephemeral_storage.saturating_add(other.ephemeral_storage);
+        for (name, amount) in &other.scalar {
+            let sum = self.scalar.entry(name.clone()).or_default();
+            *sum = sum.saturating_add(*amount);
+        }
+    }
+
+    pub fn subtract(&mut self, other: &Self) {
+        self.milli_cpu -= other.milli_cpu;
+        self.memory -= other.memory;
+        self.ephemeral_storage -= other.ephemeral_storage;
+        for (name, amount) in &other.scalar {
+            *self.scalar.entry(name.clone()).or_default() -= amount;
+        }
+    }
+
+    fn raise_to(&mut self, other: &Self) {
+        self.milli_cpu = self.milli_cpu.max(other.milli_cpu);
+        self.memory = self.memory.max(other.memory);
+        self.ephemeral_storage = self.ephemeral_storage.max(other.ephemeral_storage);
+        for (name, amount) in &other.scalar {
+            let largest = self.scalar.entry(name.clone()).or_default();
+            *largest = (*largest).max(*amount);
+        }
+    }
+}
+
+/// What a pod asks for: `exact` is what must fit, `nominal` counts containers without requests as small ones and is
+/// what nodes are ranked by.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct PodRequest {
+    pub exact: Resource,
+    pub nominal: Resource,
+}
+
+impl PodRequest {
+    pub fn of(pod: &Pod) -> Self {
+        let Some(spec) = &pod.spec else { return Self::default() };
+        Self {
+            exact: total(spec, requests),
+            nominal: total(spec, |container| {
+                let mut request = requests(container);
+                let asked = container.resources.as_ref().and_then(|r| r.requests.as_ref());
+                if asked.is_none_or(|r| !r.contains_key("cpu")) {
+                    request.milli_cpu = DEFAULT_MILLI_CPU;
+                }
+                if asked.is_none_or(|r| !r.contains_key("memory")) {
+                    request.memory = DEFAULT_MEMORY;
+                }
+                request
+            }),
+        }
+    }
+}
+
+fn requests(container: &Container) -> Resource {
+    container.resources.as_ref().and_then(|r| r.requests.as_ref()).map(Resource::from_list).unwrap_or_default()
+}
+
+/// The sum of the containers and sidecars, or the largest moment of initialisation where that is more; a request of the
+/// pod itself goes before, and the overhead of its runtime comes on top.
+fn total(spec: &PodSpec, request_of: impl Fn(&Container) -> Resource) -> Resource {
+    let mut running = Resource::default();
+    for container in &spec.containers {
+        running.add(&request_of(container));
+    }
+    let mut sidecars = Resource::default();
+    let mut largest_start = Resource::default();
+    for container in spec.init_containers.iter().flatten() {
+        let request = request_of(container);
+        if container.restart_policy.as_deref() == Some("Always") {
+            sidecars.add(&request);
+            largest_start.raise_to(&sidecars);
+        } else {
+            let mut moment = sidecars.clone();
+            moment.add(&request);
+            largest_start.raise_to(&moment);
+        }
+    }
+    running.add(&sidecars);
+    running.raise_to(&largest_start);
+    if let Some(pod_level) = spec.resources.as_ref().and_then(|r| r.requests.as_ref()) {
+        let whole = Resource::from_list(pod_level);
+        if pod_level.contains_key("cpu") {
+            running.milli_cpu = whole.milli_cpu;
+        }
+        if pod_level.contains_key("memory") {
+            running.memory = whole.memory;
+        }
+    }
+    if let Some(overhead) = &spec.overhead {
+        running.add(&Resource::from_list(overhead));
+    }
+    running
+}

@@ -1,0 +1,3 @@
+//! Whole clusters: the executable, containerd, runc, nftables and stock kubectl, nothing faked.
+
+mod first_light;

@@ -1,0 +1,3 @@
+//! Hosts for the tests: network namespaces of this machine, each with a real server in it.
+
+pub mod host;
