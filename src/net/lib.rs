@@ -8,7 +8,7 @@
 //! Reading order: `run` (how they are put together), then the part you need; `nft` and `netlink` are the doors to the
 //! kernel.
 //!
-//! Invariant: only `nft` and `netlink` speak to the kernel's network.
+//! Invariant: only `nft` and `netlink` change the kernel's network.
 //! Invariant: nothing here knows the agent; they meet in the CNI protocol and in the API.
 //! Invariant: tables, links and addresses of others are never touched.
 //! Invariant: what is loaded into the kernel outlives the process.

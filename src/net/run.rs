@@ -34,8 +34,8 @@ pub struct NetOptions {
     pub cluster_domain: String,
     /// The pods' bridge, for `cleanup`; the CNI configuration names it to the plugin.
     pub bridge: String,
-    /// Where the CNI plugin keeps its addresses, for `cleanup`.
-    pub cni_state_dir: Option<PathBuf>,
+    /// The node's data directory, for `cleanup`: the CNI plugin's addresses are in `agent/cni/state`.
+    pub data_dir: PathBuf,
     /// Where the host's resolvers are written.
     pub resolv_conf: PathBuf,
 }
@@ -53,7 +53,7 @@ impl Default for NetOptions {
             cluster_dns: Ipv4Addr::new(10, 43, 0, 10).into(),
             cluster_domain: "cluster.local".to_owned(),
             bridge: "cni0".to_owned(),
-            cni_state_dir: None,
+            data_dir: PathBuf::from("/var/lib/mk8s"),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
         }
     }
@@ -95,9 +95,8 @@ async fn run_on(
     stop: CancellationToken,
 ) -> Result<(), NetError> {
     let NetOptions { node_ip, cluster_cidr, service_cidr, cluster_dns, .. } = options;
-    let zone = Zone::new(&options.cluster_domain, cluster_dns, vec![cluster_cidr, service_cidr]).map_err(|error| {
-        NetError::Domain { domain: options.cluster_domain.clone(), reason: error.to_string() }
-    })?;
+    let zone = Zone::new(&options.cluster_domain, cluster_dns, vec![cluster_cidr, service_cidr])
+        .map_err(|error| NetError::Domain { domain: options.cluster_domain.clone(), reason: error.to_string() })?;
     let zone = Arc::new(RwLock::new(zone));
     let upstream = Upstream::new(options.resolv_conf.clone(), cluster_dns);
     let family = if service_cidr.addr().is_ipv4() { Family::V4 } else { Family::V6 };
@@ -105,6 +104,7 @@ async fn run_on(
     let proxy = Proxy::new(frame, &options.node_name);
     overlay::prepare_node(node_ip, service_cidr, cluster_dns).await.map_err(NetError::Node)?;
 
+    warn_of_firewalls(nft.clone());
     let (to_proxy, proxied) = mpsc::channel(4096);
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_dns(Arc::new(Server::new(zone.clone(), upstream)), cluster_dns, stop.clone()));
@@ -119,6 +119,19 @@ async fn run_on(
         }
     }
     Ok(())
+}
+
+/// A packet must be accepted by every table, and others' tables are not ours to change: whoever set them has to know.
+fn warn_of_firewalls(nft: Arc<dyn Nft>) {
+    tokio::task::spawn_blocking(move || {
+        for chain in nft.forward_drops().unwrap_or_default() {
+            tracing::warn!(
+                chain,
+                "this nftables chain drops forwarded packets by default: pods reach each other and the world only if it \
+                 accepts the pods' and the Services' networks"
+            );
+        }
+    });
 }
 
 /// Hands every change to DNS and to the proxy.
@@ -162,13 +175,9 @@ pub async fn cleanup(options: NetOptions) -> Result<(), NetError> {
         Err(panic) => std::panic::resume_unwind(panic.into_panic()),
     }
     overlay::remove_links(&options.bridge).await.map_err(NetError::Node)?;
-    if let Some(path) = options.cni_state_dir {
-        match std::fs::remove_dir_all(&path) {
-            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                return Err(NetError::State { path, source: error });
-            }
-            _ => {}
-        }
+    let path = options.data_dir.join("agent/cni/state");
+    match std::fs::remove_dir_all(&path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(NetError::State { path, source: error }),
+        _ => Ok(()),
     }
-    Ok(())
 }

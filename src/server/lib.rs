@@ -1,1 +1,29 @@
-//! placeholder
+//! The API server, and the control plane it carries: one process, one port, one store.
+//!
+//! Reading order: [`assemble`] (what is started, in which order), [`http`] (the way of a request from socket to
+//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`] and
+//! [`bootstrap`], each of which stands alone.
+//!
+//! ```text
+//! socket -> TLS -> http::Router: authenticate -> authorize -> dispatch -> registry -> store
+//!           in-process clients --^   (a trusted `User` in the request's extensions)
+//! agent's tunnel <- relay <- pods/exec, pods/log, nodes/proxy, ...
+//! ```
+//!
+//! Invariant: only this crate touches the store; controllers and the scheduler are clients of [`http::Router`].
+//! Invariant: only `http` turns errors into HTTP; the registry speaks in `Status` and stored bytes.
+//! Invariant: what is stored is what a client receives; a read encodes nothing.
+//! Invariant: no request is trusted because of what it says about itself; trust comes from TLS, a token, or the process.
+
+pub mod admission;
+pub mod assemble;
+pub mod auth;
+pub mod bootstrap;
+pub mod http;
+pub mod options;
+pub mod registry;
+pub mod relay;
+pub mod table;
+
+pub use assemble::{Server, run};
+pub use options::*;

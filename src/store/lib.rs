@@ -1,1 +1,33 @@
-//! placeholder
+//! Replicated, revisioned, watchable bytes: what etcd is to Kubernetes, as a library.
+//!
+//! Reading order: [`txn`] (what a write is), [`mvcc`] (what applying one does: pure), [`raft`] (how it becomes durable),
+//! [`engine`] (where the bytes lie), `hub` (who is told), `store` (the handle).
+//!
+//! ```text
+//! commit ─▶ queue ─▶ raft thread: batch ─▶ append + one fsync ─▶ apply ─▶ publish view ─▶ tell watchers ─▶ answer
+//! view ───▶ newest root, O(1)
+//! watch ──▶ hub: pushed while fast, read back from the event window when slow
+//! ```
+//!
+//! Invariant: a commit is answered after its batch is on disk, and after [`Store::view`] and every watch show it.
+//! Invariant: revisions grow by one for each operation that changes a key, on every replica the same.
+//! Invariant: the log is what is durable. The checkpoint of the keyspace is written before the log behind it is cut.
+//! Invariant: nothing here knows Kubernetes.
+
+pub mod engine;
+mod hub;
+mod metrics;
+pub mod mvcc;
+mod options;
+mod raft;
+mod store;
+#[cfg(test)]
+mod tests;
+pub mod txn;
+
+pub use hub::{WatchItem, Watcher};
+pub use metrics::Metrics;
+pub use mvcc::{Compacted, Entry, Event, EventKind, FrameCache, View};
+pub use options::{OpenError, Options};
+pub use store::{Store, Unavailable};
+pub use txn::{Commit, CommitError, Expect, Op, Stamped, Txn};

@@ -177,7 +177,10 @@ mod tests {
         assert_eq!(reserve("e").unwrap(), "10.42.7.6");
         assert_eq!(reserve("f").unwrap(), "10.42.7.2", "wraps around to what was released");
         let full = reserve("g").unwrap_err();
-        assert_eq!((full.code, full.message.as_str()), (Code::TryAgainLater, "no free address in 10.42.7.0/29: 5 in use"));
+        assert_eq!(
+            (full.code, full.message.as_str()),
+            (Code::TryAgainLater, "no free address in 10.42.7.0/29: 5 in use")
+        );
         fs::write(dir.join("net/10.42.7.4"), b"").unwrap();
         assert_eq!(reserve("h").unwrap(), "10.42.7.4", "an emptied file counts as free");
         fs::remove_dir_all(&dir).unwrap();

@@ -12,6 +12,7 @@ use super::conf::Conf;
 use super::error::{CniError, Code};
 use super::pods;
 use super::result::{AddResult, Interface, Ip};
+use crate::netlink::conntrack::{self, Flow};
 use crate::netlink::namespace::{self, Namespace};
 use crate::netlink::{Netlink, NetlinkError, Route, VethPair, sysctl};
 use crate::nft::{Nft, NftError, NftProgram, Transaction};
@@ -27,21 +28,24 @@ pub(super) struct Attachment {
 pub(super) fn add(conf: &Conf, attachment: &Attachment) -> Result<AddResult, CniError> {
     let namespace = open_namespace(attachment)?;
     let host_link = host_link_name(attachment);
-    let (address, rules) = {
-        let mut book = Book::open(&conf.data_dir, &conf.network)?;
-        pods::check_free(&conf.port_mappings, &attachment.container, book.entries())?;
-        let reservation = Reservation {
-            container: attachment.container.clone(),
-            ifname: attachment.ifname.clone(),
-            host_link: host_link.clone(),
-            port_mappings: conf.port_mappings.clone(),
-        };
-        let address = book.reserve(conf.pod_cidr, reservation)?;
-        // Loaded while the book is locked: two plugins cannot load their rules in the wrong order.
-        let rules = apply(&pods::ruleset(conf, book.entries()));
-        (address, rules)
+    let mut book = Book::open(&conf.data_dir, &conf.network)?;
+    pods::check_free(&conf.port_mappings, &attachment.container, book.entries())?;
+    let reservation = Reservation {
+        container: attachment.container.clone(),
+        ifname: attachment.ifname.clone(),
+        host_link: host_link.clone(),
+        port_mappings: conf.port_mappings.clone(),
     };
-    let added = rules.and_then(|()| in_runtime(plug_in(conf, attachment, &namespace, &host_link, address)));
+    let address = book.reserve(conf.pod_cidr, reservation)?;
+    let added = std::thread::scope(|scope| {
+        // The book stays locked until its rules are loaded: two plugins cannot load theirs in the wrong order.
+        let rules = scope.spawn(move || load_rules(conf, book));
+        let links = in_runtime(plug_in(conf, attachment, &namespace, &host_link, address));
+        match rules.join() {
+            Ok(rules) => rules.and(links),
+            Err(panic) => std::panic::resume_unwind(panic),
+        }
+    });
     if added.is_err() {
         // The runtime calls DEL as well; this is for those that do not. The first error is the one to tell.
         let _ = del(conf, attachment);
@@ -49,29 +53,33 @@ pub(super) fn add(conf: &Conf, attachment: &Attachment) -> Result<AddResult, Cni
     added
 }
 
-pub(super) fn del(conf: &Conf, attachment: &Attachment) -> Result<(), CniError> {
-    let mut book = Book::open(&conf.data_dir, &conf.network)?;
-    let entry = book.find(&attachment.container, &attachment.ifname).map(|(_, entry)| entry.clone());
-    remove(conf, &mut book, &attachment.container, &attachment.ifname, entry.as_ref())
+/// Closes the book when the kernel has what it says.
+fn load_rules(conf: &Conf, book: Book) -> Result<(), CniError> {
+    apply(&pods::ruleset(conf, book.entries()))?;
+    if !pods::has_udp(&conf.port_mappings) {
+        return Ok(());
+    }
+    let stale = |flow: &Flow| pods::is_stale(flow, conf.pod_cidr, book.entries());
+    conntrack::forget(false, stale)
+        .map_err(|error| CniError::new(Code::Kernel, "cannot forget connections of a host port").because(&error))?;
+    Ok(())
 }
 
-/// Removes the link before the address is free for the next pod.
-fn remove(
-    conf: &Conf,
-    book: &mut Book,
-    container: &str,
-    ifname: &str,
-    entry: Option<&Reservation>,
-) -> Result<(), CniError> {
-    let attachment = Attachment { container: container.to_owned(), ifname: ifname.to_owned(), netns: None };
-    let host_link = entry.map_or_else(|| host_link_name(&attachment), |entry| entry.host_link.clone());
+pub(super) fn del(conf: &Conf, attachment: &Attachment) -> Result<(), CniError> {
+    let entry = {
+        let book = Book::open(&conf.data_dir, &conf.network)?;
+        book.find(&attachment.container, &attachment.ifname).map(|(_, entry)| entry.clone())
+    };
+    // The link goes before its address is free for the next pod; the kernel takes its time, so without the book.
+    let host_link = entry.map_or_else(|| host_link_name(attachment), |entry| entry.host_link);
     in_runtime(async {
         Netlink::open()?.remove_link(&host_link).await?;
         Ok(())
     })?;
-    let released = book.release(container, ifname)?;
+    let mut book = Book::open(&conf.data_dir, &conf.network)?;
+    let released = book.release(&attachment.container, &attachment.ifname)?;
     if released.is_some_and(|entry| !entry.port_mappings.is_empty()) {
-        apply(&pods::ruleset(conf, book.entries()))?;
+        load_rules(conf, book)?;
     }
     Ok(())
 }
@@ -141,19 +149,22 @@ pub(super) fn status(conf: &Conf) -> Result<(), CniError> {
 
 /// Removes every attachment that the runtime does not list.
 pub(super) fn gc(conf: &Conf) -> Result<(), CniError> {
-    let mut book = Book::open(&conf.data_dir, &conf.network)?;
-    let valid = |entry: &Reservation| {
-        conf.valid_attachments.iter().any(|valid| valid.container == entry.container && valid.ifname == entry.ifname)
+    let stale: Vec<Attachment> = {
+        let book = Book::open(&conf.data_dir, &conf.network)?;
+        let entries = book.entries().iter().map(|(_, entry)| Attachment {
+            container: entry.container.clone(),
+            ifname: entry.ifname.clone(),
+            netns: None,
+        });
+        let listed = |entry: &Attachment| {
+            conf.valid_attachments
+                .iter()
+                .any(|valid| valid.container == entry.container && valid.ifname == entry.ifname)
+        };
+        entries.filter(|entry| !listed(entry)).collect()
     };
-    let stale: Vec<Reservation> =
-        book.entries().iter().map(|(_, entry)| entry).filter(|entry| !valid(entry)).cloned().collect();
-    let mut outcome = Ok(());
-    for entry in stale {
-        // One that cannot be removed does not keep the others.
-        let removed = remove(conf, &mut book, &entry.container, &entry.ifname, Some(&entry));
-        outcome = outcome.and(removed);
-    }
-    outcome
+    // One that cannot be removed does not keep the others; the first error is told.
+    stale.iter().map(|attachment| del(conf, attachment)).fold(Ok(()), Result::and)
 }
 
 /// Sets `lo` up.
@@ -276,9 +287,8 @@ fn mac_of(address: Ipv4Addr) -> [u8; 6] {
 /// `veth` and eleven hexadecimal digits of the attachment's FNV-1a hash.
 fn host_link_name(attachment: &Attachment) -> String {
     let bytes = attachment.container.bytes().chain([0]).chain(attachment.ifname.bytes());
-    let hash = bytes.fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-        (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
-    });
+    let hash = bytes
+        .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3));
     format!("veth{:011x}", hash >> 20)
 }
 

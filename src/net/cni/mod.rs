@@ -31,7 +31,7 @@ use std::process::ExitCode;
 
 use serde_json::{Value, json};
 
-pub use error::{Code, CniError};
+pub use error::{CniError, Code};
 
 use attach::Attachment;
 use conf::NetConf;
@@ -110,9 +110,9 @@ fn attachment(env: &impl Fn(&str) -> Option<String>) -> Result<Attachment, CniEr
 /// For DEL the network namespace may be gone.
 fn attachment_to_remove(env: &impl Fn(&str) -> Option<String>) -> Result<Attachment, CniError> {
     let required = |name: &str| {
-        env(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-            CniError::new(Code::InvalidEnvironment, format!("required env variable [{name}] missing"))
-        })
+        env(name)
+            .filter(|value| !value.is_empty())
+            .ok_or_else(|| CniError::new(Code::InvalidEnvironment, format!("required env variable [{name}] missing")))
     };
     let container = required("CNI_CONTAINERID")?;
     let ifname = required("CNI_IFNAME")?;
@@ -132,11 +132,7 @@ fn attachment_to_remove(env: &impl Fn(&str) -> Option<String>) -> Result<Attachm
 }
 
 /// The plugin a runtime calls under the name `loopback`: sets a sandbox's `lo` up.
-fn loopback(
-    command: &str,
-    conf: &NetConf,
-    env: &impl Fn(&str) -> Option<String>,
-) -> Result<Option<Value>, CniError> {
+fn loopback(command: &str, conf: &NetConf, env: &impl Fn(&str) -> Option<String>) -> Result<Option<Value>, CniError> {
     match command {
         "ADD" => {
             let attachment = attachment(env)?;

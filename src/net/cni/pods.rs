@@ -3,11 +3,14 @@
 //! The content of its maps is always written whole, from the reservations on disk: an entry whose pod vanished without a
 //! DEL cannot stay behind, and a flushed table is whole again after the next ADD.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
+
+use ipnet::Ipv4Net;
 
 use super::address::Reservation;
 use super::conf::{Conf, PortMapping};
 use super::error::{CniError, Code};
+use crate::netlink::conntrack::Flow;
 use crate::nft::{Family, Table, Transaction};
 
 /// The table's name.
@@ -89,4 +92,27 @@ pub(super) fn check_free(
         }
     }
     Ok(())
+}
+
+pub(super) fn has_udp(mappings: &[PortMapping]) -> bool {
+    mappings.iter().any(|mapping| mapping.protocol == "udp")
+}
+
+/// Whether a UDP client of a host port is still led to a pod that has it no longer.
+pub(super) fn is_stale(flow: &Flow, pods: Ipv4Net, entries: &[(Ipv4Addr, Reservation)]) -> bool {
+    const UDP: u8 = 17;
+    let IpAddr::V4(pod) = flow.reply_source.ip() else { return false };
+    let asked = flow.original_destination;
+    let leads = |mapping: &PortMapping| mapping.protocol == "udp" && mapping.host_port == asked.port();
+    let translated = flow.reply_source != asked && pods.contains(&pod) && !pods.contains(&to_v4(asked.ip()));
+    let is_host_port = entries.iter().any(|(_, entry)| entry.port_mappings.iter().any(leads));
+    let current = entries.iter().any(|(address, entry)| *address == pod && entry.port_mappings.iter().any(leads));
+    flow.protocol == UDP && translated && is_host_port && !current
+}
+
+fn to_v4(address: IpAddr) -> Ipv4Addr {
+    match address {
+        IpAddr::V4(address) => address,
+        IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
+    }
 }

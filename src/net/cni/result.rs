@@ -51,7 +51,8 @@ impl AddResult {
         if version == "0.2.0" {
             return self.to_json_0_2();
         }
-        let interfaces: Vec<Value> = self.interfaces.iter().map(|interface| interface_json(interface, version)).collect();
+        let interfaces: Vec<Value> =
+            self.interfaces.iter().map(|interface| interface_json(interface, version)).collect();
         let ips: Vec<Value> = self.ips.iter().map(|ip| ip_json(ip, old)).collect();
         let mut result = json!({
             "cniVersion": version,

@@ -34,9 +34,8 @@ fn bad_calls_are_refused_with_the_specified_code() {
         ("CNI_NETNS", "/nonexistent/netns"),
     ];
     let without = |name: &str| add.iter().copied().filter(|(key, _)| *key != name).collect::<Vec<_>>();
-    let with = |name: &'static str, value: &'static str| {
-        without(name).into_iter().chain([(name, value)]).collect::<Vec<_>>()
-    };
+    let with =
+        |name: &'static str, value: &'static str| without(name).into_iter().chain([(name, value)]).collect::<Vec<_>>();
     let good = conf(json!({}));
     let found = [
         refused(&without("CNI_COMMAND"), &good),
@@ -57,7 +56,12 @@ fn bad_calls_are_refused_with_the_specified_code() {
         refused(&add, &conf(json!({"name": "../x"}))),
         refused(&add, &conf(json!({"dataDir": null}))),
         refused(&add, &conf(json!({"runtimeConfig": {"portMappings": [{"hostPort": 70000, "containerPort": 80}]}}))),
-        refused(&add, &conf(json!({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}]}}))),
+        refused(
+            &add,
+            &conf(
+                json!({"runtimeConfig": {"portMappings": [{"hostPort": 80, "containerPort": 80, "protocol": "icmp"}]}}),
+            ),
+        ),
     ];
     expect![[r#"
         4 unknown CNI_COMMAND ""
@@ -92,7 +96,12 @@ fn version_needs_no_configuration() {
 }
 
 fn reservation(container: &str, port_mappings: Vec<PortMapping>) -> Reservation {
-    Reservation { container: container.to_owned(), ifname: "eth0".to_owned(), host_link: "veth1".to_owned(), port_mappings }
+    Reservation {
+        container: container.to_owned(),
+        ifname: "eth0".to_owned(),
+        host_link: "veth1".to_owned(),
+        port_mappings,
+    }
 }
 
 fn mapping(host_ip: Option<&str>, host_port: u16, container_port: u16, protocol: &str) -> PortMapping {
@@ -168,6 +177,29 @@ fn a_taken_host_port_is_refused() {
 }
 
 #[test]
+fn clients_of_a_moved_udp_port_are_forgotten() {
+    use crate::netlink::conntrack::Flow;
+    let entries = vec![("10.42.0.3".parse().unwrap(), reservation("b", vec![mapping(None, 53, 5353, "udp")]))];
+    let pods = "10.42.0.0/24".parse().unwrap();
+    for (protocol, asked, answered, stale) in [
+        (17, "192.0.2.1:53", "10.42.0.2:5353", true),
+        (17, "192.0.2.1:53", "10.42.0.3:5353", false),
+        (6, "192.0.2.1:53", "10.42.0.2:5353", false),
+        (17, "192.0.2.1:54", "10.42.0.2:5353", false),
+        (17, "8.8.8.8:53", "8.8.8.8:53", false),
+        (17, "192.0.2.1:53", "172.17.0.2:53", false),
+    ] {
+        let flow = Flow {
+            protocol,
+            original_source: "192.0.2.9:40000".parse().unwrap(),
+            original_destination: asked.parse().unwrap(),
+            reply_source: answered.parse().unwrap(),
+        };
+        assert_eq!(pods::is_stale(&flow, pods, &entries), stale, "{flow:?}");
+    }
+}
+
+#[test]
 fn results_take_the_form_of_their_version() {
     use super::result::{AddResult, Interface, Ip};
     let result = AddResult {
@@ -185,7 +217,8 @@ fn results_take_the_form_of_their_version() {
         routes: vec![("0.0.0.0/0".parse().unwrap(), Some("10.42.0.1".parse().unwrap()))],
         dns: super::result::Dns { nameservers: vec!["10.43.0.10".to_owned()], ..Default::default() },
     };
-    let shown: Vec<String> = ["0.2.0", "0.4.0", "1.0.0", "1.1.0"].iter().map(|v| result.to_json(v).to_string()).collect();
+    let shown: Vec<String> =
+        ["0.2.0", "0.4.0", "1.0.0", "1.1.0"].iter().map(|v| result.to_json(v).to_string()).collect();
     expect![[r#"
         {"cniVersion":"0.2.0","dns":{"nameservers":["10.43.0.10"]},"ip4":{"gateway":"10.42.0.1","ip":"10.42.0.2/32","routes":[{"dst":"0.0.0.0/0","gw":"10.42.0.1"}]}}
         {"cniVersion":"0.4.0","dns":{"nameservers":["10.43.0.10"]},"interfaces":[{"mac":"0a:58:0a:2a:00:02","name":"eth0","sandbox":"/run/netns/x"}],"ips":[{"address":"10.42.0.2/32","gateway":"10.42.0.1","interface":0,"version":"4"}],"routes":[{"dst":"0.0.0.0/0","gw":"10.42.0.1"}]}

@@ -111,7 +111,10 @@ pub(super) fn fail(response: &mut Message, code: ResponseCode) {
 
 enum Found {
     /// The name exists; there may be no records of the asked type.
-    Records { answers: Vec<Record>, additionals: Vec<Record> },
+    Records {
+        answers: Vec<Record>,
+        additionals: Vec<Record>,
+    },
     Alias(Name),
     NoName,
 }
@@ -151,7 +154,9 @@ fn look_up(zone: &Zone, question: &Query, labels: &[String]) -> Found {
             }
             _ => Found::no_data(),
         },
-        ["ns", "dns"] => Found::records(address_record(owner, zone.server, question.query_type()).into_iter().collect()),
+        ["ns", "dns"] => {
+            Found::records(address_record(owner, zone.server, question.query_type()).into_iter().collect())
+        }
         ["dns" | "svc" | "pod"] => Found::no_data(),
         [namespace, "svc" | "pod"] if zone.has_namespace(namespace) => Found::no_data(),
         [address, namespace, "pod"] if zone.has_namespace(namespace) => pod(owner, question.query_type(), address),
@@ -266,12 +271,13 @@ fn endpoint_targets(zone: &Zone, namespace: &str, name: &str, part: &Part<'_>) -
 
 fn cluster_targets(service: &Service, addresses: Vec<IpAddr>, part: &Part<'_>) -> Vec<Target> {
     let ports = service.spec.iter().flat_map(|spec| spec.ports.iter().flatten());
-    let ports = ports.filter(|port| {
-        part.has_port(port.name.as_deref().unwrap_or(""), port.protocol.as_deref().unwrap_or("TCP"))
-    });
+    let ports = ports
+        .filter(|port| part.has_port(port.name.as_deref().unwrap_or(""), port.protocol.as_deref().unwrap_or("TCP")));
     ports
         .filter_map(|port| u16::try_from(port.port).ok())
-        .flat_map(|port| addresses.iter().map(move |address| Target { label: None, address: *address, port: Some(port) }))
+        .flat_map(|port| {
+            addresses.iter().map(move |address| Target { label: None, address: *address, port: Some(port) })
+        })
         .collect()
 }
 

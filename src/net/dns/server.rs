@@ -239,7 +239,11 @@ mod tests {
         }
         let cut = encode(response.clone(), 512);
         let parsed = Message::from_vec(&cut).unwrap();
-        assert!(cut.len() <= 512 && parsed.metadata.truncation && parsed.answers.len() > 20, "{}", parsed.answers.len());
+        assert!(
+            cut.len() <= 512 && parsed.metadata.truncation && parsed.answers.len() > 20,
+            "{}",
+            parsed.answers.len()
+        );
         let whole = Message::from_vec(&encode(response, 65535)).unwrap();
         assert!(!whole.metadata.truncation && whole.answers.len() == 100);
     }

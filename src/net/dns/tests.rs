@@ -36,12 +36,16 @@ fn zone() -> Zone {
         let object = json!({"metadata": {"name": namespace}});
         zone.observe(&Change::Namespace(key(&object), Some(Arc::new(serde_json::from_value(object).unwrap()))));
     }
-    let web_ports = json!([{"name": "http", "protocol": "TCP", "port": 80}, {"name": "admin", "protocol": "TCP", "port": 81}]);
+    let web_ports =
+        json!([{"name": "http", "protocol": "TCP", "port": 80}, {"name": "admin", "protocol": "TCP", "port": 81}]);
     let endpoint = |address: &str| json!({"addresses": [address]});
     for change in [
         service("web", json!({"clusterIP": "10.43.0.80", "clusterIPs": ["10.43.0.80"], "ports": web_ports})),
         slice("web", "IPv4", json!([{"name": "http", "port": 8080}]), json!([endpoint("10.42.0.9")])),
-        service("dual", json!({"clusterIP": "10.43.0.81", "clusterIPs": ["10.43.0.81", "fd00::81"], "ports": [{"port": 80}]})),
+        service(
+            "dual",
+            json!({"clusterIP": "10.43.0.81", "clusterIPs": ["10.43.0.81", "fd00::81"], "ports": [{"port": 80}]}),
+        ),
         service("db", json!({"clusterIP": "None", "clusterIPs": ["None"], "ports": [{"name": "sql", "port": 5432}]})),
         slice(
             "db",
@@ -364,11 +368,7 @@ fn what_goes_is_forgotten() {
     zone.observe(&Change::Slice(gone("db-IPv4"), None));
     zone.observe(&Change::Service(gone("web"), None));
     zone.observe(&Change::Namespace((Arc::from(""), Arc::from("empty")), None));
-    for name in [
-        "db-0.db.default.svc.cluster.local.",
-        "web.default.svc.cluster.local.",
-        "empty.svc.cluster.local.",
-    ] {
+    for name in ["db-0.db.default.svc.cluster.local.", "web.default.svc.cluster.local.", "empty.svc.cluster.local."] {
         assert_eq!(ask(&zone, name, RecordType::A), format!("{name} A: NXDomain\n  SOA\n"));
     }
     for name in ["80.0.43.10.in-addr.arpa.", "2.0.42.10.in-addr.arpa."] {

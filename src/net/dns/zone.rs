@@ -211,9 +211,8 @@ fn endpoint_ips(entry: &Entry) -> impl Iterator<Item = IpAddr> {
 }
 
 fn ready_addresses(slice: &EndpointSlice) -> impl Iterator<Item = EndpointAddress> {
-    let ready = |endpoint: &&Endpoint| {
-        endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true)
-    };
+    let ready =
+        |endpoint: &&Endpoint| endpoint.conditions.as_ref().and_then(|conditions| conditions.ready).unwrap_or(true);
     slice.endpoints.iter().flatten().filter(ready).flat_map(|endpoint| {
         endpoint.addresses.iter().filter_map(|text| {
             let address: IpAddr = text.parse().ok()?;

@@ -170,7 +170,11 @@ mod tests {
         let mut attributes = Vec::new();
         let original = tuple([10, 42, 0, 5], [10, 43, 0, 9], 17, [40000, 53]);
         push_attribute(&mut attributes, TUPLE_ORIGINAL | NESTED, &original);
-        push_attribute(&mut attributes, TUPLE_REPLY | NESTED, &tuple([10, 42, 0, 7], [10, 42, 0, 5], 17, [5353, 40000]));
+        push_attribute(
+            &mut attributes,
+            TUPLE_REPLY | NESTED,
+            &tuple([10, 42, 0, 7], [10, 42, 0, 5], 17, [5353, 40000]),
+        );
         let bytes = message(CONNTRACK, 0, 2, &attributes);
         let (kind, payload) = messages(&bytes).next().unwrap();
         assert_eq!(kind, CONNTRACK);

@@ -15,7 +15,9 @@ use futures::TryStreamExt;
 use ipnet::IpNet;
 use rtnetlink::packet_route::AddressFamily;
 use rtnetlink::packet_route::address::AddressAttribute;
-use rtnetlink::packet_route::link::{InfoBridgePort, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage};
+use rtnetlink::packet_route::link::{
+    InfoBridgePort, InfoData, InfoKind, InfoVeth, LinkAttribute, LinkFlags, LinkMessage,
+};
 use rtnetlink::packet_route::route::{RouteAttribute, RouteMessage, RouteProtocol, RouteScope, RouteType};
 use rtnetlink::{
     Handle, LinkBridge, LinkBridgePort, LinkDummy, LinkMessageBuilder, LinkUnspec, LinkVeth, RouteMessageBuilder,
@@ -187,9 +189,7 @@ impl Netlink {
             .set_info_data(InfoData::Veth(InfoVeth::Peer(peer)))
             .build();
         let added = self.handle.link().add(host).execute().await;
-        added.map_err(|error| {
-            request(|| format!("add veth pair {} - {}", pair.host_name, pair.peer_name), error)
-        })?;
+        added.map_err(|error| request(|| format!("add veth pair {} - {}", pair.host_name, pair.peer_name), error))?;
         self.link(pair.host_name).await?.ok_or_else(|| NetlinkError::NoLink(pair.host_name.to_owned()))
     }
 
@@ -264,7 +264,10 @@ impl Netlink {
         Ok(routes.iter().any(|route| {
             route.header.destination_prefix_length == 0
                 && route.header.kind == RouteType::Unicast
-                && route.attributes.iter().any(|attribute| matches!(attribute, RouteAttribute::Oif(oif) if *oif == index))
+                && route
+                    .attributes
+                    .iter()
+                    .any(|attribute| matches!(attribute, RouteAttribute::Oif(oif) if *oif == index))
         }))
     }
 }

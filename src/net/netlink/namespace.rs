@@ -24,7 +24,9 @@ impl Namespace {
         match File::open(path) {
             Ok(file) => Ok(Some(Self { file, path: shown })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(NetlinkError::Namespace { what: format!("cannot open network namespace {shown}"), source }),
+            Err(source) => {
+                Err(NetlinkError::Namespace { what: format!("cannot open network namespace {shown}"), source })
+            }
         }
     }
 

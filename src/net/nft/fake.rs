@@ -73,6 +73,10 @@ impl Nft for FakeNft {
     fn has_table(&self, table: &Table) -> Result<bool, NftError> {
         Ok(self.state.lock().tables.contains_key(table))
     }
+
+    fn forward_drops(&self) -> Result<Vec<String>, NftError> {
+        Ok(Vec::new())
+    }
 }
 
 fn refused<T>(message: impl Into<String>) -> Result<T, NftError> {
@@ -156,7 +160,9 @@ fn check_references(tables: &BTreeMap<Table, FakeTable>) -> Result<(), NftError>
             while let Some(word) = words.next() {
                 let word = word.trim_end_matches(',');
                 let known = match word {
-                    "goto" | "jump" => words.peek().is_none_or(|to| table.chains.contains_key(to.trim_end_matches(','))),
+                    "goto" | "jump" => {
+                        words.peek().is_none_or(|to| table.chains.contains_key(to.trim_end_matches(',')))
+                    }
                     _ => word.strip_prefix('@').is_none_or(|name| table.sets.contains_key(name)),
                 };
                 if !known {

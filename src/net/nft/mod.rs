@@ -35,6 +35,9 @@ pub trait Nft: Send + Sync {
     fn apply(&self, transaction: &Transaction) -> Result<(), NftError>;
 
     fn has_table(&self, table: &Table) -> Result<bool, NftError>;
+
+    /// The chains of anybody that drop what they do not accept among forwarded packets: `table ip filter, chain FORWARD`.
+    fn forward_drops(&self) -> Result<Vec<String>, NftError>;
 }
 
 /// An address family with its own tables.
@@ -78,19 +81,48 @@ pub enum Command {
     AddTable,
     DeleteTable,
     /// `declaration` is what stands between the braces: `type ipv4_addr; flags interval;`.
-    AddSet { name: String, declaration: String },
-    AddMap { name: String, declaration: String },
-    FlushSet { name: String },
-    FlushMap { name: String },
-    DeleteSet { name: String },
+    AddSet {
+        name: String,
+        declaration: String,
+    },
+    AddMap {
+        name: String,
+        declaration: String,
+    },
+    FlushSet {
+        name: String,
+    },
+    FlushMap {
+        name: String,
+    },
+    DeleteSet {
+        name: String,
+    },
     /// `hook` is empty for a regular chain, else `type nat hook prerouting priority dstnat;`.
-    AddChain { name: String, hook: String },
-    FlushChain { name: String },
-    DeleteChain { name: String },
-    AddRule { chain: String, rule: String },
+    AddChain {
+        name: String,
+        hook: String,
+    },
+    FlushChain {
+        name: String,
+    },
+    DeleteChain {
+        name: String,
+    },
+    AddRule {
+        chain: String,
+        rule: String,
+    },
     /// `value` is `None` in a set.
-    AddElement { set: String, key: String, value: Option<String> },
-    DeleteElement { set: String, key: String },
+    AddElement {
+        set: String,
+        key: String,
+        value: Option<String>,
+    },
+    DeleteElement {
+        set: String,
+        key: String,
+    },
 }
 
 /// Commands on one table, applied in order, all or nothing.

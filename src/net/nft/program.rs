@@ -43,21 +43,58 @@ impl Nft for NftProgram {
     }
 
     fn has_table(&self, table: &Table) -> Result<bool, NftError> {
+        let wanted = format!("table {table}");
+        Ok(self.list("tables")?.lines().any(|line| line.trim() == wanted))
+    }
+
+    fn forward_drops(&self) -> Result<Vec<String>, NftError> {
+        Ok(parse_forward_drops(&self.list("chains")?))
+    }
+}
+
+impl NftProgram {
+    fn list(&self, what: &str) -> Result<String, NftError> {
         let output = Command::new(&self.program)
-            .args(["list", "tables"])
+            .args(["list", what])
             .stdin(Stdio::null())
             .output()
             .map_err(|source| NftError::Spawn { program: self.program.clone(), source })?;
         if !output.status.success() {
             return Err(NftError::Refused { message: first_lines(&output.stderr) });
         }
-        let wanted = format!("table {table}");
-        Ok(String::from_utf8_lossy(&output.stdout).lines().any(|line| line.trim() == wanted))
+        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
     }
+}
+
+fn parse_forward_drops(chains: &str) -> Vec<String> {
+    let (mut table, mut chain, mut found) = ("", "", Vec::new());
+    for line in chains.lines().map(|line| line.trim().trim_end_matches(" {")) {
+        if line.starts_with("table ") {
+            table = line;
+        } else if line.starts_with("chain ") {
+            chain = line;
+        } else if line.contains("hook forward") && line.contains("policy drop") {
+            found.push(format!("{table}, {chain}"));
+        }
+    }
+    found
 }
 
 /// nft repeats the failing input after its message; a handful of lines is what a log can use.
 fn first_lines(stderr: &[u8]) -> String {
     let text = String::from_utf8_lossy(stderr);
     text.lines().take(4).map(|line| line.chars().take(400).collect::<String>()).collect::<Vec<_>>().join(" | ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn chains_that_drop_forwarded_packets_are_found() {
+        let chains = "table ip mk8s-svc {\n\tchain filter-forward {\n\t\ttype filter hook forward priority filter; policy accept;\n\
+                      \t}\n}\ntable ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n\
+                      \tchain DOCKER {\n\t}\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n";
+        assert_eq!(parse_forward_drops(chains), ["table ip filter, chain FORWARD"]);
+    }
 }

@@ -90,7 +90,9 @@ pub fn service_ports(service: &Service, slices: &[&EndpointSlice], node_name: &s
     }
     let load_balancer_ips = load_balancer_ips(service).into_iter().filter(in_family).collect::<Vec<_>>();
     let mut external_ips = parse_all(&mut spec.external_ips.iter().flatten());
-    external_ips.extend(load_balancer_ips.iter().filter(|address| !external_ips.contains(address)).copied().collect::<Vec<_>>());
+    external_ips.extend(
+        load_balancer_ips.iter().filter(|address| !external_ips.contains(address)).copied().collect::<Vec<_>>(),
+    );
     let meta = &service.metadata;
     let full_name = format!("{}/{}", meta.namespace.as_deref().unwrap_or(""), meta.name.as_deref().unwrap_or(""));
 
@@ -175,7 +177,8 @@ fn choose(
     let (mut ready, mut draining) = (BTreeSet::new(), BTreeSet::new());
     for slice in slices.iter().filter(|slice| slice.address_type == family) {
         let ports = slice.ports.iter().flatten().filter(|port| {
-            port.name.as_deref().unwrap_or("") == port_name && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
+            port.name.as_deref().unwrap_or("") == port_name
+                && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
         });
         for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
             let here = |endpoint: &&Endpoint| only_node.is_none_or(|node| endpoint.node_name.as_deref() == Some(node));

@@ -182,7 +182,12 @@ pub async fn run(mut proxy: Proxy, nft: Arc<dyn Nft>, mut changes: mpsc::Receive
         match apply(&nft, update, proxy.table().frame().family).await {
             Ok(()) => retry = Duration::ZERO,
             Err((error, stale)) => {
-                tracing::error!(error = %error_chain(&error), "cannot load the Services' rules, trying again");
+                let error = error_chain(&error);
+                if retry.is_zero() {
+                    tracing::warn!(error, "the Services' rules do not fit what is loaded, loading all of them");
+                } else {
+                    tracing::error!(error, "cannot load the Services' rules, trying again");
+                }
                 proxy.lost(stale);
                 retry_at = Some(tokio::time::Instant::now() + retry);
                 retry = (retry * 2).clamp(RETRY_MIN, RETRY_MAX);

@@ -98,7 +98,6 @@ impl Pick {
             Self::NodeLocal => "nodeports-local",
         }
     }
-
 }
 
 /// One of the shared chains that pick an endpoint: how, over which protocol, of how many.

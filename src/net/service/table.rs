@@ -72,7 +72,8 @@ impl ServiceTable {
             }
             // Named after their Service and its content: no two Services share one, and a set never changes.
             come.sets.extend(new.sets.iter().filter(|(name, _)| !old.sets.contains_key(*name)).map(owned));
-            come.chains.extend(new.chains.iter().filter(|(name, rules)| old.chains.get(*name) != Some(rules)).map(owned));
+            come.chains
+                .extend(new.chains.iter().filter(|(name, rules)| old.chains.get(*name) != Some(rules)).map(owned));
             gone.sets.extend(old.sets.into_iter().filter(|(name, _)| !new.sets.contains_key(name)));
             gone.chains.extend(old.chains.into_iter().filter(|(name, _)| !new.chains.contains_key(name)));
             if new != Contribution::default() {

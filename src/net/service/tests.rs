@@ -103,10 +103,14 @@ fn cluster_ip() {
 
 #[test]
 fn without_endpoints_it_refuses() {
-    check(&service("web", json!({"type": "NodePort"})), &[slice("web", 80, &["-10.42.0.2"])], expect![[r#"
+    check(
+        &service("web", json!({"type": "NodePort"})),
+        &[slice("web", 80, &["-10.42.0.2"])],
+        expect![[r#"
         no-endpoints { 10.43.0.2 . tcp . 80 : goto refuse }
         no-endpoints-nodeports { tcp . 30080 : goto refuse }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -154,7 +158,10 @@ fn node_port_external_ip_and_load_balancer() {
 #[test]
 fn external_policy_local() {
     let web = service("web", json!({"type": "NodePort", "externalTrafficPolicy": "Local"}));
-    check(&web, &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])], expect![[r#"
+    check(
+        &web,
+        &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])],
+        expect![[r#"
         endpoints-tcp { 10.43.0.2 . 80 . 0 : 10.42.0.2 . 8080 }
         endpoints-tcp { 10.43.0.2 . 80 . 1 : 10.42.1.2 . 8080 }
         hairpin { 10.42.0.2 . 10.42.0.2 }
@@ -164,28 +171,41 @@ fn external_policy_local() {
         nodeports { tcp . 30080 : goto node-tcp-2 }
         nodeports-local { tcp . 30080 : goto node-local-tcp-1 }
         services { 10.43.0.2 . tcp . 80 : goto pick-tcp-2 }
-    "#]]);
-    check(&web, &[slice("web", 8080, &["10.42.1.2@other"])], expect![[r#"
+    "#]],
+    );
+    check(
+        &web,
+        &[slice("web", 8080, &["10.42.1.2@other"])],
+        expect![[r#"
         endpoints-tcp { 10.43.0.2 . 80 . 0 : 10.42.1.2 . 8080 }
         no-endpoints-nodeports { tcp . 30080 : drop }
         nodeport-endpoints-tcp { 30080 . 0 : 10.42.1.2 . 8080 }
         nodeports { tcp . 30080 : goto node-tcp-1 }
         nodeports-local { tcp . 30080 : accept }
         services { 10.43.0.2 . tcp . 80 : goto pick-tcp-1 }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn internal_policy_local() {
     let web = service("web", json!({"internalTrafficPolicy": "Local"}));
-    check(&web, &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])], expect![[r#"
+    check(
+        &web,
+        &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])],
+        expect![[r#"
         endpoints-tcp { 10.43.0.2 . 80 . 0 : 10.42.0.2 . 8080 }
         hairpin { 10.42.0.2 . 10.42.0.2 }
         services { 10.43.0.2 . tcp . 80 : goto pick-tcp-1 }
-    "#]]);
-    check(&web, &[slice("web", 8080, &["10.42.1.2@other"])], expect![[r#"
+    "#]],
+    );
+    check(
+        &web,
+        &[slice("web", 8080, &["10.42.1.2@other"])],
+        expect![[r#"
         no-endpoints { 10.43.0.2 . tcp . 80 : drop }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -193,7 +213,10 @@ fn client_affinity() {
     let affinity = json!({
         "type": "NodePort", "sessionAffinity": "ClientIP", "sessionAffinityConfig": {"clientIP": {"timeoutSeconds": 60}},
     });
-    check(&service("web", affinity), &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])], expect![[r#"
+    check(
+        &service("web", affinity),
+        &[slice("web", 8080, &["10.42.0.2", "10.42.1.2@other"])],
+        expect![[r#"
         hairpin { 10.42.0.2 . 10.42.0.2 }
         nodeports { tcp . 30080 : goto affinity-2965c79935f280c4-masq }
         services { 10.43.0.2 . tcp . 80 : goto affinity-2965c79935f280c4 }
@@ -212,7 +235,8 @@ fn client_affinity() {
         chain affinity-2965c79935f280c4-masq
           meta mark set meta mark or 0x4000
           goto affinity-2965c79935f280c4
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -300,7 +324,8 @@ fn the_whole_table() {
             fib daddr type local meta l4proto . th dport vmap @no-endpoints-nodeports
             ip daddr 10.43.0.0/16 fib daddr type != local reject
         }
-    "#]].assert_eq(&nft.dump());
+    "#]]
+    .assert_eq(&nft.dump());
 }
 
 #[test]
@@ -354,7 +379,8 @@ fn a_change_names_only_what_differs() {
         delete element ip mk8s-svc hairpin { 10.42.0.3 . 10.42.0.3 }
         delete element ip mk8s-svc services { 10.43.0.2 . tcp . 80 }
         add element ip mk8s-svc no-endpoints { 10.43.0.2 . tcp . 80 : goto refuse }
-    "#]].assert_eq(&steps);
+    "#]]
+    .assert_eq(&steps);
     for key in ["default/web", "default/other"] {
         nft.apply(&table.change(BTreeMap::from([(key.into(), Contribution::default())]))).unwrap();
     }
@@ -432,7 +458,9 @@ fn changes_lead_where_a_fresh_start_leads() {
             let mut kept = Vec::new();
             for line in dump.lines() {
                 if !line.starts_with("    ") {
-                    keep = !["pick-", "masq-", "node-", "local-"].iter().any(|name| line.contains(&format!("chain {name}")));
+                    keep = !["pick-", "masq-", "node-", "local-"]
+                        .iter()
+                        .any(|name| line.contains(&format!("chain {name}")));
                 }
                 if keep {
                     kept.push(line.to_owned());
@@ -443,4 +471,89 @@ fn changes_lead_where_a_fresh_start_leads() {
         assert_eq!(without_picks(&loaded), without_picks(&fresh.dump()));
         nft.apply(&before).unwrap();
     }
+}
+
+fn applied(object: &impl serde::Serialize) -> (crate::feed::ObjectKey, Value) {
+    let value = serde_json::to_value(object).unwrap();
+    let text = |field: &str| std::sync::Arc::from(value["metadata"][field].as_str().unwrap());
+    ((text("namespace"), text("name")), value)
+}
+
+fn service_change(object: &Service) -> crate::Change {
+    crate::Change::Service(applied(object).0, Some(std::sync::Arc::new(object.clone())))
+}
+
+fn slice_change(object: &EndpointSlice) -> crate::Change {
+    crate::Change::Slice(applied(object).0, Some(std::sync::Arc::new(object.clone())))
+}
+
+#[test]
+fn nothing_is_loaded_before_everything_is_known_and_then_all_of_it() {
+    let mut proxy = Proxy::new(frame(), "here");
+    proxy.observe(slice_change(&slice("web", 8080, &["10.42.0.2"])));
+    proxy.observe(service_change(&service("web", json!({}))));
+    for _ in 0..2 {
+        proxy.observe(crate::Change::Synced);
+        assert!(proxy.update().is_none());
+    }
+    proxy.observe(crate::Change::Synced);
+    let nft = FakeNft::default();
+    nft.apply(&proxy.update().unwrap().transaction).unwrap();
+    assert!(nft.dump().contains("10.43.0.2 . 80 . 0 : 10.42.0.2 . 8080"), "{}", nft.dump());
+    assert!(proxy.update().is_none(), "nothing changed");
+}
+
+#[test]
+fn a_slice_may_change_its_service_and_go() {
+    let nft = FakeNft::default();
+    let mut proxy = Proxy::new(frame(), "here");
+    for _ in 0..crate::feed::KINDS {
+        proxy.observe(crate::Change::Synced);
+    }
+    proxy.observe(service_change(&service("web", json!({}))));
+    let other = service("other", json!({"clusterIP": "10.43.0.3", "clusterIPs": ["10.43.0.3"]}));
+    proxy.observe(service_change(&other));
+    let mut moving = slice("web", 8080, &["10.42.0.2"]);
+    proxy.observe(slice_change(&moving));
+    let load = |proxy: &mut Proxy| {
+        nft.apply(&proxy.update().unwrap().transaction).unwrap();
+        let dump = nft.dump();
+        ["10.43.0.2", "10.43.0.3"].map(|address| dump.contains(&format!("{address} . 80 . 0 : 10.42.0.2 . 8080")))
+    };
+    assert_eq!(load(&mut proxy), [true, false]);
+    let labels = moving.metadata.labels.as_mut().unwrap();
+    labels.insert("kubernetes.io/service-name".to_owned(), "other".to_owned());
+    proxy.observe(slice_change(&moving));
+    assert_eq!(load(&mut proxy), [false, true]);
+    proxy.observe(crate::Change::Slice(applied(&moving).0, None));
+    assert_eq!(load(&mut proxy), [false, false]);
+    proxy.observe(crate::Change::Service(applied(&other).0, None));
+    load(&mut proxy);
+    assert_eq!(proxy.table().len(), 1);
+}
+
+#[tokio::test]
+async fn what_nft_refuses_leads_to_a_whole_table() {
+    use std::sync::Arc;
+    let nft = Arc::new(FakeNft::default());
+    let (sender, receiver) = tokio::sync::mpsc::channel(16);
+    let stop = tokio_util::sync::CancellationToken::new();
+    let task = tokio::spawn(run(Proxy::new(frame(), "here"), nft.clone(), receiver, stop.clone()));
+    for _ in 0..crate::feed::KINDS {
+        sender.send(crate::Change::Synced).await.unwrap();
+    }
+    let loaded = async |text: &str| {
+        while !nft.dump().contains(text) {
+            tokio::task::yield_now().await;
+        }
+    };
+    loaded("chain dispatch").await;
+    nft.refuse_next();
+    sender.send(service_change(&service("web", json!({})))).await.unwrap();
+    loaded("10.43.0.2 . tcp . 80 : goto refuse").await;
+    nft.wipe();
+    sender.send(slice_change(&slice("web", 8080, &["10.42.0.2"]))).await.unwrap();
+    loaded("10.43.0.2 . 80 . 0 : 10.42.0.2 . 8080").await;
+    stop.cancel();
+    task.await.unwrap();
 }

@@ -7,11 +7,13 @@ use std::{net::SocketAddr, sync::Arc};
 
 use http::{header::AUTHORIZATION, request::Parts};
 use mk8s_api::status::Status;
-use mk8s_store::Store;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-use super::{AUTHENTICATED, MASTERS, User, tokens::{TokenError, TokenReader}};
+use super::{
+    AUTHENTICATED, MASTERS, User,
+    tokens::{TokenError, TokenReader},
+};
 
 /// The other end of a connection, computed once after the TLS handshake.
 #[derive(Debug, Clone, Default)]
@@ -73,9 +75,9 @@ pub struct Authentication {
 
 impl Authentication {
     /// `admin_token`: the bootstrap token of the administrator, if there is one.
-    pub fn new(store: Store, tokens: TokenReader, admin_token: Option<String>) -> Authentication {
+    pub fn new(tokens: TokenReader, admin_token: Option<String>) -> Authentication {
         Authentication {
-            tokens: tokens.with_store(store),
+            tokens,
             admin_token: admin_token.filter(|token| !token.is_empty()),
             admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
             anonymous: Arc::new(User::anonymous()),

@@ -18,7 +18,7 @@ pub mod tokens;
 pub use authenticate::{AuthError, Authentication, Authenticator, Peer};
 pub use authorize::{Authorization, Authorizer, Decision, forbidden};
 pub use pki::{Pki, PkiError, PkiOptions};
-pub use tokens::{TokenBinding, TokenIssuer};
+pub use tokens::{TokenIssuer, TokenReader};
 
 use std::collections::BTreeMap;
 

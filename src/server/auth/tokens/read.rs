@@ -1,0 +1,171 @@
+//! From a bearer token to a user.
+//!
+//! A signature is checked once; what a token is bound to is looked up on every use, in memory: a revision that did not
+//! change needs no second look at the object. So a deleted pod's token is refused at once, without a time to live.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use mk8s_api::meta;
+use mk8s_store::{Store, View};
+use parking_lot::RwLock;
+use serde_json::Value;
+
+use super::{Bound, Claims, SigningKey, TokenError};
+use crate::auth::{AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, User};
+
+/// Seconds by which clocks may differ, and by which things outlive their deletion.
+const LEEWAY_S: i64 = 60;
+/// More tokens than this are not remembered.
+const REMEMBERED: usize = 8192;
+
+/// Authenticates tokens of this cluster.
+pub struct TokenReader {
+    store: Store,
+    key: Arc<SigningKey>,
+    issuer: String,
+    audiences: Vec<String>,
+    known: RwLock<HashMap<String, Arc<Known>>>,
+}
+
+struct Known {
+    claims: Claims,
+    user: Arc<User>,
+    bound: Vec<BoundObject>,
+}
+
+struct BoundObject {
+    key: String,
+    uid: String,
+    what: String,
+    /// The revision of the object that was seen and found good; 0 when none was.
+    seen: AtomicU64,
+}
+
+impl TokenReader {
+    /// `audiences`: what this API server calls itself.
+    pub fn new(store: Store, key: Arc<SigningKey>, issuer: &str, audiences: Vec<String>) -> TokenReader {
+        TokenReader { store, key, issuer: issuer.to_string(), audiences, known: RwLock::default() }
+    }
+
+    /// The user of a token meant for this API server.
+    pub fn read(&self, token: &str) -> Result<Arc<User>, TokenError> {
+        self.read_for(token, &self.audiences).map(|(user, _)| user)
+    }
+
+    /// The user of a token, and those of `audiences` it is meant for. No audiences: this API server's.
+    pub fn read_for(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), TokenError> {
+        self.read_at(token, audiences, SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
+    }
+
+    pub(super) fn read_at(&self, token: &str, audiences: &[String], now_s: i64) -> Result<(Arc<User>, Vec<String>), TokenError> {
+        let known = self.known(token)?;
+        if now_s > known.claims.exp + LEEWAY_S {
+            return Err(TokenError::Expired);
+        }
+        if now_s < known.claims.nbf - LEEWAY_S {
+            return Err(TokenError::NotYet);
+        }
+        let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
+        let meant: Vec<String> = wanted.iter().filter(|a| known.claims.aud.contains(a)).cloned().collect();
+        if meant.is_empty() {
+            return Err(TokenError::Audience { found: known.claims.aud.clone(), wanted: wanted.to_vec() });
+        }
+        let view = self.store.view();
+        known.bound.iter().try_for_each(|object| object.check(&view, now_s))?;
+        Ok((known.user.clone(), meant))
+    }
+
+    fn known(&self, token: &str) -> Result<Arc<Known>, TokenError> {
+        if let Some(known) = self.known.read().get(token) {
+            return Ok(known.clone());
+        }
+        let claims = self.key.verify(token)?;
+        if claims.iss != self.issuer {
+            return Err(TokenError::NotOurs);
+        }
+        let known = Arc::new(Known { user: Arc::new(user_of(&claims)), bound: bound_objects(&claims), claims });
+        let mut all = self.known.write();
+        if all.len() >= REMEMBERED {
+            all.clear();
+        }
+        all.insert(token.to_string(), known.clone());
+        Ok(known)
+    }
+}
+
+impl BoundObject {
+    fn check(&self, view: &View, now_s: i64) -> Result<(), TokenError> {
+        let gone = || TokenError::Invalidated(self.what.clone());
+        let entry = view.get(self.key.as_bytes()).ok_or_else(gone)?;
+        if self.seen.load(Ordering::Relaxed) == entry.modified {
+            return Ok(());
+        }
+        let object: Value = serde_json::from_slice(&entry.value).map_err(|_| gone())?;
+        if meta::uid(&object) != self.uid {
+            return Err(gone());
+        }
+        match meta::deletion_timestamp(&object).and_then(meta::parse_time) {
+            Some(deleted) if deleted.as_second() < now_s - LEEWAY_S => Err(gone()),
+            // Good for now only: look again next time.
+            Some(_) => Ok(()),
+            None => {
+                self.seen.store(entry.modified, Ordering::Relaxed);
+                Ok(())
+            }
+        }
+    }
+}
+
+fn bound_objects(claims: &Claims) -> Vec<BoundObject> {
+    let k = &claims.kubernetes;
+    let object = |kind: &str, plural: &str, namespace: &str, bound: &Bound| BoundObject {
+        key: format!("/registry/core/{plural}/{namespace}{}", bound.name),
+        uid: bound.uid.clone(),
+        what: format!("{kind} {namespace}{}", bound.name),
+        seen: AtomicU64::new(0),
+    };
+    let namespace = format!("{}/", k.namespace);
+    let mut bound = vec![object("service account", "serviceaccounts", &namespace, &k.serviceaccount)];
+    bound.extend(k.secret.iter().map(|secret| object("secret", "secrets", &namespace, secret)));
+    match (&k.pod, &k.node) {
+        // A pod's token tells its node, and does not depend on it.
+        (Some(pod), _) => bound.push(object("pod", "pods", &namespace, pod)),
+        (None, Some(node)) => bound.push(object("node", "nodes", "", node)),
+        (None, None) => {}
+    }
+    bound
+}
+
+fn user_of(claims: &Claims) -> User {
+    let k = &claims.kubernetes;
+    let mut extra = BTreeMap::new();
+    let mut add = |key: &str, value: &str| {
+        if !value.is_empty() {
+            extra.insert(format!("authentication.kubernetes.io/{key}"), vec![value.to_string()]);
+        }
+    };
+    if let Some(pod) = &k.pod {
+        add("pod-name", &pod.name);
+        add("pod-uid", &pod.uid);
+    }
+    if let Some(node) = &k.node {
+        add("node-name", &node.name);
+        add("node-uid", &node.uid);
+    }
+    if !claims.jti.is_empty() {
+        add("credential-id", &format!("JTI={}", claims.jti));
+    }
+    User {
+        name: format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", k.namespace, k.serviceaccount.name),
+        uid: k.serviceaccount.uid.clone(),
+        groups: vec!["system:serviceaccounts".to_string(), format!("system:serviceaccounts:{}", k.namespace), AUTHENTICATED.to_string()],
+        extra,
+    }
+}

@@ -1,0 +1,1 @@
+//! What a new cluster is filled with.

@@ -1,0 +1,190 @@
+//! The query parameters of the API, read and checked: `ListOptions`, and the options of writes.
+
+use mk8s_api::{
+    select::{FieldSelector, LabelSelector},
+    status::Status,
+};
+
+use crate::registry::{FieldValidation, ListOptions, VersionMatch, WriteOptions};
+
+/// The decoded pairs of a query, in their order.
+pub struct Query(Vec<(String, String)>);
+
+impl Query {
+    pub fn parse(query: Option<&str>) -> Query {
+        match query {
+            None | Some("") => Query(Vec::new()),
+            Some(text) => Query(form_urlencoded::parse(text.as_bytes()).into_owned().collect()),
+        }
+    }
+
+    /// The first value of a parameter; empty reads as absent, as Go's conversion has it.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.0.iter().find(|(k, _)| k == key).map(|(_, v)| v.as_str()).filter(|v| !v.is_empty())
+    }
+
+    pub fn all<'a>(&'a self, key: &'a str) -> impl Iterator<Item = &'a str> {
+        self.0.iter().filter(move |(k, _)| k == key).map(|(_, v)| v.as_str())
+    }
+
+    fn has(&self, key: &str) -> bool {
+        self.0.iter().any(|(k, _)| k == key)
+    }
+
+    /// Whether a flag is set: `?watch`, `?watch=1`, `?watch=true`; `0` and `false` in any case are no.
+    pub fn flag(&self, key: &str) -> bool {
+        self.has(key) && self.get(key).is_none_or(|v| v != "0" && !v.eq_ignore_ascii_case("false"))
+    }
+
+    fn number(&self, key: &str) -> Result<Option<i64>, Status> {
+        let Some(text) = self.get(key) else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| {
+            Status::bad_request(format!("unable to decode query parameter {key}: strconv.ParseInt: parsing {text:?}: invalid syntax"))
+        })
+    }
+
+    /// `ListOptions` of list, watch and deletecollection.
+    pub fn list_options(&self) -> Result<ListOptions, Status> {
+        let labels = match self.get("labelSelector") {
+            None => LabelSelector::everything(),
+            Some(text) => LabelSelector::parse(text)
+                .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?,
+        };
+        let fields = match self.get("fieldSelector") {
+            None => FieldSelector::everything(),
+            Some(text) => FieldSelector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?,
+        };
+        let version_match = match self.get("resourceVersionMatch") {
+            None => None,
+            Some("Exact") => Some(VersionMatch::Exact),
+            Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
+            Some(other) => return Err(invalid_list_option("resourceVersionMatch", &format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""))),
+        };
+        let limit = self.number("limit")?.unwrap_or(0);
+        let options = ListOptions {
+            labels,
+            fields,
+            limit: usize::try_from(limit).unwrap_or(0),
+            continue_token: self.get("continue").map(str::to_string),
+            resource_version: self.resource_version()?,
+            version_match,
+            timeout_s: self.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
+            bookmarks: self.flag("allowWatchBookmarks"),
+            send_initial_events: self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents")),
+        };
+        check_versions(&options, self.flag("watch"))?;
+        Ok(options)
+    }
+
+    /// `resourceVersion`: absent, or a number. Zero means "any".
+    pub fn resource_version(&self) -> Result<Option<u64>, Status> {
+        let Some(text) = self.get("resourceVersion") else { return Ok(None) };
+        text.parse().map(Some).map_err(|_| invalid_version(text))
+    }
+
+    /// `CreateOptions`, `UpdateOptions`, `PatchOptions`: what they have in common.
+    pub fn write_options(&self) -> Result<WriteOptions, Status> {
+        let dry_run = match self.all("dryRun").collect::<Vec<_>>()[..] {
+            [] | [""] => false,
+            ["All"] => true,
+            ref other => return Err(invalid_write_option("dryRun", &format!("Unsupported value: {other:?}: supported values: \"All\""))),
+        };
+        let validation = match self.get("fieldValidation") {
+            None | Some("Warn") => FieldValidation::Warn,
+            Some("Strict") => FieldValidation::Strict,
+            Some("Ignore") => FieldValidation::Ignore,
+            Some(other) => {
+                return Err(invalid_write_option("fieldValidation", &format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"")));
+            }
+        };
+        let manager = self.get("fieldManager").unwrap_or_default();
+        if manager.len() > 128 {
+            return Err(invalid_write_option("fieldManager", "Too long: may not be more than 128 bytes"));
+        }
+        Ok(WriteOptions { dry_run, validation, field_manager: manager.to_string(), force: self.flag("force") })
+    }
+}
+
+fn check_versions(options: &ListOptions, watch: bool) -> Result<(), Status> {
+    let forbidden = |field: &str, why: &str| Err(invalid_list_option(field, &format!("Forbidden: {why}")));
+    match (watch, options.send_initial_events, options.version_match) {
+        (false, Some(_), _) => forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"),
+        (true, Some(_), Some(VersionMatch::NotOlderThan)) => Ok(()),
+        (true, Some(_), _) => forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
+        (true, None, Some(_)) => forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+        (false, None, Some(_)) if options.resource_version.is_none() => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
+        }
+        (false, None, Some(_)) if options.continue_token.is_some() => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
+        }
+        (false, None, Some(VersionMatch::Exact)) if options.resource_version == Some(0) => {
+            forbidden("resourceVersionMatch", "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn invalid_list_option(field: &str, why: &str) -> Status {
+    Status::failure(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {why}"))
+}
+
+fn invalid_write_option(field: &str, why: &str) -> Status {
+    Status::failure(422, "Invalid", format!("CreateOptions.meta.k8s.io \"\" is invalid: {field}: {why}"))
+}
+
+fn invalid_version(text: &str) -> Status {
+    Status::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn flags_read_as_go_reads_them() {
+        let cases = [("watch", true), ("watch=", true), ("watch=1", true), ("watch=true", true), ("watch=0", false), ("watch=False", false), ("", false)];
+        for (query, expected) in cases {
+            assert_eq!(Query::parse(Some(query)).flag("watch"), expected, "{query}");
+        }
+    }
+
+    #[test]
+    fn bad_options_are_refused() {
+        let cases = [
+            ("limit=x", 400),
+            ("resourceVersion=abc", 400),
+            ("labelSelector=a%3D%3D%3Db", 400),
+            ("fieldSelector=abc", 400),
+            ("resourceVersionMatch=Exact", 422),
+            ("resourceVersionMatch=Exact&resourceVersion=0", 422),
+            ("resourceVersionMatch=Other&resourceVersion=1", 422),
+            ("sendInitialEvents=true", 422),
+            ("watch=1&sendInitialEvents=true", 422),
+            ("watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan", 0),
+            ("limit=500&labelSelector=a%3Db", 0),
+        ];
+        for (query, code) in cases {
+            let got = Query::parse(Some(query)).list_options().map_or_else(|status| status.code, |_| 0);
+            assert_eq!(got, code, "{query}");
+        }
+    }
+
+    #[test]
+    fn write_options_are_checked() {
+        let cases = [("dryRun=All", 0), ("dryRun=Some", 422), ("fieldValidation=Strict", 0), ("fieldValidation=x", 422)];
+        for (query, code) in cases {
+            let got = Query::parse(Some(query)).write_options().map_or_else(|status| status.code, |_| 0);
+            assert_eq!(got, code, "{query}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_query_is_read_or_refused(query in "([a-zA-Z]{0,9}(=[ -~]{0,20})?&?){0,6}") {
+            let query = Query::parse(Some(&query));
+            let _ = (query.list_options(), query.write_options());
+        }
+    }
+}

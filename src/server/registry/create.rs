@@ -1,0 +1,116 @@
+//! Create: a name, system metadata, admission, validation, and a put that expects the key to be absent.
+
+use jiff::Timestamp;
+use mk8s_api::{meta, names, status::Status};
+use mk8s_store::{CommitError, Expect, Op};
+use serde_json::Value;
+
+use super::{Call, Registry, Stored, Warnings, commit_failed, encode, keys};
+use crate::admission::Operation;
+
+/// How many generated names are tried.
+const GENERATED_NAMES: usize = 8;
+
+impl Registry {
+    /// Creates an object that was decoded and defaulted.
+    pub async fn create(&self, call: &Call<'_>, mut object: Value, warnings: &mut Warnings) -> Result<Stored, Status> {
+        check_scope(call, &mut object)?;
+        if !meta::resource_version(&object).is_empty() {
+            return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
+        }
+        let base = match meta::name(&object) {
+            "" if !meta::generate_name(&object).is_empty() => Some(meta::generate_name(&object).to_string()),
+            _ => None,
+        };
+        fill_system_fields(&mut object);
+        if let Some(base) = &base {
+            meta::set_name(&mut object, &generate(base));
+        }
+        let name = meta::name(&object).to_string();
+        let named = Call { name: &name, ..*call };
+        let mut ready = self.admit_create(&named, object, warnings).await?;
+        if call.options.dry_run {
+            return self.dry_run_create(&named, ready.object);
+        }
+        for _ in 0..GENERATED_NAMES {
+            let name = meta::name(&ready.object);
+            match self.put_new(call, name, &ready.object).await {
+                Ok(stored) => {
+                    ready.reservation.keep();
+                    return Ok(stored);
+                }
+                Err(CommitError::Conflict { .. }) => match &base {
+                    Some(base) => meta::set_name(&mut ready.object, &generate(base)),
+                    None => return Err(Status::already_exists(call.group_resource(), name)),
+                },
+                Err(error) => return Err(commit_failed(&error)),
+            }
+        }
+        Err(Status::generate_name_conflict(call.group_resource(), meta::name(&ready.object), 1))
+    }
+
+    /// Everything between a decoded object and its write.
+    async fn admit_create(&self, call: &Call<'_>, mut object: Value, warnings: &mut Warnings) -> Result<Ready, Status> {
+        let resource = call.resource;
+        let request = call.admission(Operation::Create, None);
+        self.admission.mutate(&request, &mut object).await?;
+        resource.prepare_create(&mut object);
+        let reservation = match resource.is("", "services") {
+            true => self.services.reserve_create(&mut object, call.options.dry_run)?,
+            false => super::services::Reservation::none(),
+        };
+        let errors = resource.validate_create(&object);
+        if !errors.is_empty() {
+            return Err(resource.invalid(meta::name(&object), errors));
+        }
+        resource.warn(&object, warnings);
+        self.admission.validate(&request, &object).await?;
+        Ok(Ready { object, reservation })
+    }
+
+    async fn put_new(&self, call: &Call<'_>, name: &str, object: &Value) -> Result<Stored, CommitError> {
+        let key = keys::object(&call.resource.prefix, call.namespace, name);
+        let put = self.commit(Op::Put { key, value: encode::encode(object), expect: Expect::Absent }).await?;
+        Ok(put.map_or_else(|| Stored::Value(object.clone()), Stored::Entry))
+    }
+
+    fn dry_run_create(&self, call: &Call<'_>, object: Value) -> Result<Stored, Status> {
+        let key = keys::object(&call.resource.prefix, call.namespace, call.name);
+        match self.store.view().get(&key) {
+            Some(_) => Err(Status::already_exists(call.group_resource(), call.name)),
+            None => Ok(Stored::Value(object)),
+        }
+    }
+}
+
+/// An object that may be written, and what it holds in reserve until it is.
+struct Ready {
+    object: Value,
+    reservation: super::services::Reservation,
+}
+
+/// The namespace of the object is the request's; a cluster-scoped object has none.
+pub(super) fn check_scope(call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+    if !call.resource.kind.namespaced {
+        meta::remove(object, "namespace");
+        return Ok(());
+    }
+    match meta::namespace(object) {
+        "" => meta::set_namespace(object, call.namespace),
+        same if same == call.namespace => {}
+        _ => return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")),
+    }
+    Ok(())
+}
+
+fn fill_system_fields(object: &mut Value) {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+        meta::remove(object, field);
+    }
+    meta::set(object, "creationTimestamp", meta::format_time(Timestamp::now()));
+    meta::set(object, "uid", uuid::Uuid::new_v4().to_string());
+}
+
+fn generate(base: &str) -> String {
+    names::generate(base, rand::random())
+}

@@ -1,0 +1,170 @@
+//! Reading: one object, or many from one consistent root.
+
+use std::{sync::Arc, time::Duration};
+
+use mk8s_api::status::{Cause, Details, Status};
+use mk8s_store::{Entry, View};
+
+use super::{
+    Registry, Resource, VersionMatch, continue_token::ContinueToken, encode, keys, options::ListOptions, select::Filter,
+};
+
+/// How long a read waits for a version that this server has not seen yet.
+const WAIT_FOR_VERSION: Duration = Duration::from_secs(3);
+
+/// Objects of one kind, as they were at one revision.
+#[derive(Debug)]
+pub struct List {
+    pub revision: u64,
+    pub entries: Vec<Arc<Entry>>,
+    pub continue_token: Option<String>,
+    pub remaining: Option<usize>,
+}
+
+impl Registry {
+    /// One stored object.
+    pub async fn get(&self, resource: &Arc<Resource>, namespace: &str, name: &str, version: Option<u64>) -> Result<Arc<Entry>, Status> {
+        let view = match version {
+            None | Some(0) => self.store.view(),
+            Some(version) => self.view_not_older(version).await?,
+        };
+        match view.get(&keys::object(&resource.prefix, namespace, name)) {
+            Some(entry) => Ok(entry.clone()),
+            None => Err(Status::not_found(&resource.group_resource, name)),
+        }
+    }
+
+    pub async fn list(&self, resource: &Arc<Resource>, namespace: &str, options: &ListOptions) -> Result<List, Status> {
+        let token = options.continue_token.as_deref().map(ContinueToken::decode).transpose()?;
+        let prefix = keys::scope(&resource.prefix, namespace);
+        let view = self.root_of(options, token.as_ref()).await?;
+        let filter = Filter::new(resource, options)?;
+        if let Some(name) = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
+            return Ok(single(&view, &keys::object(&resource.prefix, namespace, name), &filter));
+        }
+        let start = match &token {
+            Some(token) => format!("{prefix}{}", token.start),
+            None => prefix.clone(),
+        };
+        Ok(page(&view, &prefix, &start, options.limit, &filter, token.is_some_and(|token| token.revision.is_none())))
+    }
+
+    /// The root a list reads: of its token, of its version, or the newest.
+    async fn root_of(&self, options: &ListOptions, token: Option<&ContinueToken>) -> Result<View, Status> {
+        if let Some(token) = token {
+            if options.resource_version.is_some_and(|version| version != 0) {
+                return Err(Status::bad_request("specifying resource version is not allowed when using continue"));
+            }
+            return match token.revision {
+                None => Ok(self.store.view()),
+                Some(revision) => self.store.view_at(revision).map_err(|_| too_old_to_continue()),
+            };
+        }
+        match (options.resource_version, options.version_match) {
+            (None | Some(0), _) => Ok(self.store.view()),
+            (Some(version), Some(VersionMatch::Exact)) => self.exact(version).await,
+            (Some(version), None) if options.limit > 0 => self.exact(version).await,
+            (Some(version), _) => self.view_not_older(version).await,
+        }
+    }
+
+    async fn exact(&self, version: u64) -> Result<View, Status> {
+        let newest = self.view_not_older(version).await?;
+        if newest.revision() == version {
+            return Ok(newest);
+        }
+        self.store.view_at(version).map_err(|_| Status::expired("The resourceVersion for the provided list is too old."))
+    }
+
+    /// The newest root, once it is at least at `version`.
+    pub(super) async fn view_not_older(&self, version: u64) -> Result<View, Status> {
+        let view = self.store.view();
+        if view.revision() >= version {
+            return Ok(view);
+        }
+        let deadline = tokio::time::Instant::now() + WAIT_FOR_VERSION;
+        // Any write moves the revision, so the watch of everything is what tells that it has grown.
+        let mut changes = self.store.watch(b"/", view.revision()).map_err(|_| too_large(version, view.revision()))?;
+        loop {
+            let view = self.store.view();
+            if view.revision() >= version {
+                return Ok(view);
+            }
+            match tokio::time::timeout_at(deadline, changes.next()).await {
+                Ok(Ok(mk8s_store::WatchItem::Events(_))) => {}
+                _ => return Err(too_large(version, view.revision())),
+            }
+        }
+    }
+}
+
+/// The list of a selector that names one object.
+fn single(view: &View, key: &[u8], filter: &Filter) -> List {
+    let entries = view.get(key).filter(|entry| filter.matches(entry)).cloned().into_iter().collect();
+    List { revision: view.revision(), entries, continue_token: None, remaining: None }
+}
+
+fn page(view: &View, prefix: &str, start: &str, limit: usize, filter: &Filter, newest: bool) -> List {
+    let end = keys::end_of(prefix);
+    let mut range = view.range(start.as_bytes(), &end);
+    let mut list = List { revision: view.revision(), entries: Vec::new(), continue_token: None, remaining: None };
+    if limit == 0 {
+        list.entries = match filter.is_everything() {
+            true => range.cloned().collect(),
+            false => range.filter(|entry| filter.matches(entry)).cloned().collect(),
+        };
+        return list;
+    }
+    while list.entries.len() < limit {
+        let Some(entry) = range.next() else { return list };
+        if filter.matches(entry) {
+            list.entries.push(entry.clone());
+        }
+    }
+    let Some(next) = range.next() else { return list };
+    let start = String::from_utf8_lossy(next.key.get(prefix.len()..).unwrap_or_default()).into_owned();
+    let revision = (!newest).then_some(view.revision());
+    list.continue_token = Some(ContinueToken { revision, start }.encode());
+    list.remaining = filter.is_everything().then(|| 1 + range.count());
+    list
+}
+
+/// The 410 of a token whose root is gone.
+fn too_old_to_continue() -> Status {
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
+    )
+}
+
+/// The 504 of a version that lies in the future.
+fn too_large(version: u64, current: u64) -> Status {
+    let mut status = Status::timeout(format!("Too large resource version: {version}, current: {current}"), 1);
+    let cause = Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), ..Cause::default() };
+    status.details.get_or_insert_with(Details::default).causes.push(cause);
+    status
+}
+
+impl List {
+    /// What stands before the items in the list's JSON.
+    pub fn head(&self, kind: &str, api_version: &str) -> String {
+        let mut head = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{}", self.metadata());
+        head.push_str(",\"items\":[");
+        head
+    }
+
+    /// `ListMeta`.
+    pub fn metadata(&self) -> serde_json::Value {
+        let mut metadata = serde_json::json!({"resourceVersion": self.revision.to_string()});
+        if let Some(token) = &self.continue_token {
+            metadata["continue"] = token.as_str().into();
+        }
+        if let Some(remaining) = self.remaining {
+            metadata["remainingItemCount"] = remaining.into();
+        }
+        metadata
+    }
+
+    pub fn decode(&self) -> Vec<serde_json::Value> {
+        self.entries.iter().map(|entry| encode::decode(&entry.value)).collect()
+    }
+}

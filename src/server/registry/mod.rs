@@ -1,0 +1,157 @@
+//! What the verbs do: one registry for every kind, over the store.
+//!
+//! Reading order: [`Resource`] (a kind as the registry sees it), [`Registry`] and [`Call`], then a file a verb:
+//! `list` (get and list), `watch`, `create`, `update`, `patch`, `delete`; `encode` and `keys` (what is in the store);
+//! and the kinds whose verbs do more: `pods`, `services`, `scale`, `namespaces`.
+//!
+//! Invariant: every write is one transaction that names the revision it read; a lost race is a conflict or a retry,
+//! never a lost update.
+//! Invariant: what the store holds has passed pruning, defaulting, admission and validation.
+
+mod apply;
+mod continue_token;
+mod create;
+mod delete;
+mod encode;
+mod expiry;
+mod keys;
+mod list;
+mod namespaces;
+mod options;
+mod patch;
+mod pods;
+mod resource;
+mod scale;
+mod select;
+mod services;
+mod update;
+mod watch;
+
+#[cfg(test)]
+mod tests;
+
+pub use expiry::expire_events;
+pub use list::List;
+pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
+pub use patch::PatchKind;
+pub use resource::{Resource, Resources, SubresourceKind};
+pub use services::ServiceRanges;
+pub use watch::{Change, ChangeKind, Watch};
+
+use std::sync::Arc;
+
+use mk8s_api::status::{GroupResource, Status};
+use mk8s_store::{CommitError, Entry, Op, Store, Txn};
+use serde_json::Value;
+
+use crate::{
+    admission::{self, Admission, Operation},
+    auth::User,
+};
+
+/// The registry of all kinds.
+pub struct Registry {
+    store: Store,
+    resources: Resources,
+    admission: Admission,
+    services: services::Allocator,
+}
+
+/// One request for one resource, as the registry needs it.
+#[derive(Clone, Copy)]
+pub struct Call<'a> {
+    pub resource: &'a Arc<Resource>,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub subresource: &'a str,
+    pub user: &'a User,
+    pub options: &'a WriteOptions,
+}
+
+/// An object as a write leaves it.
+#[derive(Debug, Clone)]
+pub enum Stored {
+    Entry(Arc<Entry>),
+    /// Not in the store: a dry run, or what is only an answer.
+    Value(Value),
+}
+
+impl Stored {
+    pub fn decode(&self) -> Value {
+        match self {
+            Stored::Entry(entry) => encode::decode(&entry.value),
+            Stored::Value(value) => value.clone(),
+        }
+    }
+}
+
+/// What a client is told beside the object, as `Warning` headers.
+pub type Warnings = Vec<String>;
+
+impl Registry {
+    pub fn new(store: Store, resources: Resources, admission: Admission, ranges: ServiceRanges) -> Registry {
+        Registry { services: services::Allocator::new(store.clone(), ranges), store, resources, admission }
+    }
+
+    pub fn store(&self) -> &Store {
+        &self.store
+    }
+
+    pub fn resources(&self) -> &Resources {
+        &self.resources
+    }
+
+    pub fn admission(&self) -> &Admission {
+        &self.admission
+    }
+
+    /// A stored object of a built-in kind, decoded; for the subresources that look at other kinds.
+    pub(crate) fn lookup(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+        let key = keys::object(&keys::kind_prefix(group, plural), namespace, name);
+        self.store.view().get(&key).map(|entry| encode::decode(&entry.value))
+    }
+
+    /// Commits one operation; the entry it put or deleted.
+    async fn commit(&self, op: Op) -> Result<Option<Arc<Entry>>, CommitError> {
+        let mut commit = self.store.commit(Txn::one(op)).await?;
+        Ok(commit.entries.pop().flatten())
+    }
+}
+
+impl<'a> Call<'a> {
+    fn admission<'b>(&'b self, operation: Operation, old: Option<&'b Value>) -> admission::Request<'b> {
+        let kind = self.resource.kind_of(self.subresource);
+        admission::Request {
+            operation,
+            group: &self.resource.kind.group,
+            version: &self.resource.kind.version,
+            kind,
+            resource: &self.resource.kind.plural,
+            subresource: self.subresource,
+            namespace: self.namespace,
+            name: self.name,
+            user: self.user,
+            old,
+            dry_run: self.options.dry_run,
+            options: None,
+        }
+    }
+
+    fn group_resource(&self) -> &'a GroupResource {
+        &self.resource.group_resource
+    }
+
+    fn not_found(&self) -> Status {
+        Status::not_found(self.group_resource(), self.name)
+    }
+}
+
+/// The `Status` of a commit that failed for reasons other than its expectations.
+fn commit_failed(error: &CommitError) -> Status {
+    match error {
+        CommitError::TooLarge { .. } => Status::too_large(error),
+        CommitError::Full { .. } => Status::failure(507, "InsufficientStorage", error.to_string()),
+        CommitError::Unavailable(_) => Status::unavailable(error.to_string()),
+        CommitError::Conflict { .. } => Status::internal("a write that expects nothing was refused"),
+    }
+}

@@ -1,0 +1,487 @@
+//! Cluster addresses and node ports of Services: given out, asked for, and given back.
+//!
+//! What is taken is what the stored Services say; it is read once and then kept in memory, because this registry is
+//! the only way to write a Service. A reservation that is not kept (the write was refused) gives everything back.
+
+use std::{
+    collections::HashSet,
+    net::Ipv4Addr,
+    ops::RangeInclusive,
+    sync::Arc,
+};
+
+use ipnet::Ipv4Net;
+use mk8s_api::{
+    field::{FieldError, Path},
+    meta,
+    status::Status,
+};
+use mk8s_store::Store;
+use parking_lot::Mutex;
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::{encode, keys};
+
+/// Where addresses and ports come from.
+#[derive(Debug, Clone)]
+pub struct ServiceRanges {
+    pub addresses: Ipv4Net,
+    pub node_ports: RangeInclusive<u16>,
+}
+
+impl Default for ServiceRanges {
+    fn default() -> ServiceRanges {
+        let addresses = Ipv4Net::new(Ipv4Addr::new(10, 43, 0, 0), 16).expect("16 is a prefix length of IPv4");
+        ServiceRanges { addresses, node_ports: 30000..=32767 }
+    }
+}
+
+#[derive(Debug, Default)]
+struct Taken {
+    loaded: bool,
+    addresses: HashSet<Ipv4Addr>,
+    ports: HashSet<u16>,
+}
+
+pub(super) struct Allocator {
+    store: Store,
+    ranges: ServiceRanges,
+    taken: Arc<Mutex<Taken>>,
+}
+
+/// What a write has taken and will give back.
+#[derive(Default)]
+pub(super) struct Reservation {
+    taken: Option<Arc<Mutex<Taken>>>,
+    addresses: Vec<Ipv4Addr>,
+    ports: Vec<u16>,
+    /// Given back when the write takes place.
+    old_addresses: Vec<Ipv4Addr>,
+    old_ports: Vec<u16>,
+}
+
+impl Reservation {
+    pub(super) fn none() -> Reservation {
+        Reservation::default()
+    }
+
+    /// The write took place: what is new stays taken, what it left is free.
+    pub(super) fn keep(mut self) {
+        self.addresses = std::mem::take(&mut self.old_addresses);
+        self.ports = std::mem::take(&mut self.old_ports);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let Some(taken) = &self.taken else { return };
+        let mut taken = taken.lock();
+        self.addresses.iter().for_each(|address| {
+            taken.addresses.remove(address);
+        });
+        self.ports.iter().for_each(|port| {
+            taken.ports.remove(port);
+        });
+    }
+}
+
+impl Allocator {
+    pub(super) fn new(store: Store, ranges: ServiceRanges) -> Allocator {
+        Allocator { store, ranges, taken: Arc::default() }
+    }
+
+    /// Completes a new Service with the address and ports its type needs.
+    pub(super) fn reserve_create(&self, service: &mut Value, dry_run: bool) -> Result<Reservation, Status> {
+        self.load();
+        default_families(service).map_err(|error| invalid(service, vec![error]))?;
+        let mut work = Work { allocator: self, reservation: self.reservation(), errors: Vec::new() };
+        work.take_address(service, None);
+        work.take_ports(service, &HashSet::new());
+        work.finish(service, dry_run)
+    }
+
+    /// As [`Allocator::reserve_create`], for a new version of a Service: what it has, it keeps.
+    pub(super) fn reserve_update(&self, service: &mut Value, old: &Value, dry_run: bool) -> Result<Reservation, Status> {
+        self.load();
+        carry_over(service, old);
+        default_families(service).map_err(|error| invalid(service, vec![error]))?;
+        let mut work = Work { allocator: self, reservation: self.reservation(), errors: Vec::new() };
+        let (had, had_ports) = (address_of(old), ports_of(old));
+        work.take_address(service, had);
+        work.take_ports(service, &had_ports);
+        let (has, has_ports) = (address_of(service), ports_of(service));
+        work.reservation.old_addresses = had.into_iter().filter(|address| Some(*address) != has).collect();
+        work.reservation.old_ports = had_ports.difference(&has_ports).copied().collect();
+        work.finish(service, dry_run)
+    }
+
+    /// Gives back what a deleted Service had.
+    pub(super) fn release(&self, service: &Value) {
+        let mut taken = self.taken.lock();
+        if let Some(address) = address_of(service) {
+            taken.addresses.remove(&address);
+        }
+        for port in ports_of(service) {
+            taken.ports.remove(&port);
+        }
+    }
+
+    fn reservation(&self) -> Reservation {
+        Reservation { taken: Some(self.taken.clone()), ..Reservation::default() }
+    }
+
+    fn load(&self) {
+        let mut taken = self.taken.lock();
+        if taken.loaded {
+            return;
+        }
+        let prefix = keys::kind_prefix("", "services");
+        let view = self.store.view();
+        for entry in view.range(prefix.as_bytes(), &keys::end_of(&prefix)) {
+            let service = encode::decode(&entry.value);
+            taken.addresses.extend(address_of(&service));
+            taken.ports.extend(ports_of(&service));
+        }
+        taken.loaded = true;
+    }
+}
+
+/// One reservation in the making.
+struct Work<'a> {
+    allocator: &'a Allocator,
+    reservation: Reservation,
+    errors: Vec<FieldError>,
+}
+
+impl Work<'_> {
+    fn finish(self, service: &Value, dry_run: bool) -> Result<Reservation, Status> {
+        if !self.errors.is_empty() {
+            return Err(invalid(service, self.errors));
+        }
+        if dry_run {
+            return Ok(Reservation::none());
+        }
+        Ok(self.reservation)
+    }
+
+    fn take_address(&mut self, service: &mut Value, had: Option<Ipv4Addr>) {
+        if !needs_address(service) {
+            return;
+        }
+        let asked = service["spec"]["clusterIP"].as_str().unwrap_or_default().to_string();
+        if asked.is_empty() {
+            match self.free_address() {
+                Some(address) => {
+                    self.reservation.addresses.push(address);
+                    set_address(service, &address.to_string());
+                }
+                None => self.errors.push(FieldError::internal(
+                    &Path::new("spec").child("clusterIPs"),
+                    "failed to allocate a serviceIP: range is full",
+                )),
+            }
+            return;
+        }
+        // What is no address is for validation to refuse.
+        let Ok(address) = asked.parse::<Ipv4Addr>() else { return };
+        set_address(service, &asked);
+        if Some(address) == had {
+            return;
+        }
+        let path = Path::new("spec").child("clusterIPs").index(0);
+        let refused = |why: String| FieldError::invalid(&path, asked.as_str(), format!("failed to allocate IP {asked}: {why}"));
+        let range = self.allocator.ranges.addresses;
+        if !range.contains(&address) || address == range.network() || address == range.broadcast() {
+            self.errors.push(refused(format!("the provided IP is not in the valid range. The range of valid IPs is {range}")));
+        } else if self.allocator.taken.lock().addresses.insert(address) {
+            self.reservation.addresses.push(address);
+        } else {
+            self.errors.push(refused("provided IP is already allocated".into()));
+        }
+    }
+
+    /// A free address of the upper part of the range; the lower is for those who ask for a certain one.
+    fn free_address(&self) -> Option<Ipv4Addr> {
+        let range = self.allocator.ranges.addresses;
+        let first = u32::from(range.network());
+        let size = u32::from(range.broadcast()) - first;
+        let band = (size / 16).clamp(16, 256).min(size / 2);
+        let mut taken = self.allocator.taken.lock();
+        let mut pick = |from: u32, to: u32| {
+            let count = to.checked_sub(from).filter(|count| *count > 0)?;
+            let start = rand::rng().random_range(0..count);
+            let mut candidates = (0..count).map(|n| Ipv4Addr::from(first + from + (start + n) % count));
+            candidates.find(|address| taken.addresses.insert(*address))
+        };
+        pick(band, size).or_else(|| pick(1, band))
+    }
+
+    fn take_ports(&mut self, service: &mut Value, had: &HashSet<u16>) {
+        if !needs_ports(service) {
+            return;
+        }
+        let mut own: HashSet<u16> = HashSet::new();
+        let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
+        for index in 0..count {
+            let port = &mut service["spec"]["ports"][index];
+            if !port.is_object() {
+                continue;
+            }
+            let path = Path::new("spec").child("ports").index(index).child("nodePort");
+            match port["nodePort"].as_i64().unwrap_or(0) {
+                0 => match self.free_port() {
+                    Some(free) => {
+                        port["nodePort"] = json!(free);
+                        own.insert(free);
+                    }
+                    None => self.errors.push(FieldError::internal(&path, "failed to allocate a nodePort: range is full")),
+                },
+                asked => {
+                    if let Some(asked) = self.ask_port(&path, asked, had, &own) {
+                        own.insert(asked);
+                    }
+                }
+            }
+        }
+        if needs_health_port(service) && service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0) == 0 {
+            if let Some(free) = self.free_port() {
+                service["spec"]["healthCheckNodePort"] = json!(free);
+            }
+        } else if let Some(asked) = service["spec"]["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
+            self.ask_port(&Path::new("spec").child("healthCheckNodePort"), asked, had, &own);
+        }
+    }
+
+    fn ask_port(&mut self, path: &Path, asked: i64, had: &HashSet<u16>, own: &HashSet<u16>) -> Option<u16> {
+        let range = &self.allocator.ranges.node_ports;
+        let Some(port) = u16::try_from(asked).ok().filter(|port| range.contains(port)) else {
+            let why = format!("provided port is not in the valid range. The range of valid ports is {}-{}", range.start(), range.end());
+            self.errors.push(FieldError::invalid(path, asked, why));
+            return None;
+        };
+        if had.contains(&port) || own.contains(&port) {
+            return Some(port);
+        }
+        if self.allocator.taken.lock().ports.insert(port) {
+            self.reservation.ports.push(port);
+        } else {
+            self.errors.push(FieldError::invalid(path, asked, "provided port is already allocated"));
+        }
+        Some(port)
+    }
+
+    fn free_port(&mut self) -> Option<u16> {
+        let range = self.allocator.ranges.node_ports.clone();
+        let count = u32::from(*range.end()).checked_sub(u32::from(*range.start()))? + 1;
+        let start = rand::rng().random_range(0..count);
+        let mut taken = self.allocator.taken.lock();
+        let mut candidates = (0..count).filter_map(|n| u16::try_from(u32::from(*range.start()) + (start + n) % count).ok());
+        let free = candidates.find(|port| taken.ports.insert(*port))?;
+        self.reservation.ports.push(free);
+        Some(free)
+    }
+}
+
+fn type_of(service: &Value) -> &str {
+    service["spec"]["type"].as_str().unwrap_or("ClusterIP")
+}
+
+fn is_headless(service: &Value) -> bool {
+    service["spec"]["clusterIP"] == "None"
+}
+
+fn needs_address(service: &Value) -> bool {
+    type_of(service) != "ExternalName" && !is_headless(service)
+}
+
+fn needs_ports(service: &Value) -> bool {
+    match type_of(service) {
+        "NodePort" => true,
+        "LoadBalancer" => service["spec"]["allocateLoadBalancerNodePorts"] != json!(false),
+        _ => false,
+    }
+}
+
+fn needs_health_port(service: &Value) -> bool {
+    type_of(service) == "LoadBalancer" && service["spec"]["externalTrafficPolicy"] == "Local"
+}
+
+fn address_of(service: &Value) -> Option<Ipv4Addr> {
+    service["spec"]["clusterIP"].as_str()?.parse().ok()
+}
+
+fn ports_of(service: &Value) -> HashSet<u16> {
+    let ports = service["spec"]["ports"].as_array().into_iter().flatten().map(|port| &port["nodePort"]);
+    ports.chain([&service["spec"]["healthCheckNodePort"]]).filter_map(|port| u16::try_from(port.as_i64()?).ok()).filter(|port| *port != 0).collect()
+}
+
+fn set_address(service: &mut Value, address: &str) {
+    service["spec"]["clusterIP"] = json!(address);
+    service["spec"]["clusterIPs"] = json!([address]);
+}
+
+/// Families and policy of a cluster that has one family, IPv4.
+fn default_families(service: &mut Value) -> Result<(), FieldError> {
+    if !service["spec"].is_object() {
+        return Ok(());
+    }
+    let first = service["spec"]["clusterIPs"][0].as_str().map(str::to_string);
+    if let (Some(first), "") = (first, service["spec"]["clusterIP"].as_str().unwrap_or_default()) {
+        service["spec"]["clusterIP"] = json!(first);
+    }
+    let Some(spec) = service["spec"].as_object() else { return Ok(()) };
+    if type_of(service) == "ExternalName" {
+        let dropped: Vec<&str> = ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs", "internalTrafficPolicy"]
+            .into_iter()
+            .filter(|field| spec.contains_key(*field))
+            .collect();
+        for field in dropped {
+            if let Some(spec) = service["spec"].as_object_mut() {
+                spec.remove(field);
+            }
+        }
+        return Ok(());
+    }
+    let headless = is_headless(service);
+    let selectorless = service["spec"]["selector"].as_object().is_none_or(serde_json::Map::is_empty);
+    if headless {
+        set_address(service, "None");
+    }
+    let policy = service["spec"]["ipFamilyPolicy"].as_str().unwrap_or_default().to_string();
+    if headless && selectorless {
+        if policy.is_empty() {
+            service["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+        }
+        if service["spec"]["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
+            let single = policy == "SingleStack";
+            service["spec"]["ipFamilies"] = if single { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) };
+        }
+        return Ok(());
+    }
+    if policy == "RequireDualStack" {
+        let path = Path::new("spec").child("ipFamilyPolicy");
+        return Err(FieldError::invalid(&path, policy, "this cluster is not configured for dual-stack services"));
+    }
+    for (index, family) in service["spec"]["ipFamilies"].as_array().into_iter().flatten().enumerate() {
+        if family == "IPv6" {
+            let path = Path::new("spec").child("ipFamilies").index(index);
+            return Err(FieldError::invalid(&path, "IPv6", "not configured on this cluster"));
+        }
+    }
+    if policy.is_empty() {
+        service["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+    }
+    service["spec"]["ipFamilies"] = json!(["IPv4"]);
+    Ok(())
+}
+
+/// What the old version was given and the new one does not mention stays, as far as the new type has a use for it.
+fn carry_over(service: &mut Value, old: &Value) {
+    if !service["spec"].is_object() {
+        return;
+    }
+    let unsaid = service["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty();
+    if type_of(service) != "ExternalName" && type_of(old) != "ExternalName" && unsaid {
+        for field in ["clusterIP", "clusterIPs"] {
+            if let Some(value) = old["spec"].get(field) {
+                service["spec"][field] = value.clone();
+            }
+        }
+    }
+    let (needed, needs) = (needs_ports(old), needs_ports(service));
+    let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let own: HashSet<i64> = node_ports(service).collect();
+    let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
+    for index in 0..count {
+        let port = &mut service["spec"]["ports"][index];
+        let same = old_ports.iter().find(|o| o["port"] == port["port"] && o["protocol"] == port["protocol"]);
+        let (had, has) = (same.and_then(|o| o["nodePort"].as_i64()).unwrap_or(0), port["nodePort"].as_i64().unwrap_or(0));
+        if needed && needs && has == 0 && had != 0 && !own.contains(&had) {
+            port["nodePort"] = json!(had);
+        }
+        if needed && !needs && has == had {
+            if let Some(port) = port.as_object_mut() {
+                port.remove("nodePort");
+            }
+        }
+    }
+    let (had, has) = (old["spec"]["healthCheckNodePort"].clone(), service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0));
+    if needs_health_port(service) && has == 0 && !had.is_null() {
+        service["spec"]["healthCheckNodePort"] = had;
+    } else if !needs_health_port(service) && had == service["spec"]["healthCheckNodePort"] {
+        if let Some(spec) = service["spec"].as_object_mut() {
+            spec.remove("healthCheckNodePort");
+        }
+    }
+}
+
+fn node_ports(service: &Value) -> impl Iterator<Item = i64> + '_ {
+    service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_i64()).filter(|port| *port != 0)
+}
+
+fn invalid(service: &Value, errors: Vec<FieldError>) -> Status {
+    Status::invalid("", "Service", meta::name(service), errors)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn allocator(addresses: &str) -> Allocator {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        let ranges = ServiceRanges { addresses: addresses.parse().expect("a network"), node_ports: 30000..=30002 };
+        Allocator::new(store, ranges)
+    }
+
+    fn service(spec: Value) -> Value {
+        json!({"metadata": {"name": "s"}, "spec": spec})
+    }
+
+    #[tokio::test]
+    async fn addresses_are_given_once_and_back() {
+        let allocator = allocator("10.0.0.0/24").await;
+        let mut first = service(json!({"clusterIP": "10.0.0.10"}));
+        allocator.reserve_create(&mut first, false).expect("free").keep();
+        assert_eq!(first["spec"]["clusterIPs"], json!(["10.0.0.10"]));
+        let refused = allocator.reserve_create(&mut first.clone(), false).err().expect("taken");
+        assert!(refused.message.contains("spec.clusterIPs[0]: Invalid value: \"10.0.0.10\": failed to allocate IP 10.0.0.10: provided IP is already allocated"), "{}", refused.message);
+        allocator.release(&first);
+        // Not kept: free again.
+        drop(allocator.reserve_create(&mut first.clone(), false).expect("free again"));
+        allocator.reserve_create(&mut first, false).expect("free once more").keep();
+    }
+
+    #[tokio::test]
+    async fn what_types_need() {
+        let allocator = allocator("10.0.0.0/16").await;
+        let mut headless = service(json!({"clusterIP": "None", "selector": {"a": "b"}}));
+        allocator.reserve_create(&mut headless, false).expect("nothing to allocate").keep();
+        assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
+        let mut named = service(json!({"type": "ExternalName", "externalName": "x"}));
+        allocator.reserve_create(&mut named, false).expect("nothing to allocate").keep();
+        assert_eq!(named["spec"], json!({"type": "ExternalName", "externalName": "x"}));
+        let mut ports = service(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "nodePort": 30001}]}));
+        allocator.reserve_create(&mut ports, false).map(Reservation::keep).ok();
+        let mut outside = service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 1}]}));
+        let refused = allocator.reserve_create(&mut outside, false).err().expect("out of range");
+        assert_eq!(
+            refused.message,
+            "Service \"s\" is invalid: spec.ports[0].nodePort: Invalid value: 1: provided port is not in the valid range. The range of valid ports is 30000-30002"
+        );
+    }
+
+    #[tokio::test]
+    async fn updates_keep_what_they_do_not_mention() {
+        let allocator = allocator("10.0.0.0/16").await;
+        let mut old = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
+        allocator.reserve_create(&mut old, false).expect("free").keep();
+        let mut same = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
+        allocator.reserve_update(&mut same, &old, false).expect("its own").keep();
+        assert_eq!(same["spec"], old["spec"]);
+        let mut inner = service(json!({"type": "ClusterIP", "ports": old["spec"]["ports"]}));
+        allocator.reserve_update(&mut inner, &old, false).expect("its own").keep();
+        assert_eq!((&inner["spec"]["clusterIP"], &inner["spec"]["ports"][0]["nodePort"]), (&old["spec"]["clusterIP"], &Value::Null));
+        assert!(allocator.taken.lock().ports.is_empty());
+    }
+}

@@ -1,0 +1,184 @@
+//! Update: read, transform, check, and a put that expects the revision that was read.
+//!
+//! Replace, patch, apply and the subresources are all this loop with another transformation. A lost race is tried again
+//! when the caller did not say which version they meant, otherwise it is theirs to resolve.
+
+use std::sync::Arc;
+
+use mk8s_api::{field::{FieldError, Path}, meta, status::{GroupResource, Status}};
+use mk8s_store::{CommitError, Entry, Expect, Op};
+use serde_json::Value;
+
+use super::{Call, Registry, Stored, Warnings, commit_failed, create::check_scope, encode, keys};
+use crate::admission::Operation;
+
+/// How often a write without a version is tried against a moving object.
+const ATTEMPTS: usize = 64;
+
+/// What an update leaves, and whether it made the object.
+#[derive(Debug)]
+pub struct Updated {
+    pub stored: Stored,
+    pub created: bool,
+}
+
+impl Registry {
+    /// Replaces an object with one that was decoded and defaulted.
+    pub async fn update(&self, call: &Call<'_>, object: Value, warnings: &mut Warnings) -> Result<Updated, Status> {
+        let key = keys::object(&call.resource.prefix, call.namespace, call.name);
+        if call.subresource.is_empty() && call.resource.create_on_update && self.store.view().get(&key).is_none() {
+            match meta::name(&object) {
+                same if same == call.name => {}
+                other => return Err(wrong_name(other, call.name)),
+            }
+            let mut object = object;
+            meta::remove(&mut object, "resourceVersion");
+            let stored = self.create(call, object, warnings).await?;
+            return Ok(Updated { stored, created: true });
+        }
+        let stored = self.update_with(call, warnings, |_| Ok(object.clone())).await?;
+        Ok(Updated { stored, created: false })
+    }
+
+    /// Writes what `transform` makes of the stored object.
+    pub async fn update_with(
+        &self,
+        call: &Call<'_>,
+        warnings: &mut Warnings,
+        mut transform: impl FnMut(&Value) -> Result<Value, Status>,
+    ) -> Result<Stored, Status> {
+        let key = keys::object(&call.resource.prefix, call.namespace, call.name);
+        for _ in 0..ATTEMPTS {
+            let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
+            let old = encode::decode(&entry.value);
+            let new = transform(&old)?;
+            let unconditional = check_version(call, &new, &old)?;
+            let mut notes = Warnings::new();
+            let result = self.update_once(call, &entry, new, &old, &mut notes).await?;
+            if let Some(stored) = result {
+                warnings.append(&mut notes);
+                return Ok(stored);
+            }
+            if !unconditional {
+                return Err(Status::stale(call.group_resource(), call.name));
+            }
+        }
+        Err(Status::stale(call.group_resource(), call.name))
+    }
+
+    /// One attempt; `None` when the object moved meanwhile.
+    async fn update_once(
+        &self,
+        call: &Call<'_>,
+        entry: &Arc<Entry>,
+        mut new: Value,
+        old: &Value,
+        warnings: &mut Warnings,
+    ) -> Result<Option<Stored>, Status> {
+        let resource = call.resource;
+        let request = call.admission(Operation::Update, Some(old));
+        if meta::name(&new) != call.name {
+            return Err(wrong_name(meta::name(&new), call.name));
+        }
+        check_scope(call, &mut new)?;
+        self.admission.mutate(&request, &mut new).await?;
+        keep_system_fields(&mut new, old);
+        resource.prepare_update(call.subresource, &mut new, old);
+        let reservation = match resource.is("", "services") && call.subresource.is_empty() {
+            true => self.services.reserve_update(&mut new, old, call.options.dry_run)?,
+            false => super::services::Reservation::none(),
+        };
+        let errors = resource.validate_update(call.subresource, &new, old);
+        if !errors.is_empty() {
+            return Err(resource.invalid(call.name, errors));
+        }
+        if call.subresource.is_empty() {
+            resource.warn(&new, warnings);
+        }
+        self.admission.validate(&request, &new).await?;
+        if finished(&new, old) {
+            return self.delete_finished(call, entry, new).await;
+        }
+        meta::set(&mut new, "resourceVersion", meta::resource_version(old));
+        if new == *old {
+            return Ok(Some(Stored::Entry(entry.clone())));
+        }
+        if call.options.dry_run {
+            return Ok(Some(Stored::Value(new)));
+        }
+        let op = Op::Put { key: entry.key.clone(), value: encode::encode(&new), expect: Expect::Revision(entry.modified) };
+        match self.commit(op).await {
+            Ok(put) => {
+                reservation.keep();
+                Ok(Some(put.map_or(Stored::Value(new), Stored::Entry)))
+            }
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(commit_failed(&error)),
+        }
+    }
+
+    /// The last finalizer is gone from an object under deletion: the update deletes it.
+    async fn delete_finished(&self, call: &Call<'_>, entry: &Arc<Entry>, new: Value) -> Result<Option<Stored>, Status> {
+        if call.options.dry_run {
+            return Ok(Some(Stored::Value(new)));
+        }
+        match self.commit(Op::Delete { key: entry.key.clone(), expect: Expect::Revision(entry.modified) }).await {
+            Ok(_) => {
+                self.forget(call, &new);
+                Ok(Some(Stored::Value(new)))
+            }
+            Err(CommitError::Conflict { .. }) => Ok(None),
+            Err(error) => Err(commit_failed(&error)),
+        }
+    }
+}
+
+fn finished(new: &Value, old: &Value) -> bool {
+    let under_deletion = meta::is_deleting(old) && meta::deletion_grace_period_seconds(old).unwrap_or(0) == 0;
+    // A namespace has finalizers of its own, in its spec.
+    let namespace_finalizers = meta::kind(new) == "Namespace" && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+    under_deletion && !meta::has_finalizers(new) && !namespace_finalizers && (meta::has_finalizers(old) || meta::kind(new) == "Namespace")
+}
+
+/// Whether the update is meant for any version; an error when it is meant for another one.
+fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<bool, Status> {
+    let (uid, old_uid) = (meta::uid(new), meta::uid(old));
+    if !uid.is_empty() && uid != old_uid {
+        let why = format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {old_uid}");
+        return Err(Status::conflict(call.group_resource(), call.name, why));
+    }
+    match meta::resource_version(new) {
+        "" | "0" if call.resource.unconditional_update || !call.subresource.is_empty() => Ok(true),
+        "" | "0" => {
+            let error = FieldError::invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+            let GroupResource { group, resource } = call.group_resource();
+            Err(Status::invalid(group, resource, call.name, vec![error]))
+        }
+        version if version.parse::<u64>().is_err() => {
+            let detail = format!("strconv.ParseUint: parsing {version:?}: invalid syntax");
+            let error = FieldError::invalid(&Path::new("metadata").child("resourceVersion"), version, detail);
+            Err(call.resource.invalid(call.name, vec![error]))
+        }
+        version if version == meta::resource_version(old) => Ok(false),
+        _ => Err(Status::stale(call.group_resource(), call.name)),
+    }
+}
+
+fn wrong_name(of_object: &str, of_url: &str) -> Status {
+    match of_object {
+        "" => Status::bad_request("name must be provided"),
+        _ => Status::bad_request(format!("the name of the object ({of_object}) does not match the name on the URL ({of_url})")),
+    }
+}
+
+/// What no client may change.
+fn keep_system_fields(new: &mut Value, old: &Value) {
+    for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generateName"] {
+        let kept = meta::metadata(old).get(field).cloned();
+        match kept {
+            Some(value) => meta::set(new, field, value),
+            None if field == "generateName" => {}
+            None => meta::remove(new, field),
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Watching: what a client is shown of the events of a kind.
+//!
+//! ```text
+//! initial state (if asked) -> [bookmark "initial-events-end"] -> events after the root -> bookmarks now and then
+//! ```
+//!
+//! An event's plain frame is made once and shared by all watchers; a watcher with a selector may see another type of
+//! change in the same event (an object that comes into its selection was ADDED for it).
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use mk8s_api::status::Status;
+use mk8s_store::{Entry, Event, EventKind, WatchItem, Watcher};
+use tokio::time::{Instant, Interval, MissedTickBehavior};
+
+use super::{Registry, Resource, encode, keys, options::ListOptions, select::Filter};
+
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Slots of an event's cache.
+const FRAME: usize = 0;
+const DELETED_OBJECT: usize = 1;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChangeKind {
+    Added,
+    Modified,
+    Deleted,
+}
+
+impl ChangeKind {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            ChangeKind::Added => "ADDED",
+            ChangeKind::Modified => "MODIFIED",
+            ChangeKind::Deleted => "DELETED",
+        }
+    }
+}
+
+/// What a watch delivers.
+pub enum Change {
+    Object {
+        kind: ChangeKind,
+        /// The object's JSON, at the version of the event.
+        object: Bytes,
+        event: Option<Arc<Event>>,
+    },
+    /// Everything up to this revision has been delivered.
+    Bookmark { revision: u64, initial_events_end: bool },
+    /// The watch cannot go on; this is why. Nothing comes after it.
+    Error(Status),
+}
+
+impl Change {
+    /// The line of the plain JSON encoding.
+    pub fn frame(&self, resource: &Resource) -> Bytes {
+        match self {
+            Change::Object { kind, object, event } => match event {
+                Some(event) if *kind == plain_kind(event) => event.frames.get_or_make(FRAME, || line(kind.as_str(), object)),
+                _ => line(kind.as_str(), object),
+            },
+            Change::Bookmark { revision, initial_events_end } => {
+                let annotations = if *initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
+                let (kind, api_version) = (&resource.kind.kind, &resource.api_version);
+                let object = format!(
+                    r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{{annotations}"resourceVersion":"{revision}","creationTimestamp":null}}}}"#
+                );
+                line("BOOKMARK", object.as_bytes())
+            }
+            Change::Error(status) => line("ERROR", &status.to_json()),
+        }
+    }
+}
+
+fn line(kind: &str, object: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(object.len() + 40);
+    line.extend_from_slice(b"{\"type\":\"");
+    line.extend_from_slice(kind.as_bytes());
+    line.extend_from_slice(b"\",\"object\":");
+    line.extend_from_slice(object);
+    line.extend_from_slice(b"}\n");
+    Bytes::from(line)
+}
+
+/// The type of an event for a watcher that selects nothing.
+fn plain_kind(event: &Event) -> ChangeKind {
+    match (event.kind, &event.previous) {
+        (EventKind::Delete, _) => ChangeKind::Deleted,
+        (EventKind::Put, None) => ChangeKind::Added,
+        (EventKind::Put, Some(_)) => ChangeKind::Modified,
+    }
+}
+
+/// A running watch of the objects of one kind.
+pub struct Watch {
+    watcher: Watcher,
+    filter: Filter,
+    initial: std::vec::IntoIter<Arc<Entry>>,
+    /// The bookmark that ends the initial events is still owed.
+    end_of_initial: bool,
+    pending: std::vec::IntoIter<Arc<Event>>,
+    /// Events up to here are part of what the client has.
+    seen: u64,
+    bookmarks: Option<Interval>,
+    over: bool,
+}
+
+impl Registry {
+    pub async fn watch(&self, resource: &Arc<Resource>, namespace: &str, options: &ListOptions) -> Result<Watch, Status> {
+        let filter = Filter::new(resource, options)?;
+        let scope = keys::scope(&resource.prefix, namespace);
+        let view = match options.resource_version {
+            Some(version) if version > 0 => self.view_not_older(version).await?,
+            _ => self.store.view(),
+        };
+        let wants_initial = options.send_initial_events.unwrap_or(options.resource_version.unwrap_or(0) == 0);
+        let from = match options.resource_version {
+            Some(version) if version > 0 && !wants_initial => version,
+            _ => view.revision(),
+        };
+        // A single object has a prefix of its own, which spares it the events of its neighbours.
+        let prefix = match filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
+            Some(name) => format!("{scope}{name}"),
+            None => scope.clone(),
+        };
+        let watcher = self.store.watch(prefix.as_bytes(), from).map_err(|compacted| {
+            Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
+        })?;
+        let initial: Vec<_> = match wants_initial {
+            true => view.range(prefix.as_bytes(), &keys::end_of(&scope)).filter(|entry| filter.matches(entry)).cloned().collect(),
+            false => Vec::new(),
+        };
+        let bookmarks = options.bookmarks.then(|| {
+            let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
+            ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+            ticks
+        });
+        Ok(Watch {
+            watcher,
+            filter,
+            initial: initial.into_iter(),
+            end_of_initial: options.send_initial_events == Some(true) && options.bookmarks,
+            pending: Vec::new().into_iter(),
+            seen: from,
+            bookmarks,
+            over: false,
+        })
+    }
+}
+
+impl Watch {
+    /// The next change; `None` when the watch is over.
+    pub async fn next(&mut self) -> Option<Change> {
+        loop {
+            if let Some(change) = self.ready() {
+                return Some(change);
+            }
+            if self.over {
+                return None;
+            }
+            let item = match &mut self.bookmarks {
+                None => self.watcher.next().await,
+                Some(ticks) => tokio::select! {
+                    biased;
+                    item = self.watcher.next() => item,
+                    _ = ticks.tick() => {
+                        if let Some(revision) = self.watcher.progress().filter(|revision| *revision >= self.seen) {
+                            self.seen = revision;
+                            return Some(Change::Bookmark { revision, initial_events_end: false });
+                        }
+                        continue;
+                    }
+                },
+            };
+            match item {
+                Ok(WatchItem::Events(events)) => self.pending = events.into_iter(),
+                Ok(WatchItem::Closed) => return None,
+                Err(compacted) => {
+                    self.over = true;
+                    let why = format!("too old resource version: {} ({})", compacted.asked, compacted.oldest);
+                    return Some(Change::Error(Status::expired(why)));
+                }
+            }
+        }
+    }
+
+    /// The next change that needs no waiting.
+    pub fn ready(&mut self) -> Option<Change> {
+        if let Some(entry) = self.initial.next() {
+            return Some(Change::Object { kind: ChangeKind::Added, object: entry.value.clone(), event: None });
+        }
+        if std::mem::take(&mut self.end_of_initial) {
+            return Some(Change::Bookmark { revision: self.seen, initial_events_end: true });
+        }
+        while let Some(event) = self.pending.next() {
+            if event.revision <= self.seen {
+                continue;
+            }
+            self.seen = event.revision;
+            if let Some((kind, object)) = shown(&self.filter, &event) {
+                return Some(Change::Object { kind, object, event: Some(event) });
+            }
+        }
+        None
+    }
+}
+
+/// What an event is for a selection, if it is anything.
+fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
+    let kind = if filter.is_everything() {
+        plain_kind(event)
+    } else {
+        let was = event.previous.as_ref().is_some_and(|previous| filter.matches(previous));
+        let is = event.kind == EventKind::Put && filter.matches(&event.entry);
+        match (was, is) {
+            (false, false) => return None,
+            (false, true) => ChangeKind::Added,
+            (true, true) => ChangeKind::Modified,
+            (true, false) => ChangeKind::Deleted,
+        }
+    };
+    let object = match (kind, &event.previous) {
+        (ChangeKind::Deleted, Some(last)) => event.frames.get_or_make(DELETED_OBJECT, || encode::with_version(&last.value, event.revision)),
+        _ => event.entry.value.clone(),
+    };
+    Some((kind, object))
+}

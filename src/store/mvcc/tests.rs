@@ -1,0 +1,162 @@
+//! The keyspace against a plain map, and the window against the keyspace.
+
+use super::{Event, Keyspace, View, Window};
+use crate::txn::{Expect, Op, Reader, Stamped, Txn};
+use bytes::Bytes;
+use proptest::prelude::*;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+fn put(key: &str, value: &str, expect: Expect) -> Op {
+    Op::Put { key: Bytes::copy_from_slice(key.as_bytes()), value: Stamped::plain(value.to_owned()), expect }
+}
+
+fn delete(key: &str, expect: Expect) -> Op {
+    Op::Delete { key: Bytes::copy_from_slice(key.as_bytes()), expect }
+}
+
+fn contents(view: &View) -> BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> {
+    view.prefix(b"").map(|e| (e.key.to_vec(), (e.value.to_vec(), e.created, e.modified))).collect()
+}
+
+#[test]
+fn a_failed_expectation_changes_nothing() {
+    let mut keys = Keyspace::default();
+    assert!(keys.apply(&Txn::one(put("a", "1", Expect::Absent))).outcome.is_ok());
+    let before = contents(&keys.view());
+    for expect in [Expect::Absent, Expect::Revision(7)] {
+        let txn = Txn { ops: vec![put("b", "2", Expect::Any), put("a", "3", expect)] };
+        let applied = keys.apply(&txn);
+        assert!(applied.outcome.is_err() && applied.events.is_empty());
+        assert_eq!(contents(&keys.view()), before);
+        assert_eq!(keys.view().revision(), 1);
+    }
+}
+
+#[test]
+fn a_stamped_value_carries_its_revision() {
+    let mut keys = Keyspace::default();
+    for expected in [r#"{"v":"1"}"#, r#"{"v":"2"}"#] {
+        let value = Stamped { bytes: Bytes::from_static(br#"{"v":""}"#), stamp_at: Some(6) };
+        keys.apply(&Txn::one(Op::Put { key: Bytes::from_static(b"k"), value, expect: Expect::Any }));
+        assert_eq!(keys.view().get(b"k").map(|e| e.value.clone()), Some(Bytes::from(expected)));
+    }
+}
+
+#[test]
+fn a_range_ends_before_its_end() {
+    let mut keys = Keyspace::default();
+    for key in ["/a/1", "/a/2", "/ab", "/b"] {
+        keys.apply(&Txn::one(put(key, "", Expect::Any)));
+    }
+    let view = keys.view();
+    let names = |entries: Vec<&Arc<super::Entry>>| -> Vec<String> {
+        entries.iter().map(|e| String::from_utf8_lossy(&e.key).into_owned()).collect()
+    };
+    assert_eq!(names(view.prefix(b"/a/").collect()), ["/a/1", "/a/2"]);
+    assert_eq!(names(view.range(b"/a/2", b"/b").collect()), ["/a/2", "/ab"]);
+    assert!(view.range(b"/b", b"/a").next().is_none());
+    assert_eq!(view.prefix(b"").count(), 4);
+}
+
+fn operations() -> impl Strategy<Value = Vec<Txn>> {
+    let key = prop::sample::select(vec!["a", "b", "b/c", "d"]);
+    let expect = prop_oneof![
+        3 => Just(Expect::Any),
+        1 => Just(Expect::Absent),
+        1 => Just(Expect::Present),
+        1 => (0u64..30).prop_map(Expect::Revision),
+    ];
+    let op = (key, "[a-z]{0,3}", expect, 0..3).prop_map(|(key, value, expect, what)| match what {
+        0 => delete(key, expect),
+        1 => Op::Check { key: Bytes::from(key), expect },
+        _ => put(key, &value, expect),
+    });
+    prop::collection::vec(prop::collection::vec(op, 1..4).prop_map(|ops| Txn { ops }), 1..40)
+}
+
+proptest! {
+    #[test]
+    fn it_behaves_as_a_map_with_revisions(txns in operations()) {
+        let mut keys = Keyspace::default();
+        let mut model: BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> = BTreeMap::new();
+        let mut revision = 0;
+        for txn in &txns {
+            let holds = txn.ops.iter().all(|op| {
+                let (Op::Put { key, expect, .. } | Op::Delete { key, expect } | Op::Check { key, expect }) = op;
+                let current = model.get(&key[..]);
+                match expect {
+                    Expect::Any => true,
+                    Expect::Absent => current.is_none(),
+                    Expect::Present => current.is_some(),
+                    Expect::Revision(r) => current.is_some_and(|c| c.2 == *r),
+                }
+            });
+            prop_assert_eq!(keys.apply(txn).outcome.is_ok(), holds);
+            for op in txn.ops.iter().filter(|_| holds) {
+                match op {
+                    Op::Put { key, value, .. } => {
+                        revision += 1;
+                        let created = model.get(&key[..]).map_or(revision, |c| c.1);
+                        model.insert(key.to_vec(), (value.bytes.to_vec(), created, revision));
+                    }
+                    Op::Delete { key, .. } => revision += u64::from(model.remove(&key[..]).is_some()),
+                    Op::Check { .. } => {}
+                }
+            }
+            prop_assert_eq!(contents(&keys.view()), model.clone());
+            prop_assert_eq!(keys.view().revision(), revision);
+        }
+    }
+
+    #[test]
+    fn every_view_in_the_window_is_as_it_was(txns in operations()) {
+        let mut keys = Keyspace::default();
+        let mut window = Window::new(keys.view(), Duration::from_secs(300), 1000);
+        let mut seen = vec![keys.view()];
+        for txn in &txns {
+            let events = keys.apply(txn).events;
+            window.push(Instant::now(), keys.view(), &events);
+            seen.push(keys.view());
+        }
+        for view in seen {
+            let again = window.view_at(view.revision()).expect("nothing is old yet");
+            prop_assert_eq!(contents(&again), contents(&view));
+        }
+    }
+
+    #[test]
+    fn a_transaction_survives_the_log(txns in operations()) {
+        let mut bytes = Vec::new();
+        for txn in &txns {
+            txn.encode(&mut bytes);
+        }
+        let mut reader = Reader(&bytes);
+        for txn in txns {
+            prop_assert_eq!(Txn::decode(&mut reader), Some(txn));
+        }
+    }
+
+    #[test]
+    fn garbage_in_the_log_is_no_transaction_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
+        let mut reader = Reader(&bytes);
+        while !reader.0.is_empty() && Txn::decode(&mut reader).is_some() {}
+    }
+}
+
+#[test]
+fn what_is_too_old_is_said_to_be() {
+    let mut keys = Keyspace::default();
+    let mut window = Window::new(keys.view(), Duration::from_secs(300), 3);
+    for n in 0..10 {
+        let events: Vec<Arc<Event>> = keys.apply(&Txn::one(put("k", &n.to_string(), Expect::Any))).events;
+        window.push(Instant::now(), keys.view(), &events);
+    }
+    assert_eq!(window.after(7).expect("kept").map(|e| e.revision).collect::<Vec<_>>(), [8, 9, 10]);
+    let error = window.after(6).err().expect("gone");
+    assert_eq!((error.asked, error.oldest, error.newest), (6, 7, 10));
+    assert!(window.view_at(6).is_err() && window.view_at(11).is_err() && window.view_at(7).is_ok());
+}

@@ -1,0 +1,70 @@
+//! The keyspace at one revision: taken in O(1), read without locks, unchanged for as long as it is held.
+
+use super::Entry;
+use bytes::Bytes;
+use imbl::OrdMap;
+use std::{ops::Bound, sync::Arc};
+
+/// The ordered map that versions share their unchanged parts of.
+pub(crate) type Root = OrdMap<Bytes, Arc<Entry>>;
+
+/// See the module.
+#[derive(Debug, Clone)]
+pub struct View {
+    pub(crate) revision: u64,
+    pub(crate) root: Root,
+}
+
+impl View {
+    /// The store's revision that this view shows.
+    pub fn revision(&self) -> u64 {
+        self.revision
+    }
+
+    pub fn get(&self, key: &[u8]) -> Option<&Arc<Entry>> {
+        self.root.get(key)
+    }
+
+    /// The entries with `from <= key < end`, in the order of their keys.
+    pub fn range(&self, from: &[u8], end: &[u8]) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + use<'_> {
+        let empty = from >= end;
+        let bounds = if empty {
+            (Bound::Excluded(Bytes::new()), Bound::Excluded(Bytes::from_static(b"\0")))
+        } else {
+            (Bound::Included(Bytes::copy_from_slice(from)), Bound::Excluded(Bytes::copy_from_slice(end)))
+        };
+        self.root.range(bounds).map(|(_, entry)| entry)
+    }
+
+    /// The entries whose keys start with `prefix`.
+    pub fn prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + use<'_> {
+        self.range(prefix, &end_of(prefix))
+    }
+
+    pub fn count(&self, prefix: &[u8]) -> usize {
+        self.prefix(prefix).count()
+    }
+
+    /// How many keys there are in all.
+    pub fn len(&self) -> usize {
+        self.root.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.root.is_empty()
+    }
+}
+
+/// The first key after all keys with a prefix.
+fn end_of(prefix: &[u8]) -> Vec<u8> {
+    let mut end = prefix.to_vec();
+    while let Some(last) = end.last_mut() {
+        if *last < u8::MAX {
+            *last += 1;
+            return end;
+        }
+        end.pop();
+    }
+    // Every key: nothing sorts behind a run of 0xff as long as the longest key.
+    vec![u8::MAX; 4096]
+}

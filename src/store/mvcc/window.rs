@@ -1,0 +1,86 @@
+//! The recent events, for watchers that resume or have fallen behind, and for views of recent revisions.
+
+use super::{Compacted, Event, Root, View};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(crate) struct Window {
+    events: VecDeque<(Instant, Arc<Event>)>,
+    /// Views kept now and then, so that an old one is a few steps back from a kept one and not from the newest.
+    views: VecDeque<View>,
+    /// Events up to this revision are gone.
+    floor: u64,
+    newest: View,
+    age_max: Duration,
+    count_max: usize,
+}
+
+/// How many revisions lie between two kept views.
+const VIEW_EVERY: u64 = 1024;
+
+impl Window {
+    pub(crate) fn new(newest: View, age_max: Duration, count_max: usize) -> Self {
+        Self { events: VecDeque::new(), views: VecDeque::new(), floor: newest.revision, newest, age_max, count_max }
+    }
+
+    pub(crate) fn newest(&self) -> &View {
+        &self.newest
+    }
+
+    /// Takes the events that led to a newer view.
+    pub(crate) fn push(&mut self, now: Instant, view: View, events: &[Arc<Event>]) {
+        self.events.extend(events.iter().map(|event| (now, event.clone())));
+        let kept = self.views.back().map_or(self.floor, |v| v.revision);
+        if view.revision >= kept + VIEW_EVERY {
+            self.views.push_back(view.clone());
+        }
+        self.newest = view;
+        while let Some((at, event)) = self.events.front() {
+            if self.events.len() <= self.count_max && now.duration_since(*at) <= self.age_max {
+                break;
+            }
+            self.floor = event.revision;
+            self.events.pop_front();
+        }
+        while self.views.front().is_some_and(|v| v.revision < self.floor) {
+            self.views.pop_front();
+        }
+    }
+
+    /// The events after a revision, oldest first.
+    pub(crate) fn after(&self, revision: u64) -> Result<impl Iterator<Item = &Arc<Event>>, Compacted> {
+        if revision < self.floor {
+            return Err(self.compacted(revision));
+        }
+        let from = self.events.partition_point(|(_, event)| event.revision <= revision);
+        Ok(self.events.range(from..).map(|(_, event)| event))
+    }
+
+    /// The keyspace as it was at a revision: the next kept view with the events between taken back.
+    pub(crate) fn view_at(&self, revision: u64) -> Result<View, Compacted> {
+        if revision > self.newest.revision || revision < self.floor {
+            return Err(self.compacted(revision));
+        }
+        let at = self.views.partition_point(|v| v.revision < revision);
+        let nearest = self.views.get(at).unwrap_or(&self.newest);
+        let mut root: Root = nearest.root.clone();
+        let from = self.events.partition_point(|(_, event)| event.revision <= revision);
+        let to = self.events.partition_point(|(_, event)| event.revision <= nearest.revision);
+        for (_, event) in self.events.range(from..to).rev() {
+            match &event.previous {
+                Some(previous) => root.insert(previous.key.clone(), previous.clone()),
+                None => root.remove(&event.entry.key),
+            };
+        }
+        Ok(View { revision, root })
+    }
+
+    fn compacted(&self, asked: u64) -> Compacted {
+        Compacted { asked, oldest: self.floor, newest: self.newest.revision }
+    }
+}

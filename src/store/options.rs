@@ -1,0 +1,51 @@
+//! How a store is opened, and why it may not be.
+
+use std::{path::PathBuf, time::Duration};
+use thiserror::Error;
+
+/// How a store is opened.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where it lives; `None` keeps it in memory, for tests.
+    pub dir: Option<PathBuf>,
+    /// This replica's raft id, not 0.
+    pub node_id: u64,
+    /// How long events and old views can be read.
+    pub event_window: Duration,
+    /// How many events are kept at most, whatever their age.
+    pub event_window_count: usize,
+    /// The log is cut when this many bytes have been appended since the last time.
+    pub checkpoint_bytes: u64,
+    /// Writes are refused when the disk has less room than this, in bytes.
+    pub reserve_bytes: u64,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            dir: None,
+            node_id: 1,
+            event_window: Duration::from_secs(5 * 60),
+            event_window_count: 100_000,
+            checkpoint_bytes: 64 << 20,
+            reserve_bytes: 64 << 20,
+        }
+    }
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, Error)]
+pub enum OpenError {
+    #[error("the store in {dir} is in use by another process: stop that one, or choose another data directory")]
+    Locked { dir: PathBuf },
+    #[error("the store in {dir} has format {found}, this executable reads up to {supported}: use the newer mk8s that wrote it")]
+    Newer { dir: PathBuf, found: u64, supported: u64 },
+    #[error("the store in {dir} is damaged ({detail}): restore it from a snapshot")]
+    Damaged { dir: PathBuf, detail: String },
+    #[error("the store in {dir} cannot be opened")]
+    Io {
+        dir: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+}
