@@ -1,16 +1,37 @@
-//! Makes the schemas of the built-in kinds.
+//! Makes the schemas of the built-in kinds: generated from k8s-openapi's types, completed by our tables, and written twice:
+//! `schemas.json.gz` is what requests are checked with, `openapi.json.gz` is what clients may download.
+
+#[path = "build/overlay.rs"]
+mod overlay;
 #[path = "build/roots.rs"]
 mod roots;
+#[path = "build/tidy.rs"]
+mod tidy;
 
-use std::{env, error::Error, fs, path::Path};
+use std::{env, error::Error, fs, io::Write, path::Path};
+
+use flate2::{Compression, write::GzEncoder};
+
+const TABLES: [&str; 2] = ["schema/overlay.txt", "schema/defaults.txt"];
 
 fn main() -> Result<(), Box<dyn Error>> {
-    println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rerun-if-changed=build");
-    let out = env::var("OUT_DIR")?;
+    for input in ["build.rs", "build"].iter().chain(&TABLES) {
+        println!("cargo::rerun-if-changed={input}");
+    }
     let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
     roots::visit(&mut generator);
-    let definitions = generator.take_definitions(true);
-    fs::write(Path::new(&out).join("raw.json"), serde_json::to_vec(&definitions)?)?;
-    Ok(())
+    let mut definitions = generator.take_definitions(true);
+    tidy::references(&mut definitions);
+    tidy::special_types(&mut definitions);
+    overlay::overlay(&mut definitions, &fs::read_to_string(TABLES[0])?)?;
+    overlay::defaults(&mut definitions, &fs::read_to_string(TABLES[1])?)?;
+
+    let out = env::var("OUT_DIR")?;
+    let write = |name: &str, definitions: &overlay::Definitions| -> Result<(), Box<dyn Error>> {
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
+        gzip.write_all(&serde_json::to_vec(definitions)?)?;
+        Ok(fs::write(Path::new(&out).join(name), gzip.finish()?)?)
+    };
+    write("openapi.json.gz", &tidy::for_clients(definitions.clone()))?;
+    write("schemas.json.gz", &tidy::for_requests(definitions))
 }

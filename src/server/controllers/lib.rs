@@ -1,1 +1,1 @@
-//! placeholder
+//! The control loops of the cluster.

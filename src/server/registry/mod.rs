@@ -32,10 +32,13 @@ mod tests;
 
 pub use expiry::expire_events;
 pub use list::List;
+pub use encode::decode;
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
-pub use patch::PatchKind;
+pub use delete::{Deleted, success};
+pub use patch::{Patch, PatchKind};
 pub use resource::{Resource, Resources, SubresourceKind};
 pub use services::ServiceRanges;
+pub use update::Updated;
 pub use watch::{Change, ChangeKind, Watch};
 
 use std::sync::Arc;

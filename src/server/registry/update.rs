@@ -148,8 +148,9 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<bool, Stat
         return Err(Status::conflict(call.group_resource(), call.name, why));
     }
     match meta::resource_version(new) {
-        "" | "0" if call.resource.unconditional_update || !call.subresource.is_empty() => Ok(true),
-        "" | "0" => {
+        "0" => Ok(true),
+        "" if call.resource.unconditional_update => Ok(true),
+        "" => {
             let error = FieldError::invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
             let GroupResource { group, resource } = call.group_resource();
             Err(Status::invalid(group, resource, call.name, vec![error]))

@@ -1,0 +1,85 @@
+//! Brings generated schemas into the shape Kubernetes publishes them in, and splits them by reader.
+
+use serde_json::{Map, Value, json};
+
+use crate::overlay::Definitions;
+
+/// A reference with siblings is written `allOf: [{$ref}]`, and every reference of a property is.
+pub(crate) fn references(definitions: &mut Definitions) {
+    for definition in definitions.values_mut() {
+        let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
+        for schema in properties.into_iter().flat_map(|all| all.values_mut()).filter_map(Value::as_object_mut) {
+            if let Some(reference) = schema.remove("$ref") {
+                schema.insert("allOf".into(), json!([{ "$ref": reference }]));
+            }
+        }
+    }
+}
+
+/// The few types whose JSON is not that of a struct.
+pub(crate) fn special_types(definitions: &mut Definitions) {
+    for (name, definition) in definitions.iter_mut() {
+        let Some(definition) = definition.as_object_mut() else { continue };
+        match name.rsplit('.').next().unwrap_or_default() {
+            "IntOrString" => {
+                definition.remove("x-kubernetes-int-or-string");
+                definition.insert("format".into(), json!("int-or-string"));
+                definition.insert("oneOf".into(), json!([{ "type": "integer" }, { "type": "string" }]));
+            }
+            "Quantity" => {
+                definition.remove("x-kubernetes-int-or-string");
+                definition.insert("oneOf".into(), json!([{ "type": "string" }, { "type": "number" }]));
+            }
+            "JSON" => {
+                definition.remove("type");
+            }
+            "JSONSchemaPropsOrArray" | "JSONSchemaPropsOrBool" | "JSONSchemaPropsOrStringArray" => {
+                definition.remove("oneOf");
+            }
+            "WatchEvent" => split_description(definition),
+            _ => {}
+        }
+    }
+}
+
+/// The generator puts what belongs to `object` into the description of the whole.
+fn split_description(definition: &mut Map<String, Value>) {
+    let Some((whole, object)) = definition
+        .get("description")
+        .and_then(Value::as_str)
+        .and_then(|text| text.split_once("\n\n"))
+        .map(|(whole, object)| (whole.to_owned(), object.trim_end().to_owned()))
+    else {
+        return;
+    };
+    definition.insert("description".into(), json!(whole));
+    if let Some(property) = definition.get_mut("properties").and_then(|all| all.get_mut("object")) {
+        property["description"] = json!(object);
+    }
+}
+
+/// Without our own extensions.
+pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
+    strip(&mut definitions, &["x-go", "x-default", "x-enum"]);
+    definitions
+}
+
+/// Without prose.
+pub(crate) fn for_requests(mut definitions: Definitions) -> Definitions {
+    strip(&mut definitions, &["description", "x-kubernetes-unions"]);
+    definitions
+}
+
+fn strip(definitions: &mut Definitions, keywords: &[&str]) {
+    for definition in definitions.values_mut().filter_map(Value::as_object_mut) {
+        for keyword in keywords {
+            definition.remove(*keyword);
+        }
+        let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
+        for schema in properties.into_iter().flat_map(|all| all.values_mut()).filter_map(Value::as_object_mut) {
+            for keyword in keywords {
+                schema.remove(*keyword);
+            }
+        }
+    }
+}

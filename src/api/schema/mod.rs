@@ -1,0 +1,104 @@
+//! What objects may contain: one graph of types for all kinds, and the operations that walk an object beside it.
+//!
+//! - `graph`: the types, small and shared; [`Node`] is a place in it.
+//! - `load`: from JSON schemas (our built-in ones, later those of custom resources) to a graph.
+//! - `decode`: brings an object into the form Go's types would give it: unknown fields reported and dropped, wrong types
+//!   refused, values canonical, zero values omitted or written.
+//! - `default`, `validate`: what a schema knows of defaults, enums and required fields.
+//!
+//! The order on a write is decode, default, (rules), validate. None of them looks at anything but the schema and the object.
+
+mod decode;
+mod default;
+mod graph;
+mod load;
+mod validate;
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, LazyLock},
+};
+
+use serde_json::Value;
+
+pub use self::{
+    decode::DecodeError,
+    graph::{ListType, Node},
+    load::LoadError,
+};
+use self::graph::{Graph, ShapeId};
+use crate::field::{FieldError, Path};
+
+/// The type of one kind's objects: a root in a shared graph of types.
+#[derive(Clone, Debug)]
+pub struct Schema {
+    graph: Arc<Graph>,
+    root: ShapeId,
+}
+
+impl Schema {
+    /// The root, from where fields, list types and merge keys are found.
+    pub fn node(&self) -> Node<'_> {
+        Node::new(&self.graph, self.root)
+    }
+
+    /// Brings the object into its canonical form in one pass: drops nulls and unknown fields, checks types, normalises
+    /// quantities, times and base64, omits or writes zero values as Go's encoder would.
+    /// Returns the paths of unknown fields (`spec.containers[0].foo`).
+    pub fn decode(&self, object: &mut Value) -> Result<Vec<String>, DecodeError> {
+        decode::decode(self.node(), object)
+    }
+
+    /// Like [`Schema::decode`] where types are known to be right (a stored or computed object): wrongly typed values stay.
+    pub fn prune(&self, object: &mut Value) -> Vec<String> {
+        decode::prune(self.node(), object)
+    }
+
+    /// Sets the defaults that depend on nothing but the absence of a field.
+    pub fn default(&self, object: &mut Value) {
+        default::default(self.node(), object);
+    }
+
+    /// Required fields and enums, outside of `status`.
+    pub fn validate(&self, object: &Value, path: &Path, errors: &mut Vec<FieldError>) {
+        validate::validate(self.node(), object, path, errors);
+    }
+}
+
+static BUILTIN: LazyLock<Builtin> = LazyLock::new(Builtin::load);
+
+struct Builtin {
+    kinds: HashMap<(String, String, String), Schema>,
+    names: HashMap<String, Schema>,
+}
+
+impl Builtin {
+    fn load() -> Builtin {
+        let definitions = crate::openapi::embedded::schemas();
+        let (graph, roots) = load::load(&definitions).expect("the built-in schemas are made by build.rs and tested");
+        let graph = Arc::new(graph);
+        let mut builtin = Builtin { kinds: HashMap::new(), names: HashMap::new() };
+        for (name, root) in roots {
+            let schema = Schema { graph: graph.clone(), root };
+            for gvk in definitions[&name]["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
+                let part = |key: &str| gvk[key].as_str().unwrap_or_default().to_owned();
+                builtin.kinds.insert((part("group"), part("version"), part("kind")), schema.clone());
+            }
+            builtin.names.insert(name, schema);
+        }
+        builtin
+    }
+}
+
+/// The schema of a built-in kind, or of a request body that is one (`Scale`, `Eviction`, `TokenRequest`, `Binding`).
+pub fn schema_of(group: &str, version: &str, kind: &str) -> Option<&'static Schema> {
+    BUILTIN.kinds.get(&(group.to_owned(), version.to_owned(), kind.to_owned()))
+}
+
+/// The schema of a definition by its OpenAPI name, as `io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions`.
+pub fn definition(name: &str) -> Option<&'static Schema> {
+    BUILTIN.names.get(name)
+}
+
+#[cfg(test)]
+mod tests;
