@@ -1,5 +1,6 @@
 //! Makes the schemas of the built-in kinds: generated from k8s-openapi's types, completed by our tables, and written twice:
-//! `schemas.json.gz` is what requests are checked with, `openapi.json.gz` is what clients may download.
+//! `schemas.gz` is what requests are checked with, `openapi.gz` is what clients may download. Each has one definition a line, so
+//! that nobody needs to hold all of them: its name, the kinds it describes (`group/version/Kind`, joined by commas), its JSON.
 
 #[path = "build/overlay.rs"]
 mod overlay;
@@ -29,9 +30,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = env::var("OUT_DIR")?;
     let write = |name: &str, definitions: &overlay::Definitions| -> Result<(), Box<dyn Error>> {
         let mut gzip = GzEncoder::new(Vec::new(), Compression::best());
-        gzip.write_all(&serde_json::to_vec(definitions)?)?;
+        for (name, definition) in definitions {
+            writeln!(gzip, "{name}\t{}\t{definition}", tidy::kinds_of(definition))?;
+        }
         Ok(fs::write(Path::new(&out).join(name), gzip.finish()?)?)
     };
-    write("openapi.json.gz", &tidy::for_clients(definitions.clone()))?;
-    write("schemas.json.gz", &tidy::for_requests(definitions))
+    write("openapi.gz", &tidy::for_clients(definitions.clone()))?;
+    write("schemas.gz", &tidy::for_requests(definitions))
 }

@@ -77,6 +77,8 @@ pub struct Kind {
     pub storage_version: String,
     /// What discovery prints for clients that migrate storage; `None` for what is not stored.
     pub storage_version_hash: Option<String>,
+    /// A deletion that is done at once answers with the object; for most kinds it is a `Status`.
+    pub delete_returns_object: bool,
     /// Answered by code and kept nowhere: reviews, `Binding`, `ComponentStatus`.
     pub is_virtual: bool,
 }
@@ -158,12 +160,13 @@ fn parse_kind(row: &str, group: &str, version: &str) -> Kind {
     let mut words = row.split(' ');
     let mut word = || words.next().unwrap_or_default();
     let (plural, kind, singular, scope, verbs) = (word(), word(), word(), word(), word());
-    let (mut short_names, mut categories, mut hash) = (Vec::new(), Vec::new(), None);
+    let (mut short_names, mut categories, mut hash, mut echo) = (Vec::new(), Vec::new(), None, false);
     let list = |names: &str| names.split(',').map(str::to_owned).collect();
     for option in words {
         match option.split_once('=') {
             Some(("short", names)) => short_names = list(names),
             Some(("in", names)) => categories = list(names),
+            None => echo = option == "echo",
             _ => hash = option.strip_prefix("hash=").map(str::to_owned),
         }
     }
@@ -186,6 +189,7 @@ fn parse_kind(row: &str, group: &str, version: &str) -> Kind {
         subresources: Vec::new(),
         storage_group: storage_group.to_owned(),
         storage_version: storage_version.to_owned(),
+        delete_returns_object: echo,
         is_virtual: hash.is_none(),
         storage_version_hash: hash,
     }
@@ -214,7 +218,7 @@ mod tests {
 
     #[test]
     fn the_table_reads() {
-        assert_eq!(builtin().len(), 69);
+        assert_eq!(builtin().len(), 68);
         let deployment = find("apps", "v1", "deployments").expect("deployments are built in");
         assert_eq!(deployment.api_version(), "apps/v1");
         assert_eq!(deployment.list_kind, "DeploymentList");

@@ -1,8 +1,28 @@
 //! The language of the API: what objects are, pure and without I/O.
+//!
+//! An object is JSON under a schema, built-in or not. This crate knows which kinds there are, what their objects look like,
+//! how they are patched, selected, defaulted and validated, and how all of it is described to clients.
+//!
+//! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
+//! bodies), `patch`, `rules` (what a schema cannot say), `conversion`; then `discovery` and `openapi`, which only describe.
+//! `status`, `field`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
+//!
+//! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
+//! Invariant: bad input is an error value, never a panic.
+//! Invariant: no kind is described twice; schemas come from k8s-openapi and one table of additions.
+
+pub mod conversion;
+pub mod decode;
+pub mod discovery;
+pub mod kinds;
+pub mod openapi;
+pub mod schema;
 
 pub mod field;
 pub mod meta;
 pub mod names;
+pub mod patch;
 pub mod quantity;
+pub mod rules;
 pub mod select;
 pub mod status;

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
-fn map_or_empty<'a>(value: Option<&'a Value>) -> &'a Map<String, Value> {
+fn map_or_empty(value: Option<&Value>) -> &Map<String, Value> {
     value.and_then(Value::as_object).unwrap_or(&EMPTY)
 }
 

@@ -34,7 +34,7 @@ pub enum ParseError {
 }
 
 /// An amount of something.
-#[derive(Clone, Copy, Debug, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Eq)]
 pub struct Quantity {
     nanos: i128,
     format: Format,

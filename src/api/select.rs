@@ -212,7 +212,7 @@ impl LabelSelector {
         if let Some(labels) = selector.get("matchLabels").and_then(Value::as_object) {
             for (key, value) in labels {
                 let value = value.as_str().unwrap_or("").to_string();
-                requirements.push(Requirement::new(key, Operator::In, vec![value])?);
+                requirements.push(Requirement::new(key, Operator::Equals, vec![value])?);
             }
         }
         for expression in selector.get("matchExpressions").and_then(Value::as_array).into_iter().flatten() {

@@ -19,8 +19,8 @@ pub(crate) struct Globals {
     #[arg(long, global = true, value_name = "NAME")]
     pub(crate) cluster: Option<String>,
     /// The name of the kubeconfig user to use.
-    #[arg(long, global = true, value_name = "NAME")]
-    pub(crate) user: Option<String>,
+    #[arg(long, global = true, value_name = "NAME", action = clap::ArgAction::Append)]
+    pub(crate) user: Vec<String>,
     /// The address and port of the Kubernetes API server.
     #[arg(short = 's', long, global = true, value_name = "URL")]
     pub(crate) server: Option<String>,

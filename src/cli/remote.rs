@@ -5,11 +5,14 @@
 use crate::failure::Failure;
 use anyhow::{Context, Result};
 use bytes::Bytes;
+use futures::TryStreamExt;
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use kube::client::Body;
 use serde_json::{Value, json};
 use std::{collections::HashSet, sync::Mutex};
+use tokio::io::{AsyncBufRead, AsyncBufReadExt, Lines};
+use tokio_util::io::StreamReader;
 
 pub(crate) const JSON: &str = "application/json";
 pub(crate) const TABLE: &str =
@@ -117,6 +120,19 @@ impl Remote {
         Ok(list)
     }
 
+    /// A long answer, read as it comes.
+    pub(crate) async fn stream(&self, path: &str, accept: &str) -> Result<impl AsyncBufRead + Send + Unpin + use<>> {
+        let response = self.send(Method::GET, path, accept, None).await?;
+        let chunks = response.into_body().into_data_stream().map_err(std::io::Error::other);
+        Ok(StreamReader::new(chunks))
+    }
+
+    /// The events of a watch.
+    pub(crate) async fn watch(&self, path: &str, accept: &str) -> Result<Events> {
+        let reader: Box<dyn AsyncBufRead + Send + Unpin> = Box::new(self.stream(path, accept).await?);
+        Ok(Events { lines: reader.lines() })
+    }
+
     /// Every warning of the server is shown once.
     fn warn(&self, response: &Response<Body>) {
         for value in response.headers().get_all(header::WARNING) {
@@ -140,6 +156,24 @@ impl Remote {
             Failure::Refused(self.host.clone()).into()
         } else {
             Failure::Unreachable(innermost).into()
+        }
+    }
+}
+
+/// A watch: one JSON document a line.
+pub(crate) struct Events {
+    lines: Lines<Box<dyn AsyncBufRead + Send + Unpin>>,
+}
+
+impl Events {
+    /// The next change and its object; nothing when the server ended the watch.
+    pub(crate) async fn next(&mut self) -> Result<Option<(String, Value)>> {
+        let Some(line) = self.lines.next_line().await.context("watch closed")? else { return Ok(None) };
+        let mut event: Value = serde_json::from_str(&line).context("an event of the watch is not JSON")?;
+        let object = event["object"].take();
+        match event["type"].as_str().unwrap_or_default() {
+            "ERROR" => Err(Failure::Api(object).into()),
+            kind => Ok(Some((kind.to_owned(), object))),
         }
     }
 }

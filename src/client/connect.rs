@@ -41,9 +41,9 @@ pub async fn from_pem(server: &str, ca_pem: &str, cert_pem: &str, key_pem: &str)
     let name = || "mk8s".to_owned();
     let context = Context { cluster: name(), user: Some(name()), ..Context::default() };
     let kubeconfig = Kubeconfig {
-        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster) }],
-        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(auth) }],
-        contexts: vec![NamedContext { name: name(), context: Some(context) }],
+        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..Default::default() }],
+        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(auth), ..Default::default() }],
+        contexts: vec![NamedContext { name: name(), context: Some(context), ..Default::default() }],
         current_context: Some(name()),
         ..Kubeconfig::default()
     };

@@ -1,1 +1,369 @@
-//! What the server is started with.
+//! What the server is started with: flags, environment, a configuration file, and what follows from them.
+//!
+//! ```text
+//! ServerArgs (text: flags, then MK8S_* variables) + --config FILE (YAML, the same names)  --resolve-->  ServerOptions
+//! ```
+//!
+//! Everything is text until [`ServerArgs::resolve`], so that a flag and a line of the file are checked by the same code and
+//! complained about in the same words.
+
+mod config;
+mod host;
+#[cfg(test)]
+mod tests;
+
+use std::{
+    fmt::Display,
+    net::IpAddr,
+    ops::RangeInclusive,
+    path::{Path, PathBuf},
+    str::FromStr,
+};
+
+use clap::Args;
+use ipnet::IpNet;
+use mk8s_api::names;
+
+/// How log lines are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
+/// A setting that cannot be used: which, its value, and what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum OptionsError {
+    #[error("--{flag} {value:?}: {why}")]
+    Value { flag: &'static str, value: String, why: String },
+    #[error("--config {path}: {why}")]
+    Config { path: PathBuf, why: String },
+    #[error("--{flag} is needed: {why}")]
+    Missing { flag: &'static str, why: String },
+}
+
+/// The flags of `mk8s server`. Each can also be given as `MK8S_<NAME>` and as a key of the `--config` file; a flag wins over
+/// the environment, which wins over the file.
+#[derive(Debug, Clone, Default, Args)]
+pub struct ServerArgs {
+    /// Directory for state, certificates, images and pods [default: /var/lib/mk8s]
+    #[arg(long, env = "MK8S_DATA_DIR", value_name = "DIR")]
+    pub data_dir: Option<String>,
+    /// YAML file with the same keys as these flags [default: /etc/mk8s/config.yaml, if there is one]
+    #[arg(long, short, env = "MK8S_CONFIG_FILE", value_name = "FILE")]
+    pub config: Option<String>,
+    /// Name of this node [default: the host's name]
+    #[arg(long, env = "MK8S_NODE_NAME", value_name = "NAME")]
+    pub node_name: Option<String>,
+    /// Address of this node [default: the address of the default route]
+    #[arg(long, env = "MK8S_NODE_IP", value_name = "IP")]
+    pub node_ip: Option<String>,
+    /// Labels this node registers with, KEY=VALUE
+    #[arg(long, env = "MK8S_NODE_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
+    pub node_label: Vec<String>,
+    /// Address to listen on [default: all]
+    #[arg(long, env = "MK8S_BIND_ADDRESS", value_name = "IP")]
+    pub bind_address: Option<String>,
+    /// Port to listen on [default: 6443]
+    #[arg(long, env = "MK8S_HTTPS_LISTEN_PORT", value_name = "PORT")]
+    pub https_listen_port: Option<String>,
+    /// Network of the pods [default: 10.42.0.0/16]
+    #[arg(long, env = "MK8S_CLUSTER_CIDR", value_name = "CIDR")]
+    pub cluster_cidr: Option<String>,
+    /// Network of the Services [default: 10.43.0.0/16]
+    #[arg(long, env = "MK8S_SERVICE_CIDR", value_name = "CIDR")]
+    pub service_cidr: Option<String>,
+    /// Address of the cluster's DNS server [default: the 10th of --service-cidr]
+    #[arg(long, env = "MK8S_CLUSTER_DNS", value_name = "IP")]
+    pub cluster_dns: Option<String>,
+    /// Domain of the cluster's names [default: cluster.local]
+    #[arg(long, env = "MK8S_CLUSTER_DOMAIN", value_name = "DOMAIN")]
+    pub cluster_domain: Option<String>,
+    /// Ports for Services of type NodePort [default: 30000-32767]
+    #[arg(long, env = "MK8S_SERVICE_NODE_PORT_RANGE", value_name = "LOW-HIGH")]
+    pub service_node_port_range: Option<String>,
+    /// More host names or addresses for the server's certificate
+    #[arg(long, env = "MK8S_TLS_SAN", value_name = "NAME", value_delimiter = ',')]
+    pub tls_san: Vec<String>,
+    /// Secret that lets other machines join [default: made at first start]
+    #[arg(long, short, env = "MK8S_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub token: Option<String>,
+    /// Where the administrator's kubeconfig goes [default: /etc/mk8s/mk8s.yaml]
+    #[arg(long, short = 'o', env = "MK8S_KUBECONFIG_OUTPUT", value_name = "FILE")]
+    pub write_kubeconfig: Option<String>,
+    /// Permissions of that file, octal [default: 600]
+    #[arg(long, env = "MK8S_KUBECONFIG_MODE", value_name = "MODE")]
+    pub write_kubeconfig_mode: Option<String>,
+    /// Components and manifests that are not wanted
+    #[arg(long, env = "MK8S_DISABLE", value_name = "NAME", value_delimiter = ',')]
+    pub disable: Vec<String>,
+    /// Do not run pods on this machine
+    #[arg(long, env = "MK8S_DISABLE_AGENT", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub disable_agent: Option<String>,
+    /// Socket of a container runtime to use instead of the private containerd
+    #[arg(long, env = "MK8S_CONTAINER_RUNTIME_ENDPOINT", value_name = "SOCKET")]
+    pub container_runtime_endpoint: Option<String>,
+    /// Resolver configuration for pods [default: /etc/resolv.conf, or systemd-resolved's own]
+    #[arg(long, env = "MK8S_RESOLV_CONF", value_name = "FILE")]
+    pub resolv_conf: Option<String>,
+    /// How log lines are written: text or json [default: text]
+    #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
+    pub log_format: Option<String>,
+}
+
+/// Checked settings of a server.
+#[derive(Debug, Clone)]
+pub struct ServerOptions {
+    pub data_dir: PathBuf,
+    pub node_name: String,
+    pub node_ip: IpAddr,
+    pub node_labels: Vec<(String, String)>,
+    pub bind_address: IpAddr,
+    pub https_listen_port: u16,
+    pub cluster_cidr: IpNet,
+    pub service_cidr: IpNet,
+    pub cluster_dns: IpAddr,
+    pub cluster_domain: String,
+    pub service_node_port_range: RangeInclusive<u16>,
+    pub tls_sans: Vec<String>,
+    pub token: Option<String>,
+    pub write_kubeconfig: PathBuf,
+    pub write_kubeconfig_mode: u32,
+    pub disable: Vec<String>,
+    pub disable_agent: bool,
+    pub container_runtime_endpoint: Option<String>,
+    pub resolv_conf: Option<PathBuf>,
+    pub log_format: LogFormat,
+}
+
+impl ServerOptions {
+    /// The address of the `kubernetes` Service: the first of the service network.
+    pub fn service_ip(&self) -> IpAddr {
+        nth_address(&self.service_cidr, 1)
+    }
+
+    /// Where clients on this machine reach the server.
+    pub fn local_url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.https_listen_port)
+    }
+
+    /// Who signs service-account tokens, and whom they are for.
+    pub fn token_issuer(&self) -> String {
+        format!("https://kubernetes.default.svc.{}", self.cluster_domain)
+    }
+
+    /// `<data-dir>/server`: store, certificates, tokens.
+    pub fn server_dir(&self) -> PathBuf {
+        self.data_dir.join("server")
+    }
+}
+
+impl ServerArgs {
+    /// Reads the configuration file, fills in what follows, and checks everything.
+    pub fn resolve(mut self) -> Result<ServerOptions, OptionsError> {
+        if let Some((path, text)) = config::read(self.config.as_deref())? {
+            config::fill(&mut self, &path, &text)?;
+        }
+        let cluster_cidr: IpNet = parsed("cluster-cidr", self.cluster_cidr.as_deref(), "10.42.0.0/16", "use a network such as 10.42.0.0/16")?;
+        let service_cidr: IpNet = parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
+        check_networks(&cluster_cidr, &service_cidr)?;
+        let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
+        let node_ip = match self.node_ip.as_deref() {
+            Some(text) => parse("node-ip", text, "use an address of this machine, such as 192.0.2.10")?,
+            None => host::address().ok_or_else(|| missing("node-ip", "this machine has no default route, give the address other nodes reach it by"))?,
+        };
+        check_node_ip(node_ip, &cluster_cidr, &service_cidr)?;
+        let default_bind = if node_ip.is_ipv4() { "0.0.0.0" } else { "::" };
+        Ok(ServerOptions {
+            data_dir: absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?,
+            node_name: node_name(self.node_name)?,
+            node_ip,
+            node_labels: self.node_label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+            bind_address: parsed("bind-address", self.bind_address.as_deref(), default_bind, "use an address of this machine, or 0.0.0.0 for all")?,
+            https_listen_port: port(self.https_listen_port.as_deref())?,
+            cluster_dns: cluster_dns(self.cluster_dns.as_deref(), &service_cidr)?,
+            cluster_cidr,
+            service_cidr,
+            cluster_domain: domain(self.cluster_domain.as_deref().unwrap_or("cluster.local"))?,
+            service_node_port_range: port_range(self.service_node_port_range.as_deref().unwrap_or("30000-32767"))?,
+            tls_sans: self.tls_san.into_iter().map(san).collect::<Result<_, _>>()?,
+            token: self.token.map(token).transpose()?,
+            write_kubeconfig: absolute("write-kubeconfig", self.write_kubeconfig.as_deref().unwrap_or("/etc/mk8s/mk8s.yaml"))?,
+            write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
+            disable: self.disable,
+            disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
+            container_runtime_endpoint: self.container_runtime_endpoint.map(endpoint).transpose()?,
+            resolv_conf: self.resolv_conf.map(|path| absolute("resolv-conf", &path)).transpose()?,
+            log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
+        })
+    }
+}
+
+fn wrong(flag: &'static str, value: impl Into<String>, why: impl Into<String>) -> OptionsError {
+    OptionsError::Value { flag, value: value.into(), why: why.into() }
+}
+
+fn missing(flag: &'static str, why: &str) -> OptionsError {
+    OptionsError::Missing { flag, why: why.to_string() }
+}
+
+fn parse<T: FromStr<Err: Display>>(flag: &'static str, text: &str, remedy: &str) -> Result<T, OptionsError> {
+    text.trim().parse().map_err(|error| wrong(flag, text, format!("{error}; {remedy}")))
+}
+
+fn parsed<T: FromStr<Err: Display>>(flag: &'static str, text: Option<&str>, default: &str, remedy: &str) -> Result<T, OptionsError> {
+    parse(flag, text.unwrap_or(default), remedy)
+}
+
+fn check_networks(cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
+    if cluster.addr().is_ipv4() != service.addr().is_ipv4() {
+        return Err(wrong("service-cidr", service.to_string(), format!("is of another IP family than --cluster-cidr {cluster}; use the same for both")));
+    }
+    if cluster.contains(service) || service.contains(cluster) {
+        return Err(wrong("service-cidr", service.to_string(), format!("overlaps with --cluster-cidr {cluster}; choose networks apart from each other")));
+    }
+    let width = cluster.max_prefix_len();
+    if service.prefix_len() > width - 4 {
+        return Err(wrong("service-cidr", service.to_string(), format!("has too few addresses; use a prefix of /{} or shorter", width - 4)));
+    }
+    if service.prefix_len() + 20 < width {
+        return Err(wrong("service-cidr", service.to_string(), format!("has more addresses than can be handed out; use a prefix of /{} or longer", width - 20)));
+    }
+    let node_prefix = if cluster.addr().is_ipv4() { 24 } else { 64 };
+    if cluster.prefix_len() > node_prefix {
+        let why = format!("is smaller than the network of one node (/{node_prefix}); use a prefix of /{node_prefix} or shorter");
+        return Err(wrong("cluster-cidr", cluster.to_string(), why));
+    }
+    Ok(())
+}
+
+fn check_node_ip(ip: IpAddr, cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
+    if ip.is_unspecified() || ip.is_multicast() {
+        return Err(wrong("node-ip", ip.to_string(), "is not the address of a machine; use one other nodes reach this machine by"));
+    }
+    for (flag, network) in [("cluster-cidr", cluster), ("service-cidr", service)] {
+        if network.contains(&ip) {
+            return Err(wrong(flag, network.to_string(), format!("contains this node's address {ip}; choose a network that is not in use here")));
+        }
+    }
+    Ok(())
+}
+
+fn node_name(given: Option<String>) -> Result<String, OptionsError> {
+    let name = match given {
+        Some(name) => name,
+        None => host::name().ok_or_else(|| missing("node-name", "this machine has no host name"))?.to_ascii_lowercase(),
+    };
+    match names::dns1123_subdomain(&name).first() {
+        None => Ok(name),
+        Some(why) => Err(wrong("node-name", name, why.clone())),
+    }
+}
+
+fn label(text: &str) -> Result<(String, String), OptionsError> {
+    let (key, value) = text.split_once('=').ok_or_else(|| wrong("node-label", text, "has no value; write KEY=VALUE"))?;
+    match names::qualified_name(key).into_iter().chain(names::label_value(value)).next() {
+        None => Ok((key.to_string(), value.to_string())),
+        Some(why) => Err(wrong("node-label", text, why)),
+    }
+}
+
+fn port(text: Option<&str>) -> Result<u16, OptionsError> {
+    let remedy = "use a port from 1 to 65535";
+    match parsed("https-listen-port", text, "6443", remedy)? {
+        0 => Err(wrong("https-listen-port", "0", remedy)),
+        port => Ok(port),
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, OptionsError> {
+    let bad = |why: &str| wrong("service-node-port-range", text, format!("{why}; use a range such as 30000-32767"));
+    let (low, high) = text.split_once('-').ok_or_else(|| bad("is not a range"))?;
+    let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| bad("is not a range of ports from 1 to 65535"));
+    let (low, high) = (number(low)?, number(high)?);
+    if low > high {
+        return Err(bad("begins above its end"));
+    }
+    Ok(low..=high)
+}
+
+/// The `n`th address of a network.
+fn nth_address(network: &IpNet, n: u32) -> IpAddr {
+    match network.network() {
+        IpAddr::V4(base) => IpAddr::V4((u32::from(base).wrapping_add(n)).into()),
+        IpAddr::V6(base) => IpAddr::V6((u128::from(base).wrapping_add(n.into())).into()),
+    }
+}
+
+fn cluster_dns(text: Option<&str>, service: &IpNet) -> Result<IpAddr, OptionsError> {
+    let Some(text) = text else { return Ok(nth_address(service, 10)) };
+    let ip: IpAddr = parse("cluster-dns", text, "use an address of --service-cidr")?;
+    if !service.contains(&ip) {
+        return Err(wrong("cluster-dns", text, format!("is not in --service-cidr {service}; use an address of that network")));
+    }
+    if ip == nth_address(service, 1) || ip == service.network() {
+        return Err(wrong("cluster-dns", text, format!("is taken by the kubernetes Service; use another address of {service}")));
+    }
+    Ok(ip)
+}
+
+fn domain(text: &str) -> Result<String, OptionsError> {
+    let domain = text.trim_end_matches('.').to_ascii_lowercase();
+    match names::dns1123_subdomain(&domain).first() {
+        None => Ok(domain),
+        Some(why) => Err(wrong("cluster-domain", text, why.clone())),
+    }
+}
+
+/// A name (possibly with `*.` before it) or an address for the certificate.
+fn san(text: String) -> Result<String, OptionsError> {
+    let text = text.trim().to_string();
+    if text.parse::<IpAddr>().is_ok() {
+        return Ok(text);
+    }
+    match names::dns1123_subdomain(text.strip_prefix("*.").unwrap_or(&text)).first() {
+        None => Ok(text),
+        Some(why) => Err(wrong("tls-san", text, format!("is neither an address nor a host name: {why}"))),
+    }
+}
+
+fn token(text: String) -> Result<String, OptionsError> {
+    match text.trim() {
+        "" => Err(wrong("token", text, "is empty; leave it away to have one made")),
+        token => Ok(token.to_string()),
+    }
+}
+
+fn mode(text: &str) -> Result<u32, OptionsError> {
+    let remedy = "use octal permissions such as 600 or 644";
+    match u32::from_str_radix(text.trim_start_matches("0o"), 8) {
+        Ok(mode) if mode <= 0o777 => Ok(mode),
+        Ok(_) => Err(wrong("write-kubeconfig-mode", text, format!("is out of range; {remedy}"))),
+        Err(error) => Err(wrong("write-kubeconfig-mode", text, format!("{error}; {remedy}"))),
+    }
+}
+
+fn absolute(flag: &'static str, text: &str) -> Result<PathBuf, OptionsError> {
+    if text.is_empty() {
+        return Err(wrong(flag, text, "is empty; give a path"));
+    }
+    std::path::absolute(Path::new(text)).map_err(|error| wrong(flag, text, format!("{error}; use an absolute path")))
+}
+
+/// `unix:///run/x.sock` or the path alone.
+fn endpoint(text: String) -> Result<String, OptionsError> {
+    let path = text.strip_prefix("unix://").unwrap_or(&text);
+    match path.starts_with('/') {
+        true => Ok(text),
+        false => Err(wrong("container-runtime-endpoint", text, "is not a socket; use a path such as unix:///run/containerd/containerd.sock")),
+    }
+}
+
+fn log_format(text: &str) -> Result<LogFormat, OptionsError> {
+    match text {
+        "text" => Ok(LogFormat::Text),
+        "json" => Ok(LogFormat::Json),
+        other => Err(wrong("log-format", other, "is no format; use text or json")),
+    }
+}

@@ -7,15 +7,15 @@
 //!       └───────────────────────────────────────────────┘
 //! ```
 //!
-//! Invariant: events reach a watcher once each and in order. Publishing and catching up hold the same lock, so none
-//! falls between them; the lock is never held while somebody waits.
+//! Invariant: events reach a watcher once each and in order. Publishing and the last step of catching up hold the same
+//! lock, so none falls between them; the lock is never held while somebody waits, nor for more than a part of the window.
 
-use crate::mvcc::{Compacted, Event, View, Window};
+use crate::mvcc::{Compacted, Event, Groups, View, Window};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{HashMap, VecDeque},
-    sync::{Arc, Weak},
+    sync::Arc,
     time::Instant,
 };
 use tokio::sync::Notify;
@@ -23,7 +23,7 @@ use tokio::sync::Notify;
 /// Events that wait for a watcher at most; beyond that it reads the window.
 const QUEUE: usize = 1024;
 
-/// How many events a watcher takes from the window at once.
+/// How many events of the window are looked at under the lock at once.
 const CATCH_UP: usize = 1024;
 
 /// See the module.
@@ -37,8 +37,7 @@ pub(crate) struct Hub {
 #[derive(Debug)]
 struct State {
     window: Window,
-    /// By prefix: most events concern few of them.
-    watchers: HashMap<Bytes, Vec<Weak<Subscription>>>,
+    watchers: Groups<Arc<Subscription>>,
     closed: bool,
 }
 
@@ -61,7 +60,7 @@ pub struct Watcher {
     hub: Arc<Hub>,
     prefix: Bytes,
     subscription: Arc<Subscription>,
-    /// The last revision that was delivered or is known to hold nothing for this watcher.
+    /// Everything up to this revision was delivered, or is not of interest.
     last: u64,
 }
 
@@ -77,7 +76,7 @@ pub enum WatchItem {
 impl Hub {
     pub(crate) fn new(window: Window) -> Self {
         let view = RwLock::new(window.newest().clone());
-        Self { view, state: Mutex::new(State { window, watchers: HashMap::new(), closed: false }) }
+        Self { view, state: Mutex::new(State { window, watchers: Groups::default(), closed: false }) }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -90,21 +89,36 @@ impl Hub {
 
     /// Makes a newer view visible and tells everyone who watches what led to it.
     pub(crate) fn publish(&self, view: View, events: &[Arc<Event>]) {
-        *self.view.write() = view.clone();
+        let older = std::mem::replace(&mut *self.view.write(), view.clone());
         let mut state = self.state.lock();
         state.window.push(Instant::now(), view, events);
-        state.watchers.retain(|prefix, watchers| {
-            let matching: Vec<&Arc<Event>> = events.iter().filter(|e| e.entry.key.starts_with(prefix)).collect();
-            if matching.is_empty() {
-                return true;
-            }
-            watchers.retain(|watcher| {
-                let Some(watcher) = watcher.upgrade() else { return false };
-                watcher.push(&matching);
-                true
+        // By watcher, so that each one is woken once for the batch.
+        let mut told: HashMap<*const Subscription, (Arc<Subscription>, Vec<Arc<Event>>)> = HashMap::new();
+        for event in events {
+            state.watchers.each(&event.entry.key, |watchers| {
+                for watcher in watchers {
+                    let told = told.entry(Arc::as_ptr(watcher)).or_insert_with(|| (watcher.clone(), Vec::new()));
+                    told.1.push(event.clone());
+                }
             });
-            !watchers.is_empty()
-        });
+        }
+        for (watcher, events) in told.into_values() {
+            watcher.push(events);
+        }
+        drop(state);
+        // What only the older view held is given back where no lock is held.
+        drop(older);
+    }
+
+    /// Shows a state that came from another replica; those who watch have missed what led to it.
+    pub(crate) fn restart(&self, view: View) {
+        *self.view.write() = view.clone();
+        let mut state = self.state.lock();
+        state.window.restart(view);
+        for watcher in state.watchers.all() {
+            watcher.queue.lock().behind = true;
+            watcher.notify.notify_one();
+        }
     }
 
     pub(crate) fn watch(self: &Arc<Self>, prefix: &[u8], after: u64) -> Result<Watcher, Compacted> {
@@ -114,17 +128,21 @@ impl Hub {
         let prefix = Bytes::copy_from_slice(prefix);
         let queue = Queue { behind: missed, closed: state.closed, ..Queue::default() };
         let subscription = Arc::new(Subscription { queue: Mutex::new(queue), notify: Notify::new() });
-        let watchers = state.watchers.entry(prefix.clone()).or_default();
-        watchers.retain(|w| w.strong_count() > 0);
-        watchers.push(Arc::downgrade(&subscription));
+        state.watchers.add(prefix.clone(), subscription.clone());
         Ok(Watcher { hub: self.clone(), prefix, subscription, last: after })
+    }
+
+    /// How many watchers there are, and how many of them read the window.
+    pub(crate) fn watchers(&self) -> (usize, usize) {
+        let state = self.state.lock();
+        (state.watchers.len(), state.watchers.all().filter(|w| w.queue.lock().behind).count())
     }
 
     /// Ends every watch.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        for watcher in state.watchers.values().flatten().filter_map(Weak::upgrade) {
+        for watcher in state.watchers.all() {
             watcher.queue.lock().closed = true;
             watcher.notify.notify_one();
         }
@@ -132,7 +150,7 @@ impl Hub {
 }
 
 impl Subscription {
-    fn push(&self, events: &[&Arc<Event>]) {
+    fn push(&self, events: Vec<Arc<Event>>) {
         let mut queue = self.queue.lock();
         if queue.behind {
             return;
@@ -140,7 +158,7 @@ impl Subscription {
         if queue.events.len() + events.len() > QUEUE {
             queue.behind = true;
         } else {
-            queue.events.extend(events.iter().map(|e| (*e).clone()));
+            queue.events.extend(events);
         }
         drop(queue);
         self.notify.notify_one();
@@ -148,7 +166,7 @@ impl Subscription {
 }
 
 impl Watcher {
-    /// The next events; waits until there are some.
+    /// The next events; waits until there are some. Dropping the future loses nothing.
     ///
     /// # Errors
     /// [`Compacted`] when this watcher was so slow that events it has not seen are gone.
@@ -166,19 +184,24 @@ impl Watcher {
     /// # Errors
     /// As [`Watcher::next`].
     pub fn try_next(&mut self) -> Result<Option<WatchItem>, Compacted> {
-        let behind = {
-            let mut queue = self.subscription.queue.lock();
-            if !queue.events.is_empty() {
-                let events: Vec<_> = queue.events.drain(..).collect();
-                self.last = events.last().map_or(self.last, |e| e.revision);
+        loop {
+            let (queued, behind, closed) = {
+                let mut queue = self.subscription.queue.lock();
+                (std::mem::take(&mut queue.events), queue.behind, queue.closed)
+            };
+            // A watcher that waits for a revision of the future is not told of those before it.
+            let mut events: Vec<_> = queued.into_iter().filter(|event| event.revision > self.last).collect();
+            if events.is_empty() && behind {
+                events = self.catch_up()?;
+            }
+            if let Some(newest) = events.last() {
+                self.last = newest.revision.max(self.last);
                 return Ok(Some(WatchItem::Events(events)));
             }
-            if queue.closed && !queue.behind {
-                return Ok(Some(WatchItem::Closed));
+            if !behind {
+                return Ok(closed.then_some(WatchItem::Closed));
             }
-            queue.behind
-        };
-        if behind { self.catch_up() } else { Ok(None) }
+        }
     }
 
     /// A revision up to which everything has been delivered: what a bookmark may say. `None` while events wait.
@@ -188,23 +211,24 @@ impl Watcher {
         (queue.events.is_empty() && !queue.behind).then(|| state.window.newest().revision())
     }
 
-    fn catch_up(&mut self) -> Result<Option<WatchItem>, Compacted> {
+    /// Reads a part of the window; ends being behind when that was its last.
+    fn catch_up(&mut self) -> Result<Vec<Arc<Event>>, Compacted> {
         let state = self.hub.state.lock();
+        let mut missed = state.window.after(self.last)?;
         let mut events = Vec::new();
-        let mut reached = self.last;
-        let mut more = false;
-        for event in state.window.after(self.last)? {
+        for event in missed.by_ref().take(CATCH_UP) {
+            self.last = event.revision;
             if event.entry.key.starts_with(&self.prefix) {
-                if events.len() == CATCH_UP {
-                    more = true;
-                    break;
-                }
                 events.push(event.clone());
             }
-            reached = event.revision;
         }
-        self.last = reached;
-        self.subscription.queue.lock().behind = more;
-        Ok((!events.is_empty()).then_some(WatchItem::Events(events)))
+        self.subscription.queue.lock().behind = missed.next().is_some();
+        Ok(events)
+    }
+}
+
+impl Drop for Watcher {
+    fn drop(&mut self) {
+        self.hub.state.lock().watchers.retain(&self.prefix, |other| !Arc::ptr_eq(other, &self.subscription));
     }
 }

@@ -4,7 +4,7 @@
 //! [`engine`] (where the bytes lie), `hub` (who is told), `store` (the handle).
 //!
 //! ```text
-//! commit ─▶ queue ─▶ raft thread: batch ─▶ append + one fsync ─▶ apply ─▶ publish view ─▶ tell watchers ─▶ answer
+//! commit ─▶ queue ─▶ raft thread: batch ─▶ append + one fsync (─▶ peers) ─▶ apply ─▶ publish view ─▶ tell watchers ─▶ answer
 //! view ───▶ newest root, O(1)
 //! watch ──▶ hub: pushed while fast, read back from the event window when slow
 //! ```
@@ -12,6 +12,8 @@
 //! Invariant: a commit is answered after its batch is on disk, and after [`Store::view`] and every watch show it.
 //! Invariant: revisions grow by one for each operation that changes a key, on every replica the same.
 //! Invariant: the log is what is durable. The checkpoint of the keyspace is written before the log behind it is cut.
+//! Invariant: durable means that it survives a power failure, not only the end of the process.
+//! Invariant: one replica or several, the way of a write is the same; alone, the messages have nobody to go to.
 //! Invariant: nothing here knows Kubernetes.
 
 pub mod engine;
@@ -26,8 +28,9 @@ mod tests;
 pub mod txn;
 
 pub use hub::{WatchItem, Watcher};
-pub use metrics::Metrics;
-pub use mvcc::{Compacted, Entry, Event, EventKind, FrameCache, View};
+pub use metrics::{Histogram, Metrics};
+pub use mvcc::{Change, Compacted, Entry, Event, EventKind, FrameCache, Now, View};
 pub use options::{OpenError, Options};
-pub use store::{Store, Unavailable};
+pub use raft::{Alone, Leadership, MemberChange, PeerMessage, Transport};
+pub use store::{NotAMessage, Store, Unavailable};
 pub use txn::{Commit, CommitError, Expect, Op, Stamped, Txn};

@@ -10,14 +10,23 @@ pub struct Options {
     pub dir: Option<PathBuf>,
     /// This replica's raft id, not 0.
     pub node_id: u64,
+    /// The voters of a new cluster, the same on each of them; `None` is this one alone. Empty for a replica that waits to
+    /// be added to a cluster that is there. Of no effect on a directory that has been used.
+    pub founders: Option<Vec<u64>>,
     /// How long events and old views can be read.
     pub event_window: Duration,
     /// How many events are kept at most, whatever their age.
     pub event_window_count: usize,
+    /// How many bytes of events are kept at most, whatever their age.
+    pub event_window_bytes: usize,
     /// The log is cut when this many bytes have been appended since the last time.
     pub checkpoint_bytes: u64,
     /// Writes are refused when the disk has less room than this, in bytes.
     pub reserve_bytes: u64,
+    /// A write or a barrier that is not decided after this long fails; the write may take place nevertheless.
+    pub timeout: Duration,
+    /// Raft's clock: a leader is missed after ten to twenty of them.
+    pub tick: Duration,
 }
 
 impl Default for Options {
@@ -25,10 +34,14 @@ impl Default for Options {
         Self {
             dir: None,
             node_id: 1,
+            founders: None,
             event_window: Duration::from_secs(5 * 60),
             event_window_count: 100_000,
+            event_window_bytes: 128 << 20,
             checkpoint_bytes: 64 << 20,
             reserve_bytes: 64 << 20,
+            timeout: Duration::from_secs(7),
+            tick: Duration::from_millis(100),
         }
     }
 }
@@ -38,8 +51,14 @@ impl Default for Options {
 pub enum OpenError {
     #[error("the store in {dir} is in use by another process: stop that one, or choose another data directory")]
     Locked { dir: PathBuf },
-    #[error("the store in {dir} has format {found}, this executable reads up to {supported}: use the newer mk8s that wrote it")]
+    #[error(
+        "the store in {dir} has format {found}, this executable reads up to {supported}: use the newer mk8s that wrote it"
+    )]
     Newer { dir: PathBuf, found: u64, supported: u64 },
+    #[error(
+        "the store in {dir} has format {found}, this executable reads {supported} and no older one: use the older mk8s that wrote it"
+    )]
+    Older { dir: PathBuf, found: u64, supported: u64 },
     #[error("the store in {dir} is damaged ({detail}): restore it from a snapshot")]
     Damaged { dir: PathBuf, detail: String },
     #[error("the store in {dir} cannot be opened")]

@@ -3,44 +3,70 @@
 use crate::{
     engine::{Engine, MemoryEngine, SledEngine},
     hub::{Hub, Watcher},
-    metrics::Metrics,
-    mvcc::{Compacted, View, Window},
+    metrics::{Gauges, Metrics},
+    mvcc::{Compacted, View, Window, WindowLimits},
     options::{OpenError, Options},
-    raft::{Node, Request},
+    raft::{self, Alone, Leadership, MemberChange, Node, Parts, Request, Transport},
     txn::{self, Commit, CommitError, Txn},
 };
 use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
+    time::Duration,
 };
 use thiserror::Error;
-use tokio::sync::oneshot;
+use tokio::sync::{Semaphore, oneshot, watch};
 
 /// A replica of the store. Cheap to clone; the last clone's end does not close it, [`Store::close`] does.
 #[derive(Clone)]
 pub struct Store {
     hub: Arc<Hub>,
     requests: mpsc::Sender<Request>,
+    /// Room for the writes that wait: one permit for each started [`ROOM_UNIT`] bytes.
+    room: Arc<Semaphore>,
     metrics: Arc<Metrics>,
+    leadership: watch::Receiver<Leadership>,
+    engine: std::sync::Weak<dyn Engine>,
+    timeout: Duration,
 }
 
-/// The store is closed.
+const ROOM_UNIT: usize = 1024;
+
+/// Writes of this many bytes wait in memory at most; more wait with their callers.
+const ROOM_BYTES: usize = 64 << 20;
+
+/// The store is closed, or has no leader.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
-#[error("the store is closed")]
+#[error("the store is closed, or has no leader")]
 pub struct Unavailable;
 
+/// What a peer sent is no message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("{size} bytes from a peer are not a message of the store")]
+pub struct NotAMessage {
+    pub size: usize,
+}
+
 impl Store {
-    /// Opens the store and waits until it takes writes.
+    /// Opens the store and waits until it takes writes, or, with peers, until it takes part.
     ///
     /// # Errors
     /// [`OpenError`] says what is wrong with the directory and what to do.
     pub async fn open(options: Options) -> Result<Store, OpenError> {
+        Self::open_with(options, Box::new(Alone)).await
+    }
+
+    /// As [`Store::open`], for a replica that has peers.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub async fn open_with(options: Options, transport: Box<dyn Transport>) -> Result<Store, OpenError> {
         let begin = move || {
             let engine: Arc<dyn Engine> = match &options.dir {
                 Some(dir) => Arc::new(SledEngine::open(dir)?),
                 None => Arc::new(MemoryEngine::default()),
             };
-            Self::start(engine, options)
+            Self::start(engine, transport, options)
         };
         tokio::task::spawn_blocking(begin).await.expect("opening does not panic")
     }
@@ -49,42 +75,72 @@ impl Store {
     ///
     /// # Errors
     /// As [`Store::open`].
-    pub fn start(engine: Arc<dyn Engine>, options: Options) -> Result<Store, OpenError> {
+    pub fn start(engine: Arc<dyn Engine>, transport: Box<dyn Transport>, options: Options) -> Result<Store, OpenError> {
         let dir = options.dir.clone().unwrap_or_else(|| PathBuf::from("(memory)"));
         let metrics = Arc::new(Metrics::default());
         let (requests, receiver) = mpsc::channel();
+        let (leadership, led) = watch::channel(Leadership::default());
         let mut hub = None;
-        let (age, count) = (options.event_window, options.event_window_count);
-        let node = Node::start(engine, options, metrics.clone(), (requests.clone(), receiver), |view| {
-            hub.insert(Arc::new(Hub::new(Window::new(view, age, count)))).clone()
-        })
-        .map_err(|source| match source.kind() {
-            std::io::ErrorKind::InvalidData => OpenError::Damaged { dir: dir.clone(), detail: source.to_string() },
-            _ => OpenError::Io { dir: dir.clone(), source },
-        })?;
+        let limits = WindowLimits {
+            age: options.event_window,
+            count: options.event_window_count,
+            bytes: options.event_window_bytes,
+        };
+        let timeout = options.timeout;
+        let weak = Arc::downgrade(&engine);
+        let parts = Parts {
+            engine,
+            transport,
+            options,
+            metrics: metrics.clone(),
+            requests: receiver,
+            to_self: requests.clone(),
+            leadership,
+        };
+        let node = Node::start(parts, |view| hub.insert(Arc::new(Hub::new(Window::new(view, limits)))).clone())
+            .map_err(|source| match source.kind() {
+                std::io::ErrorKind::InvalidData => OpenError::Damaged { dir: dir.clone(), detail: source.to_string() },
+                _ => OpenError::Io { dir: dir.clone(), source },
+            })?;
         std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || node.run())
             .map_err(|source| OpenError::Io { dir, source })?;
-        Ok(Store { hub: hub.expect("a started node has asked for its hub"), requests, metrics })
+        let hub = hub.expect("a started node has asked for its hub");
+        let room = Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT));
+        Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, timeout })
     }
 
     /// Carries a transaction out. When this returns it is durable, and [`Store::view`] shows it.
     ///
     /// # Errors
-    /// [`CommitError::Conflict`] when an expectation does not hold; nothing has changed then.
+    /// [`CommitError::Conflict`] when an expectation does not hold; nothing has changed then. After
+    /// [`CommitError::Unavailable`] it may have taken place, or take place later.
     pub async fn commit(&self, txn: Txn) -> Result<Commit, CommitError> {
         let size = txn.encoded_len();
         if size > txn::LIMIT {
             return Err(CommitError::TooLarge { size, limit: txn::LIMIT });
         }
+        if let Some(op) = txn.stamped_outside() {
+            return Err(CommitError::Unavailable(format!("operation {op} has its stamp outside its value")));
+        }
         let closed = || CommitError::Unavailable(Unavailable.to_string());
-        let (answer, answered) = oneshot::channel();
-        self.requests.send(Request::Commit { txn, answer }).map_err(|_| closed())?;
-        answered.await.map_err(|_| closed())?
+        let permits = u32::try_from(size / ROOM_UNIT + 1).expect("within the limit");
+        let decided = async {
+            let _room = self.room.acquire_many(permits).await.map_err(|_| closed())?;
+            let mut encoded = Vec::with_capacity(size);
+            txn.encode(&mut encoded);
+            let (answer, answered) = oneshot::channel();
+            self.requests.send(Request::Commit { txn: encoded, answer }).map_err(|_| closed())?;
+            answered.await.map_err(|_| closed())?
+        };
+        let timeout = self.timeout;
+        let late =
+            || CommitError::Unavailable(format!("no decision after {timeout:?}; the write may still take place"));
+        tokio::time::timeout(timeout, decided).await.map_err(|_| late())?
     }
 
-    /// The newest state.
+    /// The newest state here.
     pub fn view(&self) -> View {
         self.hub.view()
     }
@@ -100,11 +156,14 @@ impl Store {
     /// A state that includes every write acknowledged anywhere before this was called.
     ///
     /// # Errors
-    /// [`Unavailable`] when the store is closed.
+    /// [`Unavailable`] when the store is closed, or the leader cannot be asked.
     pub async fn barrier(&self) -> Result<View, Unavailable> {
         let (answer, answered) = oneshot::channel();
         self.requests.send(Request::Barrier { answer }).map_err(|_| Unavailable)?;
-        answered.await.map_err(|_| Unavailable)
+        match tokio::time::timeout(self.timeout, answered).await {
+            Ok(Ok(view)) => Ok(view),
+            Ok(Err(_)) | Err(_) => Err(Unavailable),
+        }
     }
 
     /// Follows the keys under a prefix, from after a revision on.
@@ -121,6 +180,59 @@ impl Store {
 
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
+    }
+
+    /// All metrics in Prometheus' text format, under etcd's names where etcd has them.
+    pub fn metrics_text(&self) -> String {
+        let Leadership { leader, here } = *self.leadership.borrow();
+        let (watchers, slow_watchers) = self.hub.watchers();
+        let used_bytes = self.engine.upgrade().and_then(|engine| engine.used_bytes()).unwrap_or(0);
+        let (has_leader, is_leader) = (leader.is_some(), here);
+        self.metrics.text(Gauges {
+            revision: self.revision(),
+            used_bytes,
+            watchers,
+            slow_watchers,
+            has_leader,
+            is_leader,
+        })
+    }
+
+    /// Who leads, now and from now on.
+    pub fn leadership(&self) -> watch::Receiver<Leadership> {
+        self.leadership.clone()
+    }
+
+    /// Changes who takes part; one change at a time.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn change_member(&self, change: MemberChange) -> Result<(), CommitError> {
+        let closed = || CommitError::Unavailable(Unavailable.to_string());
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::ChangeMember { change, answer }).map_err(|_| closed())?;
+        let late = || CommitError::Unavailable("no decision about the members; they may still change".to_owned());
+        tokio::time::timeout(self.timeout, answered).await.map_err(|_| late())?.map_err(|_| closed())?
+    }
+
+    /// Takes a message that another replica's [`Transport`] was given for this one.
+    ///
+    /// # Errors
+    /// [`NotAMessage`] when it is none. That this store is closed is no error: messages may be lost.
+    pub fn deliver(&self, message: &[u8]) -> Result<(), NotAMessage> {
+        let message = raft::decode_message(message).ok_or(NotAMessage { size: message.len() })?;
+        drop(self.requests.send(Request::Message(Box::new(message))));
+        Ok(())
+    }
+
+    /// A peer cannot be reached at the moment.
+    pub fn unreachable(&self, peer: u64) {
+        drop(self.requests.send(Request::Unreachable(peer)));
+    }
+
+    /// How it went with a message that held a snapshot.
+    pub fn snapshot_sent(&self, to: u64, arrived: bool) {
+        drop(self.requests.send(Request::SnapshotSent { to, arrived }));
     }
 
     /// Ends every watch and stops taking writes; what was acknowledged is on disk already.

@@ -1,8 +1,8 @@
 //! The store as its users see it, over the engine in memory.
 
 use crate::{
-    CommitError, EventKind, Expect, Op, Options, Stamped, Store, Txn, WatchItem, Watcher,
-    engine::{Engine, MemoryEngine},
+    Alone, CommitError, EventKind, Expect, Op, Options, Stamped, Store, Txn, WatchItem, Watcher,
+    engine::{Engine, Fault, MemoryEngine},
 };
 use bytes::Bytes;
 use std::sync::Arc;
@@ -16,7 +16,7 @@ fn delete(key: &str) -> Txn {
 }
 
 fn open(engine: &MemoryEngine, options: Options) -> Store {
-    Store::start(Arc::new(engine.clone()), options).expect("the memory engine opens")
+    Store::start(Arc::new(engine.clone()), Box::new(Alone), options).expect("the memory engine opens")
 }
 
 async fn commit(store: &Store, txn: Txn) -> u64 {
@@ -154,4 +154,132 @@ async fn a_transaction_over_the_limit_is_refused() {
     let store = Store::open(Options::default()).await.expect("opens");
     let error = store.commit(put("a", &"x".repeat(9 << 20))).await.expect_err("too large");
     assert!(matches!(error, CommitError::TooLarge { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_crash_loses_nothing_that_was_acknowledged() {
+    for (round, fault) in [Fault::Lost, Fault::Kept].into_iter().cycle().take(20).enumerate() {
+        let engine = MemoryEngine::default();
+        let options = Options { checkpoint_bytes: 3000, ..Options::default() };
+        let store = open(&engine, options.clone());
+        for n in 0..round * 7 {
+            commit(&store, put(&format!("k{}", n % 13), &"v".repeat(n))).await;
+        }
+        let (acknowledged, before) = (store.revision(), store.view());
+        engine.crash_at_next_append(fault);
+        assert!(matches!(store.commit(put("last", "v")).await, Err(CommitError::Unavailable(_))));
+        let disk = engine.after_crash();
+        store.close().await;
+
+        let again = open(&disk, options);
+        let kept = u64::from(fault == Fault::Kept);
+        assert_eq!(again.revision(), acknowledged + kept, "round {round}");
+        for entry in before.prefix(b"") {
+            assert_eq!(again.view().get(&entry.key), Some(entry), "round {round}");
+        }
+        assert_eq!(commit(&again, put("next", "v")).await, acknowledged + kept + 1);
+        again.close().await;
+    }
+}
+
+#[tokio::test]
+async fn those_who_wait_together_share_an_fsync() {
+    let engine = MemoryEngine::default();
+    let store = open(&engine, Options::default());
+    let before = engine.appends();
+    let writers = (0..500).map(|n| {
+        let store = store.clone();
+        async move { commit(&store, put(&format!("k{n}"), "v")).await }
+    });
+    let mut revisions = futures::future::join_all(writers).await;
+    revisions.sort_unstable();
+    assert_eq!(revisions, (1..=500).collect::<Vec<_>>());
+    let appends = engine.appends() - before;
+    assert!(appends <= 100, "{appends} appends for 500 writes at once");
+}
+
+#[tokio::test]
+async fn a_watch_resumes_after_a_restart_where_the_log_still_has_it() {
+    let engine = MemoryEngine::default();
+    let store = open(&engine, Options::default());
+    for n in 0..10 {
+        commit(&store, put(&format!("k{n}"), "")).await;
+    }
+    store.close().await;
+    let again = open(&engine, Options::default());
+    let mut watcher = again.watch(b"k", 7).expect("the log is not cut yet");
+    assert_eq!(take(&mut watcher, 3).await, ["8:put:k7", "9:put:k8", "10:put:k9"]);
+}
+
+#[tokio::test]
+async fn a_watch_of_the_future_begins_there() {
+    let store = Store::open(Options::default()).await.expect("opens");
+    let mut watcher = store.watch(b"", 2).expect("the future is not gone");
+    for n in 0..3 {
+        commit(&store, put(&format!("k{n}"), "")).await;
+    }
+    assert_eq!(take(&mut watcher, 1).await, ["3:put:k2"]);
+}
+
+#[tokio::test]
+async fn a_slow_watcher_of_few_keys_reads_past_many_others() {
+    let store = Store::open(Options::default()).await.expect("opens");
+    let mut watcher = store.watch(b"/rare/", 0).expect("in the window");
+    for n in 0..1500 {
+        commit(&store, put(&format!("/rare/{n}"), "")).await;
+    }
+    for n in 0..5000 {
+        commit(&store, put(&format!("/many/{}", n % 3), "")).await;
+    }
+    commit(&store, put("/rare/end", "")).await;
+    let seen = take(&mut watcher, 1501).await;
+    assert_eq!((seen.len(), seen[0].as_str(), seen[1500].as_str()), (1501, "1:put:/rare/0", "6501:put:/rare/end"));
+    assert!(matches!(watcher.try_next(), Ok(None)));
+    assert_eq!(watcher.progress(), Some(6501));
+}
+
+#[tokio::test]
+async fn a_stamp_outside_its_value_never_reaches_the_log() {
+    let engine = MemoryEngine::default();
+    let store = open(&engine, Options::default());
+    let value = Stamped { bytes: Bytes::from_static(b"short"), stamp_at: Some(6) };
+    let txn = Txn::one(Op::Put { key: Bytes::from_static(b"k"), value, expect: Expect::Any });
+    assert!(store.commit(txn).await.is_err());
+    assert_eq!(commit(&store, put("k", "")).await, 1);
+}
+
+#[tokio::test]
+async fn a_barrier_shows_what_was_acknowledged() {
+    let store = Store::open(Options::default()).await.expect("opens");
+    for n in 1..50 {
+        let revision = commit(&store, put("k", &n.to_string())).await;
+        assert!(store.barrier().await.expect("it leads").revision() >= revision);
+    }
+    store.close().await;
+    assert!(store.barrier().await.is_err());
+}
+
+#[tokio::test]
+async fn the_metrics_say_what_happened() {
+    let store = Store::open(Options::default()).await.expect("opens");
+    commit(&store, put("a", "")).await;
+    commit(&store, put("b", "")).await;
+    commit(&store, delete("a")).await;
+    let conflict = Op::Put { key: Bytes::from_static(b"b"), value: Stamped::plain(""), expect: Expect::Absent };
+    assert!(store.commit(Txn::one(conflict)).await.is_err());
+    let _watcher = store.watch(b"", 0).expect("in the window");
+    let text = store.metrics_text();
+    for line in [
+        "etcd_mvcc_put_total 2",
+        "etcd_mvcc_delete_total 1",
+        "etcd_server_proposals_committed_total 4",
+        "etcd_server_proposals_failed_total 1",
+        "etcd_debugging_mvcc_keys_total 1",
+        "etcd_debugging_mvcc_current_revision 3",
+        "etcd_debugging_mvcc_watcher_total 1",
+        "etcd_server_is_leader 1",
+        "etcd_disk_wal_fsync_duration_seconds_bucket{le=\"+Inf\"}",
+    ] {
+        assert!(text.lines().any(|l| l.starts_with(line)), "{line} is not in\n{text}");
+    }
 }

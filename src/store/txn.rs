@@ -14,10 +14,20 @@ pub struct Txn {
 /// One operation.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    Put { key: Bytes, value: Stamped, expect: Expect },
-    Delete { key: Bytes, expect: Expect },
+    Put {
+        key: Bytes,
+        value: Stamped,
+        expect: Expect,
+    },
+    Delete {
+        key: Bytes,
+        expect: Expect,
+    },
     /// Changes nothing, and fails the transaction if the expectation does not hold.
-    Check { key: Bytes, expect: Expect },
+    Check {
+        key: Bytes,
+        expect: Expect,
+    },
 }
 
 /// What a key must be for the operation to take place.
@@ -46,8 +56,8 @@ impl Stamped {
     pub(crate) fn at_revision(&self, revision: u64) -> Bytes {
         let Some(at) = self.stamp_at else { return Bytes::copy_from_slice(&self.bytes) };
         let (before, after) = self.bytes.split_at(at as usize);
-        let mut digits = itoa_buffer(revision);
-        let digits = digits.make();
+        let mut buffer = [0; 20];
+        let digits = digits(revision, &mut buffer);
         let mut stamped = Vec::with_capacity(self.bytes.len() + digits.len());
         stamped.extend_from_slice(before);
         stamped.extend_from_slice(digits);
@@ -56,26 +66,15 @@ impl Stamped {
     }
 }
 
-/// The decimal digits of a number without an allocation.
-struct Digits {
-    buffer: [u8; 20],
-    number: u64,
-}
-
-fn itoa_buffer(number: u64) -> Digits {
-    Digits { buffer: [0; 20], number }
-}
-
-impl Digits {
-    fn make(&mut self) -> &[u8] {
-        let mut at = self.buffer.len();
-        loop {
-            at -= 1;
-            self.buffer[at] = b'0' + (self.number % 10) as u8;
-            self.number /= 10;
-            if self.number == 0 {
-                return &self.buffer[at..];
-            }
+/// The decimal digits of a number, written to the end of a buffer: no allocation for each write.
+fn digits(mut number: u64, buffer: &mut [u8; 20]) -> &[u8] {
+    let mut at = buffer.len();
+    loop {
+        at -= 1;
+        buffer[at] = b'0' + (number % 10) as u8;
+        number /= 10;
+        if number == 0 {
+            return &buffer[at..];
         }
     }
 }
@@ -100,7 +99,9 @@ pub enum CommitError {
     },
     #[error("a transaction of {size} bytes is over the limit of {limit}")]
     TooLarge { size: usize, limit: usize },
-    #[error("the disk under the store has less than {reserve} bytes free: make room, writes are taken again by themselves")]
+    #[error(
+        "the disk under the store has less than {reserve} bytes free: make room, writes are taken again by themselves"
+    )]
     Full { reserve: u64 },
     #[error("the store takes no writes: {0}")]
     Unavailable(String),
@@ -145,13 +146,22 @@ impl Txn {
         }
     }
 
-    /// Reads one transaction off the front of a log record; `None` when the bytes are not one.
-    pub(crate) fn decode(from: &mut Reader<'_>) -> Option<Self> {
+    /// The operation, if any, whose stamp lies outside its value: the caller's mistake, which must not reach the log.
+    pub(crate) fn stamped_outside(&self) -> Option<usize> {
+        self.ops.iter().position(|op| match op {
+            Op::Put { value, .. } => value.stamp_at.is_some_and(|at| at as usize > value.bytes.len()),
+            Op::Delete { .. } | Op::Check { .. } => false,
+        })
+    }
+
+    /// Reads one transaction off the front of what is left of a log record; `None` when the bytes are not one. Keys
+    /// and values are slices of the record: whoever keeps one copies it.
+    pub(crate) fn decode(record: &Bytes, from: &mut Reader<'_>) -> Option<Self> {
         let count = from.u32()?;
         let mut ops = Vec::with_capacity(count.min(1024) as usize);
         for _ in 0..count {
             let tag = from.u8()?;
-            let key = Bytes::copy_from_slice(from.bytes()?);
+            let key = record.slice_ref(from.bytes()?);
             let expect = match from.u8()? {
                 0 => Expect::Any,
                 1 => Expect::Absent,
@@ -162,7 +172,7 @@ impl Txn {
             ops.push(match tag {
                 0 => {
                     let stamp_at = Some(from.u32()?).filter(|at| *at != u32::MAX);
-                    let bytes = Bytes::copy_from_slice(from.bytes()?);
+                    let bytes = record.slice_ref(from.bytes()?);
                     if stamp_at.is_some_and(|at| at as usize > bytes.len()) {
                         return None;
                     }

@@ -138,7 +138,7 @@ fn mark_property(schema: &mut Map<String, Value>, mark: &str) -> Result<()> {
                 schema.insert("x-kubernetes-list-map-keys".into(), json!(keys));
             }
             None => {
-                let is_list = schema.get("type").is_some_and(|kind| kind == "array");
+                let is_list = schema.get("type").is_some_and(|kind| kind == "array" || kind == "string");
                 let keyword = if is_list { "x-kubernetes-list-type" } else { "x-kubernetes-map-type" };
                 schema.insert(keyword.into(), json!(rest));
             }

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use crate::overlay::Definitions;
 
-/// A reference with siblings is written `allOf: [{$ref}]`, and every reference of a property is.
+/// A reference of a property is written `allOf: [{$ref}]`, so that it can have siblings.
 pub(crate) fn references(definitions: &mut Definitions) {
     for definition in definitions.values_mut() {
         let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
@@ -61,6 +61,15 @@ fn split_description(definition: &mut Map<String, Value>) {
 /// Without our own extensions.
 pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
     strip(&mut definitions, &["x-go", "x-default", "x-enum"]);
+    for definition in definitions.values_mut() {
+        let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
+        for schema in properties.into_iter().flat_map(|all| all.values_mut()) {
+            // Without siblings the reference stands alone.
+            if schema.as_object().is_some_and(|only| only.len() == 1 && only.contains_key("allOf")) {
+                *schema = schema["allOf"][0].take();
+            }
+        }
+    }
     definitions
 }
 
@@ -68,6 +77,15 @@ pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
 pub(crate) fn for_requests(mut definitions: Definitions) -> Definitions {
     strip(&mut definitions, &["description", "x-kubernetes-unions"]);
     definitions
+}
+
+/// The kinds a definition describes.
+pub(crate) fn kinds_of(definition: &Value) -> String {
+    let kinds = definition["x-kubernetes-group-version-kind"].as_array().into_iter().flatten();
+    let text = |kind: &Value, key: &str| kind[key].as_str().unwrap_or_default().to_owned();
+    let kinds: Vec<String> =
+        kinds.map(|kind| [text(kind, "group"), text(kind, "version"), text(kind, "kind")].join("/")).collect();
+    kinds.join(",")
 }
 
 fn strip(definitions: &mut Definitions, keywords: &[&str]) {

@@ -134,11 +134,9 @@ impl<'a> Node<'a> {
     /// The type of a struct's field, or of a map's values.
     pub fn child(self, name: &str) -> Option<Node<'a>> {
         match self.shape() {
-            Shape::Object(object) => object.field(name).map(|field| Node {
-                graph: self.graph,
-                id: field.shape,
-                field: Some(field),
-            }),
+            Shape::Object(object) => {
+                object.field(name).map(|field| Node { graph: self.graph, id: field.shape, field: Some(field) })
+            }
             Shape::Map(values) => Some(self.at(*values)),
             _ => None,
         }

@@ -2,40 +2,39 @@
 
 use std::collections::HashMap;
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use super::graph::{Extra, Field, Graph, ListType, Presence, Shape, ShapeId, Struct};
 
 /// A JSON schema that is none.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(super) enum LoadError {
     #[error("schema {0} refers to {1}, which does not exist")]
     Dangling(String, String),
 }
 
-/// Builds the graph of all definitions and tells where each of them is.
-pub(super) fn load(definitions: &Map<String, Value>) -> Result<(Graph, Vec<(String, ShapeId)>), LoadError> {
+/// Builds the graph of all definitions, which come in the order of their names, and tells where each of them is.
+pub(super) fn load(
+    names: &[&str],
+    definitions: impl Iterator<Item = Value>,
+) -> Result<(Graph, Vec<ShapeId>), LoadError> {
     let mut loader = Loader { graph: Graph::default(), names: HashMap::new(), derived: HashMap::new(), at: "" };
-    for name in definitions.keys() {
-        let id = loader.push(Shape::Any);
-        loader.names.insert(name, id);
-    }
-    for (name, definition) in definitions {
+    let roots: Vec<ShapeId> = names.iter().map(|_| loader.push(Shape::Any)).collect();
+    loader.names = names.iter().copied().zip(roots.iter().copied()).collect();
+    for ((name, root), definition) in names.iter().zip(&roots).zip(definitions) {
         loader.at = name;
-        let shape = loader.named(name, definition)?;
-        let id = loader.names[name.as_str()];
-        loader.graph.shapes[id.0 as usize] = shape;
+        let shape = loader.named(name, &definition)?;
+        loader.graph.shapes[root.0 as usize] = shape;
     }
     let mut graph = loader.graph;
-    mark_reachable(&mut graph, |field| field.extra.as_ref().is_some_and(|extra| extra.default.is_some()), |object| {
-        &mut object.has_defaults
-    });
-    mark_reachable(
-        &mut graph,
-        |field| field.required || field.extra.as_ref().is_some_and(|extra| !extra.values.is_empty()),
-        |object| &mut object.has_rules,
-    );
-    let roots = definitions.keys().map(|name| name.clone()).zip((0..).map(ShapeId)).collect();
+    let defaults = reaching(&graph, |field| field.extra.as_ref().is_some_and(|extra| extra.default.is_some()));
+    let rules =
+        reaching(&graph, |field| field.required || field.extra.as_ref().is_some_and(|extra| !extra.values.is_empty()));
+    for (at, shape) in graph.shapes.iter_mut().enumerate() {
+        if let Shape::Object(object) = shape {
+            (object.has_defaults, object.has_rules) = (defaults[at], rules[at]);
+        }
+    }
     Ok((graph, roots))
 }
 
@@ -85,7 +84,8 @@ impl Loader<'_> {
     fn object(&mut self, name: &str, schema: &Value) -> Result<Struct, LoadError> {
         let mut parts = name.rsplit('.');
         let (kind, package) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
-        let required = |field: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == field));
+        let required =
+            |field: &str| schema["required"].as_array().is_some_and(|all| all.iter().any(|name| name == field));
         let mut fields = Vec::new();
         for (field, property) in schema["properties"].as_object().into_iter().flatten() {
             fields.push(self.field(field, property, required(field))?);
@@ -203,43 +203,25 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// Sets a flag on every struct from which a field that `wants` it can be reached.
-fn mark_reachable(graph: &mut Graph, wants: impl Fn(&Field) -> bool, flag: fn(&mut Struct) -> &mut bool) {
+/// Per type: whether a field that `wants` it can be reached from it. Types are recursive, so this goes on until nothing
+/// changes any more.
+fn reaching(graph: &Graph, wants: impl Fn(&Field) -> bool) -> Vec<bool> {
+    let mut marks = vec![false; graph.shapes.len()];
     loop {
-        let mut news = Vec::new();
-        for index in 0..graph.shapes.len() {
-            let Shape::Object(object) = &graph.shapes[index] else { continue };
-            if object.fields.iter().any(|field| wants(field) || leads_to_marked(graph, field.shape, flag)) {
-                news.push(index);
-            }
-        }
         let mut changed = false;
-        for index in news {
-            if let Shape::Object(object) = &mut graph.shapes[index] {
-                let mark = flag(object);
-                changed |= !*mark;
-                *mark = true;
-            }
+        for (at, shape) in graph.shapes.iter().enumerate() {
+            let mark = match shape {
+                Shape::List(inner) | Shape::Map(inner) => marks[inner.0 as usize],
+                Shape::Object(object) => {
+                    object.fields.iter().any(|field| wants(field) || marks[field.shape.0 as usize])
+                }
+                _ => false,
+            };
+            changed |= mark && !marks[at];
+            marks[at] |= mark;
         }
         if !changed {
-            return;
+            return marks;
         }
-    }
-}
-
-fn leads_to_marked(graph: &Graph, id: ShapeId, flag: fn(&mut Struct) -> &mut bool) -> bool {
-    match graph.shape(id) {
-        Shape::List(inner) | Shape::Map(inner) => leads_to_marked(graph, *inner, flag),
-        Shape::Object(object) => {
-            let mut copy = Struct {
-                go: "".into(),
-                fields: Box::new([]),
-                open: false,
-                has_defaults: object.has_defaults,
-                has_rules: object.has_rules,
-            };
-            *flag(&mut copy)
-        }
-        _ => false,
     }
 }

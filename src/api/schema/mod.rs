@@ -21,12 +21,11 @@ use std::{
 
 use serde_json::Value;
 
+use self::graph::{Graph, ShapeId};
 pub use self::{
     decode::DecodeError,
     graph::{ListType, Node},
-    load::LoadError,
 };
-use self::graph::{Graph, ShapeId};
 use crate::field::{FieldError, Path};
 
 /// The type of one kind's objects: a root in a shared graph of types.
@@ -59,7 +58,8 @@ impl Schema {
         default::default(self.node(), object);
     }
 
-    /// Required fields and enums, outside of `status`.
+    /// Required fields and enums, outside of `metadata` and `status`. What a rule of the kind says of the same field is said
+    /// better there.
     pub fn validate(&self, object: &Value, path: &Path, errors: &mut Vec<FieldError>) {
         validate::validate(self.node(), object, path, errors);
     }
@@ -68,23 +68,22 @@ impl Schema {
 static BUILTIN: LazyLock<Builtin> = LazyLock::new(Builtin::load);
 
 struct Builtin {
-    kinds: HashMap<(String, String, String), Schema>,
+    kinds: HashMap<[String; 3], Schema>,
     names: HashMap<String, Schema>,
 }
 
 impl Builtin {
     fn load() -> Builtin {
-        let definitions = crate::openapi::embedded::schemas();
-        let (graph, roots) = load::load(&definitions).expect("the built-in schemas are made by build.rs and tested");
+        let lines = crate::openapi::embedded::schemas();
+        let names: Vec<&str> = lines.iter().map(|line| line.name).collect();
+        let schemas = lines.iter().map(|line| line.schema());
+        let (graph, roots) = load::load(&names, schemas).expect("the built-in schemas are made by build.rs and tested");
         let graph = Arc::new(graph);
         let mut builtin = Builtin { kinds: HashMap::new(), names: HashMap::new() };
-        for (name, root) in roots {
+        for (line, root) in lines.iter().zip(roots) {
             let schema = Schema { graph: graph.clone(), root };
-            for gvk in definitions[&name]["x-kubernetes-group-version-kind"].as_array().into_iter().flatten() {
-                let part = |key: &str| gvk[key].as_str().unwrap_or_default().to_owned();
-                builtin.kinds.insert((part("group"), part("version"), part("kind")), schema.clone());
-            }
-            builtin.names.insert(name, schema);
+            builtin.kinds.extend(line.kinds().map(|kind| (kind, schema.clone())));
+            builtin.names.insert(line.name.to_owned(), schema);
         }
         builtin
     }
@@ -92,7 +91,7 @@ impl Builtin {
 
 /// The schema of a built-in kind, or of a request body that is one (`Scale`, `Eviction`, `TokenRequest`, `Binding`).
 pub fn schema_of(group: &str, version: &str, kind: &str) -> Option<&'static Schema> {
-    BUILTIN.kinds.get(&(group.to_owned(), version.to_owned(), kind.to_owned()))
+    BUILTIN.kinds.get(&[group, version, kind].map(str::to_owned))
 }
 
 /// The schema of a definition by its OpenAPI name, as `io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions`.

@@ -162,22 +162,22 @@ fn flatten(config: &Value, globals: &Globals) -> Result<(Value, Option<String>)>
         None if globals.context.is_some() => return Err(anyhow!("context {name:?} does not exist")),
         None => return Err(anyhow!("context was not found for specified context: {name}")),
     };
-    let pick = |list: &str, inner: &str, flag: &Option<String>| -> Result<Map<String, Value>> {
-        let wanted = flag.as_deref().or(context[inner].as_str()).unwrap_or_default();
+    let pick = |list: &str, inner: &str, flag: Option<&String>| -> Result<Map<String, Value>> {
+        let wanted = flag.map(String::as_str).or(context[inner].as_str()).unwrap_or_default();
         match find(config, list, wanted) {
             Some(entry) => Ok(entry[inner].as_object().cloned().unwrap_or_default()),
             None if wanted.is_empty() => Ok(Map::new()),
             None => Err(anyhow!("{inner} {wanted:?} does not exist")),
         }
     };
-    let mut cluster = pick("clusters", "cluster", &globals.cluster)?;
-    let mut user = pick("users", "user", &globals.user)?;
+    let mut cluster = pick("clusters", "cluster", globals.cluster.as_ref())?;
+    let mut user = pick("users", "user", globals.user.last())?;
     if let Some(server) = &globals.server {
         let server = if server.contains("://") { server.clone() } else { format!("http://{server}") };
         cluster.insert("server".to_owned(), server.into());
     }
     cluster.entry("server").or_insert_with(|| "http://localhost:8080".into());
-    let mut set = |map: &mut Map<String, Value>, key: &str, value: &Option<String>, clears: &str| {
+    let set = |map: &mut Map<String, Value>, key: &str, value: &Option<String>, clears: &str| {
         if let Some(value) = value {
             map.remove(clears);
             map.insert(key.to_owned(), value.clone().into());

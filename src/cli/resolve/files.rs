@@ -182,7 +182,10 @@ fn octal_modes(value: &mut Value) {
                 {
                     *value = number.into();
                 }
-                octal_modes(value);
+                // Labels, annotations and data are strings, whatever they look like.
+                if !matches!(key.as_str(), "data" | "stringData" | "labels" | "annotations") {
+                    octal_modes(value);
+                }
             }
         }
         _ => {}

@@ -16,18 +16,23 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
+pub use reflect::{Followed, Mirror, reflect};
 pub use store::Lookup;
 pub use subscription::{Notice, Subscription};
 
 use crate::Key;
+use k8s_openapi::NamespaceResourceScope;
 use kube::{Api, Client, Resource};
 use parking_lot::{Mutex, RwLock};
 use serde::de::DeserializeOwned;
 use std::{
     any::{Any, TypeId},
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     fmt::Debug,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 use store::Store;
 use tokio::sync::watch;
@@ -38,19 +43,16 @@ pub trait Kind: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + 
 
 impl<K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static> Kind for K {}
 
-/// Which objects of a kind; by default all of them in all namespaces.
+/// Which objects of a kind; by default all of them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Hash)]
 pub struct Selection {
-    pub namespace: Option<String>,
+    /// A label selector as in `kubectl -l`.
     pub labels: Option<String>,
+    /// A field selector as `spec.nodeName=n1`.
     pub fields: Option<String>,
 }
 
 impl Selection {
-    pub fn namespace(namespace: impl Into<String>) -> Selection {
-        Selection { namespace: Some(namespace.into()), ..Selection::default() }
-    }
-
     pub fn fields(fields: impl Into<String>) -> Selection {
         Selection { fields: Some(fields.into()), ..Selection::default() }
     }
@@ -103,11 +105,14 @@ pub struct Informers {
     shared: Arc<Shared>,
 }
 
+/// The type, the namespace when it is only one, and the selection.
+type Identity = (TypeId, Option<String>, Selection);
+
 struct Shared {
     client: Client,
     stop: CancellationToken,
     tasks: TaskTracker,
-    running: Mutex<HashMap<(TypeId, Selection), Arc<dyn Any + Send + Sync>>>,
+    running: Mutex<HashMap<Identity, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Informers {
@@ -125,22 +130,37 @@ impl Informers {
         self.select(Selection::default())
     }
 
-    /// The informer of a selection of a kind; started when it is asked for the first time.
+    /// The informer of a selection over all namespaces; started when it is asked for the first time.
     pub fn select<K: Kind>(&self, selection: Selection) -> Informer<K> {
+        self.start(None, selection, |client| Api::all(client))
+    }
+
+    /// The same within one namespace.
+    pub fn select_in<K: Kind + Resource<Scope = NamespaceResourceScope>>(
+        &self,
+        namespace: &str,
+        selection: Selection,
+    ) -> Informer<K> {
+        self.start(Some(namespace), selection, |client| Api::namespaced(client, namespace))
+    }
+
+    fn start<K: Kind>(
+        &self,
+        namespace: Option<&str>,
+        selection: Selection,
+        api: impl FnOnce(Client) -> Api<K>,
+    ) -> Informer<K> {
         let mut running = self.shared.running.lock();
-        let known = running.entry((TypeId::of::<K>(), selection.clone())).or_insert_with(|| {
+        let identity = (TypeId::of::<K>(), namespace.map(str::to_owned), selection.clone());
+        let known = running.entry(identity).or_insert_with(|| {
             let informer = Informer::<K>::idle();
-            // A kind of `Api::all_with` is not bounded by scope, so one constructor serves namespaced and cluster kinds.
-            let api: Api<K> = match &selection.namespace {
-                None => Api::all(self.shared.client.clone()),
-                Some(namespace) => reflect::namespaced(self.shared.client.clone(), namespace),
-            };
-            let task = reflect::run(api, selection, informer.clone());
+            let (api, mirror) = (api(self.shared.client.clone()), informer.clone());
             let stop = self.shared.stop.clone();
             self.shared.tasks.spawn(async move {
+                let kind = K::kind(&());
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = task => {}
+                    () = reflect(api, selection, mirror, &kind) => {}
                 }
             });
             Arc::new(informer)
@@ -148,7 +168,7 @@ impl Informers {
         known.downcast_ref::<Informer<K>>().expect("the map's key holds the type").clone()
     }
 
-    /// Waits until every informer that was asked for has its first list.
+    /// Returns once all watches have ended, after the token was cancelled.
     pub async fn stopped(&self) {
         self.shared.tasks.close();
         self.shared.tasks.wait().await;
@@ -171,12 +191,15 @@ struct Inner<K> {
     /// Held while a change is applied and told, so that handlers see changes in the store's order.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
+    /// Every change up to this version is in the store.
+    seen: AtomicU64,
 }
 
 impl<K: Kind> Informer<K> {
     fn idle() -> Informer<K> {
         let (synced, _) = watch::channel(false);
-        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced }) }
+        let seen = AtomicU64::new(0);
+        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced, seen }) }
     }
 
     /// An informer that nothing feeds but `apply` and `remove`: for tests of what reads one.
@@ -288,12 +311,33 @@ impl<K: Kind> Informer<K> {
         }
     }
 
-    /// Removes whatever is not among `listed`, and counts as synced from now on.
-    fn listed(&self, listed: &std::collections::HashSet<Key>) {
-        let gone = self.inner.store.read().keys_not_in(listed);
+    /// Every change up to this resourceVersion is in the store: who remembers the version of an own write knows whether
+    /// the store has it. 0 before the first list.
+    pub fn seen(&self) -> u64 {
+        self.inner.seen.load(Ordering::Acquire)
+    }
+}
+
+impl<K: Kind> Mirror<K> for Informer<K> {
+    fn apply(&self, object: K) {
+        Informer::apply(self, object);
+    }
+
+    fn remove(&self, key: &Key, last: Option<K>) {
+        Informer::remove(self, key, last);
+    }
+
+    fn listed(&self, keys: &HashSet<Key>) {
+        let gone = self.inner.store.read().keys_not_in(keys);
         for key in gone {
-            self.remove(&key, None);
+            Informer::remove(self, &key, None);
         }
         self.inner.synced.send_replace(true);
+    }
+
+    fn seen(&self, version: &str) {
+        if let Ok(version) = version.parse() {
+            self.inner.seen.fetch_max(version, Ordering::AcqRel);
+        }
     }
 }

@@ -1,21 +1,22 @@
 //! Keeps an informer's store like the server's: list, then watch from there, for ever.
 //!
 //! ```text
-//!          ┌───────────── 410 ─────────────┐
+//!          ┌────────── 410 Gone ───────────┐
 //!          ▼                               │
 //!        List ──ok──▶ Watch(version) ──end, error──▶ Watch(last version seen)
 //!          └─error: wait, again             └─ after an error: wait first
 //! ```
 
-use super::{Informer, Kind, Selection};
+use super::Selection;
 use crate::Key;
-use futures::TryStreamExt;
+use futures::StreamExt;
 use kube::{
-    Api, Client, ResourceExt,
+    Api, Resource, ResourceExt,
     api::{ListParams, WatchEvent, WatchParams},
 };
-use std::{collections::HashSet, time::Duration};
-use tokio::time::{Instant, sleep};
+use serde::de::DeserializeOwned;
+use std::{collections::HashSet, fmt::Debug, time::Duration};
+use tokio::time::{Instant, sleep, timeout};
 
 /// Objects asked for at once: one page is decoded while little else is held.
 const PAGE: u32 = 500;
@@ -23,52 +24,154 @@ const PAGE: u32 = 500;
 /// The server ends a watch after this; resuming it costs one request.
 const WATCH_SECONDS: u32 = 290;
 
-/// A server that says nothing for this long after it should have ended the watch is gone.
+/// A server that has not ended the watch by then is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(WATCH_SECONDS as u64 + 10);
 
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
-const BACKOFF_MAX: Duration = Duration::from_secs(10);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
-/// `Api::namespaced` asks at compile time for a namespaced kind, which a generic informer does not know.
-pub(super) fn namespaced<K: Kind>(client: Client, namespace: &str) -> Api<K> {
-    let resource = kube::core::ApiResource::erase::<K>(&());
-    let _ = resource;
-    Api::all_in(client, namespace)
-}
-
-enum State {
+enum Next {
     List,
-    Watch { version: String },
+    Watch(String),
 }
 
-pub(super) async fn run<K: Kind>(api: Api<K>, selection: Selection, informer: Informer<K>) {
+enum End {
+    Closed,
+    Expired,
+}
+
+/// What can be decoded and followed; unlike [`super::Kind`] its type may be known only at run time.
+pub trait Followed: Resource + Clone + DeserializeOwned + Debug + Send + 'static {}
+
+impl<K: Resource + Clone + DeserializeOwned + Debug + Send + 'static> Followed for K {}
+
+/// Where the server's state is mirrored.
+pub trait Mirror<K>: Send + Sync + 'static {
+    /// There is this object, in this version.
+    fn apply(&self, object: K);
+    /// There is no such object any more; `last` is its last version where known.
+    fn remove(&self, key: &Key, last: Option<K>);
+    /// There are no other objects than these.
+    fn listed(&self, keys: &HashSet<Key>);
+    /// All changes up to this version have been applied.
+    fn seen(&self, _version: &str) {}
+}
+
+/// Keeps a mirror like the server's state until it is dropped. `what` names it in logs.
+pub async fn reflect<K: Followed>(api: Api<K>, selection: Selection, mirror: impl Mirror<K>, what: &str) {
     let mut backoff = BACKOFF_MIN;
-    let mut state = State::List;
+    let mut next = Next::List;
     loop {
         let started = Instant::now();
-        let (next, error) = match state {
-            State::List => match list(&api, &selection, &informer).await {
-                Ok(version) => (State::Watch { version }, None),
-                Err(error) => (State::List, Some(error)),
+        // Whether what just ended may be followed at once.
+        let (step, healthy) = match next {
+            Next::List => match list(&api, &selection, &mirror).await {
+                Ok(version) => (Next::Watch(version), true),
+                Err(error) => {
+                    tracing::debug!(what, %error, "list failed, trying again");
+                    (Next::List, false)
+                }
             },
-            State::Watch { mut version } => match watch(&api, &selection, &informer, &mut version).await {
-                Ok(End::Closed) => (State::Watch { version }, None),
-                Ok(End::Expired) => (State::List, None),
-                Err(error) => (State::Watch { version }, Some(error)),
+            Next::Watch(mut version) => match watch(&api, &selection, &mirror, &mut version, what).await {
+                // A watch that ends at once is no better than an error: without a pause it would spin.
+                Ok(End::Closed) => (Next::Watch(version), started.elapsed() > BACKOFF_MIN),
+                Ok(End::Expired) => (Next::List, started.elapsed() > BACKOFF_MIN),
+                Err(error) => {
+                    tracing::debug!(what, %error, "watch failed, trying again");
+                    (Next::Watch(version), false)
+                }
             },
         };
-        let relisted = matches!((&state_kind(&next), error.is_none()), (Kindof::Watch, true));
-        state = next;
-        // A watch that ends at once is no better than an error: without a pause it would spin.
-        let hasty = error.is_none() && started.elapsed() < BACKOFF_MIN && !relisted;
-        if let Some(error) = &error {
-            tracing::debug!(kind = %K::kind(&()), %error, "list or watch failed, trying again");
-        }
-        if error.is_some() || hasty {
-            sleep(backoff + jitter(backoff)).await;
-            backoff = (backoff * 2).min(BACKOFF_MAX);
-        } else {
+        next = step;
+        if healthy {
             backoff = BACKOFF_MIN;
+        } else {
+            sleep(backoff.mul_f64(1.0 + rand::random::<f64>() / 2.0)).await;
+            backoff = (backoff * 2).min(BACKOFF_MAX);
         }
+    }
+}
+
+/// Brings the store to the server's state and says which version that is.
+async fn list<K: Followed>(api: &Api<K>, selection: &Selection, mirror: &impl Mirror<K>) -> kube::Result<String> {
+    let mut listed = HashSet::new();
+    let mut params = ListParams {
+        label_selector: selection.labels.clone(),
+        field_selector: selection.fields.clone(),
+        limit: Some(PAGE),
+        ..ListParams::default()
+    };
+    loop {
+        let page = api.list(&params).await?;
+        for object in page.items {
+            listed.insert(Key::of(&object));
+            mirror.apply(stripped(object));
+        }
+        params.continue_token = page.metadata.continue_.filter(|token| !token.is_empty());
+        if params.continue_token.is_none() {
+            let version = page.metadata.resource_version.unwrap_or_default();
+            mirror.listed(&listed);
+            mirror.seen(&version);
+            return Ok(version);
+        }
+    }
+}
+
+/// Applies changes until the watch ends; `version` is always the last one seen.
+async fn watch<K: Followed>(
+    api: &Api<K>,
+    selection: &Selection,
+    mirror: &impl Mirror<K>,
+    version: &mut String,
+    what: &str,
+) -> kube::Result<End> {
+    let params = WatchParams {
+        label_selector: selection.labels.clone(),
+        field_selector: selection.fields.clone(),
+        timeout: Some(WATCH_SECONDS),
+        ..WatchParams::default()
+    };
+    let mut events = match api.watch(&params, version).await {
+        Ok(events) => events.boxed(),
+        Err(kube::Error::Api(status)) if status.code == 410 => return Ok(End::Expired),
+        Err(error) => return Err(error),
+    };
+    while let Ok(Some(event)) = timeout(SILENCE_MAX, events.next()).await {
+        match event {
+            Ok(WatchEvent::Added(object) | WatchEvent::Modified(object)) => {
+                remember(version, &object);
+                mirror.apply(stripped(object));
+                mirror.seen(version);
+            }
+            Ok(WatchEvent::Deleted(object)) => {
+                remember(version, &object);
+                mirror.remove(&Key::of(&object), Some(stripped(object)));
+                mirror.seen(version);
+            }
+            Ok(WatchEvent::Bookmark(bookmark)) => {
+                *version = bookmark.metadata.resource_version;
+                mirror.seen(version);
+            }
+            Ok(WatchEvent::Error(status)) if status.code == 410 => return Ok(End::Expired),
+            Ok(WatchEvent::Error(status)) => return Err(kube::Error::Api(status)),
+            // One object that cannot be read must not hide all others; a list would not read it either.
+            Err(kube::Error::SerdeError(error)) => {
+                tracing::warn!(what, %error, "an object in a watch cannot be read, left out");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(End::Closed)
+}
+
+/// Without what nothing in a control loop reads and every update would carry along.
+fn stripped<K: Followed>(mut object: K) -> K {
+    object.meta_mut().managed_fields = None;
+    object
+}
+
+fn remember<K: Followed>(version: &mut String, object: &K) {
+    if let Some(new) = object.resource_version().filter(|new| !new.is_empty()) {
+        *version = new;
     }
 }

@@ -138,9 +138,16 @@ impl Admission {
 
     /// Completes `object`, or refuses it.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+        service_account::await_default(&self.store, request, object).await;
         let view = self.store.view();
         let context = Context { view: &view, authorization: &self.authorization };
         self.plugins.iter().try_for_each(|plugin| plugin.mutate(request, object, &context))
+    }
+
+    /// What the author should know about an object that is let through.
+    pub fn warnings(&self, request: &Request<'_>, object: &Value) -> Vec<String> {
+        let view = self.store.view();
+        pod_security::warnings(request, object, &Context { view: &view, authorization: &self.authorization })
     }
 
     /// Refuses `object`, or lets it pass. Charges quotas last, so that nothing refused is charged.

@@ -3,9 +3,13 @@
 //! A certificate was already verified by TLS when a [`Peer`] is made, once per connection; a bearer token is looked up in
 //! the token cache. So the usual request costs a pointer copy.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::{borrow::Cow, net::SocketAddr, sync::Arc};
 
-use http::{header::AUTHORIZATION, request::Parts};
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
+use http::{
+    header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
+    request::Parts,
+};
 use mk8s_api::status::Status;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
@@ -119,21 +123,32 @@ impl Authenticator for Authentication {
             return Ok(Some(user.clone()));
         }
         match bearer_token(parts)? {
-            Some(token) => self.bearer(token).map(Some),
+            Some(token) => self.bearer(&token).map(Some),
             None => Ok(None),
         }
     }
 }
 
-/// The token of `Authorization: Bearer`, or of the WebSocket subprotocol browsers must use instead of a header.
+/// What comes before the encoded token among the subprotocols of a WebSocket.
+const SUBPROTOCOL: &str = "base64url.bearer.authorization.k8s.io.";
+
+/// The token of `Authorization: Bearer`, or of the WebSocket subprotocol that browsers, which cannot set headers, send it in.
 /// Other schemes (`Basic`) are nobody's credentials here, as in Kubernetes: the request is anonymous.
-fn bearer_token(parts: &Parts) -> Result<Option<&str>, AuthError> {
-    let Some(header) = parts.headers.get(AUTHORIZATION) else { return Ok(None) };
+fn bearer_token(parts: &Parts) -> Result<Option<Cow<'_, str>>, AuthError> {
+    let Some(header) = parts.headers.get(AUTHORIZATION) else { return subprotocol_token(parts) };
     let header = header.to_str().map_err(|_| AuthError::Malformed)?;
     match header.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim().into())),
         _ => Ok(None),
     }
+}
+
+fn subprotocol_token(parts: &Parts) -> Result<Option<Cow<'_, str>>, AuthError> {
+    let offered = parts.headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|header| header.to_str().ok());
+    let mut protocols = offered.flat_map(|header| header.split(',')).map(str::trim);
+    let Some(encoded) = protocols.find_map(|protocol| protocol.strip_prefix(SUBPROTOCOL)) else { return Ok(None) };
+    let decoded = BASE64_URL_SAFE_NO_PAD.decode(encoded).map_err(|_| AuthError::Malformed)?;
+    String::from_utf8(decoded).map(|token| Some(token.into())).map_err(|_| AuthError::Malformed)
 }
 
 /// Compares in a time that does not depend on where the two differ.
@@ -161,7 +176,22 @@ mod tests {
                 request = request.header(AUTHORIZATION, header);
             }
             let (parts, ()) = request.body(()).expect("a valid request").into_parts();
-            assert_eq!(bearer_token(&parts).expect("readable"), expected, "{header:?}");
+            assert_eq!(bearer_token(&parts).expect("readable").as_deref(), expected, "{header:?}");
+        }
+    }
+
+    #[test]
+    fn browsers_send_tokens_among_subprotocols() {
+        let cases = [
+            ("v5.channel.k8s.io, base64url.bearer.authorization.k8s.io.YWJj", Ok(Some("abc"))),
+            ("v5.channel.k8s.io", Ok(None)),
+            ("base64url.bearer.authorization.k8s.io.%%%", Err(())),
+        ];
+        for (offered, expected) in cases {
+            let request = http::Request::builder().header(SEC_WEBSOCKET_PROTOCOL, offered);
+            let (parts, ()) = request.body(()).expect("a valid request").into_parts();
+            let token = bearer_token(&parts);
+            assert_eq!(token.as_ref().map(Option::as_deref).map_err(|_| ()), expected, "{offered}");
         }
     }
 

@@ -1,1 +1,86 @@
-//! The control loops of the cluster.
+//! The control loops: each one makes one kind of promise of the API come true.
+//!
+//! Reading order: [`Options`] and [`run`] here, `common/` (what all loops share: own writes, claims, pods, slow start), then
+//! any folder. A folder is one controller: `mod.rs` observes and acts, `plan.rs` decides and does nothing else, `tests.rs`
+//! shows decisions for fixtures.
+//!
+//! ```text
+//! informers ──change──▶ queue ──key──▶ observe ──▶ plan (pure) ──▶ act ──▶ API
+//!     ▲                                                                     │
+//!     └─────────────────────────── watch ───────────────────────────────────┘
+//! ```
+//!
+//! Invariant: a plan is a function of what was observed and of the time; it is printable and sorted.
+//! Invariant: an object of an informer is never changed; a controller changes a clone and sends it.
+//! Invariant: no controller waits for time to pass where a change would tell it; delays are deadlines of the API.
+//! Absent: the store and the server's inside; everything here goes through a client.
+
+mod common;
+pub mod options;
+
+mod deployment;
+mod endpoint_slice;
+mod endpoints;
+mod garbage_collector;
+mod inventory;
+mod job;
+mod namespace;
+mod node_ipam;
+mod node_lifecycle;
+mod pod_gc;
+mod replicas;
+mod root_ca;
+mod service_account;
+mod taint_eviction;
+mod ttl_after_finished;
+
+pub use options::Options;
+
+use common::Context;
+use inventory::Inventory;
+use mk8s_client::{EventRecorder, Informers, kube::Client};
+use std::sync::Arc;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on.
+pub async fn run(client: Client, options: Options, stop: CancellationToken) {
+    let informers = Informers::new(client, stop.clone());
+    run_with(informers, options, stop).await;
+}
+
+/// The same over informers that others in the process use, too.
+pub async fn run_with(informers: Informers, options: Options, stop: CancellationToken) {
+    let client = informers.client().clone();
+    let events = EventRecorder::new(client.clone(), "controllers", None, stop.clone());
+    let context = Context { client, informers, events, options: Arc::new(options), stop: stop.clone() };
+    let mut loops = JoinSet::new();
+    // Who listens to the inventory listens before it runs, and misses nothing.
+    let inventory = Inventory::new(context.client.clone());
+    loops.spawn(garbage_collector::prepare(context.clone(), inventory.clone()));
+    loops.spawn(namespace::prepare(context.clone(), inventory.clone()));
+    loops.spawn(inventory.run(context.clone()));
+    loops.spawn(node_ipam::run(context.clone()));
+    loops.spawn(node_lifecycle::run(context.clone()));
+    loops.spawn(taint_eviction::run(context.clone()));
+    loops.spawn(pod_gc::run(context.clone()));
+    loops.spawn(service_account::run(context.clone()));
+    loops.spawn(root_ca::run(context.clone()));
+    loops.spawn(endpoint_slice::run(context.clone()));
+    loops.spawn(endpoints::run(context.clone()));
+    loops.spawn(deployment::run(context.clone()));
+    loops.spawn(job::run(context.clone()));
+    loops.spawn(ttl_after_finished::run(context.clone()));
+    loops.spawn(replicas::run_replica_sets(context.clone()));
+    loops.spawn(replicas::run_replication_controllers(context.clone()));
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return,
+            ended = loops.join_next() => match ended {
+                Some(Err(error)) => tracing::error!(%error, "a control loop ended"),
+                Some(Ok(())) => {}
+                None => return stop.cancelled().await,
+            },
+        }
+    }
+}

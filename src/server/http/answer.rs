@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    body::{Body, BoxError},
+    body::{Body, BodyError},
+    metrics,
     negotiate::{Encoding, Form, View},
 };
 use crate::{
@@ -92,7 +93,9 @@ impl Shown {
     /// One object.
     pub fn object(&self, code: u16, stored: &Stored) -> Response<Body> {
         match (stored, self.form) {
-            (Stored::Entry(entry), Form { encoding: Encoding::Json, view: View::Whole }) if !self.resource.is_converted() => {
+            (Stored::Entry(entry), Form { encoding: Encoding::Json, view: View::Whole })
+                if !self.resource.is_converted() =>
+            {
                 json_bytes(code, entry.value.clone())
             }
             _ => {
@@ -114,7 +117,8 @@ impl Shown {
     }
 
     fn table(&self, objects: &[Value], metadata: Value) -> Value {
-        let mut table = table::render(&self.resource.kind.group, &self.resource.kind.kind, objects, self.include, Timestamp::now());
+        let mut table =
+            table::render(&self.resource.kind.group, &self.resource.kind.kind, objects, self.include, Timestamp::now());
         table["metadata"] = metadata;
         table
     }
@@ -146,12 +150,18 @@ impl Shown {
     }
 
     /// A watch, until it ends, `timeout` is over or the server stops.
-    pub fn watch(self, watch: Watch, timeout: Duration, stop: CancellationToken) -> Response<Body> {
+    pub fn watch(
+        self,
+        watch: Watch,
+        timeout: Duration,
+        stop: CancellationToken,
+        counted: metrics::Watching,
+    ) -> Response<Body> {
         let deadline = Instant::now() + timeout;
-        let state = Watching { shown: self, watch, deadline: deadline.into(), stop, first: true };
+        let state = Watching { shown: self, watch, deadline: deadline.into(), stop, first: true, _counted: counted };
         let stream = futures::stream::unfold(state, |mut state| async move {
             let piece = state.next().await?;
-            Some((Ok::<Bytes, BoxError>(piece), state))
+            Some((Ok::<Bytes, BodyError>(piece), state))
         });
         json_bytes(200, Body::stream(stream))
     }
@@ -164,6 +174,7 @@ struct Watching {
     stop: CancellationToken,
     /// No object was shown yet; a table's columns go with the first.
     first: bool,
+    _counted: metrics::Watching,
 }
 
 impl Watching {
@@ -218,7 +229,8 @@ impl Watching {
         }
         let shown = match self.shown.form.view {
             View::Table => {
-                let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+                let object =
+                    json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
                 json!({"kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": {"resourceVersion": revision.to_string()},
                     "columnDefinitions": null, "rows": [{"cells": [], "object": object}]})
             }

@@ -19,8 +19,13 @@ use super::gzip::Gzip;
 
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
+/// Why an answer's body broke off.
+#[derive(Debug, thiserror::Error)]
+#[error("the body broke off")]
+pub struct BodyError(#[from] BoxError);
+
 /// A request's body, wherever it comes from.
-pub type RequestBody = UnsyncBoxBody<Bytes, BoxError>;
+pub type RequestBody = UnsyncBoxBody<Bytes, BodyError>;
 
 /// Wraps any body as a [`RequestBody`].
 pub fn request_body<B>(body: B) -> RequestBody
@@ -28,7 +33,7 @@ where
     B: http_body::Body<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    body.map_err(Into::into).boxed_unsync()
+    body.map_err(|error| BodyError(error.into())).boxed_unsync()
 }
 
 /// The size of a piece of a list.
@@ -41,7 +46,7 @@ enum Inner {
     Full(Option<Bytes>),
     List(List),
     Gzip(Box<Gzip>),
-    Stream(BoxStream<'static, Result<Bytes, BoxError>>),
+    Stream(BoxStream<'static, Result<Bytes, BodyError>>),
 }
 
 struct List {
@@ -61,10 +66,16 @@ impl Body {
     pub fn list(head: String, entries: Vec<Arc<Entry>>, tail: &'static [u8]) -> Body {
         let items: usize = entries.iter().map(|entry| entry.value.len()).sum();
         let remaining = head.len() + items + entries.len().saturating_sub(1) + tail.len();
-        Body(Inner::List(List { head: Bytes::from(head), entries: entries.into_iter(), tail, remaining: remaining as u64, first: true }))
+        Body(Inner::List(List {
+            head: Bytes::from(head),
+            entries: entries.into_iter(),
+            tail,
+            remaining: remaining as u64,
+            first: true,
+        }))
     }
 
-    pub fn stream(stream: impl Stream<Item = Result<Bytes, BoxError>> + Send + 'static) -> Body {
+    pub fn stream(stream: impl Stream<Item = Result<Bytes, BodyError>> + Send + 'static) -> Body {
         Body(Inner::Stream(Box::pin(stream)))
     }
 
@@ -83,7 +94,7 @@ impl Body {
     }
 
     /// The next piece, for those who read the body in the process.
-    pub async fn next_piece(&mut self) -> Option<Result<Bytes, BoxError>> {
+    pub async fn next_piece(&mut self) -> Option<Result<Bytes, BodyError>> {
         let frame = self.frame().await?;
         Some(frame.map(|frame| frame.into_data().unwrap_or_default()))
     }
@@ -139,14 +150,19 @@ impl List {
 
 impl http_body::Body for Body {
     type Data = Bytes;
-    type Error = BoxError;
+    type Error = BodyError;
 
-    fn poll_frame(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         match &mut self.0 {
             Inner::Full(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::List(list) => Poll::Ready(list.next().map(|bytes| Ok(Frame::data(bytes)))),
             Inner::Gzip(gzip) => gzip.poll(context),
-            Inner::Stream(stream) => stream.as_mut().poll_next(context).map(|item| item.map(|bytes| bytes.map(Frame::data))),
+            Inner::Stream(stream) => {
+                stream.as_mut().poll_next(context).map(|item| item.map(|bytes| bytes.map(Frame::data)))
+            }
         }
     }
 

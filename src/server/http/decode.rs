@@ -1,30 +1,45 @@
 //! Request bodies: read within limits, and decoded from JSON or YAML.
 
+use std::{fmt::Display, time::Duration};
+
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
-use mk8s_api::status::Status;
+use mk8s_api::{
+    decode::{self, Body as Parsed, Media},
+    status::Status,
+};
 use serde_json::Value;
 
-use super::body::RequestBody;
+use super::{body::RequestBody, protobuf};
 
 /// The largest body, as Kubernetes has it.
 pub const LIMIT: usize = 3 << 20;
 
-const SUPPORTED: [&str; 2] = ["application/json", "application/yaml"];
+/// How much of a refused body is taken before the answer.
+const DISCARDED: usize = 64 << 20;
+const DISCARD_FOR: Duration = Duration::from_secs(5);
+
+/// How many YAML aliases a body may hold.
+const ALIASES: usize = 1000;
+
+const SUPPORTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
 /// Reads a body of at most [`LIMIT`] bytes.
 pub async fn read(headers: &HeaderMap, mut body: RequestBody) -> Result<Bytes, Status> {
     let announced = headers.get(header::CONTENT_LENGTH).and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
     if announced.is_some_and(|length| length > LIMIT as u64) {
+        discard(body).await;
         return Err(too_large());
     }
     let mut first = Bytes::new();
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Status::bad_request(format!("the body of the request could not be read: {error}")))?;
+        let frame = frame
+            .map_err(|error| Status::bad_request(format!("the body of the request could not be read: {error}")))?;
         let Ok(data) = frame.into_data() else { continue };
         if first.len() + all.len() + data.len() > LIMIT {
+            discard(body).await;
             return Err(too_large());
         }
         if first.is_empty() && all.is_empty() {
@@ -40,6 +55,22 @@ pub async fn read(headers: &HeaderMap, mut body: RequestBody) -> Result<Bytes, S
     Ok(if all.is_empty() { first } else { all.freeze() })
 }
 
+/// Takes the rest of a body that is refused, as far as that is bearable: many HTTP/2 clients do not look at an answer
+/// that comes while they still send.
+async fn discard(mut body: RequestBody) {
+    let mut left = DISCARDED;
+    let all = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever sends so slowly does without the answer.
+    let _ = tokio::time::timeout(DISCARD_FOR, all).await;
+}
+
 fn too_large() -> Status {
     Status::too_large(format!("limit is {LIMIT}"))
 }
@@ -50,35 +81,49 @@ pub fn content_type(headers: &HeaderMap) -> String {
     value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase()
 }
 
-/// Decodes an object; `kind` is what it should be, for the error's text.
-pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Value, Status> {
-    let value = match content_type(headers).as_str() {
-        "" | "application/json" | "text/json" => json(bytes, kind)?,
-        "application/yaml" | "application/x-yaml" | "text/yaml" => yaml(bytes, kind)?,
+/// Parses an object; `kind` is what it should be, for the error's text. What it holds is not looked at.
+pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+    let media = match content_type(headers).as_str() {
+        "" | "application/json" | "text/json" => Media::Json,
+        "application/yaml" | "application/x-yaml" | "text/yaml" => Media::Yaml,
+        protobuf::MEDIA_TYPE => {
+            let value = protobuf::decode(bytes).map_err(|error| unrecognized(kind, &error))?;
+            return Ok(Parsed { value, ..Parsed::default() });
+        }
         _ => return Err(Status::unsupported_media_type(&SUPPORTED)),
     };
-    match value {
-        Value::Object(_) => Ok(value),
-        _ => Err(unrecognized(kind, "json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }")),
+    parse(media, bytes, kind)
+}
+
+/// Parses the YAML of an apply patch, of which JSON is a part.
+pub fn yaml(bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+    parse(Media::Yaml, bytes, kind)
+}
+
+fn parse(media: Media, bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+    let unrecognized = |why: &dyn Display| unrecognized(kind, why);
+    if media == Media::Yaml && aliases(bytes) > ALIASES {
+        return Err(unrecognized(&"yaml: document contains excessive aliasing"));
+    }
+    let parsed = decode::parse(bytes, media).map_err(|error| unrecognized(&error))?;
+    match parsed.value {
+        Value::Object(_) => Ok(parsed),
+        _ => Err(unrecognized(
+            &"couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }",
+        )),
     }
 }
 
-fn json(bytes: &[u8], kind: &str) -> Result<Value, Status> {
-    serde_json::from_slice(bytes).map_err(|error| unrecognized(kind, &format!("json parse error: {error}")))
+fn unrecognized(kind: &str, why: &dyn Display) -> Status {
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
 }
 
-/// Decodes YAML into what JSON can say: keys are texts, numbers stay numbers.
-pub fn yaml(bytes: &[u8], kind: &str) -> Result<Value, Status> {
-    let text = std::str::from_utf8(bytes).map_err(|error| unrecognized(kind, &format!("yaml: {error}")))?;
-    // Anchors that repeat each other can make a small text a huge tree; Kubernetes' own objects have none.
-    if text.matches('*').count() > 1000 && text.contains('&') {
-        return Err(unrecognized(kind, "yaml: document contains excessive aliasing"));
+/// Aliases that repeat each other make a small text a huge tree; Kubernetes' own objects have none.
+fn aliases(bytes: &[u8]) -> usize {
+    match bytes.contains(&b'&') {
+        true => bytes.iter().filter(|byte| **byte == b'*').count(),
+        false => 0,
     }
-    serde_yaml::from_str(text).map_err(|error| unrecognized(kind, &format!("yaml: {error}")))
-}
-
-fn unrecognized(kind: &str, why: &str) -> Status {
-    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): couldn't get version/kind; {why}"))
 }
 
 #[cfg(test)]
@@ -93,25 +138,33 @@ mod tests {
 
     #[test]
     fn bodies_are_decoded_by_type() {
-        let cases: [(&'static str, &str, Result<Value, u16>); 7] = [
+        let cases: [(&'static str, &str, Result<Value, u16>); 8] = [
             ("application/json", r#"{"a":1}"#, Ok(serde_json::json!({"a": 1}))),
             ("application/json; charset=utf-8", r#"{"a":1}"#, Ok(serde_json::json!({"a": 1}))),
             ("application/yaml", "a: 1\n", Ok(serde_json::json!({"a": 1}))),
             ("application/json", "{", Err(400)),
             ("application/json", "[]", Err(400)),
-            ("application/vnd.kubernetes.protobuf", "k8s", Err(415)),
+            ("text/html", "k8s", Err(415)),
+            ("application/vnd.kubernetes.protobuf", "k8s", Err(400)),
             ("application/yaml", "a: [", Err(400)),
         ];
         for (content_type, body, expected) in cases {
-            assert_eq!(object(&typed(content_type), body.as_bytes(), "Pod").map_err(|status| status.code), expected, "{body}");
+            let decoded = object(&typed(content_type), body.as_bytes(), "Pod");
+            assert_eq!(decoded.map(|decoded| decoded.value).map_err(|status| status.code), expected, "{body}");
         }
     }
 
     #[test]
     fn deep_nesting_is_refused() {
         let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
-        assert_eq!(object(&typed("application/json"), deep.as_bytes(), "Pod").map_err(|status| status.code), Err(400));
-        assert_eq!(object(&typed("application/yaml"), deep.as_bytes(), "Pod").map_err(|status| status.code), Err(400));
+        assert_eq!(
+            object(&typed("application/json"), deep.as_bytes(), "Pod").err().map(|status| status.code),
+            Some(400)
+        );
+        assert_eq!(
+            object(&typed("application/yaml"), deep.as_bytes(), "Pod").err().map(|status| status.code),
+            Some(400)
+        );
     }
 
     proptest! {

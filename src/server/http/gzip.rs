@@ -11,7 +11,7 @@ use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, header};
 use http_body::{Body as _, Frame};
 
-use super::body::{Body, BoxError};
+use super::body::{Body, BodyError, BoxError};
 
 /// Smaller answers are not worth the time.
 const AT_LEAST: u64 = 128 << 10;
@@ -27,7 +27,7 @@ impl Gzip {
         Gzip { inner: Some(inner), encoder: Some(GzEncoder::new(Vec::new(), Compression::fast())) }
     }
 
-    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+    pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BodyError>>> {
         loop {
             let Some(encoder) = &mut self.encoder else { return Poll::Ready(None) };
             let piece = match &mut self.inner {
@@ -38,7 +38,7 @@ impl Gzip {
                 Some(Ok(frame)) => {
                     let Ok(bytes) = frame.into_data() else { continue };
                     if let Err(error) = encoder.write_all(&bytes) {
-                        return Poll::Ready(Some(Err(error.into())));
+                        return Poll::Ready(Some(Err(broken(error))));
                     }
                     let done = std::mem::take(encoder.get_mut());
                     if !done.is_empty() {
@@ -49,11 +49,17 @@ impl Gzip {
                 None => {
                     self.inner = None;
                     let rest = self.encoder.take().map(GzEncoder::finish);
-                    return Poll::Ready(rest.map(|rest| rest.map(|bytes| Frame::data(Bytes::from(bytes))).map_err(Into::into)));
+                    return Poll::Ready(
+                        rest.map(|rest| rest.map(|bytes| Frame::data(Bytes::from(bytes))).map_err(broken)),
+                    );
                 }
             }
         }
     }
+}
+
+fn broken(error: std::io::Error) -> BodyError {
+    BodyError::from(BoxError::from(error))
 }
 
 /// Compresses an answer that is long enough for a client that wants it.
@@ -85,7 +91,12 @@ mod tests {
 
     #[tokio::test]
     async fn long_answers_are_compressed_for_those_who_want_it() {
-        let cases = [(200_000, Some("gzip, deflate"), true), (200_000, Some("gzip;q=0"), false), (200_000, None, false), (1000, Some("gzip"), false)];
+        let cases = [
+            (200_000, Some("gzip, deflate"), true),
+            (200_000, Some("gzip;q=0"), false),
+            (200_000, None, false),
+            (1000, Some("gzip"), false),
+        ];
         for (length, encoding, compressed) in cases {
             let mut headers = HeaderMap::new();
             if let Some(encoding) = encoding {

@@ -12,7 +12,8 @@ pub type Check = (&'static str, Result<(), String>);
 pub fn report(path: &str, checks: &[Check], query: &Query) -> Response<Body> {
     let name = path.trim_matches('/');
     let (endpoint, single) = name.split_once('/').unwrap_or((name, ""));
-    let wanted = |check: &&Check| (single.is_empty() || check.0 == single) && !query.all("exclude").any(|e| e == check.0);
+    let wanted =
+        |check: &&Check| (single.is_empty() || check.0 == single) && !query.all("exclude").any(|e| e == check.0);
     let checks: Vec<&Check> = checks.iter().filter(wanted).collect();
     if !single.is_empty() && checks.is_empty() {
         return answer::text(404, "404 page not found\n");
@@ -73,7 +74,13 @@ mod tests {
         let cases = [
             ("/healthz", vec![well.clone()], "", 200, "ok"),
             ("/healthz", vec![well.clone()], "verbose", 200, "[+]ping ok\nhealthz check passed\n"),
-            ("/readyz", vec![well.clone(), ill.clone()], "", 500, "[+]ping ok\n[-]store failed: closed\nreadyz check failed\n"),
+            (
+                "/readyz",
+                vec![well.clone(), ill.clone()],
+                "",
+                500,
+                "[+]ping ok\n[-]store failed: closed\nreadyz check failed\n",
+            ),
             ("/readyz", vec![well.clone(), ill.clone()], "exclude=store", 200, "ok"),
             ("/livez/ping", vec![well.clone(), ill.clone()], "", 200, "ok"),
             ("/livez/other", vec![well, ill], "", 404, "404 page not found\n"),

@@ -16,7 +16,8 @@ use std::{
 use parking_lot::RwLock;
 
 /// Upper bounds of the latency buckets, in microseconds.
-const BUCKETS_US: [u64; 12] = [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 60_000_000];
+const BUCKETS_US: [u64; 12] =
+    [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 60_000_000];
 
 #[derive(Debug, Default)]
 struct Series {
@@ -25,12 +26,15 @@ struct Series {
     buckets: [AtomicU64; BUCKETS_US.len()],
 }
 
+/// One series for each code that was answered.
+type ByCode = HashMap<u16, Arc<Series>>;
+
 type Key = (&'static str, String, u16);
 
 /// The server's metrics.
 #[derive(Debug, Default)]
 pub struct Metrics {
-    requests: RwLock<HashMap<&'static str, HashMap<String, HashMap<u16, Arc<Series>>>>>,
+    requests: RwLock<HashMap<&'static str, HashMap<String, ByCode>>>,
     watches: AtomicI64,
     in_flight: AtomicI64,
     panics: AtomicU64,
@@ -63,19 +67,28 @@ impl Metrics {
         InFlight(self.clone())
     }
 
-    /// The text of `/metrics`, sorted.
-    pub fn render(&self, revision: u64) -> String {
+    /// The text of `/metrics`: requests, sorted, and what the store counts.
+    pub fn render(&self, store: &mk8s_store::Metrics, revision: u64) -> String {
         let requests = self.requests.read();
         let mut all: Vec<_> = requests
             .iter()
-            .flat_map(|(verb, resources)| resources.iter().flat_map(move |(resource, codes)| codes.iter().map(move |(code, series)| (*verb, resource, *code, series))))
+            .flat_map(|(verb, resources)| {
+                resources.iter().flat_map(move |(resource, codes)| {
+                    codes.iter().map(move |(code, series)| (*verb, resource, *code, series))
+                })
+            })
             .collect();
         all.sort_by_key(|(verb, resource, code, _)| (*verb, *resource, *code));
         let mut text = String::new();
         header(&mut text, "apiserver_request_total", "counter", "Requests answered, by verb, resource and code.");
         for (verb, resource, code, series) in &all {
             let count = series.count.load(Relaxed);
-            line(&mut text, format_args!("apiserver_request_total{{code=\"{code}\",resource=\"{resource}\",verb=\"{verb}\"}} {count}"));
+            line(
+                &mut text,
+                format_args!(
+                    "apiserver_request_total{{code=\"{code}\",resource=\"{resource}\",verb=\"{verb}\"}} {count}"
+                ),
+            );
         }
         header(&mut text, "apiserver_request_duration_seconds", "histogram", "How long requests took.");
         for (verb, resource, code, series) in &all {
@@ -84,9 +97,13 @@ impl Metrics {
             for (bound, bucket) in BUCKETS_US.iter().zip(&series.buckets) {
                 below += bucket.load(Relaxed);
                 let le = Duration::from_micros(*bound).as_secs_f64();
-                line(&mut text, format_args!("apiserver_request_duration_seconds_bucket{{{labels},le=\"{le}\"}} {below}"));
+                line(
+                    &mut text,
+                    format_args!("apiserver_request_duration_seconds_bucket{{{labels},le=\"{le}\"}} {below}"),
+                );
             }
-            let (count, sum) = (series.count.load(Relaxed), Duration::from_micros(series.sum_us.load(Relaxed)).as_secs_f64());
+            let (count, sum) =
+                (series.count.load(Relaxed), Duration::from_micros(series.sum_us.load(Relaxed)).as_secs_f64());
             line(&mut text, format_args!("apiserver_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {count}"));
             line(&mut text, format_args!("apiserver_request_duration_seconds_sum{{{labels}}} {sum}"));
             line(&mut text, format_args!("apiserver_request_duration_seconds_count{{{labels}}} {count}"));
@@ -94,11 +111,13 @@ impl Metrics {
         header(&mut text, "apiserver_current_inflight_requests", "gauge", "Requests under way.");
         line(&mut text, format_args!("apiserver_current_inflight_requests {}", self.in_flight.load(Relaxed)));
         header(&mut text, "apiserver_longrunning_requests", "gauge", "Watches under way.");
-        line(&mut text, format_args!("apiserver_longrunning_requests{{verb=\"WATCH\"}} {}", self.watches.load(Relaxed)));
+        line(
+            &mut text,
+            format_args!("apiserver_longrunning_requests{{verb=\"WATCH\"}} {}", self.watches.load(Relaxed)),
+        );
         header(&mut text, "apiserver_request_panics_total", "counter", "Requests whose handler panicked.");
         line(&mut text, format_args!("apiserver_request_panics_total {}", self.panics.load(Relaxed)));
-        header(&mut text, "mk8s_store_revision", "gauge", "The newest revision of the store.");
-        line(&mut text, format_args!("mk8s_store_revision {revision}"));
+        store_metrics(&mut text, store, revision);
         text
     }
 
@@ -107,6 +126,27 @@ impl Metrics {
         self.watches.fetch_add(1, Relaxed);
         Watching(self.clone())
     }
+}
+
+/// The store's counters under etcd's names, where etcd has them.
+fn store_metrics(text: &mut String, store: &mk8s_store::Metrics, revision: u64) {
+    let counters = [
+        ("etcd_server_proposals_committed_total", "Transactions that took place.", &store.commits),
+        ("etcd_server_proposals_failed_total", "Transactions refused by an expectation.", &store.conflicts),
+        ("etcd_disk_wal_write_bytes_total", "Bytes appended to the log.", &store.log_bytes),
+        ("etcd_snap_db_save_total", "Checkpoints of the keyspace.", &store.checkpoints),
+    ];
+    for (name, help, counter) in counters {
+        header(text, name, "counter", help);
+        line(text, format_args!("{name} {}", counter.load(Relaxed)));
+    }
+    let (count, sum) =
+        (store.syncs.load(Relaxed), Duration::from_micros(store.sync_micros.load(Relaxed)).as_secs_f64());
+    header(text, "etcd_disk_wal_fsync_duration_seconds", "summary", "How long batches took to become durable.");
+    line(text, format_args!("etcd_disk_wal_fsync_duration_seconds_sum {sum}"));
+    line(text, format_args!("etcd_disk_wal_fsync_duration_seconds_count {count}"));
+    header(text, "etcd_debugging_mvcc_current_revision", "gauge", "The newest revision of the store.");
+    line(text, format_args!("etcd_debugging_mvcc_current_revision {revision}"));
 }
 
 /// A request under way.
@@ -145,14 +185,14 @@ mod tests {
         metrics.answered("GET", "pods", 200, Duration::from_micros(700));
         metrics.answered("GET", "pods", 200, Duration::from_micros(100));
         let guard = metrics.begin();
-        let text = metrics.render(7);
+        let text = metrics.render(&mk8s_store::Metrics::default(), 7);
         drop(guard);
         for expected in [
             "apiserver_request_total{code=\"200\",resource=\"pods\",verb=\"GET\"} 2",
             "apiserver_request_duration_seconds_bucket{code=\"200\",resource=\"pods\",verb=\"GET\",le=\"0.0005\"} 1",
             "apiserver_request_duration_seconds_bucket{code=\"200\",resource=\"pods\",verb=\"GET\",le=\"0.001\"} 2",
             "apiserver_current_inflight_requests 1",
-            "mk8s_store_revision 7",
+            "etcd_debugging_mvcc_current_revision 7",
         ] {
             assert!(text.lines().any(|line| line == expected), "{expected}\n{text}");
         }

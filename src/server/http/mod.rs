@@ -17,6 +17,7 @@ pub mod listener;
 pub mod metrics;
 pub mod negotiate;
 pub mod path;
+pub mod protobuf;
 pub mod query;
 pub mod review;
 pub mod router;

@@ -82,9 +82,15 @@ mod tests {
             ("*/*", whole(Encoding::Json)),
             ("application/yaml", whole(Encoding::Yaml)),
             ("application/vnd.kubernetes.protobuf, application/json", whole(Encoding::Json)),
-            ("application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json", json(View::Table)),
+            (
+                "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json",
+                json(View::Table),
+            ),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", json(View::Metadata)),
-            ("application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json", json(View::MetadataList)),
+            (
+                "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1,application/json",
+                json(View::MetadataList),
+            ),
             ("application/json;stream=watch", whole(Encoding::Json)),
             ("text/html, */*;q=0.8", whole(Encoding::Json)),
             ("application/vnd.kubernetes.protobuf", None),

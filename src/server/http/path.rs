@@ -55,22 +55,22 @@ pub fn parse(path: &str) -> Option<Route<'_>> {
         }
     }
     found.resource = decode(first)?;
-    if first == "namespaces" {
-        if let Some(namespace) = segments.next() {
-            found.namespace = decode(namespace)?;
-            match segments.next() {
-                None => {
-                    found.name = found.namespace.clone();
-                    return Some(Route::Resource(found));
-                }
-                Some(next) if NAMESPACE_SUBRESOURCES.contains(&next) => {
-                    found.name = found.namespace.clone();
-                    found.subresource = Cow::Borrowed(next);
-                    found.rest = segments.tail();
-                    return Some(Route::Resource(found));
-                }
-                Some(resource) => found.resource = decode(resource)?,
+    if first == "namespaces"
+        && let Some(namespace) = segments.next()
+    {
+        found.namespace = decode(namespace)?;
+        match segments.next() {
+            None => {
+                found.name = found.namespace.clone();
+                return Some(Route::Resource(found));
             }
+            Some(next) if NAMESPACE_SUBRESOURCES.contains(&next) => {
+                found.name = found.namespace.clone();
+                found.subresource = Cow::Borrowed(next);
+                found.rest = segments.tail();
+                return Some(Route::Resource(found));
+            }
+            Some(resource) => found.resource = decode(resource)?,
         }
     }
     if let Some(name) = segments.next() {
@@ -133,7 +133,14 @@ mod tests {
         match parse(path) {
             Some(Route::Resource(r)) => format!(
                 "{}|{}|{}|{}|{}|{}|{:?}{}",
-                r.group, r.version, r.namespace, r.resource, r.name, r.subresource, r.rest, if r.watch { "|watch" } else { "" }
+                r.group,
+                r.version,
+                r.namespace,
+                r.resource,
+                r.name,
+                r.subresource,
+                r.rest,
+                if r.watch { "|watch" } else { "" }
             ),
             Some(Route::Other(path)) => format!("other {path}"),
             None => "unreadable".into(),
@@ -157,7 +164,10 @@ mod tests {
             ("/api/v1/watch/namespaces/a/pods", "|v1|a|pods|||None|watch"),
             ("/apis/apps/v1/deployments", "apps|v1||deployments|||None"),
             ("/apis/apps/v1/namespaces/a/deployments/d/scale", "apps|v1|a|deployments|d|scale|None"),
-            ("/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode", "rbac.authorization.k8s.io|v1||clusterroles|system:node||None"),
+            (
+                "/apis/rbac.authorization.k8s.io/v1/clusterroles/system%3Anode",
+                "rbac.authorization.k8s.io|v1||clusterroles|system:node||None",
+            ),
             ("/apis/g/v1/things/a%2Fb", "g|v1||things|a/b||None"),
             ("/apis/g/v1/things/%ff", "unreadable"),
             ("/api", "other /api"),

@@ -39,7 +39,9 @@ impl Query {
     fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(key) else { return Ok(None) };
         text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!("unable to decode query parameter {key}: strconv.ParseInt: parsing {text:?}: invalid syntax"))
+            Status::bad_request(format!(
+                "unable to decode query parameter {key}: strconv.ParseInt: parsing {text:?}: invalid syntax"
+            ))
         })
     }
 
@@ -58,7 +60,12 @@ impl Query {
             None => None,
             Some("Exact") => Some(VersionMatch::Exact),
             Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
-            Some(other) => return Err(invalid_list_option("resourceVersionMatch", &format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""))),
+            Some(other) => {
+                return Err(invalid_list_option(
+                    "resourceVersionMatch",
+                    &format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""),
+                ));
+            }
         };
         let limit = self.number("limit")?.unwrap_or(0);
         let options = ListOptions {
@@ -87,14 +94,22 @@ impl Query {
         let dry_run = match self.all("dryRun").collect::<Vec<_>>()[..] {
             [] | [""] => false,
             ["All"] => true,
-            ref other => return Err(invalid_write_option("dryRun", &format!("Unsupported value: {other:?}: supported values: \"All\""))),
+            ref other => {
+                return Err(invalid_write_option(
+                    "dryRun",
+                    &format!("Unsupported value: {other:?}: supported values: \"All\""),
+                ));
+            }
         };
         let validation = match self.get("fieldValidation") {
             None | Some("Warn") => FieldValidation::Warn,
             Some("Strict") => FieldValidation::Strict,
             Some("Ignore") => FieldValidation::Ignore,
             Some(other) => {
-                return Err(invalid_write_option("fieldValidation", &format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\"")));
+                return Err(invalid_write_option(
+                    "fieldValidation",
+                    &format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""),
+                ));
             }
         };
         let manager = self.get("fieldManager").unwrap_or_default();
@@ -110,8 +125,13 @@ fn check_versions(options: &ListOptions, watch: bool) -> Result<(), Status> {
     match (watch, options.send_initial_events, options.version_match) {
         (false, Some(_), _) => forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"),
         (true, Some(_), Some(VersionMatch::NotOlderThan)) => Ok(()),
-        (true, Some(_), _) => forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
-        (true, None, Some(_)) => forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided"),
+        (true, Some(_), _) => {
+            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
+        }
+        (true, None, Some(_)) => forbidden(
+            "resourceVersionMatch",
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        ),
         (false, None, Some(_)) if options.resource_version.is_none() => {
             forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
         }
@@ -144,7 +164,15 @@ mod tests {
 
     #[test]
     fn flags_read_as_go_reads_them() {
-        let cases = [("watch", true), ("watch=", true), ("watch=1", true), ("watch=true", true), ("watch=0", false), ("watch=False", false), ("", false)];
+        let cases = [
+            ("watch", true),
+            ("watch=", true),
+            ("watch=1", true),
+            ("watch=true", true),
+            ("watch=0", false),
+            ("watch=False", false),
+            ("", false),
+        ];
         for (query, expected) in cases {
             assert_eq!(Query::parse(Some(query)).flag("watch"), expected, "{query}");
         }
@@ -173,7 +201,8 @@ mod tests {
 
     #[test]
     fn write_options_are_checked() {
-        let cases = [("dryRun=All", 0), ("dryRun=Some", 422), ("fieldValidation=Strict", 0), ("fieldValidation=x", 422)];
+        let cases =
+            [("dryRun=All", 0), ("dryRun=Some", 422), ("fieldValidation=Strict", 0), ("fieldValidation=x", 422)];
         for (query, code) in cases {
             let got = Query::parse(Some(query)).write_options().map_or_else(|status| status.code, |_| 0);
             assert_eq!(got, code, "{query}");

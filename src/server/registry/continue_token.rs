@@ -16,23 +16,23 @@ struct Wire {
 
 /// Where a paged list goes on.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ContinueToken {
+pub(super) struct ContinueToken {
     /// The root of the list; absent once the client agreed to go on with the newest.
-    pub revision: Option<u64>,
+    pub(super) revision: Option<u64>,
     /// The first key not yet listed, relative to the prefix of the list.
-    pub start: String,
+    pub(super) start: String,
 }
 
 const FORM: &str = "meta.k8s.io/v1";
 
 impl ContinueToken {
-    pub fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         let rv = self.revision.and_then(|revision| i64::try_from(revision).ok()).unwrap_or(-1);
         let wire = Wire { v: FORM.to_string(), rv, start: self.start.clone() };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("texts and numbers have a JSON form"))
     }
 
-    pub fn decode(token: &str) -> Result<ContinueToken, Status> {
+    pub(super) fn decode(token: &str) -> Result<ContinueToken, Status> {
         let bad = |why: &str| Status::bad_request(format!("invalid continue token: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| bad(&error.to_string()))?;
         let wire: Wire = serde_json::from_slice(&bytes).map_err(|error| bad(&error.to_string()))?;

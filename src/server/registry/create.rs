@@ -5,7 +5,7 @@ use mk8s_api::{meta, names, status::Status};
 use mk8s_store::{CommitError, Expect, Op};
 use serde_json::Value;
 
-use super::{Call, Registry, Stored, Warnings, commit_failed, encode, keys};
+use super::{Call, Registry, Stored, Warnings, commit_failed, keys};
 use crate::admission::Operation;
 
 /// How many generated names are tried.
@@ -34,7 +34,10 @@ impl Registry {
         }
         for _ in 0..GENERATED_NAMES {
             let name = meta::name(&ready.object);
-            match self.put_new(call, name, &ready.object).await {
+            ready.reservation.propose();
+            let put = self.put_new(call, name, &ready.object).await;
+            ready.reservation.refused();
+            match put {
                 Ok(stored) => {
                     ready.reservation.keep();
                     return Ok(stored);
@@ -70,7 +73,7 @@ impl Registry {
 
     async fn put_new(&self, call: &Call<'_>, name: &str, object: &Value) -> Result<Stored, CommitError> {
         let key = keys::object(&call.resource.prefix, call.namespace, name);
-        let put = self.commit(Op::Put { key, value: encode::encode(object), expect: Expect::Absent }).await?;
+        let put = self.commit(Op::Put { key, value: call.resource.to_stored(object), expect: Expect::Absent }).await?;
         Ok(put.map_or_else(|| Stored::Value(object.clone()), Stored::Entry))
     }
 
@@ -98,7 +101,11 @@ pub(super) fn check_scope(call: &Call<'_>, object: &mut Value) -> Result<(), Sta
     match meta::namespace(object) {
         "" => meta::set_namespace(object, call.namespace),
         same if same == call.namespace => {}
-        _ => return Err(Status::bad_request("the namespace of the provided object does not match the namespace sent on the request")),
+        _ => {
+            return Err(Status::bad_request(
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ));
+        }
     }
     Ok(())
 }

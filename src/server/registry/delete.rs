@@ -10,7 +10,10 @@
 use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
-use mk8s_api::{meta, status::{Details, Status}};
+use mk8s_api::{
+    meta,
+    status::{Details, Status},
+};
 use mk8s_store::{CommitError, Entry, Expect, Op, Txn};
 use serde_json::{Value, json};
 
@@ -45,20 +48,25 @@ impl Registry {
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         for _ in 0..ATTEMPTS {
             let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
-            let old = encode::decode(&entry.value);
+            let old = call.resource.to_served(encode::decode(&entry.value));
             check_preconditions(call, options, &old)?;
             let request = call.admission(Operation::Delete, Some(&old));
             self.admission.validate(&request, &Value::Null).await?;
             let step = match call.resource.is("", "namespaces") {
-                true => super::namespaces::step(&old, Timestamp::now()).map_or_else(|| plan(call, options, &old), |marked| match marked {
-                    Some(object) => Step::Mark(object),
-                    None => Step::Nothing,
-                }),
+                true => super::namespaces::step(&old, Timestamp::now()).map_or_else(
+                    || plan(call, options, &old),
+                    |marked| match marked {
+                        Some(object) => Step::Mark(object),
+                        None => Step::Nothing,
+                    },
+                ),
                 false => plan(call, options, &old),
             };
             match self.take(call, &entry, old, step, options.dry_run || call.options.dry_run).await? {
                 Some(deleted) => return Ok(deleted),
-                None if options.resource_version.is_some() => return Err(Status::stale(call.group_resource(), call.name)),
+                None if options.resource_version.is_some() => {
+                    return Err(Status::stale(call.group_resource(), call.name));
+                }
                 None => {}
             }
         }
@@ -66,20 +74,31 @@ impl Registry {
     }
 
     /// Carries a step out; `None` when the object moved meanwhile.
-    async fn take(&self, call: &Call<'_>, entry: &Arc<Entry>, old: Value, step: Step, dry_run: bool) -> Result<Option<Deleted>, Status> {
+    async fn take(
+        &self,
+        call: &Call<'_>,
+        entry: &Arc<Entry>,
+        old: Value,
+        step: Step,
+        dry_run: bool,
+    ) -> Result<Option<Deleted>, Status> {
         let expect = Expect::Revision(entry.modified);
         let key = entry.key.clone();
         let ops = match &step {
             Step::Nothing => return Ok(Some(Deleted::Terminating(Stored::Entry(entry.clone())))),
             Step::Mark(object) | Step::Remove(Some(object)) if dry_run => {
                 let stored = Stored::Value(object.clone());
-                return Ok(Some(if matches!(step, Step::Mark(_)) { Deleted::Terminating(stored) } else { Deleted::Gone(stored) }));
+                return Ok(Some(if matches!(step, Step::Mark(_)) {
+                    Deleted::Terminating(stored)
+                } else {
+                    Deleted::Gone(stored)
+                }));
             }
             Step::Remove(None) if dry_run => return Ok(Some(Deleted::Gone(Stored::Entry(entry.clone())))),
-            Step::Mark(object) => vec![Op::Put { key, value: encode::encode(object), expect }],
+            Step::Mark(object) => vec![Op::Put { key, value: call.resource.to_stored(object), expect }],
             Step::Remove(None) => vec![Op::Delete { key, expect }],
             Step::Remove(Some(object)) => vec![
-                Op::Put { key: key.clone(), value: encode::encode(object), expect },
+                Op::Put { key: key.clone(), value: call.resource.to_stored(object), expect },
                 Op::Delete { key, expect: Expect::Any },
             ],
         };
@@ -105,7 +124,12 @@ impl Registry {
     }
 
     /// Deletes all objects that a list would show; the list as it was.
-    pub async fn delete_collection(&self, call: &Call<'_>, options: &DeleteOptions, selection: &ListOptions) -> Result<List, Status> {
+    pub async fn delete_collection(
+        &self,
+        call: &Call<'_>,
+        options: &DeleteOptions,
+        selection: &ListOptions,
+    ) -> Result<List, Status> {
         let list = self.list(call.resource, call.namespace, selection).await?;
         for entry in &list.entries {
             let (namespace, name) = keys::namespace_and_name(&call.resource.prefix, entry);
@@ -147,7 +171,16 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, object: &Value)
 
 /// Pure but for the clock: what a delete does to an object.
 fn plan(call: &Call<'_>, options: &DeleteOptions, old: &Value) -> Step {
-    plan_at(Timestamp::now(), Policy { graceful: call.resource.is("", "pods"), orphans: call.resource.orphans_by_default(), collected: !call.resource.is_event() }, options, old)
+    plan_at(
+        Timestamp::now(),
+        Policy {
+            graceful: call.resource.is("", "pods"),
+            orphans: call.resource.orphans_by_default(),
+            collected: !call.resource.is_event(),
+        },
+        options,
+        old,
+    )
 }
 
 /// What the kind says about deletion.
@@ -222,7 +255,11 @@ fn grace(now: Timestamp, options: &DeleteOptions, object: &mut Value) -> Grace {
     if seconds < 0 {
         seconds = 1;
     }
-    meta::set(object, "deletionTimestamp", meta::format_time(now.saturating_add(SignedDuration::from_secs(seconds.min(1 << 40))).unwrap_or(now)));
+    meta::set(
+        object,
+        "deletionTimestamp",
+        meta::format_time(now.saturating_add(SignedDuration::from_secs(seconds.min(1 << 40))).unwrap_or(now)),
+    );
     meta::set(object, "deletionGracePeriodSeconds", seconds);
     bump_generation(object);
     Grace::Set(seconds)
@@ -250,7 +287,8 @@ fn bump_generation(object: &mut Value) {
 /// The finalizers once the garbage collector's two say what the options, the object and the kind want.
 fn finalizers_for(policy: Policy, options: &DeleteOptions, object: &Value) -> Vec<String> {
     let has = |name: &str| meta::finalizers(object).any(|finalizer| finalizer == name);
-    let mut kept: Vec<String> = meta::finalizers(object).filter(|f| *f != ORPHAN && *f != FOREGROUND).map(str::to_string).collect();
+    let mut kept: Vec<String> =
+        meta::finalizers(object).filter(|f| *f != ORPHAN && *f != FOREGROUND).map(str::to_string).collect();
     if !policy.collected {
         return kept;
     }
@@ -308,10 +346,25 @@ mod tests {
         let cases = [
             (plain, &none, json!({"metadata": {}}), "remove"),
             (plain, &none, finalized.clone(), "mark 2026-01-01T00:00:00Z grace=0 finalizers=a/b"),
-            (plain, &policy(Propagation::Orphan), json!({"metadata": {}}), "mark 2026-01-01T00:00:00Z grace=0 finalizers=orphan"),
-            (plain, &policy(Propagation::Foreground), json!({"metadata": {}}), "mark 2026-01-01T00:00:00Z grace=0 finalizers=foregroundDeletion"),
+            (
+                plain,
+                &policy(Propagation::Orphan),
+                json!({"metadata": {}}),
+                "mark 2026-01-01T00:00:00Z grace=0 finalizers=orphan",
+            ),
+            (
+                plain,
+                &policy(Propagation::Foreground),
+                json!({"metadata": {}}),
+                "mark 2026-01-01T00:00:00Z grace=0 finalizers=foregroundDeletion",
+            ),
             (Policy { orphans: true, ..plain }, &policy(Propagation::Background), json!({"metadata": {}}), "remove"),
-            (Policy { orphans: true, ..plain }, &none, json!({"metadata": {}}), "mark 2026-01-01T00:00:00Z grace=0 finalizers=orphan"),
+            (
+                Policy { orphans: true, ..plain },
+                &none,
+                json!({"metadata": {}}),
+                "mark 2026-01-01T00:00:00Z grace=0 finalizers=orphan",
+            ),
             (pod, &none, running.clone(), "mark 2026-01-01T00:00:30Z grace=30 finalizers="),
             (pod, &grace(0), running.clone(), "remove after 2026-01-01T00:00:00Z grace=0 finalizers="),
             (pod, &grace(-5), running.clone(), "mark 2026-01-01T00:00:01Z grace=1 finalizers="),

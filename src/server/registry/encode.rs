@@ -13,7 +13,7 @@ use serde_json::{Map, Value, value::RawValue};
 const VERSION: &str = "resourceVersion";
 
 /// Encodes an object for the store. Whatever resourceVersion it holds is left out.
-pub fn encode(object: &Value) -> Stamped {
+pub(super) fn encode(object: &Value) -> Stamped {
     let mut out = Vec::with_capacity(1024);
     let mut stamp_at = None;
     let empty = Map::new();
@@ -86,7 +86,7 @@ struct RawLabels {
 }
 
 /// The same bytes under another resourceVersion: a deleted object is shown at the revision of its deletion.
-pub fn with_version(bytes: &Bytes, revision: u64) -> Bytes {
+pub(super) fn with_version(bytes: &Bytes, revision: u64) -> Bytes {
     let Some((start, end)) = version_range(bytes) else { return bytes.clone() };
     let mut out = Vec::with_capacity(bytes.len() + 8);
     out.extend_from_slice(&bytes[..start]);
@@ -107,7 +107,7 @@ fn version_range(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Only the labels, without decoding the rest.
-pub fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
+pub(super) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
     let object: Option<RawObject<'_>> = serde_json::from_slice(bytes).ok();
     let metadata = object.and_then(|object| object.metadata);
     let labels = metadata.and_then(|metadata| serde_json::from_str::<RawLabels>(metadata.get()).ok());

@@ -57,7 +57,10 @@ mod tests {
         let cases = [
             (json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}}), true),
             (json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:01Z"}}), false),
-            (json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "lastTimestamp": "2026-01-01T00:30:00Z"}), false),
+            (
+                json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "lastTimestamp": "2026-01-01T00:30:00Z"}),
+                false,
+            ),
             (json!({"metadata": {"creationTimestamp": "2026-01-01T00:00:00Z"}, "lastTimestamp": null}), true),
         ];
         for (event, over) in cases {

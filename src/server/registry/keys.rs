@@ -4,13 +4,13 @@ use bytes::Bytes;
 use mk8s_store::Entry;
 
 /// The prefix of all objects of a kind, with the slash at its end.
-pub fn kind_prefix(group: &str, plural: &str) -> String {
+pub(super) fn kind_prefix(group: &str, plural: &str) -> String {
     let group = if group.is_empty() { "core" } else { group };
     format!("/registry/{group}/{plural}/")
 }
 
 /// The key of one object; `namespace` is empty for cluster-scoped ones.
-pub fn object(kind_prefix: &str, namespace: &str, name: &str) -> Bytes {
+pub(super) fn object(kind_prefix: &str, namespace: &str, name: &str) -> Bytes {
     let mut key = String::with_capacity(kind_prefix.len() + namespace.len() + name.len() + 1);
     key.push_str(kind_prefix);
     if !namespace.is_empty() {
@@ -22,7 +22,7 @@ pub fn object(kind_prefix: &str, namespace: &str, name: &str) -> Bytes {
 }
 
 /// The prefix of the objects of a namespace, or of all when it is empty.
-pub fn scope(kind_prefix: &str, namespace: &str) -> String {
+pub(super) fn scope(kind_prefix: &str, namespace: &str) -> String {
     match namespace {
         "" => kind_prefix.to_string(),
         namespace => format!("{kind_prefix}{namespace}/"),
@@ -30,7 +30,7 @@ pub fn scope(kind_prefix: &str, namespace: &str) -> String {
 }
 
 /// The first key after all keys that start with `prefix`.
-pub fn end_of(prefix: &str) -> Vec<u8> {
+pub(super) fn end_of(prefix: &str) -> Vec<u8> {
     let mut end = prefix.as_bytes().to_vec();
     // Prefixes end in a slash, whose successor in ASCII is a zero.
     if let Some(last) = end.last_mut() {
@@ -40,7 +40,7 @@ pub fn end_of(prefix: &str) -> Vec<u8> {
 }
 
 /// Namespace (empty when cluster-scoped) and name of a stored object, read from its key.
-pub fn namespace_and_name<'a>(kind_prefix: &str, entry: &'a Entry) -> (&'a str, &'a str) {
+pub(super) fn namespace_and_name<'a>(kind_prefix: &str, entry: &'a Entry) -> (&'a str, &'a str) {
     let tail = entry.key.get(kind_prefix.len()..).unwrap_or_default();
     let tail = std::str::from_utf8(tail).unwrap_or_default();
     tail.split_once('/').unwrap_or(("", tail))

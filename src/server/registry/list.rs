@@ -23,7 +23,13 @@ pub struct List {
 
 impl Registry {
     /// One stored object.
-    pub async fn get(&self, resource: &Arc<Resource>, namespace: &str, name: &str, version: Option<u64>) -> Result<Arc<Entry>, Status> {
+    pub async fn get(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        name: &str,
+        version: Option<u64>,
+    ) -> Result<Arc<Entry>, Status> {
         let view = match version {
             None | Some(0) => self.store.view(),
             Some(version) => self.view_not_older(version).await?,
@@ -73,7 +79,9 @@ impl Registry {
         if newest.revision() == version {
             return Ok(newest);
         }
-        self.store.view_at(version).map_err(|_| Status::expired("The resourceVersion for the provided list is too old."))
+        self.store
+            .view_at(version)
+            .map_err(|_| Status::expired("The resourceVersion for the provided list is too old."))
     }
 
     /// The newest root, once it is at least at `version`.
@@ -139,7 +147,11 @@ fn too_old_to_continue() -> Status {
 /// The 504 of a version that lies in the future.
 fn too_large(version: u64, current: u64) -> Status {
     let mut status = Status::timeout(format!("Too large resource version: {version}, current: {current}"), 1);
-    let cause = Cause { reason: "ResourceVersionTooLarge".into(), message: "Too large resource version".into(), ..Cause::default() };
+    let cause = Cause {
+        reason: "ResourceVersionTooLarge".into(),
+        message: "Too large resource version".into(),
+        ..Cause::default()
+    };
     status.details.get_or_insert_with(Details::default).causes.push(cause);
     status
 }
@@ -147,7 +159,8 @@ fn too_large(version: u64, current: u64) -> Status {
 impl List {
     /// What stands before the items in the list's JSON.
     pub fn head(&self, kind: &str, api_version: &str) -> String {
-        let mut head = format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{}", self.metadata());
+        let mut head =
+            format!("{{\"kind\":\"{kind}\",\"apiVersion\":\"{api_version}\",\"metadata\":{}", self.metadata());
         head.push_str(",\"items\":[");
         head
     }

@@ -30,13 +30,13 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use delete::{Deleted, success};
+pub use encode::decode;
 pub use expiry::expire_events;
 pub use list::List;
-pub use encode::decode;
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
-pub use delete::{Deleted, success};
 pub use patch::{Patch, PatchKind};
-pub use resource::{Resource, Resources, SubresourceKind};
+pub use resource::{Resource, Resources};
 pub use services::ServiceRanges;
 pub use update::Updated;
 pub use watch::{Change, ChangeKind, Watch};
@@ -112,6 +112,23 @@ impl Registry {
     pub(crate) fn lookup(&self, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
         let key = keys::object(&keys::kind_prefix(group, plural), namespace, name);
         self.store.view().get(&key).map(|entry| encode::decode(&entry.value))
+    }
+
+    /// The objects of a kind that carry a label, decoded.
+    pub(crate) fn lookup_labelled(
+        &self,
+        group: &str,
+        plural: &str,
+        namespace: &str,
+        key: &str,
+        value: &str,
+    ) -> Vec<Value> {
+        let prefix = keys::scope(&keys::kind_prefix(group, plural), namespace);
+        let view = self.store.view();
+        let entries = view.range(prefix.as_bytes(), &keys::end_of(&prefix));
+        let labelled =
+            entries.filter(|entry| encode::labels(&entry.value).get(key).is_some_and(|found| found == value));
+        labelled.map(|entry| encode::decode(&entry.value)).collect()
     }
 
     /// Commits one operation; the entry it put or deleted.

@@ -28,7 +28,12 @@ pub(super) fn has_finalizers(namespace: &Value) -> bool {
 
 impl Registry {
     /// `namespaces/finalize`: only the spec's finalizers change; the last one takes the namespace with it.
-    pub async fn finalize_namespace(&self, call: &Call<'_>, object: Value, warnings: &mut Warnings) -> Result<Stored, Status> {
+    pub async fn finalize_namespace(
+        &self,
+        call: &Call<'_>,
+        object: Value,
+        warnings: &mut Warnings,
+    ) -> Result<Stored, Status> {
         self.update_with(call, warnings, |_| Ok(object.clone())).await
     }
 }
@@ -40,9 +45,13 @@ mod tests {
     #[test]
     fn a_namespace_is_marked_once() {
         let now = meta::parse_time("2026-01-01T00:00:00Z").expect("a time");
-        let alive = json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
+        let alive =
+            json!({"metadata": {"name": "a"}, "spec": {"finalizers": ["kubernetes"]}, "status": {"phase": "Active"}});
         let marked = step(&alive, now).flatten().expect("marked");
-        assert_eq!((meta::deletion_timestamp(&marked), &marked["status"]["phase"]), (Some("2026-01-01T00:00:00Z"), &json!("Terminating")));
+        assert_eq!(
+            (meta::deletion_timestamp(&marked), &marked["status"]["phase"]),
+            (Some("2026-01-01T00:00:00Z"), &json!("Terminating"))
+        );
         assert!(matches!(step(&marked, now), Some(None)));
         let mut empty = marked;
         empty["spec"]["finalizers"] = json!([]);

@@ -1,5 +1,6 @@
 //! What a request may ask of the registry beside the object itself.
 
+pub use mk8s_api::decode::FieldValidation;
 use mk8s_api::{
     select::{FieldSelector, LabelSelector},
     status::Status,
@@ -26,15 +27,6 @@ pub struct ListOptions {
 pub enum VersionMatch {
     Exact,
     NotOlderThan,
-}
-
-/// What is done about fields nobody knows, and about fields said twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum FieldValidation {
-    Ignore,
-    #[default]
-    Warn,
-    Strict,
 }
 
 /// What `CreateOptions`, `UpdateOptions` and `PatchOptions` have in common.

@@ -6,7 +6,7 @@
 use mk8s_api::{meta, patch, status::Status};
 use serde_json::Value;
 
-use super::{Call, FieldValidation, Registry, Stored, Warnings};
+use super::{Call, Registry, Stored, Warnings};
 
 /// How a patch is written, told by its content type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,7 +53,9 @@ impl Patch {
             (PatchKind::Json, _) => {
                 return Err(Status::bad_request("json: cannot unmarshal object into Go value of type jsonpatch.Patch"));
             }
-            _ => return Err(Status::bad_request("json: cannot unmarshal into Go value of type map[string]interface {}")),
+            _ => {
+                return Err(Status::bad_request("json: cannot unmarshal into Go value of type map[string]interface {}"));
+            }
         }
         let bytes = if kind == PatchKind::Json { bytes.to_vec() } else { Vec::new() };
         Ok(Patch { kind, bytes, document })
@@ -64,8 +66,13 @@ impl Patch {
         match self.kind {
             PatchKind::Json => patch::json_patch(old, &self.bytes).map_err(|error| unprocessable(call, &error)),
             PatchKind::Strategic => match call.resource.schema_of(call.subresource) {
-                Some(schema) => patch::strategic::apply(schema, old.clone(), &self.document).map_err(|error| unprocessable(call, &error)),
-                None => Err(Status::unsupported_media_type(&["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"])),
+                Some(schema) => patch::strategic::apply(schema, old.clone(), &self.document)
+                    .map_err(|error| unprocessable(call, &error)),
+                None => Err(Status::unsupported_media_type(&[
+                    "application/json-patch+json",
+                    "application/merge-patch+json",
+                    "application/apply-patch+yaml",
+                ])),
             },
             PatchKind::Merge | PatchKind::Apply => Ok(patch::merge_patch(old.clone(), &self.document)),
         }
@@ -76,7 +83,11 @@ fn unprocessable(call: &Call<'_>, error: &patch::PatchError) -> Status {
     let _ = call;
     match error.is_malformed() {
         true => Status::bad_request(error.to_string()),
-        false => Status::failure(422, "Invalid", format!("the server rejected our request due to an error in our request: {error}")),
+        false => Status::failure(
+            422,
+            "Invalid",
+            format!("the server rejected our request due to an error in our request: {error}"),
+        ),
     }
 }
 
@@ -107,7 +118,7 @@ fn patched(call: &Call<'_>, patch: &Patch, old: &Value, warnings: &mut Warnings)
         // The version came from what was read, not from the client: the update is for any version.
         meta::remove(&mut new, "resourceVersion");
     }
-    call.resource.conform(call.subresource, &mut new, Vec::new(), call.options.validation, warnings)?;
+    let mut new = call.resource.conform(call.subresource, new, Vec::new(), call.options.validation, warnings)?;
     if named {
         meta::set(&mut new, "resourceVersion", "0");
     }
@@ -116,20 +127,10 @@ fn patched(call: &Call<'_>, patch: &Patch, old: &Value, warnings: &mut Warnings)
 
 fn names_version(patch: &Patch) -> bool {
     match patch.kind {
-        PatchKind::Json => patch.document.as_array().into_iter().flatten().any(|op| op["path"] == "/metadata/resourceVersion"),
-        _ => patch.document["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()),
-    }
-}
-
-/// What a write does about unknown and repeated fields.
-pub(super) fn report(validation: FieldValidation, found: Vec<String>, warnings: &mut Warnings) -> Result<(), Status> {
-    match (validation, found.is_empty()) {
-        (FieldValidation::Ignore, _) | (_, true) => Ok(()),
-        (FieldValidation::Warn, false) => {
-            warnings.extend(found);
-            Ok(())
+        PatchKind::Json => {
+            patch.document.as_array().into_iter().flatten().any(|op| op["path"] == "/metadata/resourceVersion")
         }
-        (FieldValidation::Strict, false) => Err(Status::bad_request(format!("strict decoding error: {}", found.join(", ")))),
+        _ => patch.document["metadata"]["resourceVersion"].as_str().is_some_and(|version| !version.is_empty()),
     }
 }
 

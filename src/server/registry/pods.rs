@@ -1,7 +1,11 @@
 //! What is done to pods beside the ordinary verbs: binding, eviction, ephemeral containers.
 
 use jiff::Timestamp;
-use mk8s_api::{meta, select::LabelSelector, status::{Cause, Details, GroupResource, Status}};
+use mk8s_api::{
+    meta,
+    select::LabelSelector,
+    status::{Cause, Details, GroupResource, Status},
+};
 use mk8s_store::{CommitError, Expect, Op};
 use serde_json::{Value, json};
 
@@ -17,7 +21,10 @@ impl Registry {
         self.update_with(&pod, warnings, |old| {
             let wanted = meta::uid(binding);
             if !wanted.is_empty() && wanted != meta::uid(old) {
-                let why = format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {}", meta::uid(old));
+                let why = format!(
+                    "Precondition failed: UID in precondition: {wanted}, UID in object meta: {}",
+                    meta::uid(old)
+                );
                 return Err(Status::conflict(&pods_binding(), call.name, why));
             }
             assign(call.name, old, binding, node, &now).map_err(|why| Status::conflict(&pods_binding(), call.name, why))
@@ -57,7 +64,11 @@ impl Registry {
             let (entry, mut budget) = match <[_; 1]>::try_from(covering) {
                 Ok([one]) => one,
                 Err(list) if list.is_empty() => return Ok(()),
-                Err(_) => return Err(Status::internal("This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.")),
+                Err(_) => {
+                    return Err(Status::internal(
+                        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+                    ));
+                }
             };
             if !is_ready(pod) && unhealthy_may_go(&budget) {
                 return Ok(());
@@ -66,7 +77,11 @@ impl Registry {
             if dry_run {
                 return Ok(());
             }
-            let put = Op::Put { key: entry.key.clone(), value: encode::encode(&budget), expect: Expect::Revision(entry.modified) };
+            let put = Op::Put {
+                key: entry.key.clone(),
+                value: encode::encode(&budget),
+                expect: Expect::Revision(entry.modified),
+            };
             match self.commit(put).await {
                 Ok(_) => return Ok(()),
                 Err(CommitError::Conflict { .. }) => {}
@@ -105,10 +120,21 @@ fn check_binding(call: &Call<'_>, binding: &Value, node: &str) -> Result<(), Sta
     }
     let kind = binding["target"]["kind"].as_str().unwrap_or_default();
     if !matches!(kind, "" | "Node") {
-        return Err(Status::failure(422, "Invalid", format!("Binding \"{}\" is invalid: target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"", call.name)));
+        return Err(Status::failure(
+            422,
+            "Invalid",
+            format!(
+                "Binding \"{}\" is invalid: target.kind: Unsupported value: {kind:?}: supported values: \"Node\", \"<empty>\"",
+                call.name
+            ),
+        ));
     }
     if node.is_empty() {
-        return Err(Status::failure(422, "Invalid", format!("Binding \"{}\" is invalid: target.name: Required value", call.name)));
+        return Err(Status::failure(
+            422,
+            "Invalid",
+            format!("Binding \"{}\" is invalid: target.name: Required value", call.name),
+        ));
     }
     Ok(())
 }
@@ -132,7 +158,10 @@ fn assign(name: &str, old: &Value, binding: &Value, node: &str, now: &str) -> Re
             pod["metadata"][field][key] = value.clone();
         }
     }
-    set_condition(&mut pod, json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}));
+    set_condition(
+        &mut pod,
+        json!({"type": "PodScheduled", "status": "True", "lastProbeTime": null, "lastTransitionTime": now}),
+    );
     Ok(pod)
 }
 
@@ -187,7 +216,11 @@ fn spend(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
     let allowed = budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
     if allowed <= 0 {
         let (healthy, desired) = (&budget["status"]["currentHealthy"], &budget["status"]["desiredHealthy"]);
-        let why = format!("The disruption budget {name} needs {} healthy pods and has {} currently", desired.as_i64().unwrap_or(0), healthy.as_i64().unwrap_or(0));
+        let why = format!(
+            "The disruption budget {name} needs {} healthy pods and has {} currently",
+            desired.as_i64().unwrap_or(0),
+            healthy.as_i64().unwrap_or(0)
+        );
         return Err(refused("Cannot evict pod as it would violate the pod's disruption budget.", why));
     }
     budget["status"]["disruptionsAllowed"] = json!(allowed - 1);

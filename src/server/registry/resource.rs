@@ -5,16 +5,18 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mk8s_api::{
-    field::FieldError,
+    conversion,
+    decode::{self as api_decode, Decoded, Target},
+    field::{FieldError, Path},
     kinds::{self, Kind},
-    meta,
-    rules::{self, Rules},
+    rules::{self, Rules, Scale},
     schema::{self, Schema},
     status::{GroupResource, Status},
 };
+use mk8s_store::Stamped;
 use serde_json::Value;
 
-use super::{FieldValidation, Warnings, keys, patch::report};
+use super::{FieldValidation, Warnings, encode, keys};
 
 /// Kinds whose updates must say which version they are for.
 const CONDITIONAL: [(&str, &str); 16] = [
@@ -66,7 +68,7 @@ const RETURNED_WHEN_DELETED: [(&str, &str); 9] = [
 
 /// One kind in one version.
 pub struct Resource {
-    pub kind: &'static Kind,
+    pub kind: Arc<Kind>,
     pub group_resource: GroupResource,
     pub api_version: String,
     /// The store's prefix of all its objects.
@@ -74,31 +76,201 @@ pub struct Resource {
     pub unconditional_update: bool,
     pub create_on_update: bool,
     pub returns_deleted: bool,
+    converted: bool,
     rules: &'static Rules,
     schema: Option<&'static Schema>,
 }
 
-/// The kind that a subresource speaks.
-pub struct SubresourceKind;
-
 impl Resource {
-    pub fn new(kind: &'static Kind) -> Resource {
+    pub fn new(kind: Kind) -> Resource {
         let id = (kind.group.as_str(), kind.plural.as_str());
         Resource {
-            kind,
             group_resource: kind.group_resource(),
             api_version: kind.api_version(),
-            prefix: keys::kind_prefix(storage_group(&kind.group, &kind.plural), &kind.plural),
+            prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),
             unconditional_update: !CONDITIONAL.contains(&id),
             create_on_update: CREATED_ON_UPDATE.contains(&id),
             returns_deleted: RETURNED_WHEN_DELETED.contains(&id),
+            converted: conversion::is_converted(&kind),
             rules: rules::of(&kind.group, &kind.kind),
             schema: schema::schema_of(&kind.group, &kind.version, &kind.kind),
+            kind: Arc::new(kind),
         }
+    }
+
+    pub fn is(&self, group: &str, plural: &str) -> bool {
+        self.kind.plural == plural && self.kind.group == group
+    }
+
+    pub(super) fn is_event(&self) -> bool {
+        self.kind.kind == "Event"
+    }
+
+    /// Dependents stay behind unless a delete says otherwise: a habit of two old kinds.
+    pub(super) fn orphans_by_default(&self) -> bool {
+        self.is("", "replicationcontrollers") || self.is("batch", "jobs")
+    }
+
+    /// The kind that is sent to a subresource, or to the object itself.
+    pub fn kind_of(&self, subresource: &str) -> &str {
+        self.kind.subresource(subresource).map_or(&self.kind.kind, |sub| &sub.kind)
+    }
+
+    /// The schema of what [`Resource::kind_of`] names.
+    pub(super) fn schema_of(&self, subresource: &str) -> Option<&'static Schema> {
+        match self.kind.subresource(subresource) {
+            Some(sub) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
+            _ => self.schema,
+        }
+    }
+
+    /// What is stored is in another form than what clients of this version see.
+    pub fn is_converted(&self) -> bool {
+        self.converted
+    }
+
+    /// A stored object in this version's form.
+    pub fn to_served(&self, mut object: Value) -> Value {
+        if self.converted {
+            conversion::from_storage(&self.kind, &mut object);
+        }
+        object
+    }
+
+    /// The stored form of an object.
+    pub(super) fn to_stored(&self, object: &Value) -> Stamped {
+        if !self.converted {
+            return encode::encode(object);
+        }
+        let mut stored = object.clone();
+        conversion::to_storage(&self.kind, &mut stored);
+        encode::encode(&stored)
+    }
+
+    /// Brings a parsed object into its canonical form: of the right kind, pruned, defaulted.
+    pub fn conform(
+        &self,
+        subresource: &str,
+        object: Value,
+        duplicates: Vec<String>,
+        validation: FieldValidation,
+        warnings: &mut Warnings,
+    ) -> Result<Value, Status> {
+        let (group, version, kind) = match self.kind.subresource(subresource) {
+            Some(sub) => (&sub.group, &sub.version, &sub.kind),
+            None => (&self.kind.group, &self.kind.version, &self.kind.kind),
+        };
+        let schema =
+            self.schema_of(subresource).ok_or_else(|| Status::internal(format!("no schema of {kind} is known")))?;
+        let target = Target { group, version, kind, schema };
+        let Decoded { mut object, warnings: said } = api_decode::value(object, duplicates, target, validation)?;
+        warnings.extend(said);
+        schema.default(&mut object);
+        if *kind == self.kind.kind {
+            self.rules.default(&mut object);
+        }
+        Ok(object)
+    }
+
+    pub(super) fn prepare_create(&self, object: &mut Value) {
+        self.rules.prepare_create(object);
+    }
+
+    /// Keeps what a write to this subresource may not change.
+    pub(super) fn prepare_update(&self, subresource: &str, new: &mut Value, old: &Value) {
+        match subresource {
+            "" => self.rules.prepare_update(new, old),
+            "status" => self.rules.prepare_status_update(new, old),
+            "approval" => {
+                let conditions = new["status"]["conditions"].take();
+                let version = new["metadata"]["resourceVersion"].take();
+                *new = old.clone();
+                new["status"]["conditions"] = conditions;
+                new["metadata"]["resourceVersion"] = version;
+            }
+            "finalize" => {
+                let finalizers = new["spec"]["finalizers"].take();
+                let version = new["metadata"]["resourceVersion"].take();
+                *new = old.clone();
+                new["spec"]["finalizers"] = finalizers;
+                new["metadata"]["resourceVersion"] = version;
+            }
+            _ => {}
+        }
+    }
+
+    pub(super) fn validate_create(&self, object: &Value) -> Vec<FieldError> {
+        let mut errors = self.rules.validate(object);
+        self.validate_schema(object, &mut errors);
+        errors
+    }
+
+    pub(super) fn validate_update(&self, subresource: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+        let mut errors = match subresource {
+            "status" => self.rules.validate_status_update(new, old),
+            "binding" | "finalize" | "approval" => Vec::new(),
+            _ => self.rules.validate_update(new, old),
+        };
+        if subresource.is_empty() {
+            self.validate_schema(new, &mut errors);
+        }
+        errors
+    }
+
+    /// What the schema has to say, where the rules have not said something about the same field.
+    fn validate_schema(&self, object: &Value, errors: &mut Vec<FieldError>) {
+        let Some(schema) = self.schema else { return };
+        let mut more = Vec::new();
+        schema.validate(object, &Path::root(), &mut more);
+        more.retain(|error| !errors.iter().any(|known| known.field == error.field));
+        errors.append(&mut more);
+    }
+
+    pub(super) fn warn(&self, object: &Value, warnings: &mut Warnings) {
+        warnings.extend(self.rules.warnings(object));
+    }
+
+    pub(super) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> Status {
+        Status::invalid(&self.kind.group, &self.kind.kind, name, errors)
+    }
+
+    /// Refuses a field that the kind cannot be selected by.
+    pub(super) fn check_selectable(&self, field: &str) -> Result<(), Status> {
+        self.rules.check_selectable(field).map_err(Status::bad_request)
+    }
+
+    /// Where replicas are, for kinds that have them.
+    pub(super) fn scale(&self) -> Option<&'static Scale> {
+        self.rules.scale()
+    }
+
+    pub(super) fn field_of(&self, object: &Value, field: &str) -> Option<String> {
+        self.rules.selectable(object, field)
     }
 }
 
-/// Events are one kind that two groups show.
-fn storage_group<'a>(group: &'a str, plural: &str) -> &'a str {
-    if plural == "events" { "" } else { group }
+/// All kinds that are served, by group, version and plural.
+pub struct Resources {
+    by_version: HashMap<String, HashMap<String, HashMap<String, Arc<Resource>>>>,
+}
+
+impl Resources {
+    /// The kinds this executable knows.
+    pub fn builtin() -> Resources {
+        let mut resources = Resources { by_version: HashMap::new() };
+        for kind in kinds::builtin() {
+            resources.add(Resource::new(kind.clone()));
+        }
+        resources
+    }
+
+    fn add(&mut self, resource: Resource) {
+        let kind = resource.kind.clone();
+        let versions = self.by_version.entry(kind.group.clone()).or_default();
+        versions.entry(kind.version.clone()).or_default().insert(kind.plural.clone(), Arc::new(resource));
+    }
+
+    pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
+        self.by_version.get(group)?.get(version)?.get(plural).cloned()
+    }
 }

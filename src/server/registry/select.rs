@@ -14,7 +14,7 @@ use mk8s_store::Entry;
 use super::{ListOptions, Resource, encode, keys};
 
 /// A selection of the objects of one kind.
-pub struct Filter {
+pub(super) struct Filter {
     resource: Arc<Resource>,
     labels: LabelSelector,
     fields: FieldSelector,
@@ -28,13 +28,13 @@ const NAMESPACE: &str = "metadata.namespace";
 
 impl Filter {
     /// Refuses fields that the kind cannot be selected by.
-    pub fn new(resource: &Arc<Resource>, options: &ListOptions) -> Result<Filter, Status> {
+    pub(super) fn new(resource: &Arc<Resource>, options: &ListOptions) -> Result<Filter, Status> {
         let (labels, fields) = (options.labels.clone(), options.fields.clone());
         let mut deep = false;
         for term in fields.terms() {
             let name_or_namespace = term.field == NAME || (term.field == NAMESPACE && resource.kind.namespaced);
-            if !name_or_namespace && !resource.is_selectable(&term.field) {
-                return Err(Status::bad_request(format!("field label not supported: {}", term.field)));
+            if !name_or_namespace {
+                resource.check_selectable(&term.field)?;
             }
             deep |= !name_or_namespace;
         }
@@ -42,16 +42,16 @@ impl Filter {
         Ok(Filter { resource: resource.clone(), labels, fields, everything, deep })
     }
 
-    pub fn is_everything(&self) -> bool {
+    pub(super) fn is_everything(&self) -> bool {
         self.everything
     }
 
     /// The name that every match must have.
-    pub fn single_name(&self) -> Option<&str> {
+    pub(super) fn single_name(&self) -> Option<&str> {
         self.fields.exact(NAME)
     }
 
-    pub fn matches(&self, entry: &Arc<Entry>) -> bool {
+    pub(super) fn matches(&self, entry: &Arc<Entry>) -> bool {
         self.everything || (self.fields_match(entry) && self.labels_match(entry))
     }
 
@@ -64,7 +64,8 @@ impl Filter {
             return true;
         }
         let (namespace, name) = keys::namespace_and_name(&self.resource.prefix, entry);
-        let object = if self.deep { encode::decode(&entry.value) } else { serde_json::Value::Null };
+        let object =
+            if self.deep { self.resource.to_served(encode::decode(&entry.value)) } else { serde_json::Value::Null };
         self.fields.terms().iter().all(|term| {
             let equal = match term.field.as_str() {
                 NAME => name == term.value,

@@ -3,12 +3,7 @@
 //! What is taken is what the stored Services say; it is read once and then kept in memory, because this registry is
 //! the only way to write a Service. A reservation that is not kept (the write was refused) gives everything back.
 
-use std::{
-    collections::HashSet,
-    net::Ipv4Addr,
-    ops::RangeInclusive,
-    sync::Arc,
-};
+use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive, sync::Arc};
 
 use ipnet::Ipv4Net;
 use mk8s_api::{
@@ -59,6 +54,8 @@ pub(super) struct Reservation {
     /// Given back when the write takes place.
     old_addresses: Vec<Ipv4Addr>,
     old_ports: Vec<u16>,
+    /// The write was proposed and its end is not known.
+    proposed: bool,
 }
 
 impl Reservation {
@@ -66,8 +63,20 @@ impl Reservation {
         Reservation::default()
     }
 
+    /// The write is on its way. Whoever stops waiting for it (a client that went away) does not know whether it takes
+    /// place, so then nothing is given back.
+    pub(super) fn propose(&mut self) {
+        self.proposed = true;
+    }
+
+    /// The write did not take place.
+    pub(super) fn refused(&mut self) {
+        self.proposed = false;
+    }
+
     /// The write took place: what is new stays taken, what it left is free.
     pub(super) fn keep(mut self) {
+        self.proposed = false;
         self.addresses = std::mem::take(&mut self.old_addresses);
         self.ports = std::mem::take(&mut self.old_ports);
     }
@@ -75,7 +84,7 @@ impl Reservation {
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Some(taken) = &self.taken else { return };
+        let Some(taken) = self.taken.as_ref().filter(|_| !self.proposed) else { return };
         let mut taken = taken.lock();
         self.addresses.iter().for_each(|address| {
             taken.addresses.remove(address);
@@ -102,7 +111,12 @@ impl Allocator {
     }
 
     /// As [`Allocator::reserve_create`], for a new version of a Service: what it has, it keeps.
-    pub(super) fn reserve_update(&self, service: &mut Value, old: &Value, dry_run: bool) -> Result<Reservation, Status> {
+    pub(super) fn reserve_update(
+        &self,
+        service: &mut Value,
+        old: &Value,
+        dry_run: bool,
+    ) -> Result<Reservation, Status> {
         self.load();
         carry_over(service, old);
         default_families(service).map_err(|error| invalid(service, vec![error]))?;
@@ -128,7 +142,9 @@ impl Allocator {
     }
 
     fn reservation(&self) -> Reservation {
-        Reservation { taken: Some(self.taken.clone()), ..Reservation::default() }
+        let mut empty = Reservation::none();
+        empty.taken = Some(self.taken.clone());
+        empty
     }
 
     fn load(&self) {
@@ -190,10 +206,12 @@ impl Work<'_> {
             return;
         }
         let path = Path::new("spec").child("clusterIPs").index(0);
-        let refused = |why: String| FieldError::invalid(&path, asked.as_str(), format!("failed to allocate IP {asked}: {why}"));
+        let refused =
+            |why: String| FieldError::invalid(&path, asked.as_str(), format!("failed to allocate IP {asked}: {why}"));
         let range = self.allocator.ranges.addresses;
         if !range.contains(&address) || address == range.network() || address == range.broadcast() {
-            self.errors.push(refused(format!("the provided IP is not in the valid range. The range of valid IPs is {range}")));
+            self.errors
+                .push(refused(format!("the provided IP is not in the valid range. The range of valid IPs is {range}")));
         } else if self.allocator.taken.lock().addresses.insert(address) {
             self.reservation.addresses.push(address);
         } else {
@@ -235,7 +253,9 @@ impl Work<'_> {
                         port["nodePort"] = json!(free);
                         own.insert(free);
                     }
-                    None => self.errors.push(FieldError::internal(&path, "failed to allocate a nodePort: range is full")),
+                    None => {
+                        self.errors.push(FieldError::internal(&path, "failed to allocate a nodePort: range is full"))
+                    }
                 },
                 asked => {
                     if let Some(asked) = self.ask_port(&path, asked, had, &own) {
@@ -256,7 +276,11 @@ impl Work<'_> {
     fn ask_port(&mut self, path: &Path, asked: i64, had: &HashSet<u16>, own: &HashSet<u16>) -> Option<u16> {
         let range = &self.allocator.ranges.node_ports;
         let Some(port) = u16::try_from(asked).ok().filter(|port| range.contains(port)) else {
-            let why = format!("provided port is not in the valid range. The range of valid ports is {}-{}", range.start(), range.end());
+            let why = format!(
+                "provided port is not in the valid range. The range of valid ports is {}-{}",
+                range.start(),
+                range.end()
+            );
             self.errors.push(FieldError::invalid(path, asked, why));
             return None;
         };
@@ -276,7 +300,8 @@ impl Work<'_> {
         let count = u32::from(*range.end()).checked_sub(u32::from(*range.start()))? + 1;
         let start = rand::rng().random_range(0..count);
         let mut taken = self.allocator.taken.lock();
-        let mut candidates = (0..count).filter_map(|n| u16::try_from(u32::from(*range.start()) + (start + n) % count).ok());
+        let mut candidates =
+            (0..count).filter_map(|n| u16::try_from(u32::from(*range.start()) + (start + n) % count).ok());
         let free = candidates.find(|port| taken.ports.insert(*port))?;
         self.reservation.ports.push(free);
         Some(free)
@@ -313,7 +338,11 @@ fn address_of(service: &Value) -> Option<Ipv4Addr> {
 
 fn ports_of(service: &Value) -> HashSet<u16> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten().map(|port| &port["nodePort"]);
-    ports.chain([&service["spec"]["healthCheckNodePort"]]).filter_map(|port| u16::try_from(port.as_i64()?).ok()).filter(|port| *port != 0).collect()
+    ports
+        .chain([&service["spec"]["healthCheckNodePort"]])
+        .filter_map(|port| u16::try_from(port.as_i64()?).ok())
+        .filter(|port| *port != 0)
+        .collect()
 }
 
 fn set_address(service: &mut Value, address: &str) {
@@ -396,28 +425,38 @@ fn carry_over(service: &mut Value, old: &Value) {
     for index in 0..count {
         let port = &mut service["spec"]["ports"][index];
         let same = old_ports.iter().find(|o| o["port"] == port["port"] && o["protocol"] == port["protocol"]);
-        let (had, has) = (same.and_then(|o| o["nodePort"].as_i64()).unwrap_or(0), port["nodePort"].as_i64().unwrap_or(0));
+        let (had, has) =
+            (same.and_then(|o| o["nodePort"].as_i64()).unwrap_or(0), port["nodePort"].as_i64().unwrap_or(0));
         if needed && needs && has == 0 && had != 0 && !own.contains(&had) {
             port["nodePort"] = json!(had);
         }
-        if needed && !needs && has == had {
-            if let Some(port) = port.as_object_mut() {
-                port.remove("nodePort");
-            }
+        if needed
+            && !needs
+            && has == had
+            && let Some(port) = port.as_object_mut()
+        {
+            port.remove("nodePort");
         }
     }
-    let (had, has) = (old["spec"]["healthCheckNodePort"].clone(), service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0));
+    let (had, has) =
+        (old["spec"]["healthCheckNodePort"].clone(), service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0));
     if needs_health_port(service) && has == 0 && !had.is_null() {
         service["spec"]["healthCheckNodePort"] = had;
-    } else if !needs_health_port(service) && had == service["spec"]["healthCheckNodePort"] {
-        if let Some(spec) = service["spec"].as_object_mut() {
-            spec.remove("healthCheckNodePort");
-        }
+    } else if !needs_health_port(service)
+        && had == service["spec"]["healthCheckNodePort"]
+        && let Some(spec) = service["spec"].as_object_mut()
+    {
+        spec.remove("healthCheckNodePort");
     }
 }
 
 fn node_ports(service: &Value) -> impl Iterator<Item = i64> + '_ {
-    service["spec"]["ports"].as_array().into_iter().flatten().filter_map(|port| port["nodePort"].as_i64()).filter(|port| *port != 0)
+    service["spec"]["ports"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|port| port["nodePort"].as_i64())
+        .filter(|port| *port != 0)
 }
 
 fn invalid(service: &Value, errors: Vec<FieldError>) -> Status {
@@ -481,7 +520,10 @@ mod tests {
         assert_eq!(same["spec"], old["spec"]);
         let mut inner = service(json!({"type": "ClusterIP", "ports": old["spec"]["ports"]}));
         allocator.reserve_update(&mut inner, &old, false).expect("its own").keep();
-        assert_eq!((&inner["spec"]["clusterIP"], &inner["spec"]["ports"][0]["nodePort"]), (&old["spec"]["clusterIP"], &Value::Null));
+        assert_eq!(
+            (&inner["spec"]["clusterIP"], &inner["spec"]["ports"][0]["nodePort"]),
+            (&old["spec"]["clusterIP"], &Value::Null)
+        );
         assert!(allocator.taken.lock().ports.is_empty());
     }
 }

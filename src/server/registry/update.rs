@@ -5,9 +5,13 @@
 
 use std::sync::Arc;
 
-use mk8s_api::{field::{FieldError, Path}, meta, status::{GroupResource, Status}};
+use mk8s_api::{
+    field::{FieldError, Path},
+    meta,
+    status::{GroupResource, Status},
+};
 use mk8s_store::{CommitError, Entry, Expect, Op};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{Call, Registry, Stored, Warnings, commit_failed, create::check_scope, encode, keys};
 use crate::admission::Operation;
@@ -50,7 +54,7 @@ impl Registry {
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         for _ in 0..ATTEMPTS {
             let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
-            let old = encode::decode(&entry.value);
+            let old = call.resource.to_served(encode::decode(&entry.value));
             let new = transform(&old)?;
             let unconditional = check_version(call, &new, &old)?;
             let mut notes = Warnings::new();
@@ -84,7 +88,7 @@ impl Registry {
         self.admission.mutate(&request, &mut new).await?;
         keep_system_fields(&mut new, old);
         resource.prepare_update(call.subresource, &mut new, old);
-        let reservation = match resource.is("", "services") && call.subresource.is_empty() {
+        let mut reservation = match resource.is("", "services") && call.subresource.is_empty() {
             true => self.services.reserve_update(&mut new, old, call.options.dry_run)?,
             false => super::services::Reservation::none(),
         };
@@ -106,8 +110,15 @@ impl Registry {
         if call.options.dry_run {
             return Ok(Some(Stored::Value(new)));
         }
-        let op = Op::Put { key: entry.key.clone(), value: encode::encode(&new), expect: Expect::Revision(entry.modified) };
-        match self.commit(op).await {
+        let op = Op::Put {
+            key: entry.key.clone(),
+            value: resource.to_stored(&new),
+            expect: Expect::Revision(entry.modified),
+        };
+        reservation.propose();
+        let put = self.commit(op).await;
+        reservation.refused();
+        match put {
             Ok(put) => {
                 reservation.keep();
                 Ok(Some(put.map_or(Stored::Value(new), Stored::Entry)))
@@ -136,8 +147,12 @@ impl Registry {
 fn finished(new: &Value, old: &Value) -> bool {
     let under_deletion = meta::is_deleting(old) && meta::deletion_grace_period_seconds(old).unwrap_or(0) == 0;
     // A namespace has finalizers of its own, in its spec.
-    let namespace_finalizers = meta::kind(new) == "Namespace" && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
-    under_deletion && !meta::has_finalizers(new) && !namespace_finalizers && (meta::has_finalizers(old) || meta::kind(new) == "Namespace")
+    let namespace_finalizers =
+        meta::kind(new) == "Namespace" && new["spec"]["finalizers"].as_array().is_some_and(|list| !list.is_empty());
+    under_deletion
+        && !meta::has_finalizers(new)
+        && !namespace_finalizers
+        && (meta::has_finalizers(old) || meta::kind(new) == "Namespace")
 }
 
 /// Whether the update is meant for any version; an error when it is meant for another one.
@@ -151,7 +166,11 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<bool, Stat
         "0" => Ok(true),
         "" if call.resource.unconditional_update => Ok(true),
         "" => {
-            let error = FieldError::invalid(&Path::new("metadata").child("resourceVersion"), 0, "must be specified for an update");
+            let error = FieldError::invalid(
+                &Path::new("metadata").child("resourceVersion"),
+                0,
+                "must be specified for an update",
+            );
             let GroupResource { group, resource } = call.group_resource();
             Err(Status::invalid(group, resource, call.name, vec![error]))
         }
@@ -168,18 +187,43 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<bool, Stat
 fn wrong_name(of_object: &str, of_url: &str) -> Status {
     match of_object {
         "" => Status::bad_request("name must be provided"),
-        _ => Status::bad_request(format!("the name of the object ({of_object}) does not match the name on the URL ({of_url})")),
+        _ => Status::bad_request(format!(
+            "the name of the object ({of_object}) does not match the name on the URL ({of_url})"
+        )),
     }
 }
 
 /// What no client may change.
 fn keep_system_fields(new: &mut Value, old: &Value) {
-    for field in ["uid", "creationTimestamp", "generation", "deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "generateName"] {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "generation",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "selfLink",
+        "generateName",
+    ] {
         let kept = meta::metadata(old).get(field).cloned();
         match kept {
             Some(value) => meta::set(new, field, value),
             None if field == "generateName" => {}
             None => meta::remove(new, field),
         }
+    }
+    keep_managers(new, old);
+}
+
+/// Who applied what stays known to writes that do not speak of it; a list of one empty entry clears it.
+fn keep_managers(new: &mut Value, old: &Value) {
+    const FIELD: &str = "managedFields";
+    match meta::metadata(new).get(FIELD) {
+        None => {
+            if let Some(kept) = meta::metadata(old).get(FIELD).cloned() {
+                meta::set(new, FIELD, kept);
+            }
+        }
+        Some(said) if *said == json!([{}]) => meta::remove(new, FIELD),
+        Some(_) => {}
     }
 }

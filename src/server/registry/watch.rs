@@ -57,11 +57,14 @@ impl Change {
     pub fn frame(&self, resource: &Resource) -> Bytes {
         match self {
             Change::Object { kind, object, event } => match event {
-                Some(event) if *kind == plain_kind(event) => event.frames.get_or_make(FRAME, || line(kind.as_str(), object)),
+                Some(event) if *kind == plain_kind(event) => {
+                    event.frames.get_or_make(FRAME, || line(kind.as_str(), object))
+                }
                 _ => line(kind.as_str(), object),
             },
             Change::Bookmark { revision, initial_events_end } => {
-                let annotations = if *initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
+                let annotations =
+                    if *initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
                 let (kind, api_version) = (&resource.kind.kind, &resource.api_version);
                 let object = format!(
                     r#"{{"kind":"{kind}","apiVersion":"{api_version}","metadata":{{{annotations}"resourceVersion":"{revision}","creationTimestamp":null}}}}"#
@@ -107,7 +110,12 @@ pub struct Watch {
 }
 
 impl Registry {
-    pub async fn watch(&self, resource: &Arc<Resource>, namespace: &str, options: &ListOptions) -> Result<Watch, Status> {
+    pub async fn watch(
+        &self,
+        resource: &Arc<Resource>,
+        namespace: &str,
+        options: &ListOptions,
+    ) -> Result<Watch, Status> {
         let filter = Filter::new(resource, options)?;
         let scope = keys::scope(&resource.prefix, namespace);
         let view = match options.resource_version {
@@ -128,7 +136,14 @@ impl Registry {
             Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
         })?;
         let initial: Vec<_> = match wants_initial {
-            true => view.range(prefix.as_bytes(), &keys::end_of(&scope)).filter(|entry| filter.matches(entry)).cloned().collect(),
+            true if prefix != scope => {
+                view.get(prefix.as_bytes()).filter(|entry| filter.matches(entry)).cloned().into_iter().collect()
+            }
+            true => view
+                .range(scope.as_bytes(), &keys::end_of(&scope))
+                .filter(|entry| filter.matches(entry))
+                .cloned()
+                .collect(),
             false => Vec::new(),
         };
         let bookmarks = options.bookmarks.then(|| {
@@ -193,7 +208,7 @@ impl Watch {
         if std::mem::take(&mut self.end_of_initial) {
             return Some(Change::Bookmark { revision: self.seen, initial_events_end: true });
         }
-        while let Some(event) = self.pending.next() {
+        for event in self.pending.by_ref() {
             if event.revision <= self.seen {
                 continue;
             }
@@ -221,7 +236,9 @@ fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
         }
     };
     let object = match (kind, &event.previous) {
-        (ChangeKind::Deleted, Some(last)) => event.frames.get_or_make(DELETED_OBJECT, || encode::with_version(&last.value, event.revision)),
+        (ChangeKind::Deleted, Some(last)) => {
+            event.frames.get_or_make(DELETED_OBJECT, || encode::with_version(&last.value, event.revision))
+        }
         _ => event.entry.value.clone(),
     };
     Some((kind, object))

@@ -7,7 +7,6 @@
 
 mod apps;
 mod batch;
-mod cells;
 mod cluster;
 mod columns;
 mod config;
@@ -18,7 +17,7 @@ mod policy;
 mod rbac;
 mod services;
 mod storage;
-mod workload_status;
+mod text;
 
 #[cfg(test)]
 mod tests;
@@ -68,11 +67,14 @@ pub fn render_with(printer: &Printer, objects: &[Value], include: Include, now: 
 
 /// How objects of a kind are printed.
 pub fn printer_of(group: &str, kind: &str) -> &'static Printer {
-    columns::printers().get(&(group, kind)).unwrap_or_else(|| columns::generic())
+    columns::find(group, kind).unwrap_or_else(|| columns::generic())
 }
 
 fn row(printer: &Printer, object: &Value, include: Include, now: Timestamp) -> Value {
     let mut row = json!({"cells": printer.cells(object, now)});
+    if let Some(conditions) = pods::row_conditions(object).filter(|_| object["kind"] == "Pod") {
+        row["conditions"] = conditions;
+    }
     match include {
         Include::None => {}
         Include::Object => row["object"] = object.clone(),

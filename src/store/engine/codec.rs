@@ -41,36 +41,60 @@ pub(super) fn read_hard_state(bytes: &[u8]) -> Option<HardState> {
     Some(HardState { term: from.u64()?, vote: from.u64()?, commit: from.u64()? })
 }
 
-pub(super) fn mark(mark: &CheckpointMark) -> Vec<u8> {
-    let mut out = Vec::new();
+/// A mark, and which generation of entries it is about.
+pub(super) fn mark(mark: &CheckpointMark, generation: u8) -> Vec<u8> {
+    let mut out = vec![generation];
     for number in [mark.index, mark.term, mark.revision] {
         out.put_u64(number);
     }
-    for voter in &mark.voters {
-        out.put_u64(*voter);
+    for members in [&mark.voters, &mark.learners] {
+        out.put_u32(u32::try_from(members.len()).expect("few members"));
+        members.iter().for_each(|member| out.put_u64(*member));
     }
     out
 }
 
-pub(super) fn read_mark(bytes: &[u8]) -> Option<CheckpointMark> {
+pub(super) fn read_mark(bytes: &[u8]) -> Option<(CheckpointMark, u8)> {
     let mut from = Reader(bytes);
-    let mut mark = CheckpointMark { index: from.u64()?, term: from.u64()?, revision: from.u64()?, voters: Vec::new() };
-    while !from.0.is_empty() {
-        mark.voters.push(from.u64()?);
-    }
-    Some(mark)
+    let generation = from.u8()?;
+    let (index, term, revision) = (from.u64()?, from.u64()?, from.u64()?);
+    let mut members = || (0..from.u32()?).map(|_| from.u64()).collect::<Option<Vec<u64>>>();
+    let (voters, learners) = (members()?, members()?);
+    Some((CheckpointMark { index, term, revision, voters, learners }, generation))
 }
 
+const PRESENT: u8 = 1;
+const GONE: u8 = 0;
+
 pub(super) fn entry(entry: &Entry) -> Vec<u8> {
-    let mut out = Vec::with_capacity(16 + entry.value.len());
+    let mut out = Vec::with_capacity(13 + entry.key.len() + entry.value.len());
+    out.put_u8(PRESENT);
+    put_bytes(&mut out, &entry.key);
     out.put_u64(entry.created);
-    out.put_u64(entry.modified);
     out.put_slice(&entry.value);
     out
 }
 
-pub(super) fn read_entry(key: &[u8], bytes: &[u8]) -> Option<Entry> {
+/// What says that a key is gone, until nothing older of it is left.
+pub(super) fn gone(key: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(5 + key.len());
+    out.put_u8(GONE);
+    put_bytes(&mut out, key);
+    out
+}
+
+/// A key and what it was at a revision.
+pub(super) fn read_entry(modified: u64, bytes: &[u8]) -> Option<(Bytes, Option<Entry>)> {
     let mut from = Reader(bytes);
-    let (created, modified) = (from.u64()?, from.u64()?);
-    Some(Entry { key: Bytes::copy_from_slice(key), value: Bytes::copy_from_slice(from.0), created, modified })
+    let kind = from.u8()?;
+    let key = Bytes::copy_from_slice(from.bytes()?);
+    match kind {
+        GONE => Some((key, None)),
+        PRESENT => {
+            let created = from.u64()?;
+            let value = Bytes::copy_from_slice(from.0);
+            Some((key.clone(), Some(Entry { key, value, created, modified })))
+        }
+        _ => None,
+    }
 }

@@ -1,9 +1,8 @@
-//! The engine's twin in memory. It survives being closed, so that tests can open it again; it can be told to lose what a
-//! crash would lose, and to fail.
+//! The engine's twin in memory. It survives being closed, so that tests can open it again; it can be told to do what
+//! crashes and failing disks do.
 
-use super::{Changes, CheckpointMark, Engine, HardState, Loaded, LogEntry};
-use crate::mvcc::Entry;
-use bytes::Bytes;
+use super::{CheckpointMark, Engine, HardState, Loaded, LogEntry};
+use crate::mvcc::{Change, Entry, Now};
 use parking_lot::Mutex;
 use std::{collections::BTreeMap, io, sync::Arc};
 
@@ -13,14 +12,26 @@ pub struct MemoryEngine {
     disk: Arc<Mutex<Disk>>,
 }
 
-#[derive(Debug, Default)]
+/// What becomes of one append, which fails in each case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fault {
+    /// None of it is on the disk.
+    Lost,
+    /// All of it is, although the caller is told that it is not.
+    Kept,
+}
+
+#[derive(Debug, Clone, Default)]
 struct Disk {
     hard_state: HardState,
     log: BTreeMap<u64, LogEntry>,
-    keys: BTreeMap<Bytes, Arc<Entry>>,
+    /// By revision, as on a disk.
+    entries: BTreeMap<u64, Arc<Entry>>,
     mark: CheckpointMark,
     fail_writes: bool,
+    fault: Option<Fault>,
     free_bytes: Option<u64>,
+    appends: u64,
 }
 
 impl MemoryEngine {
@@ -29,9 +40,26 @@ impl MemoryEngine {
         self.disk.lock().fail_writes = fail;
     }
 
+    /// The next append fails like this, and every write after it, as when the power is cut.
+    pub fn crash_at_next_append(&self, fault: Fault) {
+        self.disk.lock().fault = Some(fault);
+    }
+
+    /// The disk as it is after a crash, for the next life; the old one's stays with the old one.
+    pub fn after_crash(&self) -> Self {
+        let mut disk = self.disk.lock().clone();
+        (disk.fail_writes, disk.fault) = (false, None);
+        Self { disk: Arc::new(Mutex::new(disk)) }
+    }
+
     /// What [`Engine::free_bytes`] says.
     pub fn set_free_bytes(&self, free: Option<u64>) {
         self.disk.lock().free_bytes = free;
+    }
+
+    /// How often something was made durable by [`Engine::append`].
+    pub fn appends(&self) -> u64 {
+        self.disk.lock().appends
     }
 
     fn write(&self, change: impl FnOnce(&mut Disk)) -> io::Result<()> {
@@ -51,33 +79,58 @@ impl Engine for MemoryEngine {
             hard_state: disk.hard_state,
             mark: disk.mark.clone(),
             log: disk.log.range(disk.mark.index + 1..).map(|(_, entry)| entry.clone()).collect(),
-            entries: disk.keys.values().cloned().collect(),
+            entries: disk.entries.values().cloned().collect(),
         })
     }
 
     fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()> {
-        self.write(|disk| {
-            if let Some(first) = entries.first() {
-                disk.log.split_off(&first.index);
-            }
-            disk.log.extend(entries.iter().map(|entry| (entry.index, entry.clone())));
-            disk.hard_state = hard_state.unwrap_or(disk.hard_state);
-        })
+        let fault = self.disk.lock().fault.take();
+        if fault != Some(Fault::Lost) {
+            self.write(|disk| {
+                if let Some(first) = entries.first() {
+                    disk.log.split_off(&first.index);
+                }
+                disk.log.extend(entries.iter().map(|entry| (entry.index, entry.clone())));
+                disk.hard_state = hard_state.unwrap_or(disk.hard_state);
+                disk.appends += 1;
+            })?;
+        }
+        if fault.is_some() {
+            self.fail_writes(true);
+            return Err(io::Error::other("the power was cut"));
+        }
+        Ok(())
     }
 
-    fn entries(&self, low: u64, high: u64) -> io::Result<Vec<LogEntry>> {
-        Ok(self.disk.lock().log.range(low..high).map(|(_, entry)| entry.clone()).collect())
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>> {
+        let disk = self.disk.lock();
+        let mut bytes = 0;
+        let fits = |entry: &&LogEntry| {
+            bytes += entry.data.len() as u64;
+            entry.index == low || bytes <= bytes_max
+        };
+        Ok(disk.log.range(low..high).map(|(_, entry)| entry).take_while(fits).cloned().collect())
     }
 
-    fn checkpoint(&self, changes: Changes, mark: &CheckpointMark) -> io::Result<()> {
+    fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {
         self.write(|disk| {
-            for (key, entry) in changes {
-                match entry {
-                    Some(entry) => drop(disk.keys.insert(key, entry)),
-                    None => drop(disk.keys.remove(&key)),
+            for change in changes {
+                if let Some(superseded) = change.superseded {
+                    disk.entries.remove(&superseded);
+                }
+                if let Now::Entry(entry) = &change.now {
+                    disk.entries.insert(entry.modified, entry.clone());
                 }
             }
             disk.mark = mark.clone();
+        })
+    }
+
+    fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
+        self.write(|disk| {
+            disk.entries = entries.iter().map(|entry| (entry.modified, entry.clone())).collect();
+            disk.log.clear();
+            (disk.mark, disk.hard_state) = (mark.clone(), hard_state);
         })
     }
 

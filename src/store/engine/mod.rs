@@ -2,16 +2,19 @@
 
 mod codec;
 mod memory;
+mod parts;
 mod sled;
+#[cfg(test)]
+mod tests;
 
-pub use memory::MemoryEngine;
+pub use memory::{Fault, MemoryEngine};
 pub use sled::SledEngine;
 
-use crate::mvcc::Entry;
+use crate::mvcc::{Change, Entry};
 use std::{io, sync::Arc};
 
-/// The on-disk format that this code writes. A newer one is refused.
-pub const FORMAT: u64 = 1;
+/// The on-disk format that this code writes. Another one is refused.
+pub const FORMAT: u64 = 2;
 
 /// One entry of raft's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,17 +38,15 @@ pub struct HardState {
 /// How far a checkpoint of the keyspace reaches.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CheckpointMark {
-    /// The last log entry in it.
+    /// The last log entry in it; 0 before there is any.
     pub index: u64,
     pub term: u64,
     /// The store's revision then.
     pub revision: u64,
-    /// Raft's voters then.
+    /// Raft's members then.
     pub voters: Vec<u64>,
+    pub learners: Vec<u64>,
 }
-
-/// What a checkpoint changes: keys with their new entries, or `None` where they are gone.
-pub type Changes = Vec<(bytes::Bytes, Option<Arc<Entry>>)>;
 
 /// What was found when an engine was opened.
 #[derive(Debug, Default)]
@@ -58,23 +59,34 @@ pub struct Loaded {
     pub entries: Vec<Arc<Entry>>,
 }
 
-/// The door. Everything is durable when a call returns, unless it says otherwise.
+/// The door. Everything is durable, also if the power fails, when a call returns, unless it says otherwise.
 pub trait Engine: Send + Sync + 'static {
     /// Reads everything back; once, at open.
     fn load(&self) -> io::Result<Loaded>;
 
-    /// Appends entries, replacing those from the first one's index on, together with the hard state. One fsync.
+    /// Appends entries, replacing those from the first one's index on, together with the hard state. All of it or
+    /// nothing, with one fsync.
     fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()>;
 
-    /// Entries with `low <= index < high`.
-    fn entries(&self, low: u64, high: u64) -> io::Result<Vec<LogEntry>>;
+    /// Entries with `low <= index < high`: the first, and as many more as fit into `bytes_max`.
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>>;
 
-    /// Writes the keys that changed since the last checkpoint, and its mark, as one atomic step.
-    fn checkpoint(&self, changes: Changes, mark: &CheckpointMark) -> io::Result<()>;
+    /// Writes what changed since the last checkpoint, and then its mark. Before the mark is durable the checkpoint
+    /// before counts, as if nothing had been written. Slow, and does not hold up [`Engine::append`].
+    fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()>;
 
-    /// Drops log entries up to `through`. Need not be durable: the checkpoint's mark says where the log begins.
+    /// Replaces everything, the log included, by another replica's keyspace; at once, as [`Engine::checkpoint`].
+    fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()>;
+
+    /// Drops log entries up to `through`. Need not be durable: the checkpoint's mark says where the log begins. Slow,
+    /// and does not hold up [`Engine::append`].
     fn cut(&self, through: u64) -> io::Result<()>;
 
     /// Free bytes on the disk below; `None` where that means nothing.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// Bytes on the disk; `None` where that means nothing.
+    fn used_bytes(&self) -> Option<u64> {
+        None
+    }
 }

@@ -1,14 +1,29 @@
-//! The engine on sled. Log and state share one tree, so that a batch of both is one atomic write and one fsync.
+//! The engine on sled.
 //!
 //! ```text
-//! raft   l<index>  log entry        h  hard state
-//! keys   k<key>    entry            m  checkpoint mark
-//! meta   format    format version
+//! raft   l<index><part>      log entry, in parts      h  hard state      m  checkpoint mark, with its generation
+//! keys   <g><revision><part> what the key of that revision became, in parts; <g> is the generation
+//! meta   format              format version
 //! ```
+//!
+//! A checkpoint adds records of new revisions, which do not count until the mark says so; then what they supersede is
+//! removed. So it needs no large atomic step, which in sled would hold up every append meanwhile. A keyspace that comes
+//! from another replica is written as the next generation.
+//!
+//! Invariant: sled's own flush does not make bytes survive a power failure on Linux (it asks `sync_file_range` for the
+//! data, and nothing for the file's size or the drive's cache): [`SledEngine::sync`] does, and nothing is called durable
+//! without it.
 
-use super::{Changes, CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec};
-use crate::options::OpenError;
+use super::{CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec, parts};
+use crate::{
+    mvcc::{Change, Entry, Now},
+    options::OpenError,
+};
+use bytes::Bytes;
+use parking_lot::Mutex;
 use std::{
+    collections::HashMap,
+    fs::File,
     io,
     path::{Path, PathBuf},
     sync::Arc,
@@ -16,17 +31,35 @@ use std::{
 
 /// See the module.
 pub struct SledEngine {
-    db: sled::Db,
     raft: sled::Tree,
     keys: sled::Tree,
+    /// sled's file once more, to sync it.
+    file: File,
     dir: PathBuf,
+    state: Mutex<State>,
+    /// Last, so that the directory is unlocked when all else is done.
+    db: sled::Db,
+}
+
+#[derive(Clone, Copy)]
+struct State {
+    /// The log's last index, to know when an append replaces entries.
+    last: u64,
+    generation: u8,
 }
 
 const HARD_STATE: &[u8] = b"h";
 const MARK: &[u8] = b"m";
+const LOG: u8 = b'l';
+
+/// A checkpoint syncs after so many bytes, so that no sync has much to do and appends do not wait long behind it.
+const SYNC_EVERY: usize = 256 << 10;
 
 impl SledEngine {
     /// Opens the directory, creating it when it is not there.
+    ///
+    /// # Errors
+    /// [`OpenError`] says what is wrong with the directory and what to do.
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
@@ -41,33 +74,125 @@ impl SledEngine {
             .map_err(|error| open_error(dir, error))?;
         let tree = |name: &str| db.open_tree(name).map_err(|error| open_error(dir, error));
         let (meta, raft, keys) = (tree("meta")?, tree("raft")?, tree("keys")?);
-        match meta.get("format").map_err(|error| open_error(dir, error))? {
-            Some(bytes) => {
-                let found = bytes.as_ref().try_into().map(u64::from_be_bytes).map_err(|_| OpenError::Damaged {
-                    dir: dir.to_owned(),
-                    detail: "its format version cannot be read".to_owned(),
-                })?;
-                if found > FORMAT {
-                    return Err(OpenError::Newer { dir: dir.to_owned(), found, supported: FORMAT });
-                }
-            }
-            None => {
-                meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
-                db.flush().map_err(|error| open_error(dir, error))?;
+        let format = meta.get("format").map_err(|error| open_error(dir, error))?;
+        check_format(dir, format.as_deref())?;
+        let file = File::options().write(true).open(dir.join("db")).map_err(io)?;
+        let state = Mutex::new(State { last: 0, generation: 0 });
+        let engine = Self { raft, keys, file, dir: dir.to_owned(), state, db };
+        if format.is_none() {
+            meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
+            engine.sync().map_err(io)?;
+            // The files' names must last as well.
+            for named in [Some(dir), dir.parent()].into_iter().flatten().filter(|d| !d.as_os_str().is_empty()) {
+                File::open(named).and_then(|d| d.sync_all()).map_err(io)?;
             }
         }
-        Ok(Self { db, raft, keys, dir: dir.to_owned() })
+        Ok(engine)
+    }
+
+    /// Makes everything written so far durable.
+    fn sync(&self) -> io::Result<()> {
+        self.db.flush().map_err(to_io)?;
+        self.file.sync_data()
     }
 
     fn damaged(&self, detail: &str) -> io::Error {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {detail}", self.dir.display()))
+    }
+
+    fn load_log(&self, loaded: &mut Loaded) -> io::Result<()> {
+        let mut joiner = parts::Joiner::default();
+        for pair in self.raft.range(parts::keys(LOG, loaded.mark.index + 1..u64::MAX)) {
+            let (key, value) = pair.map_err(to_io)?;
+            let unreadable = || self.damaged("an entry of the log cannot be read");
+            let Some((index, record)) = joiner.add(&key, &value).ok_or_else(unreadable)? else { continue };
+            let entry = codec::read_log_entry(&record).filter(|entry| entry.index == index).ok_or_else(unreadable)?;
+            let expected = loaded.log.last().map_or(loaded.mark.index, |e: &LogEntry| e.index) + 1;
+            if entry.index != expected {
+                return Err(self.damaged(&format!("the log goes from entry {} to {}", expected - 1, entry.index)));
+            }
+            loaded.log.push(entry);
+        }
+        if joiner.is_done() { Ok(()) } else { Err(self.damaged("the last entry of the log is cut short")) }
+    }
+
+    /// Reads the keyspace, and removes what a checkpoint left behind that did not end.
+    fn load_keys(&self, generation: u8, revision_max: u64) -> io::Result<Vec<Arc<Entry>>> {
+        let mut newest: HashMap<Bytes, (u64, Option<Arc<Entry>>)> = HashMap::new();
+        let mut stale = Vec::new();
+        let mut joiner = parts::Joiner::default();
+        for pair in &self.keys {
+            let (key, value) = pair.map_err(to_io)?;
+            let counts = parts::number(&key).is_some_and(|revision| revision <= revision_max);
+            if key.first() != Some(&generation) || !counts {
+                stale.push(key);
+                continue;
+            }
+            let unreadable = || self.damaged("an entry of the keyspace cannot be read");
+            let Some((revision, record)) = joiner.add(&key, &value).ok_or_else(unreadable)? else { continue };
+            let (key, entry) = codec::read_entry(revision, &record).ok_or_else(unreadable)?;
+            // Revisions come in order: what is here already is older.
+            if let Some((older, _)) = newest.insert(key, (revision, entry.map(Arc::new))) {
+                stale.extend(self.parts_of(generation, older)?);
+            }
+        }
+        if !joiner.is_done() {
+            return Err(self.damaged("the last entry of the keyspace is cut short"));
+        }
+        for key in stale {
+            self.keys.remove(key).map_err(to_io)?;
+        }
+        Ok(newest.into_values().filter_map(|(_, entry)| entry).collect())
+    }
+
+    fn parts_of(&self, generation: u8, revision: u64) -> io::Result<Vec<sled::IVec>> {
+        let keys = self.keys.range(parts::keys(generation, revision..revision + 1)).keys();
+        keys.collect::<Result<_, _>>().map_err(to_io)
+    }
+
+    fn remove_revision(&self, generation: u8, revision: u64) -> io::Result<()> {
+        for key in self.parts_of(generation, revision)? {
+            self.keys.remove(key).map_err(to_io)?;
+        }
+        Ok(())
+    }
+
+    /// Writes records, syncing now and then and at the end.
+    fn write_records(&self, generation: u8, records: impl Iterator<Item = (u64, Vec<u8>)>) -> io::Result<()> {
+        let mut unsynced = 0;
+        for (revision, record) in records {
+            for (key, value) in parts::split(generation, revision, &record) {
+                self.keys.insert(key, value).map_err(to_io)?;
+            }
+            unsynced += record.len();
+            if unsynced >= SYNC_EVERY {
+                self.sync()?;
+                unsynced = 0;
+            }
+        }
+        self.sync()
+    }
+}
+
+fn check_format(dir: &Path, format: Option<&[u8]>) -> Result<(), OpenError> {
+    let dir = dir.to_owned();
+    let Some(bytes) = format else { return Ok(()) };
+    let Ok(found) = bytes.try_into().map(u64::from_be_bytes) else {
+        return Err(OpenError::Damaged { dir, detail: "its format version cannot be read".to_owned() });
+    };
+    match found.cmp(&FORMAT) {
+        std::cmp::Ordering::Equal => Ok(()),
+        std::cmp::Ordering::Greater => Err(OpenError::Newer { dir, found, supported: FORMAT }),
+        std::cmp::Ordering::Less => Err(OpenError::Older { dir, found, supported: FORMAT }),
     }
 }
 
 fn open_error(dir: &Path, error: sled::Error) -> OpenError {
     let dir = dir.to_owned();
     match error {
-        sled::Error::Io(source) if source.to_string().contains("lock") || source.kind() == io::ErrorKind::WouldBlock => {
+        sled::Error::Io(source)
+            if source.to_string().contains("lock") || source.kind() == io::ErrorKind::WouldBlock =>
+        {
             OpenError::Locked { dir }
         }
         sled::Error::Io(source) => OpenError::Io { dir, source },
@@ -83,97 +208,128 @@ fn to_io(error: sled::Error) -> io::Error {
     }
 }
 
-fn log_key(index: u64) -> [u8; 9] {
-    let mut key = [b'l'; 9];
-    key[1..].copy_from_slice(&index.to_be_bytes());
-    key
-}
-
 impl Engine for SledEngine {
     fn load(&self) -> io::Result<Loaded> {
         let mut loaded = Loaded::default();
+        let mut generation = 0;
         if let Some(bytes) = self.raft.get(HARD_STATE).map_err(to_io)? {
-            loaded.hard_state = codec::read_hard_state(&bytes).ok_or_else(|| self.damaged("raft's state cannot be read"))?;
+            loaded.hard_state =
+                codec::read_hard_state(&bytes).ok_or_else(|| self.damaged("raft's state cannot be read"))?;
         }
-        if let Some(bytes) = self.keys.get(MARK).map_err(to_io)? {
-            loaded.mark = codec::read_mark(&bytes).ok_or_else(|| self.damaged("the checkpoint's mark cannot be read"))?;
+        if let Some(bytes) = self.raft.get(MARK).map_err(to_io)? {
+            (loaded.mark, generation) =
+                codec::read_mark(&bytes).ok_or_else(|| self.damaged("the checkpoint's mark cannot be read"))?;
         }
-        for pair in self.keys.scan_prefix(b"k") {
-            let (key, bytes) = pair.map_err(to_io)?;
-            let entry = codec::read_entry(&key[1..], &bytes)
-                .ok_or_else(|| self.damaged(&format!("the key {} cannot be read", String::from_utf8_lossy(&key[1..]))))?;
-            loaded.entries.push(Arc::new(entry));
-        }
-        for pair in self.raft.range(log_key(loaded.mark.index + 1)..=log_key(u64::MAX)) {
-            let (key, bytes) = pair.map_err(to_io)?;
-            let entry = codec::read_log_entry(&bytes)
-                .filter(|entry| log_key(entry.index) == *key)
-                .ok_or_else(|| self.damaged("an entry of the log cannot be read"))?;
-            let expected = loaded.log.last().map_or(loaded.mark.index, |e: &LogEntry| e.index) + 1;
-            if entry.index != expected {
-                return Err(self.damaged(&format!("the log goes from entry {} to {}", expected - 1, entry.index)));
-            }
-            loaded.log.push(entry);
-        }
+        self.load_log(&mut loaded)?;
+        loaded.entries = self.load_keys(generation, loaded.mark.revision)?;
+        let last = loaded.log.last().map_or(loaded.mark.index, |entry| entry.index);
+        *self.state.lock() = State { last, generation };
         Ok(loaded)
     }
 
     fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()> {
+        let mut state = *self.state.lock();
         let mut batch = sled::Batch::default();
+        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
+            if first.index <= state.last {
+                // What another leader's entries replace is gone for good.
+                for replaced in self.raft.range(parts::keys(LOG, first.index..u64::MAX)).keys() {
+                    batch.remove(replaced.map_err(to_io)?);
+                }
+            }
+            state.last = last.index;
+        }
         for entry in entries {
-            batch.insert(&log_key(entry.index), codec::log_entry(entry));
+            for (key, value) in parts::split(LOG, entry.index, &codec::log_entry(entry)) {
+                batch.insert(&key, value);
+            }
         }
         if let Some(state) = hard_state {
             batch.insert(HARD_STATE, codec::hard_state(state));
         }
-        if let Some(last) = entries.last() {
-            // What another leader's entries replace is gone for good.
-            for stale in self.raft.range(log_key(last.index + 1)..=log_key(u64::MAX)).keys() {
-                batch.remove(stale.map_err(to_io)?);
-            }
-        }
         self.raft.apply_batch(batch).map_err(to_io)?;
-        self.raft.flush().map_err(to_io)?;
+        self.sync()?;
+        *self.state.lock() = state;
         Ok(())
     }
 
-    fn entries(&self, low: u64, high: u64) -> io::Result<Vec<LogEntry>> {
-        self.raft
-            .range(log_key(low)..log_key(high))
-            .map(|pair| {
-                let (_, bytes) = pair.map_err(to_io)?;
-                codec::read_log_entry(&bytes).ok_or_else(|| self.damaged("an entry of the log cannot be read"))
-            })
-            .collect()
-    }
-
-    fn checkpoint(&self, changes: Changes, mark: &CheckpointMark) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
-        for (key, entry) in changes {
-            let mut stored = Vec::with_capacity(key.len() + 1);
-            stored.push(b'k');
-            stored.extend_from_slice(&key);
-            match entry {
-                Some(entry) => batch.insert(stored, codec::entry(&entry)),
-                None => batch.remove(stored),
+    fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>> {
+        let mut entries = Vec::new();
+        let mut joiner = parts::Joiner::default();
+        let mut bytes = 0;
+        for pair in self.raft.range(parts::keys(LOG, low..high)) {
+            let (key, value) = pair.map_err(to_io)?;
+            let unreadable = || self.damaged("an entry of the log cannot be read");
+            bytes += value.len() as u64;
+            if bytes > bytes_max && !entries.is_empty() {
+                break;
+            }
+            if let Some((_, record)) = joiner.add(&key, &value).ok_or_else(unreadable)? {
+                entries.push(codec::read_log_entry(&record).ok_or_else(unreadable)?);
             }
         }
-        batch.insert(MARK, codec::mark(mark));
-        self.keys.apply_batch(batch).map_err(to_io)?;
-        self.db.flush().map_err(to_io)?;
+        Ok(entries)
+    }
+
+    fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {
+        let generation = self.state.lock().generation;
+        let records = changes.iter().map(|change| {
+            let record = match &change.now {
+                Now::Entry(entry) => codec::entry(entry),
+                Now::Gone(_) => codec::gone(&change.key),
+            };
+            (change.revision(), record)
+        });
+        self.write_records(generation, records)?;
+        self.raft.insert(MARK, codec::mark(mark, generation)).map_err(to_io)?;
+        self.sync()?;
+        // From here on nothing needs to be durable: what a crash leaves behind is removed at the next open. A record
+        // that says a key is gone goes last, when nothing is left that it speaks about.
+        for superseded in changes.iter().filter_map(|change| change.superseded) {
+            self.remove_revision(generation, superseded)?;
+        }
+        for change in changes.iter().filter(|change| matches!(change.now, Now::Gone(_))) {
+            self.remove_revision(generation, change.revision())?;
+        }
+        Ok(())
+    }
+
+    fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
+        let before = *self.state.lock();
+        let generation = before.generation.wrapping_add(1);
+        // Left there by an install that did not end.
+        for key in self.keys.scan_prefix([generation]).keys() {
+            self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
+        }
+        self.write_records(generation, entries.iter().map(|entry| (entry.modified, codec::entry(entry))))?;
+        let mut batch = sled::Batch::default();
+        for key in self.raft.range(parts::keys(LOG, 0..u64::MAX)).keys() {
+            batch.remove(key.map_err(to_io)?);
+        }
+        batch.insert(MARK, codec::mark(mark, generation));
+        batch.insert(HARD_STATE, codec::hard_state(hard_state));
+        self.raft.apply_batch(batch).map_err(to_io)?;
+        self.sync()?;
+        *self.state.lock() = State { last: mark.index, generation };
+        for key in self.keys.scan_prefix([before.generation]).keys() {
+            self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
+        }
         Ok(())
     }
 
     fn cut(&self, through: u64) -> io::Result<()> {
-        let mut batch = sled::Batch::default();
-        for key in self.raft.range(log_key(0)..=log_key(through)).keys() {
-            batch.remove(key.map_err(to_io)?);
+        for key in self.raft.range(parts::keys(LOG, 0..through + 1)).keys() {
+            self.raft.remove(key.map_err(to_io)?).map_err(to_io)?;
         }
-        self.raft.apply_batch(batch).map_err(to_io)
+        Ok(())
     }
 
     fn free_bytes(&self) -> Option<u64> {
         let stat = nix::sys::statvfs::statvfs(&self.dir).ok()?;
-        Some(u64::from(stat.blocks_available()) * u64::from(stat.fragment_size()))
+        Some(stat.blocks_available() * stat.fragment_size())
+    }
+
+    fn used_bytes(&self) -> Option<u64> {
+        self.db.size_on_disk().ok()
     }
 }

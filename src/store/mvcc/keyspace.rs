@@ -3,15 +3,50 @@
 use super::{Entry, Event, EventKind, FrameCache, Root, View};
 use crate::txn::{Commit, CommitError, Expect, Op, Txn};
 use bytes::Bytes;
-use std::{collections::BTreeSet, sync::Arc};
+use std::{collections::HashMap, sync::Arc};
 
 /// The newest state, owned by the thread that applies.
 #[derive(Debug, Default)]
 pub(crate) struct Keyspace {
     revision: u64,
     root: Root,
-    /// Keys that differ from the last checkpoint.
-    dirty: BTreeSet<Bytes>,
+    /// Keys that changed since the last checkpoint, and what it holds of them.
+    dirty: HashMap<Bytes, Dirty>,
+}
+
+#[derive(Debug)]
+struct Dirty {
+    /// The revision of the key's entry in the checkpoint; `None` when it has none.
+    superseded: Option<u64>,
+    /// When it was deleted, if it is gone now.
+    deleted: Option<u64>,
+}
+
+/// How a key differs from the checkpoint before.
+#[derive(Debug, Clone)]
+pub struct Change {
+    pub key: Bytes,
+    /// The revision of the entry that the checkpoint before has of this key, to be dropped.
+    pub superseded: Option<u64>,
+    pub now: Now,
+}
+
+/// What a key is now.
+#[derive(Debug, Clone)]
+pub enum Now {
+    Entry(Arc<Entry>),
+    /// Deleted at this revision.
+    Gone(u64),
+}
+
+impl Change {
+    /// The revision of the change.
+    pub fn revision(&self) -> u64 {
+        match &self.now {
+            Now::Entry(entry) => entry.modified,
+            Now::Gone(revision) => *revision,
+        }
+    }
 }
 
 /// What one transaction did.
@@ -23,16 +58,37 @@ pub(crate) struct Applied {
 impl Keyspace {
     pub(crate) fn restored(revision: u64, entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
         let root = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
-        Self { revision, root, dirty: BTreeSet::new() }
+        Self { revision, root, dirty: HashMap::new() }
     }
 
     pub(crate) fn view(&self) -> View {
         View { revision: self.revision, root: self.root.clone() }
     }
 
-    /// The keys that changed since this was last asked.
-    pub(crate) fn take_dirty(&mut self) -> BTreeSet<Bytes> {
-        std::mem::take(&mut self.dirty)
+    pub(crate) fn len(&self) -> usize {
+        self.root.len()
+    }
+
+    /// What changed since this was last asked, in the order of revisions. A key that came and went is not in it.
+    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+        let mut changes: Vec<Change> = std::mem::take(&mut self.dirty)
+            .into_iter()
+            .filter_map(|(key, dirty)| {
+                let now = match (self.root.get(&key), &dirty) {
+                    (Some(entry), _) => Now::Entry(entry.clone()),
+                    (None, Dirty { superseded: Some(_), deleted: Some(revision) }) => Now::Gone(*revision),
+                    (None, _) => return None,
+                };
+                Some(Change { key, superseded: dirty.superseded, now })
+            })
+            .collect();
+        changes.sort_unstable_by_key(Change::revision);
+        changes
+    }
+
+    fn note(&mut self, key: &Bytes, previous: Option<&Arc<Entry>>, deleted: Option<u64>) {
+        let superseded = previous.map(|entry| entry.modified);
+        self.dirty.entry(key.clone()).or_insert(Dirty { superseded, deleted: None }).deleted = deleted;
     }
 
     pub(crate) fn apply(&mut self, txn: &Txn) -> Applied {
@@ -70,11 +126,12 @@ impl Keyspace {
     fn put(&mut self, key: &Bytes, value: Bytes, events: &mut Vec<Arc<Event>>) -> Arc<Entry> {
         let revision = self.revision;
         let previous = self.root.get(key).cloned();
-        let key = previous.as_ref().map_or_else(|| key.clone(), |p| p.key.clone());
+        // Copied: the operation's key is a slice of a whole record of the log.
+        let key = previous.as_ref().map_or_else(|| Bytes::copy_from_slice(key), |p| p.key.clone());
         let created = previous.as_ref().map_or(revision, |p| p.created);
         let entry = Arc::new(Entry { key: key.clone(), value, created, modified: revision });
-        self.root.insert(key.clone(), entry.clone());
-        self.dirty.insert(key);
+        self.note(&key, previous.as_ref(), None);
+        self.root.insert(key, entry.clone());
         events.push(Arc::new(Event {
             revision,
             kind: EventKind::Put,
@@ -88,7 +145,7 @@ impl Keyspace {
     fn delete(&mut self, key: &Bytes, events: &mut Vec<Arc<Event>>) -> Option<Arc<Entry>> {
         let entry = self.root.remove(key)?;
         self.revision += 1;
-        self.dirty.insert(entry.key.clone());
+        self.note(&entry.key, Some(&entry), Some(self.revision));
         events.push(Arc::new(Event {
             revision: self.revision,
             kind: EventKind::Delete,

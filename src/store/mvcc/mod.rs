@@ -1,6 +1,7 @@
 //! The keyspace and what a transaction does to it. Pure: no disk, no clock, no threads.
 
 mod event;
+mod groups;
 mod keyspace;
 mod view;
 mod window;
@@ -9,10 +10,12 @@ mod window;
 mod tests;
 
 pub use event::{Event, EventKind, FrameCache};
+pub(crate) use groups::Groups;
 pub(crate) use keyspace::Keyspace;
+pub use keyspace::{Change, Now};
 pub(crate) use view::Root;
 pub use view::View;
-pub(crate) use window::Window;
+pub(crate) use window::{Window, WindowLimits};
 
 use bytes::Bytes;
 use thiserror::Error;

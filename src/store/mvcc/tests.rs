@@ -1,6 +1,6 @@
 //! The keyspace against a plain map, and the window against the keyspace.
 
-use super::{Event, Keyspace, View, Window};
+use super::{Event, Groups, Keyspace, Now, View, Window, WindowLimits};
 use crate::txn::{Expect, Op, Reader, Stamped, Txn};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -16,6 +16,10 @@ fn put(key: &str, value: &str, expect: Expect) -> Op {
 
 fn delete(key: &str, expect: Expect) -> Op {
     Op::Delete { key: Bytes::copy_from_slice(key.as_bytes()), expect }
+}
+
+fn limits(count: usize) -> WindowLimits {
+    WindowLimits { age: Duration::from_secs(300), count, bytes: 1 << 20 }
 }
 
 fn contents(view: &View) -> BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> {
@@ -115,7 +119,7 @@ proptest! {
     #[test]
     fn every_view_in_the_window_is_as_it_was(txns in operations()) {
         let mut keys = Keyspace::default();
-        let mut window = Window::new(keys.view(), Duration::from_secs(300), 1000);
+        let mut window = Window::new(keys.view(), limits(1000));
         let mut seen = vec![keys.view()];
         for txn in &txns {
             let events = keys.apply(txn).events;
@@ -134,23 +138,25 @@ proptest! {
         for txn in &txns {
             txn.encode(&mut bytes);
         }
-        let mut reader = Reader(&bytes);
+        let record = Bytes::from(bytes);
+        let mut reader = Reader(&record);
         for txn in txns {
-            prop_assert_eq!(Txn::decode(&mut reader), Some(txn));
+            prop_assert_eq!(Txn::decode(&record, &mut reader), Some(txn));
         }
     }
 
     #[test]
     fn garbage_in_the_log_is_no_transaction_and_no_panic(bytes in prop::collection::vec(any::<u8>(), 0..200)) {
-        let mut reader = Reader(&bytes);
-        while !reader.0.is_empty() && Txn::decode(&mut reader).is_some() {}
+        let record = Bytes::from(bytes);
+        let mut reader = Reader(&record);
+        while !reader.0.is_empty() && Txn::decode(&record, &mut reader).is_some() {}
     }
 }
 
 #[test]
 fn what_is_too_old_is_said_to_be() {
     let mut keys = Keyspace::default();
-    let mut window = Window::new(keys.view(), Duration::from_secs(300), 3);
+    let mut window = Window::new(keys.view(), limits(3));
     for n in 0..10 {
         let events: Vec<Arc<Event>> = keys.apply(&Txn::one(put("k", &n.to_string(), Expect::Any))).events;
         window.push(Instant::now(), keys.view(), &events);
@@ -159,4 +165,90 @@ fn what_is_too_old_is_said_to_be() {
     let error = window.after(6).err().expect("gone");
     assert_eq!((error.asked, error.oldest, error.newest), (6, 7, 10));
     assert!(window.view_at(6).is_err() && window.view_at(11).is_err() && window.view_at(7).is_ok());
+}
+
+#[test]
+fn the_window_is_bounded_by_age_and_by_bytes() {
+    let mut keys = Keyspace::default();
+    let limits = WindowLimits { age: Duration::from_secs(300), count: 1000, bytes: 10_000 };
+    let mut window = Window::new(keys.view(), limits);
+    let begun = Instant::now();
+    let mut write = |seconds: u64, size: usize, window: &mut Window| {
+        let events = keys.apply(&Txn::one(put("k", &"x".repeat(size), Expect::Any))).events;
+        window.push(begun + Duration::from_secs(seconds), keys.view(), &events);
+    };
+    for _ in 0..5 {
+        write(0, 3000, &mut window);
+    }
+    assert!(window.after(1).is_err() && window.after(3).is_ok(), "more bytes than allowed are kept");
+    write(200, 10, &mut window);
+    write(301, 10, &mut window);
+    assert!(window.after(4).is_err() && window.after(5).is_ok(), "events older than the window are kept");
+}
+
+#[test]
+fn a_key_belongs_to_the_groups_of_its_prefixes() {
+    let mut groups = Groups::default();
+    for (number, prefix) in ["", "/a/", "/a/b", "/a/b/", "/a/bc", "/b/", "/a/b/c/d"].into_iter().enumerate() {
+        groups.add(Bytes::from_static(prefix.as_bytes()), number);
+    }
+    let of = |key: &str| {
+        let mut found = Vec::new();
+        groups.each(key.as_bytes(), |members| found.extend(members.iter().copied()));
+        found.sort_unstable();
+        found
+    };
+    let table: &[(&str, &[usize])] = &[
+        ("/a/b/c", &[0, 1, 2, 3]),
+        ("/a/b/c/d", &[0, 1, 2, 3, 6]),
+        ("/a/bcd", &[0, 1, 2, 4]),
+        ("/a/z", &[0, 1]),
+        ("/b", &[0]),
+        ("/b/x", &[0, 5]),
+        ("", &[0]),
+    ];
+    for (key, expected) in table {
+        assert_eq!(of(key), *expected, "{key}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn groups_find_what_a_scan_finds(prefixes in prop::collection::hash_set("[ab]{0,5}", 0..12), key in "[ab]{0,7}") {
+        let mut groups = Groups::default();
+        for prefix in &prefixes {
+            groups.add(Bytes::from(prefix.clone()), prefix.clone());
+        }
+        let mut found = Vec::new();
+        groups.each(key.as_bytes(), |members| found.extend(members.iter().cloned()));
+        let mut expected: Vec<_> = prefixes.into_iter().filter(|p| key.starts_with(p.as_str())).collect();
+        found.sort();
+        expected.sort();
+        prop_assert_eq!(found, expected);
+    }
+
+    /// What checkpoints write, read back the way an engine does, is the keyspace.
+    #[test]
+    fn changes_add_up_to_the_keyspace(batches in prop::collection::vec(operations(), 1..4)) {
+        let mut keys = Keyspace::default();
+        let mut disk: BTreeMap<u64, (Bytes, Vec<u8>)> = BTreeMap::new();
+        for txns in &batches {
+            for txn in txns {
+                drop(keys.apply(txn));
+            }
+            for change in keys.take_changes() {
+                if let Some(superseded) = change.superseded {
+                    let (key, _) = disk.remove(&superseded).expect("a checkpoint wrote what it says it supersedes");
+                    prop_assert_eq!(&key, &change.key);
+                }
+                if let Now::Entry(entry) = change.now {
+                    disk.insert(entry.modified, (entry.key.clone(), entry.value.to_vec()));
+                }
+            }
+            let mut stored: Vec<_> = disk.values().cloned().collect();
+            stored.sort();
+            let expected: Vec<_> = keys.view().prefix(b"").map(|e| (e.key.clone(), e.value.to_vec())).collect();
+            prop_assert_eq!(stored, expected);
+        }
+    }
 }

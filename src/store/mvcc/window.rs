@@ -16,16 +16,37 @@ pub(crate) struct Window {
     /// Events up to this revision are gone.
     floor: u64,
     newest: View,
-    age_max: Duration,
-    count_max: usize,
+    limits: WindowLimits,
+    /// What the events hold in memory, about.
+    bytes: usize,
+}
+
+/// How much is kept; whatever is over any of them goes, the oldest first.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct WindowLimits {
+    pub(crate) age: Duration,
+    pub(crate) count: usize,
+    pub(crate) bytes: usize,
+}
+
+/// What an event takes beside its key and value: itself, its entry, and its place in the maps.
+const EVENT_BYTES: usize = 400;
+
+fn size(event: &Event) -> usize {
+    EVENT_BYTES + event.entry.key.len() + event.entry.value.len()
 }
 
 /// How many revisions lie between two kept views.
 const VIEW_EVERY: u64 = 1024;
 
 impl Window {
-    pub(crate) fn new(newest: View, age_max: Duration, count_max: usize) -> Self {
-        Self { events: VecDeque::new(), views: VecDeque::new(), floor: newest.revision, newest, age_max, count_max }
+    pub(crate) fn new(newest: View, limits: WindowLimits) -> Self {
+        Self { events: VecDeque::new(), views: VecDeque::new(), floor: newest.revision, newest, limits, bytes: 0 }
+    }
+
+    /// Begins anew at a view that came from elsewhere: what led to it is not known here.
+    pub(crate) fn restart(&mut self, newest: View) {
+        *self = Self::new(newest, self.limits);
     }
 
     pub(crate) fn newest(&self) -> &View {
@@ -34,6 +55,7 @@ impl Window {
 
     /// Takes the events that led to a newer view.
     pub(crate) fn push(&mut self, now: Instant, view: View, events: &[Arc<Event>]) {
+        self.bytes += events.iter().map(|event| size(event)).sum::<usize>();
         self.events.extend(events.iter().map(|event| (now, event.clone())));
         let kept = self.views.back().map_or(self.floor, |v| v.revision);
         if view.revision >= kept + VIEW_EVERY {
@@ -41,10 +63,12 @@ impl Window {
         }
         self.newest = view;
         while let Some((at, event)) = self.events.front() {
-            if self.events.len() <= self.count_max && now.duration_since(*at) <= self.age_max {
+            let fits = self.events.len() <= self.limits.count && self.bytes <= self.limits.bytes;
+            if fits && now.duration_since(*at) <= self.limits.age {
                 break;
             }
             self.floor = event.revision;
+            self.bytes -= size(event);
             self.events.pop_front();
         }
         while self.views.front().is_some_and(|v| v.revision < self.floor) {

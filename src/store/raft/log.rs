@@ -1,12 +1,16 @@
-//! Raft's view of the log: entries that are not applied yet in memory, the rest in the engine.
+//! Raft's view of the log: the newest entries in memory, the rest in the engine; and the state that a snapshot is made of.
 
-use crate::engine::{CheckpointMark, Engine, HardState, LogEntry};
+use super::{codec, snapshot};
+use crate::{
+    engine::{CheckpointMark, Engine, HardState, LogEntry},
+    mvcc::View,
+};
 use parking_lot::RwLock;
 use raft::{
     GetEntriesContext, RaftState, Storage, StorageError,
-    eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot},
+    eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot, SnapshotMetadata},
 };
-use std::{collections::VecDeque, sync::Arc};
+use std::{collections::VecDeque, io, sync::Arc};
 
 /// See the module.
 pub(super) struct Log {
@@ -16,41 +20,70 @@ pub(super) struct Log {
 
 struct State {
     hard_state: HardState,
-    /// Everything up to here is in the checkpoint and may be cut off.
-    mark: CheckpointMark,
     /// The newest entries; what is before the first one is in the engine only.
     recent: VecDeque<LogEntry>,
-    last_index: u64,
-    /// Where the log begins: it is cut after the checkpoint is durable.
-    first_index: u64,
+    last: Position,
+    /// The entry before the log's first; its term is all that is left of it.
+    trimmed: Position,
+    applied: Applied,
+}
+
+/// A place in the log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Position {
+    pub(super) index: u64,
+    pub(super) term: u64,
+}
+
+/// What the log came to, up to an entry.
+#[derive(Debug, Clone)]
+pub(super) struct Applied {
+    pub(super) at: Position,
+    pub(super) members: ConfState,
+    pub(super) view: View,
+}
+
+impl Applied {
+    pub(super) fn mark(&self) -> CheckpointMark {
+        CheckpointMark {
+            index: self.at.index,
+            term: self.at.term,
+            revision: self.view.revision(),
+            voters: self.members.voters.clone(),
+            learners: self.members.learners.clone(),
+        }
+    }
 }
 
 impl Log {
-    pub(super) fn new(
+    pub(super) fn shared(
         engine: Arc<dyn Engine>,
         mut hard_state: HardState,
-        mark: CheckpointMark,
         log: Vec<LogEntry>,
+        applied: Applied,
     ) -> SharedLog {
+        let trimmed = applied.at;
         // The commit index is not synced by itself; what is in the checkpoint was committed.
-        hard_state.commit = hard_state.commit.max(mark.index);
-        let last_index = log.last().map_or(mark.index, |entry| entry.index);
-        let first_index = mark.index + 1;
-        let state = State { hard_state, mark, recent: log.into(), last_index, first_index };
-        SharedLog(Arc::new(Self { engine, state: RwLock::new(state) }))
+        hard_state.commit = hard_state.commit.max(trimmed.index);
+        let last = log.last().map_or(trimmed, |entry| Position { index: entry.index, term: entry.term });
+        hard_state.term = hard_state.term.max(last.term);
+        SharedLog(Arc::new(Self {
+            engine,
+            state: RwLock::new(State { hard_state, recent: log.into(), last, trimmed, applied }),
+        }))
     }
 
     /// Makes entries and state durable with one fsync.
-    pub(super) fn append(&self, entries: Vec<Entry>, hard_state: Option<&RaftHardState>) -> std::io::Result<()> {
-        let entries: Vec<LogEntry> = entries.into_iter().map(from_raft).collect();
-        let hard_state = hard_state.map(|h| HardState { term: h.term, vote: h.vote, commit: h.commit });
+    pub(super) fn append(&self, entries: Vec<Entry>, hard_state: Option<&RaftHardState>) -> io::Result<()> {
+        let entries: Vec<LogEntry> = entries.into_iter().map(codec::from_raft).collect();
+        let hard_state = hard_state.map(codec::hard_state_from_raft);
         self.engine.append(&entries, hard_state)?;
         let mut state = self.state.write();
         if let Some(hard_state) = hard_state {
             state.hard_state = hard_state;
         }
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            state.last_index = last.index;
+            state.last = Position { index: last.index, term: last.term };
             let first = first.index;
             while state.recent.back().is_some_and(|entry| entry.index >= first) {
                 state.recent.pop_back();
@@ -65,41 +98,76 @@ impl Log {
         self.state.write().hard_state.commit = commit;
     }
 
-    /// Applied entries need not stay in memory; raft asks only for the last one's term.
-    pub(super) fn applied(&self, index: u64) {
+    /// Makes it durable that the log is committed up to `index`: before members change, so that a member who comes back
+    /// knows of them before it takes part in anything.
+    pub(super) fn persist_commit(&self, index: u64) -> io::Result<()> {
+        let mut hard_state = self.state.read().hard_state;
+        hard_state.commit = hard_state.commit.max(index);
+        self.engine.append(&[], Some(hard_state))?;
+        self.state.write().hard_state = hard_state;
+        Ok(())
+    }
+
+    pub(super) fn applied(&self) -> Applied {
+        self.state.read().applied.clone()
+    }
+
+    /// Entries were applied. They need not stay in memory; raft asks only for the last one's term.
+    pub(super) fn set_applied(&self, applied: Applied) {
         let mut state = self.state.write();
+        let index = applied.at.index;
+        let older = std::mem::replace(&mut state.applied, applied);
         while state.recent.len() > 1 && state.recent.front().is_some_and(|entry| entry.index < index) {
             state.recent.pop_front();
         }
+        drop(state);
+        drop(older);
     }
 
-    /// The checkpoint is durable: what it covers is cut off.
-    pub(super) fn cut(&self, mark: CheckpointMark) -> std::io::Result<()> {
-        self.engine.cut(mark.index)?;
+    /// Replaces everything by another replica's state.
+    pub(super) fn install(&self, applied: Applied, hard_state: Option<&RaftHardState>) -> io::Result<()> {
+        let mut hard_state = hard_state.map_or(self.state.read().hard_state, codec::hard_state_from_raft);
+        hard_state.commit = hard_state.commit.max(applied.at.index);
+        let entries: Vec<_> = applied.view.prefix(b"").cloned().collect();
+        self.engine.install(&entries, &applied.mark(), hard_state)?;
         let mut state = self.state.write();
-        state.first_index = mark.index + 1;
-        state.mark = mark;
+        state.recent.clear();
+        (state.hard_state, state.last, state.trimmed, state.applied) = (hard_state, applied.at, applied.at, applied);
         Ok(())
     }
-}
 
-fn from_raft(entry: Entry) -> LogEntry {
-    LogEntry { index: entry.index, term: entry.term, kind: entry.entry_type, data: entry.data, context: entry.context }
-}
-
-fn to_raft(entry: &LogEntry) -> Entry {
-    Entry {
-        entry_type: entry.kind,
-        term: entry.term,
-        index: entry.index,
-        data: entry.data.clone(),
-        context: entry.context.clone(),
-        sync_log: false,
+    /// Ends the use of what is at `through` and before it, so that the engine may drop it.
+    pub(super) fn trim(&self, through: u64) -> raft::Result<()> {
+        let term = self.term(through)?;
+        self.state.write().trimmed = Position { index: through, term };
+        Ok(())
     }
-}
 
-fn unavailable(error: std::io::Error) -> raft::Error {
-    raft::Error::Io(error)
+    fn term(&self, index: u64) -> raft::Result<u64> {
+        let state = self.state.read();
+        let Position { index: trimmed, term } = state.trimmed;
+        if index == trimmed {
+            return Ok(term);
+        }
+        if index == state.last.index {
+            return Ok(state.last.term);
+        }
+        if index < trimmed {
+            return Err(raft::Error::Store(StorageError::Compacted));
+        }
+        let unavailable = raft::Error::Store(StorageError::Unavailable);
+        if index > state.last.index {
+            return Err(unavailable);
+        }
+        if let Some(front) = state.recent.front()
+            && index >= front.index
+        {
+            let at = usize::try_from(index - front.index).expect("within memory");
+            return state.recent.get(at).map(|e| e.term).ok_or(unavailable);
+        }
+        let found = self.engine.entries(index, index + 1, 0).map_err(raft::Error::Io)?;
+        found.first().map(|e| e.term).ok_or(unavailable)
+    }
 }
 
 /// Raft keeps its storage by value, and we write to it between raft's calls.
@@ -116,8 +184,8 @@ impl std::ops::Deref for SharedLog {
 impl Storage for SharedLog {
     fn initial_state(&self) -> raft::Result<RaftState> {
         let state = self.state.read();
-        let hard = RaftHardState { term: state.hard_state.term, vote: state.hard_state.vote, commit: state.hard_state.commit };
-        Ok(RaftState::new(hard, ConfState { voters: state.mark.voters.clone(), ..ConfState::default() }))
+        let HardState { term, vote, commit } = state.hard_state;
+        Ok(RaftState::new(RaftHardState { term, vote, commit }, state.applied.members.clone()))
     }
 
     fn entries(
@@ -128,52 +196,43 @@ impl Storage for SharedLog {
         _context: GetEntriesContext,
     ) -> raft::Result<Vec<Entry>> {
         let state = self.state.read();
-        if low < state.first_index {
+        if low <= state.trimmed.index {
             return Err(raft::Error::Store(StorageError::Compacted));
         }
+        let max_size = max_size.into();
         let mut entries: Vec<Entry> = match state.recent.front() {
             Some(front) if low >= front.index => {
                 let skip = usize::try_from(low - front.index).expect("within memory");
                 let take = usize::try_from(high - low).expect("within memory");
-                state.recent.iter().skip(skip).take(take).map(to_raft).collect()
+                state.recent.iter().skip(skip).take(take).map(codec::to_raft).collect()
             }
-            _ => self.engine.entries(low, high).map_err(unavailable)?.iter().map(to_raft).collect(),
+            _ => {
+                let found = self.engine.entries(low, high, max_size.unwrap_or(u64::MAX)).map_err(raft::Error::Io)?;
+                found.iter().map(codec::to_raft).collect()
+            }
         };
-        raft::util::limit_size(&mut entries, max_size.into());
+        raft::util::limit_size(&mut entries, max_size);
         Ok(entries)
     }
 
     fn term(&self, index: u64) -> raft::Result<u64> {
-        let state = self.state.read();
-        if index == state.mark.index {
-            return Ok(state.mark.term);
-        }
-        if index < state.first_index {
-            return Err(raft::Error::Store(StorageError::Compacted));
-        }
-        if index > state.last_index {
-            return Err(raft::Error::Store(StorageError::Unavailable));
-        }
-        if let Some(front) = state.recent.front()
-            && index >= front.index
-        {
-            let at = usize::try_from(index - front.index).expect("within memory");
-            return state.recent.get(at).map(|e| e.term).ok_or(raft::Error::Store(StorageError::Unavailable));
-        }
-        let found = self.engine.entries(index, index + 1).map_err(unavailable)?;
-        found.first().map(|e| e.term).ok_or(raft::Error::Store(StorageError::Unavailable))
+        Log::term(self, index)
     }
 
     fn first_index(&self) -> raft::Result<u64> {
-        Ok(self.state.read().first_index)
+        Ok(self.state.read().trimmed.index + 1)
     }
 
     fn last_index(&self) -> raft::Result<u64> {
-        Ok(self.state.read().last_index)
+        Ok(self.state.read().last.index)
     }
 
-    fn snapshot(&self, _request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        // There is nobody to send one to while there is one voter.
-        Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable))
+    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+        let Applied { at, members, view } = self.applied();
+        if at.index < request_index {
+            return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
+        }
+        let metadata = SnapshotMetadata { conf_state: Some(members), index: at.index, term: at.term };
+        Ok(Snapshot { data: snapshot::encode(&view), metadata: Some(metadata) })
     }
 }

@@ -1,26 +1,31 @@
-//! The thread that owns raft: it batches what is asked, makes each batch durable with one fsync, applies it, and answers.
+//! The thread that owns raft: it batches what is asked, and does what raft says.
 //!
 //! ```text
 //! requests ─▶ gather (everything that waits) ─▶ propose (one entry) ─▶ ready: append, fsync ─▶ apply ─▶ publish ─▶ answer
-//!                                                                                │
-//!                                                 enough log ─▶ checkpoint (own thread) ─▶ cut the log
+//!     ▲
+//!     └ peers' messages, ticks, what ended in the background
 //! ```
 
-use super::log::{Log, SharedLog};
+use super::{
+    checkpoint::{Background, Done},
+    codec,
+    log::{Applied, Log, Position, SharedLog},
+    pending::{Answer, MemberAnswer, Pending, ReadAnswer},
+    transport::Transport,
+};
 use crate::{
-    engine::{Changes, CheckpointMark, Engine},
+    engine::{CheckpointMark, Engine, HardState, Loaded},
     hub::Hub,
     metrics::Metrics,
     mvcc::{Keyspace, View},
     options::Options,
-    txn::{Commit, CommitError, Reader, Txn},
+    txn::CommitError,
 };
 use raft::{
-    Config, RawNode,
-    eraftpb::{Entry, EntryType},
+    Config, RawNode, SnapshotStatus,
+    eraftpb::{ConfChange, ConfChangeType, ConfState, Message},
 };
 use std::{
-    collections::HashMap,
     io,
     sync::{
         Arc,
@@ -28,70 +33,112 @@ use std::{
     },
     time::{Duration, Instant},
 };
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 
 /// What the thread is asked.
 pub(crate) enum Request {
-    Commit { txn: Txn, answer: oneshot::Sender<Result<Commit, CommitError>> },
-    /// The newest view that includes every write acknowledged before the question.
-    Barrier { answer: oneshot::Sender<View> },
-    /// A checkpoint ended.
-    Checkpointed(io::Result<CheckpointMark>),
-    Close { answer: oneshot::Sender<()> },
+    /// An encoded transaction.
+    Commit {
+        txn: Vec<u8>,
+        answer: Answer,
+    },
+    /// A view that includes every write acknowledged before the question.
+    Barrier {
+        answer: ReadAnswer,
+    },
+    ChangeMember {
+        change: MemberChange,
+        answer: MemberAnswer,
+    },
+    /// From a peer.
+    Message(Box<Message>),
+    Unreachable(u64),
+    SnapshotSent {
+        to: u64,
+        arrived: bool,
+    },
+    BackgroundDone(u64, io::Result<Done>),
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
-/// A record of the log holds at most about this much: sled writes larger values to files of their own.
-const BATCH_BYTES: usize = 192 << 10;
+/// A change of who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChange {
+    AddVoter(u64),
+    /// Gets the log, and has no vote.
+    AddLearner(u64),
+    Remove(u64),
+}
 
-const TICK: Duration = Duration::from_millis(100);
+/// Who leads, as this replica knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader's id, if there is one.
+    pub leader: Option<u64>,
+    /// Whether that is this replica.
+    pub here: bool,
+}
+
+/// What a node is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) to_self: Sender<Request>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+}
+
+/// A batch takes no more transactions when it has this many bytes, so that none waits long for the others' fsync.
+const BATCH_BYTES: usize = 256 << 10;
 
 /// How often the room on the disk is looked at.
 const ROOM_EVERY: Duration = Duration::from_millis(500);
 
-type Answer = oneshot::Sender<Result<Commit, CommitError>>;
-
 /// See the module.
 pub(crate) struct Node {
-    raw: RawNode<SharedLog>,
-    log: SharedLog,
-    engine: Arc<dyn Engine>,
-    keyspace: Keyspace,
-    hub: Arc<Hub>,
-    metrics: Arc<Metrics>,
-    options: Options,
-    requests: Receiver<Request>,
-    to_self: Sender<Request>,
-    /// Who waits for which proposed batch.
-    waiting: HashMap<u64, Vec<Answer>>,
-    next_batch: u64,
-    applied: (u64, u64),
-    bytes_since_checkpoint: u64,
-    checkpointing: Option<std::thread::JoinHandle<()>>,
+    pub(super) raw: RawNode<SharedLog>,
+    pub(super) log: SharedLog,
+    pub(super) engine: Arc<dyn Engine>,
+    pub(super) transport: Box<dyn Transport>,
+    pub(super) keyspace: Keyspace,
+    pub(super) hub: Arc<Hub>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) options: Options,
+    pub(super) requests: Receiver<Request>,
+    pub(super) to_self: Sender<Request>,
+    pub(super) leadership: watch::Sender<Leadership>,
+    pub(super) pending: Pending,
+    pub(super) bytes_since_checkpoint: u64,
+    pub(super) background: Option<Background>,
+    pub(super) next_background: u64,
     room_checked: Option<Instant>,
     full: bool,
     /// Why writes are refused for good: the disk failed.
-    broken: Option<String>,
+    pub(super) broken: Option<CommitError>,
 }
 
 impl Node {
-    /// Reads the engine back and elects the only voter.
-    pub(crate) fn start(
-        engine: Arc<dyn Engine>,
-        options: Options,
-        metrics: Arc<Metrics>,
-        (to_self, requests): (Sender<Request>, Receiver<Request>),
-        hub: impl FnOnce(View) -> Arc<Hub>,
-    ) -> io::Result<Self> {
-        let mut loaded = engine.load()?;
-        if loaded.mark.voters.is_empty() {
-            loaded.mark.voters = vec![options.node_id];
+    /// Reads the engine back, applies what is known to be committed, and elects itself if it is alone.
+    pub(crate) fn start(parts: Parts, hub: impl FnOnce(View) -> Arc<Hub>) -> io::Result<Self> {
+        let Parts { engine, transport, options, metrics, requests, to_self, leadership } = parts;
+        let Loaded { hard_state, mark, log, entries } = found_or_new(&*engine, &options)?;
+        let keyspace = Keyspace::restored(mark.revision, entries);
+        let at = Position { index: mark.index, term: mark.term };
+        let bytes_since_checkpoint = log.iter().map(|entry| entry.data.len() as u64).sum();
+        let last = log.last().map_or(at.index, |entry| entry.index);
+        if hard_state.commit > last {
+            let detail = format!("the log ends at entry {last}, and {} were committed", hard_state.commit);
+            return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
-        let (index, term) = (loaded.mark.index, loaded.mark.term);
-        let keyspace = Keyspace::restored(loaded.mark.revision, loaded.entries);
-        let log = Log::new(engine.clone(), loaded.hard_state, loaded.mark, loaded.log);
+        let applied = Applied { at, members: codec::members(&mark), view: keyspace.view() };
+        let log = Log::shared(engine.clone(), hard_state, log, applied);
         let config = Config {
             id: options.node_id,
-            applied: index,
+            applied: at.index,
             election_tick: 10,
             heartbeat_tick: 3,
             pre_vote: true,
@@ -102,33 +149,37 @@ impl Node {
         };
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log.clone(), &logger).map_err(io::Error::other)?;
-        let hub = hub(keyspace.view());
+        let pending = Pending::new(options.node_id);
         let mut node = Self {
             raw,
             log,
             engine,
+            transport,
+            hub: hub(keyspace.view()),
             keyspace,
-            hub,
             metrics,
             options,
             requests,
             to_self,
-            waiting: HashMap::new(),
-            next_batch: 0,
-            applied: (index, term),
-            bytes_since_checkpoint: 0,
-            checkpointing: None,
+            leadership,
+            pending,
+            bytes_since_checkpoint,
+            background: None,
+            next_background: 0,
             room_checked: None,
             full: false,
             broken: None,
         };
-        node.raw.campaign().map_err(io::Error::other)?;
         node.process_ready()?;
+        if node.log.applied().members.voters == [node.options.node_id] {
+            node.raw.campaign().map_err(io::Error::other)?;
+            node.process_ready()?;
+        }
         Ok(node)
     }
 
     pub(crate) fn run(mut self) {
-        let mut next_tick = Instant::now() + TICK;
+        let mut next_tick = Instant::now() + self.options.tick;
         loop {
             let first = match self.requests.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
                 Ok(request) => Some(request),
@@ -136,15 +187,12 @@ impl Node {
                 Err(RecvTimeoutError::Disconnected) => break,
             };
             if Instant::now() >= next_tick {
-                self.raw.tick();
-                next_tick = Instant::now() + TICK;
+                self.tick();
+                next_tick = Instant::now() + self.options.tick;
             }
-            let Some(first) = first else { continue };
             if let Some(done) = self.turn(first) {
                 self.hub.close();
-                if let Some(checkpoint) = self.checkpointing.take() {
-                    checkpoint.join().expect("a checkpoint does not panic");
-                }
+                self.finish_background();
                 // The directory is free for the next one to open before the closer hears of it.
                 drop(self);
                 // The closer may have stopped waiting.
@@ -154,44 +202,61 @@ impl Node {
         }
     }
 
+    fn tick(&mut self) {
+        self.raw.tick();
+        self.pending.forget_the_gone();
+        for context in self.pending.unconfirmed_reads() {
+            self.raw.read_index(context);
+        }
+    }
+
     /// One turn: everything that waits, made durable together. Returns the closer's answer when it is time to go.
-    fn turn(&mut self, first: Request) -> Option<oneshot::Sender<()>> {
+    fn turn(&mut self, first: Option<Request>) -> Option<oneshot::Sender<()>> {
         let mut batch = Batch::default();
-        let mut barriers = Vec::new();
+        let mut reads = Vec::new();
         let mut close = None;
-        let mut next = Some(first);
+        let mut next = first;
         while let Some(request) = next {
             match request {
                 Request::Commit { txn, answer } => match self.refusal() {
-                    None => batch.add(&txn, answer),
+                    None => batch.add(txn, answer),
                     Some(error) => drop(answer.send(Err(error))),
                 },
-                Request::Barrier { answer } => barriers.push(answer),
-                Request::Checkpointed(outcome) => self.checkpointed(outcome),
+                Request::Barrier { answer } => reads.push(answer),
+                Request::ChangeMember { change, answer } => self.propose_member(change, answer),
+                // Raft refuses what comes from those it does not know; that is no error of ours.
+                Request::Message(message) => drop(self.raw.step(*message)),
+                Request::Unreachable(peer) => self.raw.report_unreachable(peer),
+                Request::SnapshotSent { to, arrived } => {
+                    let status = if arrived { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
+                    self.raw.report_snapshot(to, status);
+                }
+                Request::BackgroundDone(number, outcome) => self.background_done(number, outcome),
                 Request::Close { answer } => close = Some(answer),
             }
-            next = if close.is_some() || batch.data.len() >= BATCH_BYTES { None } else { self.requests.try_recv().ok() };
+            next =
+                if close.is_some() || batch.data.len() >= BATCH_BYTES { None } else { self.requests.try_recv().ok() };
         }
         if !batch.answers.is_empty() {
             self.propose(batch);
         }
+        // With a broken disk they are dropped here, which tells who asked.
+        if !reads.is_empty() && self.broken.is_none() {
+            let context = self.pending.read(reads);
+            self.raw.read_index(context);
+        }
         if self.broken.is_none()
-            && self.raw.has_ready()
             && let Err(error) = self.process_ready()
         {
             self.break_down(&error);
-        }
-        // With one voter, everything acknowledged is applied by now, and no one else can lead.
-        for barrier in barriers {
-            drop(barrier.send(self.hub.view()));
         }
         self.checkpoint_if_due();
         close
     }
 
     fn refusal(&mut self) -> Option<CommitError> {
-        if let Some(why) = &self.broken {
-            return Some(CommitError::Unavailable(why.clone()));
+        if self.broken.is_some() {
+            return self.broken.clone();
         }
         if self.room_checked.is_none_or(|at| at.elapsed() >= ROOM_EVERY) {
             self.room_checked = Some(Instant::now());
@@ -205,110 +270,72 @@ impl Node {
     }
 
     fn propose(&mut self, batch: Batch) {
-        let id = self.next_batch;
-        self.next_batch += 1;
-        self.bytes_since_checkpoint += batch.data.len() as u64;
+        Metrics::add(&self.metrics.batches, 1);
         Metrics::add(&self.metrics.log_bytes, batch.data.len() as u64);
-        match self.raw.propose(id.to_be_bytes().to_vec(), batch.data) {
-            Ok(()) => drop(self.waiting.insert(id, batch.answers)),
-            Err(error) => {
-                for answer in batch.answers {
-                    drop(answer.send(Err(CommitError::Unavailable(error.to_string()))));
-                }
+        let context = self.pending.proposal(batch.answers);
+        if let Err(error) = self.raw.propose(context.clone(), batch.data) {
+            let error = CommitError::Unavailable(no_proposal(&error));
+            for answer in self.pending.proposed(&context) {
+                drop(answer.send(Err(error.clone())));
             }
+        }
+        self.metrics.pending.store(self.pending.len() as u64, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn propose_member(&mut self, change: MemberChange, answer: MemberAnswer) {
+        let (kind, node_id) = match change {
+            MemberChange::AddVoter(id) => (ConfChangeType::AddNode, id),
+            MemberChange::AddLearner(id) => (ConfChangeType::AddLearnerNode, id),
+            MemberChange::Remove(id) => (ConfChangeType::RemoveNode, id),
+        };
+        let context = self.pending.member_change(answer);
+        let change = ConfChange { change_type: kind.into(), node_id, ..ConfChange::default() };
+        if let Err(error) = self.raw.propose_conf_change(context.clone(), change)
+            && let Some(answer) = self.pending.member_changed(&context)
+        {
+            drop(answer.send(Err(CommitError::Unavailable(no_proposal(&error)))));
         }
     }
 
-    fn process_ready(&mut self) -> io::Result<()> {
-        while self.raw.has_ready() {
-            let mut ready = self.raw.ready();
-            self.apply(ready.take_committed_entries());
-            let entries = ready.take_entries();
-            if !entries.is_empty() || ready.hs().is_some() {
-                let begun = Instant::now();
-                self.log.append(entries, ready.hs())?;
-                Metrics::add(&self.metrics.syncs, 1);
-                let micros = u64::try_from(begun.elapsed().as_micros()).unwrap_or(u64::MAX);
-                Metrics::add(&self.metrics.sync_micros, micros);
-            }
-            let mut light = self.raw.advance(ready);
-            if let Some(commit) = light.commit_index() {
-                self.log.set_commit(commit);
-            }
-            self.apply(light.take_committed_entries());
-            self.raw.advance_apply();
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, entries: Vec<Entry>) {
-        let mut outcomes = Vec::new();
-        let mut events = Vec::new();
-        for entry in entries {
-            self.applied = (entry.index, entry.term);
-            // An empty entry opens a leader's term.
-            if entry.data.is_empty() || entry.entry_type != EntryType::EntryNormal as i32 {
-                continue;
-            }
-            let batch = <[u8; 8]>::try_from(entry.context.as_slice()).map(u64::from_be_bytes).ok();
-            // Entries from before a restart have the numbers of another life, and nobody waits for them.
-            let mut answers = batch.and_then(|id| self.waiting.remove(&id)).unwrap_or_default().into_iter();
-            let mut reader = Reader(&entry.data);
-            while !reader.0.is_empty() {
-                let txn = Txn::decode(&mut reader).expect("the log holds what was encoded here");
-                let applied = self.keyspace.apply(&txn);
-                let counter = if applied.outcome.is_ok() { &self.metrics.commits } else { &self.metrics.conflicts };
-                Metrics::add(counter, 1);
-                events.extend(applied.events);
-                if let Some(answer) = answers.next() {
-                    outcomes.push((answer, applied.outcome));
-                }
-            }
-        }
-        self.log.applied(self.applied.0);
-        if !events.is_empty() {
-            self.hub.publish(self.keyspace.view(), &events);
-        }
-        for (answer, outcome) in outcomes {
-            // The caller may have gone; the write stands.
-            drop(answer.send(outcome));
-        }
-    }
-
-    fn checkpoint_if_due(&mut self) {
-        if self.checkpointing.is_some() || self.broken.is_some() || self.bytes_since_checkpoint < self.options.checkpoint_bytes {
-            return;
-        }
-        self.bytes_since_checkpoint = 0;
-        let view = self.keyspace.view();
-        let changes: Changes =
-            self.keyspace.take_dirty().into_iter().map(|key| (key.clone(), view.get(&key).cloned())).collect();
-        let (index, term) = self.applied;
-        let mark = CheckpointMark { index, term, revision: view.revision(), voters: vec![self.options.node_id] };
-        let (engine, to_self) = (self.engine.clone(), self.to_self.clone());
-        self.checkpointing = Some(std::thread::spawn(move || {
-            let outcome = engine.checkpoint(changes, &mark).map(|()| mark);
-            // The node is gone when the store was closed meanwhile; the checkpoint is whole or absent either way.
-            drop(to_self.send(Request::Checkpointed(outcome)));
-        }));
-    }
-
-    fn checkpointed(&mut self, outcome: io::Result<CheckpointMark>) {
-        self.checkpointing = None;
-        match outcome.and_then(|mark| self.log.cut(mark)) {
-            Ok(()) => Metrics::add(&self.metrics.checkpoints, 1),
-            Err(error) => self.break_down(&error),
-        }
-    }
-
-    fn break_down(&mut self, error: &io::Error) {
+    pub(super) fn break_down(&mut self, error: &io::Error) {
         tracing::error!(%error, "the store's disk failed; no write is taken until mk8s is started again");
         let why = format!("its disk failed ({error}); look at the disk, then start mk8s again");
-        for answer in std::mem::take(&mut self.waiting).into_values().flatten() {
-            drop(answer.send(Err(CommitError::Unavailable(why.clone()))));
-        }
-        self.broken = Some(why);
+        let error = CommitError::Unavailable(why);
+        self.pending.fail(&error);
+        self.broken = Some(error);
     }
+}
+
+impl Drop for Node {
+    /// Whatever ends this thread, those who watch hear of it.
+    fn drop(&mut self) {
+        self.hub.close();
+    }
+}
+
+fn no_proposal(error: &raft::Error) -> String {
+    match error {
+        raft::Error::ProposalDropped => {
+            "there is no leader at the moment, or it is changing its members; try again".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// What the engine holds; where it holds nothing, the beginning that every founder writes.
+///
+/// It is a checkpoint of nothing at index 1, so that whoever joins later begins with a snapshot: the founders' names are
+/// nowhere in the log.
+fn found_or_new(engine: &dyn Engine, options: &Options) -> io::Result<Loaded> {
+    let loaded = engine.load()?;
+    let founders = options.founders.clone().unwrap_or_else(|| vec![options.node_id]);
+    if loaded.mark.index > 0 || founders.is_empty() || loaded.hard_state != HardState::default() {
+        return Ok(loaded);
+    }
+    let mark = CheckpointMark { index: 1, term: 1, revision: 0, voters: founders, learners: Vec::new() };
+    let hard_state = HardState { term: 1, vote: 0, commit: 1 };
+    engine.install(&[], &mark, hard_state)?;
+    Ok(Loaded { hard_state, mark, ..Loaded::default() })
 }
 
 /// Transactions that share a log entry.
@@ -319,8 +346,23 @@ struct Batch {
 }
 
 impl Batch {
-    fn add(&mut self, txn: &Txn, answer: Answer) {
-        txn.encode(&mut self.data);
+    fn add(&mut self, txn: Vec<u8>, answer: Answer) {
+        if self.data.is_empty() {
+            self.data = txn;
+        } else {
+            self.data.extend_from_slice(&txn);
+        }
         self.answers.push(answer);
     }
+}
+
+impl std::fmt::Debug for Node {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Node").field("id", &self.options.node_id).finish_non_exhaustive()
+    }
+}
+
+/// For logs.
+pub(super) fn names(members: &ConfState) -> String {
+    format!("voters {:?}, learners {:?}", members.voters, members.learners)
 }

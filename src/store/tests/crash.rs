@@ -3,6 +3,11 @@
 //! The child writes with many tasks and reports each acknowledgement on its standard output; the parent kills it, opens
 //! the store itself and compares. The first line of a failure names the round.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the child reports on its standard output, and the parent is its own test harness"
+)]
+
 use bytes::Bytes;
 use mk8s_store::{Expect, Op, Options, Stamped, Store, Txn};
 use std::{
@@ -24,7 +29,8 @@ fn options(dir: &Path) -> Options {
 
 fn main() {
     let arguments: Vec<String> = std::env::args().collect();
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime");
     match arguments.get(1).map(String::as_str) {
         Some("write") => runtime.block_on(write(Path::new(&arguments[2]), &arguments[3])),
         Some("--list") => println!("crash: test"),
@@ -109,11 +115,19 @@ async fn parent() {
         }
         child.wait().expect("the child is gone");
         let store = Store::open(options(&dir)).await.expect("the store opens after a kill");
-        assert!(store.revision() >= newest, "round {round}: revision {newest} was acknowledged, {} is here", store.revision());
+        assert!(
+            store.revision() >= newest,
+            "round {round}: revision {newest} was acknowledged, {} is here",
+            store.revision()
+        );
         let view = store.view();
         for (key, (value, revision)) in &acknowledged {
             let entry = view.get(key.as_bytes()).unwrap_or_else(|| panic!("round {round}: {key} is lost"));
-            assert!(entry.modified >= *revision, "round {round}: {key} fell back from {revision} to {}", entry.modified);
+            assert!(
+                entry.modified >= *revision,
+                "round {round}: {key} fell back from {revision} to {}",
+                entry.modified
+            );
             if entry.modified == *revision {
                 assert_eq!(entry.value, value.as_bytes(), "round {round}: {key} has another value");
             }

@@ -160,6 +160,8 @@ impl Pki {
     /// Reads what is there and makes what is missing, expired soon, or no longer fitting (changed names).
     pub fn load_or_create(options: PkiOptions, now: SystemTime) -> Result<Pki, PkiError> {
         let tls = options.dir.join("tls");
+        // The store lies beside the keys, and its Secrets are as private.
+        files::create_private_dir(&options.dir)?;
         files::create_private_dir(&tls)?;
         let ca = Authority::load_or_create(&tls, "ca", "mk8s-ca", now)?;
         let front_proxy_ca = Authority::load_or_create(&tls, "front-proxy-ca", "mk8s-front-proxy-ca", now)?;

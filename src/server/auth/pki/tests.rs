@@ -56,7 +56,7 @@ fn private_files_are_private() {
     for file in ["tls/ca.key", "tls/server.key", "tls/admin.key", "tls/service-account.key", "tls/front-proxy-ca.key", "token", "admin-token"] {
         assert_eq!(mode(file), 0o600, "{file}");
     }
-    assert_eq!(mode("tls"), 0o700);
+    assert_eq!((mode(""), mode("tls")), (0o700, 0o700));
     assert_eq!(mode("tls/ca.crt"), 0o644);
 }
 

@@ -127,13 +127,13 @@ impl Index {
     }
 
     /// Everything granted to `user` cluster-wide and, when one is named, in `namespace`.
-    fn grants<'a>(&'a self, user: &'a User, namespace: &str) -> impl Iterator<Item = &'a Grant> {
+    fn grants<'a>(&'a self, user: &'a User, namespace: &str) -> impl Iterator<Item = &'a Grant> + use<'a> {
         let local = (!namespace.is_empty()).then(|| self.namespaces.get(namespace)).flatten();
         self.cluster.of(user).chain(local.into_iter().flat_map(move |subjects| subjects.of(user)))
     }
 
     /// What allows the request, if anything does.
-    pub(super) fn allowing(&self, a: &Attributes<'_>) -> Option<&str> {
+    pub(super) fn allowing<'a>(&'a self, a: &Attributes<'a>) -> Option<&'a str> {
         let allows = |grant: &&Grant| grant.rules.as_ref().is_ok_and(|rules| rules.iter().any(|rule| rule.matches(a)));
         self.grants(a.user, a.namespace).find(allows).map(|grant| &*grant.source)
     }

@@ -136,14 +136,15 @@ pub fn missing(held: &[Rule], wanted: &[Rule]) -> Vec<Rule> {
 
 /// One line a rule, those of one resource put together, sorted: how the escalation message lists them.
 pub fn describe(simple: &[Rule]) -> String {
-    let mut by_resource: BTreeMap<(&[String], &[String], &[String]), Rule> = BTreeMap::new();
+    type Resource<'a> = [&'a [String]; 3];
+    let mut by_resource: BTreeMap<Resource<'_>, Rule> = BTreeMap::new();
     let mut lines = BTreeSet::new();
     for rule in simple {
         if !rule.non_resource_urls.is_empty() {
             lines.insert(rule.compact());
             continue;
         }
-        let key = (rule.api_groups.as_slice(), rule.resources.as_slice(), rule.resource_names.as_slice());
+        let key = [rule.api_groups.as_slice(), rule.resources.as_slice(), rule.resource_names.as_slice()];
         by_resource.entry(key).and_modify(|known| known.verbs.extend(rule.verbs.iter().cloned())).or_insert_with(|| rule.clone());
     }
     lines.extend(by_resource.values().map(Rule::compact));

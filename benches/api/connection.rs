@@ -1,0 +1,51 @@
+//! One HTTP/1.1 connection over TLS, as cheap as it can be: the client shares the machine with what it measures.
+
+use crate::target::Target;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, client::conn::http1::SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// See the module.
+pub struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+impl Connection {
+    pub async fn open(target: &Target) -> anyhow::Result<Connection> {
+        let socket = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
+        socket.set_nodelay(true)?;
+        let stream = TlsConnector::from(target.tls.clone()).connect(target.name.clone(), socket).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Its error is the request's error.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Connection { sender, host: target.host.clone() })
+    }
+
+    /// Sends a request and reads the whole answer; any other status than those expected is an error.
+    pub async fn expect(&mut self, method: Method, path: &str, body: String, expected: &[u16]) -> anyhow::Result<()> {
+        let request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header("host", &self.host)
+            .header("content-type", "application/json")
+            .body(Full::new(Bytes::from(body)))?;
+        self.sender.ready().await?;
+        let answer = self.sender.send_request(request).await?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame?.data_ref()
+                && !expected.contains(&status)
+            {
+                text.extend_from_slice(data);
+            }
+        }
+        anyhow::ensure!(expected.contains(&status), "{path}: {status}: {}", String::from_utf8_lossy(&text));
+        Ok(())
+    }
+}

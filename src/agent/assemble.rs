@@ -1,0 +1,90 @@
+//! Starts an agent: the runtime, the images, the node, the pods, the tunnel. Whatever can happen at once does.
+
+use crate::{
+    AgentOptions, http, image,
+    node::{self, Machine, NodeShared, cni},
+    objects::Objects,
+    pod::{Host, Pods, verdicts::Verdicts},
+    supervise,
+    volume::Tokens,
+};
+use anyhow::Context;
+use k8s_openapi::api::core::v1::{Pod, Service};
+use mk8s_client::{EventRecorder, Informers, Selection, connect};
+use mk8s_cri::{Containerd, Runtime};
+use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio_util::sync::CancellationToken;
+
+const COLLECT: Duration = Duration::from_secs(300);
+
+/// Runs the agent until `stop`. Containers go on running after that.
+pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Result<()> {
+    let paths = options.paths();
+    for folder in [&paths.root, &paths.state, &paths.pods(), &paths.static_pods(), &paths.images(), &paths.streams()] {
+        std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
+    }
+    let client = match &options.client {
+        Some(client) => client.clone(),
+        None => connect::from_pem(&options.server, &options.ca_pem, &options.client_cert_pem, &options.client_key_pem).await?,
+    };
+    let (socket, private) = match &options.container_runtime_endpoint {
+        Some(socket) => (socket.clone(), false),
+        None => {
+            cni::link_plugin(&options).context("cannot link the CNI plugin")?;
+            let started = stop.run_until_cancelled(supervise::containerd(&options, stop.clone())).await;
+            match started {
+                Some(socket) => (socket?, true),
+                None => return Ok(()),
+            }
+        }
+    };
+    let runtime = Runtime::new(&socket)?;
+    let containerd = Containerd::new(&socket)?;
+    let is_containerd = private || containerd.version().await.is_ok();
+    let machine = Machine::look(&options.data_dir, options.max_pods);
+    let node = Arc::new(NodeShared::new(machine));
+    let recorder = EventRecorder::new(client.clone(), "kubelet", Some(&options.node_name), stop.clone());
+    let informers = Informers::new(client.clone(), stop.clone());
+    let host = Arc::new(Host {
+        paths: paths.clone(),
+        client: client.clone(),
+        runtime: runtime.clone(),
+        containerd: is_containerd.then(|| containerd.clone()),
+        recorder: recorder.clone(),
+        puller: image::Puller::new(runtime.clone()),
+        objects: Objects::new(&client),
+        tokens: Tokens::default(),
+        services: informers.all::<Service>(),
+        node: node.clone(),
+        verdicts: Verdicts::default(),
+        options: options.clone(),
+    });
+    if is_containerd {
+        image::import_embedded(&containerd, &options.embedded_images).await?;
+    }
+    let pods = Pods::new(host.clone(), stop.clone());
+    let mine = Selection::fields(format!("spec.nodeName={}", options.node_name));
+    let informer = informers.select::<Pod>(mine);
+    let following = tokio::spawn(node::run(options.clone(), client, runtime.clone(), recorder, node, stop.clone()));
+    let tunnel = tokio::spawn(http::run(pods.clone(), stop.clone()));
+    let folder = paths.images();
+    if is_containerd {
+        // In the background: pods whose image is in there wait for it as for a pull.
+        tokio::spawn(async move { image::import_folder(&containerd, &folder).await });
+    }
+    let collecting = tokio::spawn(collect_images(options, runtime, stop.clone()));
+    pods.run(informer).await;
+    let _ = tokio::join!(following, tunnel);
+    collecting.abort();
+    informers.stopped().await;
+    Ok(())
+}
+
+async fn collect_images(options: AgentOptions, runtime: Runtime, stop: CancellationToken) {
+    let embedded = options.embedded_images.iter().map(|image| image.reference.clone());
+    let pinned: HashSet<String> = embedded.chain([options.pause_image.clone()]).collect();
+    let mut clock = tokio::time::interval(COLLECT);
+    while stop.run_until_cancelled(clock.tick()).await.is_some() {
+        image::collect(&runtime, &options.data_dir, &pinned).await;
+    }
+}

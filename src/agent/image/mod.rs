@@ -1,0 +1,11 @@
+//! Images of this node: those that come with mk8s or lie in a folder, those that pods ask for, and those nobody needs.
+
+mod collect;
+mod credentials;
+mod import;
+mod pull;
+
+pub use collect::{Candidate, collect, garbage};
+pub use credentials::{Credentials, credentials_of};
+pub use import::{ImageFailure, image_import, image_names, import_embedded, import_folder, import_seekable};
+pub use pull::{Policy, Puller, Readiness, Wish, go_duration};

@@ -1,0 +1,78 @@
+//! The network configuration that the runtime reads, and the plugin it names.
+//!
+//! Written when the node has its pod CIDR. The runtime is not told a network before that, so no pod gets a wrong address.
+
+use crate::AgentOptions;
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+/// Writes the configuration; false when it was there already.
+pub fn write_config(options: &AgentOptions, pod_cidr: &str) -> io::Result<bool> {
+    let paths = options.paths();
+    let text = config(options, pod_cidr).to_string();
+    let file = paths.cni_conf().join("10-mk8s.conflist");
+    if fs::read_to_string(&file).is_ok_and(|old| old == text) {
+        return Ok(false);
+    }
+    fs::create_dir_all(paths.cni_conf())?;
+    // The runtime watches the folder: it must never see half a file, nor the temporary one as another network.
+    let temporary = paths.root.join("cni/10-mk8s.conflist.new");
+    fs::write(&temporary, text)?;
+    fs::rename(&temporary, &file)?;
+    Ok(true)
+}
+
+fn config(options: &AgentOptions, pod_cidr: &str) -> serde_json::Value {
+    serde_json::json!({
+        "cniVersion": "1.0.0",
+        "name": "mk8s",
+        "plugins": [{
+            "type": "mk8s-cni",
+            "bridge": options.bridge,
+            "podCidr": pod_cidr,
+            "clusterCidr": options.cluster_cidr,
+            "mtu": options.mtu.unwrap_or_else(|| link_mtu(options.node_ip).unwrap_or(1500)),
+            "dataDir": options.paths().root.join("cni/state"),
+            "capabilities": {"portMappings": true},
+        }],
+    })
+}
+
+/// The MTU of the link that has the node's address.
+fn link_mtu(address: std::net::IpAddr) -> Option<u32> {
+    let mut links = nix::ifaddrs::getifaddrs().ok()?;
+    let link = links.find(|link| {
+        let ip = link.address.as_ref().and_then(|at| {
+            let v4 = at.as_sockaddr_in().map(|v4| std::net::IpAddr::from(v4.ip()));
+            v4.or_else(|| at.as_sockaddr_in6().map(|v6| v6.ip().into()))
+        });
+        ip == Some(address)
+    })?;
+    let mtu: u32 = fs::read_to_string(Path::new("/sys/class/net").join(link.interface_name).join("mtu")).ok()?.trim().parse().ok()?;
+    // That of the loopback link says nothing about packets on a wire.
+    Some(mtu.min(9000)).filter(|mtu| *mtu >= 576)
+}
+
+/// Makes the plugin a link to the executable.
+pub fn link_plugin(options: &AgentOptions) -> io::Result<PathBuf> {
+    let folder = options.paths().cni_bin();
+    fs::create_dir_all(&folder)?;
+    let program = match &options.executable {
+        Some(program) => program.clone(),
+        None => std::env::current_exe()?,
+    };
+    let link = folder.join("mk8s-cni");
+    if fs::read_link(&link).is_ok_and(|target| target == program) {
+        return Ok(link);
+    }
+    let fresh = folder.join(".mk8s-cni.new");
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    std::os::unix::fs::symlink(program, &fresh)?;
+    fs::rename(&fresh, &link)?;
+    Ok(link)
+}

@@ -1,0 +1,356 @@
+//! Request bodies: bytes in JSON or YAML become an object of the expected kind, or the error Kubernetes would answer.
+//!
+//! Duplicate keys are found while reading (the last one wins, as in Go), unknown fields and wrong types by the schema.
+
+use std::{cell::RefCell, fmt};
+
+use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde_json::{Map, Number, Value};
+
+use crate::{
+    kinds,
+    schema::{DecodeError, Schema},
+    status::Status,
+};
+
+/// The encodings of a request body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Media {
+    Json,
+    Yaml,
+}
+
+impl Media {
+    /// From a `Content-Type`; none at all means JSON.
+    pub fn from_content_type(value: &str) -> Option<Media> {
+        match value.split(';').next().unwrap_or_default().trim() {
+            "" | "application/json" => Some(Media::Json),
+            "application/yaml" => Some(Media::Yaml),
+            _ => None,
+        }
+    }
+}
+
+/// What is done about unknown and duplicate fields: the `fieldValidation` parameter.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FieldValidation {
+    Ignore,
+    #[default]
+    Warn,
+    Strict,
+}
+
+impl FieldValidation {
+    pub fn parse(value: &str) -> Option<FieldValidation> {
+        match value {
+            "" | "Warn" => Some(FieldValidation::Warn),
+            "Ignore" => Some(FieldValidation::Ignore),
+            "Strict" => Some(FieldValidation::Strict),
+            _ => None,
+        }
+    }
+}
+
+/// The kind a body must be of.
+#[derive(Clone, Copy, Debug)]
+pub struct Target<'a> {
+    pub group: &'a str,
+    pub version: &'a str,
+    pub kind: &'a str,
+    pub schema: &'a Schema,
+}
+
+/// An object in canonical form.
+#[derive(Clone, Debug)]
+pub struct Decoded {
+    pub object: Value,
+    /// `unknown field "spec.foo"`, for `Warning` headers; empty unless asked for.
+    pub warnings: Vec<String>,
+}
+
+/// Decodes a body as an object of the target's kind.
+/// `apiVersion` and `kind` may be missing; when they are there, they must be the target's.
+pub fn object(bytes: &[u8], media: Media, target: Target<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
+    let unrecognized = |error: &dyn fmt::Display| {
+        let (kind, summary) = (target.kind, summary(bytes));
+        Status::bad_request(format!(
+            "the object provided is unrecognized (must be of type {kind}): {error} ({summary})"
+        ))
+    };
+    let body = parse(bytes, media).map_err(|error| unrecognized(&error))?;
+    if !body.value.is_object() {
+        let found = match body.value {
+            Value::Null => "null",
+            Value::Bool(_) => "bool",
+            Value::Number(_) => "number",
+            Value::String(_) => "string",
+            _ => "array",
+        };
+        let wanted = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+        return Err(unrecognized(&format_args!(
+            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {wanted}"
+        )));
+    }
+    value(body.value, body.duplicates, target, validation)
+}
+
+/// Like [`object`] for a body that was parsed already, or that a patch made.
+pub fn value(
+    mut object: Value,
+    duplicates: Vec<String>,
+    target: Target<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, Status> {
+    name(&mut object, target)?;
+    let refused = |why: &dyn fmt::Display| {
+        let Target { version, kind, .. } = target;
+        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
+    };
+    let unknown = target.schema.decode(&mut object).map_err(|error: DecodeError| refused(&error))?;
+    let mut complaints: Vec<String> =
+        duplicates.iter().map(|path| format!("duplicate field {}", crate::field::quote(path))).collect();
+    complaints.extend(unknown.iter().map(|path| format!("unknown field {}", crate::field::quote(path))));
+    complaints.truncate(100);
+    match validation {
+        FieldValidation::Strict if !complaints.is_empty() => {
+            Err(refused(&format_args!("strict decoding error: {}", complaints.join(", "))))
+        }
+        FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
+    }
+}
+
+/// Checks `apiVersion` and `kind`, and writes them where they are missing.
+fn name(object: &mut Value, target: Target<'_>) -> Result<(), Status> {
+    let wanted = kinds::api_version(target.group, target.version);
+    let Some(map) = object.as_object_mut() else { return Ok(()) };
+    let given = |map: &Map<String, Value>, field: &str| -> String {
+        map.get(field).and_then(Value::as_str).unwrap_or_default().to_owned()
+    };
+    let (api_version, kind) = (given(map, "apiVersion"), given(map, "kind"));
+    if !kind.is_empty() && kind != target.kind {
+        let (group, version) = kinds::split_api_version(if api_version.is_empty() { &wanted } else { &api_version });
+        let (expected, known) = (target.kind, kinds::find_kind(group, version, &kind));
+        let why = match known {
+            Some(_) => format!("converting ({version}.{kind}) to ({expected}): unknown conversion"),
+            None => {
+                let api_version = kinds::api_version(group, version);
+                format!("no kind \"{kind}\" is registered for version \"{api_version}\"")
+            }
+        };
+        return Err(Status::bad_request(format!(
+            "{kind} in version \"{version}\" cannot be handled as a {expected}: {why}"
+        )));
+    }
+    if !api_version.is_empty() && api_version != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        )));
+    }
+    for (field, given, wanted) in [("apiVersion", api_version, &*wanted), ("kind", kind, target.kind)] {
+        // What is there but no string is left for the schema to refuse.
+        if given.is_empty() && map.get(field).is_none_or(|value| value.is_null() || value == "") {
+            map.insert(field.to_owned(), Value::from(wanted));
+        }
+    }
+    Ok(())
+}
+
+/// What errors show of a body nobody understood.
+fn summary(bytes: &[u8]) -> String {
+    const SHOWN: usize = 30;
+    let head = &bytes[..bytes.len().min(SHOWN)];
+    let dots = if bytes.len() > SHOWN { " ..." } else { "" };
+    match bytes.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => format!("{}{dots}", String::from_utf8_lossy(head)),
+        Some(_) => {
+            let hex: String = head.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{hex}{dots}")
+        }
+    }
+}
+
+/// A parsed body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Body {
+    pub value: Value,
+    /// Paths of keys that stand twice in one object.
+    pub duplicates: Vec<String>,
+}
+
+/// Bytes that are neither JSON nor YAML, or nested too deeply (more than 128 levels).
+#[derive(Debug, thiserror::Error)]
+pub enum ParseError {
+    #[error("couldn't get version/kind; json parse error: {0}")]
+    Json(#[source] serde_json::Error),
+    #[error("yaml: {0}")]
+    Yaml(#[source] serde_yaml::Error),
+}
+
+/// Reads a body as it is, whatever it contains.
+pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
+    let duplicates = RefCell::new(Vec::new());
+    let seed = Seed { at: &At::Root, duplicates: &duplicates };
+    let value = match media {
+        Media::Json => {
+            let mut reader = serde_json::Deserializer::from_slice(bytes);
+            let value = seed.deserialize(&mut reader).map_err(ParseError::Json)?;
+            reader.end().map_err(ParseError::Json)?;
+            value
+        }
+        Media::Yaml => seed.deserialize(serde_yaml::Deserializer::from_slice(bytes)).map_err(ParseError::Yaml)?,
+    };
+    Ok(Body { value, duplicates: duplicates.into_inner() })
+}
+
+enum At<'a> {
+    Root,
+    Key(&'a At<'a>, &'a str),
+    Index(&'a At<'a>, usize),
+}
+
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            At::Root => Ok(()),
+            At::Key(At::Root, key) => f.write_str(key),
+            At::Key(parent, key) => write!(f, "{parent}.{key}"),
+            At::Index(parent, index) => write!(f, "{parent}[{index}]"),
+        }
+    }
+}
+
+/// Reads a [`Value`] and notes the keys that come twice.
+#[derive(Clone, Copy)]
+struct Seed<'a> {
+    at: &'a At<'a>,
+    duplicates: &'a RefCell<Vec<String>>,
+}
+
+impl<'de> DeserializeSeed<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl<'de> Visitor<'de> for Seed<'_> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a value")
+    }
+
+    fn visit_bool<E: Error>(self, value: bool) -> Result<Value, E> {
+        Ok(Value::Bool(value))
+    }
+
+    fn visit_i64<E: Error>(self, value: i64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_u64<E: Error>(self, value: u64) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_f64<E: Error>(self, value: f64) -> Result<Value, E> {
+        Number::from_f64(value).map(Value::Number).ok_or_else(|| E::custom("not a number JSON knows"))
+    }
+
+    fn visit_str<E: Error>(self, value: &str) -> Result<Value, E> {
+        Ok(Value::from(value))
+    }
+
+    fn visit_string<E: Error>(self, value: String) -> Result<Value, E> {
+        Ok(Value::String(value))
+    }
+
+    fn visit_unit<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_none<E: Error>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let mut list = Vec::new();
+        loop {
+            let at = At::Index(self.at, list.len());
+            match items.next_element_seed(Seed { at: &at, ..self })? {
+                Some(item) => list.push(item),
+                None => return Ok(Value::Array(list)),
+            }
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
+        let mut map = Map::new();
+        while let Some(key) = entries.next_key_seed(Key)? {
+            let at = At::Key(self.at, &key);
+            let value = entries.next_value_seed(Seed { at: &at, ..self })?;
+            if map.contains_key(&key) {
+                self.note(at.to_string());
+            }
+            map.insert(key, value);
+        }
+        Ok(Value::Object(map))
+    }
+}
+
+impl Seed<'_> {
+    fn note(&self, path: String) {
+        let mut duplicates = self.duplicates.borrow_mut();
+        if duplicates.len() < 100 && !duplicates.contains(&path) {
+            duplicates.push(path);
+        }
+    }
+}
+
+/// A key: YAML also has numbers and booleans there.
+struct Key;
+
+impl<'de> DeserializeSeed<'de> for Key {
+    type Value = String;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
+        deserializer.deserialize_any(self)
+    }
+}
+
+impl Visitor<'_> for Key {
+    type Value = String;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a key")
+    }
+
+    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
+        Ok(key.to_owned())
+    }
+
+    fn visit_string<E: Error>(self, key: String) -> Result<String, E> {
+        Ok(key)
+    }
+
+    fn visit_bool<E: Error>(self, key: bool) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_i64<E: Error>(self, key: i64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_u64<E: Error>(self, key: u64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+
+    fn visit_f64<E: Error>(self, key: f64) -> Result<String, E> {
+        Ok(key.to_string())
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,413 @@
+//! Job and CronJob: pods that end, once or again and again.
+
+use serde_json::Value;
+
+use super::at::{default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text};
+use super::check::{self, Errors, immutable, member, non_negative, word};
+use super::{GENERIC, Generation, Rules, Scope, pod, template};
+use crate::field::{FieldError, Path};
+use crate::meta;
+use crate::names;
+use crate::select::LabelSelector;
+
+const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+
+pub(super) static JOB: Rules = Rules {
+    scope: Scope::Namespaced,
+    generation: Generation::Spec,
+    has_status: true,
+    default: default_job,
+    prepare_create: generate_selector,
+    validate: validate_job,
+    validate_update: Some(validate_job_update),
+    selectable: &[("status.successful", |job| int(sub(job, "status"), "succeeded").unwrap_or(0).to_string())],
+    ..GENERIC
+};
+
+fn default_job(job: &mut Value) {
+    let labels = meta::labels(sub(sub(job, "spec"), "template")).clone();
+    if !labels.is_empty() && meta::labels(job).is_empty() {
+        meta::set(job, "labels", Value::Object(labels));
+    }
+    if let Some(spec) = sub_mut(job, "spec") {
+        default_job_spec(spec);
+        if !has(spec, "completions") && !has(spec, "parallelism") {
+            set(spec, "completions", 1);
+        }
+        default_pointer(spec, "parallelism", 1);
+        let limit = if has(spec, "backoffLimitPerIndex") { i32::MAX } else { 6 };
+        default_pointer(spec, "backoffLimit", limit);
+        default_pointer(spec, "completionMode", "NonIndexed");
+        default_pointer(spec, "suspend", false);
+        let replacement = if has(spec, "podFailurePolicy") { "Failed" } else { "TerminatingOrFailed" };
+        default_pointer(spec, "podReplacementPolicy", replacement);
+        default_pointer(spec, "manualSelector", false);
+    }
+    template::set_defaults(job);
+}
+
+fn default_job_spec(spec: &mut Value) {
+    if let Some(policy) = super::at::get_mut(spec, "podFailurePolicy") {
+        for rule in super::at::items_mut(policy, "rules") {
+            for condition in super::at::items_mut(rule, "onPodConditions") {
+                default(condition, "status", "True");
+            }
+        }
+    }
+}
+
+/// Labels that only this job's pods have, and a selector of them, unless the selector was made by hand.
+fn generate_selector(job: &mut Value) {
+    let (name, uid) = (meta::name(job).to_string(), meta::uid(job).to_string());
+    let Some(spec) = sub_mut(job, "spec") else { return };
+    if flag(spec, "manualSelector") == Some(true) {
+        return;
+    }
+    if let Some(labels) = sub_mut(spec, "template")
+        .and_then(|pods| sub_mut(pods, "metadata"))
+        .and_then(|metadata| map_mut(metadata, "labels"))
+    {
+        for (key, value) in [
+            ("job-name", &name),
+            ("batch.kubernetes.io/job-name", &name),
+            ("controller-uid", &uid),
+            (UID_LABEL, &uid),
+        ] {
+            labels.entry(key).or_insert_with(|| Value::String(value.clone()));
+        }
+    }
+    if let Some(labels) = sub_mut(spec, "selector").and_then(|selector| map_mut(selector, "matchLabels")) {
+        labels.entry(UID_LABEL).or_insert(Value::String(uid));
+    }
+}
+
+fn validate_job(job: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(job, "spec"), Path::new("spec"));
+    check_job(errors, spec, &path);
+    let selector_path = path.child("selector");
+    match get(spec, "selector") {
+        None => errors.push(FieldError::required(&selector_path, "")),
+        Some(selector) => check::label_selector(errors, selector, &selector_path),
+    }
+    if let Ok(selector) = LabelSelector::from_json(sub(spec, "selector")) {
+        let labels = meta::labels(sub(spec, "template"));
+        if !selector.matches(labels) {
+            errors.push(FieldError::invalid(
+                &path.child("template").child("metadata").child("labels"),
+                Value::Object(labels.clone()),
+                "`selector` does not match template `labels`",
+            ));
+        }
+    }
+    if let (true, Some(completions)) =
+        (text(spec, "completionMode") == "Indexed", int(spec, "completions").filter(|n| *n > 0))
+    {
+        let host = format!("{}-{}", meta::name(job), completions - 1);
+        if !names::dns1123_label(&host).is_empty() {
+            errors.push(FieldError::invalid(
+                &Path::new("metadata").child("name"),
+                meta::name(job),
+                format!("will not able to create pod with invalid DNS label: {host}"),
+            ));
+        }
+    }
+}
+
+const MAX_INDEXES: i64 = 100_000;
+
+fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
+    for field in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
+        non_negative(errors, int(spec, field), || path.child(field));
+    }
+    if has(spec, "maxFailedIndexes") && !has(spec, "backoffLimitPerIndex") {
+        errors.push(FieldError::required(
+            &path.child("backoffLimitPerIndex"),
+            "when maxFailedIndexes is specified",
+        ));
+    }
+    let mode = maybe_text(spec, "completionMode").unwrap_or("NonIndexed");
+    member(errors, mode, &["NonIndexed", "Indexed"], &path.child("completionMode"));
+    if mode == "Indexed" {
+        check_indexed(errors, spec, path);
+    } else {
+        for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+            if let Some(number) = int(spec, field) {
+                errors.push(FieldError::invalid(&path.child(field), number, "requires indexed completion mode"));
+            }
+        }
+        if let Some(policy) = get(spec, "successPolicy") {
+            errors.push(FieldError::invalid(
+                &path.child("successPolicy"),
+                policy.clone(),
+                "requires indexed completion mode",
+            ));
+        }
+    }
+    let pods_path = path.child("template");
+    template::check_template(errors, sub(spec, "template"), &pods_path);
+    let policy = text(sub(sub(spec, "template"), "spec"), "restartPolicy");
+    let policy_path = pods_path.child("spec").child("restartPolicy");
+    match policy {
+        "" | "Always" => {
+            errors.push(FieldError::required(&policy_path, "valid values: \"OnFailure\", \"Never\""));
+        }
+        "Never" => {}
+        "OnFailure" => {
+            if has(spec, "podFailurePolicy") {
+                errors.push(FieldError::invalid(
+                    &policy_path,
+                    policy,
+                    "only \"Never\" is supported when podFailurePolicy is specified",
+                ));
+            }
+        }
+        other => errors.push(FieldError::not_supported(&policy_path, other, &["OnFailure", "Never"])),
+    }
+}
+
+fn check_indexed(errors: &mut Errors, spec: &Value, path: &Path) {
+    let completions = int(spec, "completions");
+    if completions.is_none() {
+        errors.push(FieldError::required(&path.child("completions"), "when completion mode is Indexed"));
+    }
+    if let Some(parallel) = int(spec, "parallelism").filter(|n| *n > MAX_INDEXES) {
+        errors.push(FieldError::invalid(
+            &path.child("parallelism"),
+            parallel,
+            format!("must be less than or equal to {MAX_INDEXES} when completion mode is Indexed"),
+        ));
+    }
+    if let Some(failed) = int(spec, "maxFailedIndexes") {
+        let failed_path = path.child("maxFailedIndexes");
+        if completions.is_some_and(|completions| failed > completions) {
+            errors.push(FieldError::invalid(&failed_path, failed, "must be less than or equal to completions"));
+        }
+        if failed > MAX_INDEXES {
+            errors.push(FieldError::invalid(
+                &failed_path,
+                failed,
+                format!("must be less than or equal to {MAX_INDEXES}"),
+            ));
+        }
+    }
+}
+
+fn validate_job_update(new: &Value, old: &Value, errors: &mut Errors) {
+    validate_job(new, errors);
+    let (spec, old_spec, path) = (sub(new, "spec"), sub(old, "spec"), Path::new("spec"));
+    let completions = int(spec, "completions");
+    if text(spec, "completionMode") != "Indexed" {
+        immutable(errors, get(spec, "completions"), get(old_spec, "completions"), &path.child("completions"));
+    } else if completions.is_some()
+        && completions != int(old_spec, "completions")
+        && completions != int(spec, "parallelism")
+    {
+        errors.push(FieldError::invalid(
+            &path.child("completions"),
+            completions.unwrap_or(0),
+            "can only be modified in tandem with spec.parallelism",
+        ));
+    }
+    immutable(errors, get(spec, "selector"), get(old_spec, "selector"), &path.child("selector"));
+    check_template_kept(errors, new, old, &path.child("template"));
+    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
+        immutable(errors, get(spec, field), get(old_spec, field), &path.child(field));
+    }
+}
+
+/// The template stays; a suspended job that never ran may still choose where its pods go.
+fn check_template_kept(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
+    let (pods, mut old_pods) = (sub(sub(new, "spec"), "template"), sub(sub(old, "spec"), "template").clone());
+    let suspended = flag(sub(old, "spec"), "suspend") == Some(true) && !has(sub(old, "status"), "startTime");
+    if suspended {
+        let spec = sub(pods, "spec");
+        if let Some(old_spec) = sub_mut(&mut old_pods, "spec") {
+            for field in ["nodeSelector", "tolerations", "schedulingGates"] {
+                keep(old_spec, spec, field);
+            }
+            let affinity = sub(spec, "affinity");
+            if let Some(old_affinity) = sub_mut(old_spec, "affinity") {
+                keep(old_affinity, affinity, "nodeAffinity");
+            }
+        }
+        if let Some(metadata) = sub_mut(&mut old_pods, "metadata") {
+            for field in ["labels", "annotations"] {
+                keep(metadata, sub(pods, "metadata"), field);
+            }
+        }
+    }
+    if !same(pods, &old_pods) {
+        errors.push(FieldError::invalid(path, pods.clone(), check::IMMUTABLE));
+    }
+}
+
+pub(super) static CRON_JOB: Rules = Rules {
+    scope: Scope::Namespaced,
+    generation: Generation::Spec,
+    has_status: true,
+    default: default_cron_job,
+    validate: |job, errors| {
+        validate_cron_job(job, errors);
+        let name = meta::name(job);
+        if name.len() > 52 {
+            let path = Path::new("metadata").child("name");
+            errors.push(FieldError::invalid(&path, name, "must be no more than 52 characters"));
+        }
+    },
+    validate_update: Some(|new, _, errors| validate_cron_job(new, errors)),
+    ..GENERIC
+};
+
+fn default_cron_job(job: &mut Value) {
+    let Some(spec) = sub_mut(job, "spec") else { return };
+    default(spec, "concurrencyPolicy", "Allow");
+    default_pointer(spec, "suspend", false);
+    default_pointer(spec, "successfulJobsHistoryLimit", 3);
+    default_pointer(spec, "failedJobsHistoryLimit", 1);
+    if let Some(job) = sub_mut(spec, "jobTemplate").and_then(|job| sub_mut(job, "spec")) {
+        default_job_spec(job);
+        if let Some(pods) = sub_mut(job, "template") {
+            pod::default_template(pods);
+        }
+    }
+}
+
+fn validate_cron_job(job: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(job, "spec"), Path::new("spec"));
+    let schedule = text(spec, "schedule");
+    let schedule_path = path.child("schedule");
+    if schedule.is_empty() {
+        errors.push(FieldError::required(&schedule_path, ""));
+    } else {
+        if let Err(why) = check_schedule(schedule) {
+            errors.push(FieldError::invalid(&schedule_path, schedule, why));
+        }
+        if schedule.contains("TZ") {
+            errors.push(FieldError::invalid(
+                &schedule_path,
+                schedule,
+                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+            ));
+        }
+    }
+    non_negative(errors, int(spec, "startingDeadlineSeconds"), || path.child("startingDeadlineSeconds"));
+    if let Some(zone) = maybe_text(spec, "timeZone") {
+        let zone_path = path.child("timeZone");
+        if zone.is_empty() {
+            errors.push(FieldError::invalid(&zone_path, zone, "timeZone must be nil or non-empty string"));
+        } else if zone.eq_ignore_ascii_case("local") {
+            errors.push(FieldError::invalid(
+                &zone_path,
+                zone,
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            ));
+        } else if jiff::tz::TimeZone::get(zone).is_err() {
+            errors.push(FieldError::invalid(&zone_path, zone, format!("unknown time zone {zone}")));
+        }
+    }
+    const POLICIES: &[&str] = &["Allow", "Forbid", "Replace"];
+    word(errors, text(spec, "concurrencyPolicy"), POLICIES, &path.child("concurrencyPolicy"));
+    let template_path = path.child("jobTemplate").child("spec");
+    let template = sub(sub(spec, "jobTemplate"), "spec");
+    check_job(errors, template, &template_path);
+    if let Some(selector) = get(template, "selector") {
+        errors.push(FieldError::invalid(
+            &template_path.child("selector"),
+            selector.clone(),
+            "`selector` will be auto-generated",
+        ));
+    }
+    if flag(template, "manualSelector") == Some(true) {
+        errors.push(FieldError::not_supported(&template_path.child("manualSelector"), true, &["nil", "false"]));
+    }
+    for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        non_negative(errors, int(spec, field), || path.child(field));
+    }
+}
+
+/// Checks a standard five-field schedule, or a word such as `@daily`.
+fn check_schedule(schedule: &str) -> Result<(), String> {
+    let schedule = match schedule.strip_prefix("TZ=").or(schedule.strip_prefix("CRON_TZ=")) {
+        Some(rest) => rest.split_once(' ').map_or("", |(_, rest)| rest.trim()),
+        None => schedule,
+    };
+    if let Some(word) = schedule.strip_prefix('@') {
+        const WORDS: [&str; 7] = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
+        if let Some(every) = word.strip_prefix("every ") {
+            return if is_duration(every) {
+                Ok(())
+            } else {
+                Err(format!("failed to parse duration @every {every}: time: invalid duration \"{every}\""))
+            };
+        }
+        return if WORDS.contains(&word) { Ok(()) } else { Err(format!("unrecognized descriptor: {schedule}")) };
+    }
+    let fields: Vec<&str> = schedule.split_whitespace().collect();
+    if fields.len() != 5 {
+        let fields: Vec<String> = fields.iter().map(|field| (*field).to_string()).collect();
+        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
+    }
+    const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+    const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
+    let bounds: [(u32, u32, &[&str]); 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, MONTHS), (0, 6, DAYS)];
+    for (field, (low, high, words)) in fields.iter().zip(bounds) {
+        for part in field.split(',') {
+            check_range(part, low, high, words)?;
+        }
+    }
+    Ok(())
+}
+
+fn is_duration(text: &str) -> bool {
+    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
+    rest.len() < text.len() && rest.starts_with(['h', 'm', 's', 'u', 'n'])
+}
+
+fn check_range(part: &str, low: u32, high: u32, words: &[&str]) -> Result<(), String> {
+    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
+    if step.is_some_and(|step| step.contains('/')) {
+        return Err(format!("too many slashes: {part}"));
+    }
+    let number = |text: &str| -> Result<u32, String> {
+        if let Some(n) = words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
+            return Ok(n as u32 + low);
+        }
+        text.parse().map_err(|_| {
+            format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax")
+        })
+    };
+    let (start, end) = match range {
+        "*" | "?" => (low, high),
+        range => match range.split_once('-') {
+            Some((_, end)) if end.contains('-') => return Err(format!("too many hyphens: {part}")),
+            Some((start, end)) => (number(start)?, number(end)?),
+            None => {
+                let start = number(range)?;
+                (start, if step.is_some() { high } else { start })
+            }
+        },
+    };
+    if start < low {
+        return Err(format!("beginning of range ({start}) below minimum ({low}): {part}"));
+    }
+    if end > high {
+        return Err(format!("end of range ({end}) above maximum ({high}): {part}"));
+    }
+    if start > end {
+        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}"));
+    }
+    if let Some(step) = step
+        && number(step)? == 0
+    {
+        return Err(format!("step of range should be a positive number: {part}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,217 @@
+//! Ingress and IngressClass: hosts, paths and what stands behind them.
+
+use serde_json::Value;
+
+use super::at::{default_pointer, get, get_mut, int, list, maybe_text, sub, text, texts};
+use super::check::{Errors, immutable, invalid_each, member, port_number, required};
+use super::{GENERIC, Generation, Rules, Scope, ip};
+use crate::field::{FieldError, Path};
+use crate::meta;
+use crate::names;
+
+pub(super) static RULES: Rules = Rules {
+    scope: Scope::Namespaced,
+    generation: Generation::Spec,
+    has_status: true,
+    prepare_create: |ingress| super::at::set(ingress, "status", serde_json::json!({"loadBalancer": {}})),
+    validate: |ingress, errors| {
+        validate(ingress, errors);
+        const CLASS: &str = "kubernetes.io/ingress.class";
+        let class = maybe_text(sub(ingress, "spec"), "ingressClassName");
+        if let (Some(annotated), Some(class)) = (meta::annotation(ingress, CLASS), class)
+            && annotated != class
+        {
+            errors.push(FieldError::invalid(
+                &Path::new("annotations").child(CLASS),
+                annotated,
+                "must match `ingressClassName` when both are specified",
+            ));
+        }
+    },
+    validate_update: Some(|new, _, errors| validate(new, errors)),
+    ..GENERIC
+};
+
+fn validate(ingress: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(ingress, "spec"), Path::new("spec"));
+    let rules = list(spec, "rules");
+    let backend = get(spec, "defaultBackend");
+    if rules.is_empty() && backend.is_none() {
+        errors.push(FieldError::invalid(
+            &path,
+            sub(spec, "rules").clone(),
+            "either `defaultBackend` or `rules` must be specified",
+        ));
+    }
+    if let Some(backend) = backend {
+        check_backend(errors, backend, &path.child("defaultBackend"));
+    }
+    for (n, rule) in rules.iter().enumerate() {
+        check_rule(errors, rule, &path.child("rules").index(n));
+    }
+    for (n, tls) in list(spec, "tls").iter().enumerate() {
+        let path = path.child("tls").index(n);
+        for (n, host) in texts(tls, "hosts").enumerate() {
+            check_host(errors, host, &path.child("hosts").index(n));
+        }
+        let secret = text(tls, "secretName");
+        if !secret.is_empty() {
+            invalid_each(errors, names::dns1123_subdomain(secret), || path.child("secretName"), secret);
+        }
+    }
+    if let Some(class) = maybe_text(spec, "ingressClassName") {
+        invalid_each(errors, names::dns1123_subdomain(class), || path.child("ingressClassName"), class);
+    }
+}
+
+fn check_host(errors: &mut Errors, host: &str, path: &Path) {
+    let check: names::Check =
+        if host.contains('*') { names::wildcard_dns1123_subdomain } else { names::dns1123_subdomain };
+    invalid_each(errors, check(host), || path.clone(), host);
+}
+
+fn check_rule(errors: &mut Errors, rule: &Value, path: &Path) {
+    let host = text(rule, "host");
+    if !host.is_empty() {
+        if ip::parse(host).is_some() {
+            errors.push(FieldError::invalid(&path.child("host"), host, "must be a DNS name, not an IP address"));
+        }
+        check_host(errors, host, &path.child("host"));
+    }
+    let Some(http) = get(rule, "http") else { return };
+    let path = path.child("http").child("paths");
+    let paths = list(http, "paths");
+    if paths.is_empty() {
+        errors.push(FieldError::required(&path, ""));
+    }
+    for (n, entry) in paths.iter().enumerate() {
+        check_path(errors, entry, &path.index(n));
+    }
+}
+
+fn check_path(errors: &mut Errors, entry: &Value, path: &Path) {
+    let Some(kind) = maybe_text(entry, "pathType") else {
+        errors.push(FieldError::required(&path.child("pathType"), "pathType must be specified"));
+        return;
+    };
+    let wanted = text(entry, "path");
+    let mut refuse = |why: String| errors.push(FieldError::invalid(&path.child("path"), wanted, why));
+    match kind {
+        "Exact" | "Prefix" => {
+            if !wanted.starts_with('/') {
+                refuse("must be an absolute path".into());
+            }
+            for bad in ["//", "/./", "/../", "%2f", "%2F"].into_iter().filter(|bad| wanted.contains(bad)) {
+                refuse(format!("must not contain '{bad}'"));
+            }
+            for bad in ["/..", "/."].into_iter().filter(|bad| wanted.ends_with(bad)) {
+                refuse(format!("cannot end with '{bad}'"));
+            }
+        }
+        "ImplementationSpecific" => {
+            if !wanted.is_empty() && !wanted.starts_with('/') {
+                refuse("must be an absolute path".into());
+            }
+        }
+        other => errors.push(FieldError::not_supported(
+            &path.child("pathType"),
+            other,
+            &["Exact", "ImplementationSpecific", "Prefix"],
+        )),
+    }
+    check_backend(errors, sub(entry, "backend"), &path.child("backend"));
+}
+
+fn check_backend(errors: &mut Errors, backend: &Value, path: &Path) {
+    match (get(backend, "resource"), get(backend, "service")) {
+        (Some(_), Some(_)) => {
+            errors.push(FieldError::invalid(path, "", "cannot set both resource and service backends"));
+        }
+        (Some(resource), None) => {
+            for field in ["kind", "name"] {
+                let name = text(resource, field);
+                if required(errors, name, &path.child("resource").child(field)) {
+                    invalid_each(errors, names::path_segment(name), || path.child("resource").child(field), name);
+                }
+            }
+        }
+        (None, Some(service)) => {
+            let service_path = path.child("service");
+            let name = text(service, "name");
+            if required(errors, name, &service_path.child("name")) {
+                invalid_each(errors, names::dns1035_label(name), || service_path.child("name"), name);
+            }
+            let port = sub(service, "port");
+            let port_path = service_path.child("port");
+            match (text(port, "name"), int(port, "number").unwrap_or(0)) {
+                ("", 0) => errors.push(FieldError::required(path, "port name or number is required")),
+                ("", number) => port_number(errors, number, &port_path.child("number")),
+                (name, 0) => invalid_each(errors, names::port_name(name), || port_path.child("name"), name),
+                _ => errors.push(FieldError::invalid(path, "", "cannot set both port name & port number")),
+            }
+        }
+        (None, None) => {
+            errors.push(FieldError::invalid(path, "", "resource or service backend is required"));
+        }
+    }
+}
+
+pub(super) static CLASS: Rules = Rules {
+    scope: Scope::Cluster,
+    generation: Generation::Spec,
+    default: |class| {
+        if let Some(parameters) = get_mut(class, "spec").and_then(|spec| get_mut(spec, "parameters")) {
+            default_pointer(parameters, "scope", "Cluster");
+        }
+    },
+    validate: validate_class,
+    validate_update: Some(|new, old, errors| {
+        let controller = |class| get(sub(class, "spec"), "controller");
+        immutable(errors, controller(new), controller(old), &Path::new("spec").child("controller"));
+        validate_class(new, errors);
+    }),
+    ..GENERIC
+};
+
+fn validate_class(class: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(class, "spec"), Path::new("spec"));
+    let controller = text(spec, "controller");
+    let controller_path = path.child("controller");
+    if controller.len() > 250 {
+        errors.push(FieldError::too_long(&controller_path, 250));
+    }
+    if required(errors, controller, &controller_path) {
+        match controller.split_once('/') {
+            Some((domain, rest)) if !domain.is_empty() && !rest.is_empty() => {
+                invalid_each(errors, names::dns1123_subdomain(domain), || controller_path.clone(), domain);
+            }
+            _ => errors.push(FieldError::invalid(
+                &controller_path,
+                controller,
+                "must be a domain-prefixed path (such as \"acme.io/foo\")",
+            )),
+        }
+    }
+    let Some(parameters) = get(spec, "parameters") else { return };
+    let path = path.child("parameters");
+    for field in ["kind", "name"] {
+        let name = text(parameters, field);
+        if required(errors, name, &path.child(field)) {
+            invalid_each(errors, names::path_segment(name), || path.child(field), name);
+        }
+    }
+    let namespace = maybe_text(parameters, "namespace");
+    let namespace_path = || path.child("namespace");
+    match (text(parameters, "scope"), namespace) {
+        ("Namespace", None) => {
+            errors.push(FieldError::required(&namespace_path(), "`parameters.scope` is set to 'Namespace'"));
+        }
+        ("Namespace", Some(name)) => invalid_each(errors, names::dns1123_label(name), namespace_path, name),
+        ("Cluster", Some(_)) => {
+            errors.push(FieldError::forbidden(&namespace_path(), "`parameters.scope` is set to 'Cluster'"));
+        }
+        ("Cluster", None) => {}
+        ("", _) => errors.push(FieldError::required(&path.child("scope"), "")),
+        (other, _) => member(errors, other, &["Cluster", "Namespace"], &path.child("scope")),
+    }
+}

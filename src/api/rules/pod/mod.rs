@@ -1,0 +1,63 @@
+//! Pod and everything that holds a pod template.
+//!
+//! `spec` walks the whole specification and calls the other files for its parts; `update` says what may change in a
+//! pod that exists; `status` what its status may become; `defaults` completes both pods and templates.
+
+mod affinity;
+mod containers;
+mod defaults;
+mod environment;
+mod probes;
+mod security;
+mod spec;
+mod status;
+mod update;
+mod volumes;
+
+use serde_json::Value;
+
+pub use self::update::validate_ephemeral_containers;
+pub use self::status::qos_class;
+pub(super) use self::affinity::check_node_selector;
+pub(super) use self::defaults::default_template;
+pub(super) use self::spec::{check_annotations, check_spec};
+pub(super) use self::volumes::{check_host_path, check_nfs};
+use super::at::{flag, sub, text};
+use super::{GENERIC, Generation, Rules, Scope};
+
+pub(super) static RULES: Rules = Rules {
+    scope: Scope::Namespaced,
+    generation: Generation::Spec,
+    has_status: true,
+    default: defaults::default_pod,
+    prepare_create: status::prepare_create,
+    prepare_status_update: status::prepare_update,
+    validate: spec::check_new_pod,
+    validate_update: Some(update::validate),
+    validate_status_update: status::validate_update,
+    warnings: spec::warnings,
+    selectable: &[
+        ("spec.nodeName", |pod| text(sub(pod, "spec"), "nodeName").to_string()),
+        ("spec.restartPolicy", |pod| text(sub(pod, "spec"), "restartPolicy").to_string()),
+        ("spec.schedulerName", |pod| text(sub(pod, "spec"), "schedulerName").to_string()),
+        ("spec.serviceAccountName", |pod| text(sub(pod, "spec"), "serviceAccountName").to_string()),
+        ("spec.hostNetwork", |pod| flag(sub(pod, "spec"), "hostNetwork").unwrap_or(false).to_string()),
+        ("status.phase", |pod| text(sub(pod, "status"), "phase").to_string()),
+        ("status.podIP", |pod| text(sub(pod, "status"), "podIP").to_string()),
+        ("status.nominatedNodeName", |pod| text(sub(pod, "status"), "nominatedNodeName").to_string()),
+    ],
+    ..GENERIC
+};
+
+pub(super) static TEMPLATE_RULES: Rules = Rules {
+    scope: Scope::Namespaced,
+    default: |object| {
+        if let Some(template) = object.get_mut("template") {
+            default_template(template);
+        }
+    },
+    validate: |object: &Value, errors| {
+        super::template::check_template(errors, sub(object, "template"), &crate::field::Path::new("template"));
+    },
+    ..GENERIC
+};

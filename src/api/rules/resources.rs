@@ -1,0 +1,180 @@
+//! Names and amounts of compute resources: requests and limits of containers, capacities of nodes.
+
+use serde_json::{Map, Value};
+
+use super::at::{map, sub};
+use super::check::{Errors, invalid_each};
+use crate::field::{FieldError, Path};
+use crate::names;
+use crate::quantity::Quantity;
+
+pub(super) fn is_huge_page(name: &str) -> bool {
+    name.starts_with("hugepages-")
+}
+
+fn is_standard_container(name: &str) -> bool {
+    matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name)
+}
+
+fn is_standard(name: &str) -> bool {
+    const OBJECTS: [&str; 20] = [
+        "cpu",
+        "memory",
+        "ephemeral-storage",
+        "requests.cpu",
+        "requests.memory",
+        "requests.ephemeral-storage",
+        "limits.cpu",
+        "limits.memory",
+        "limits.ephemeral-storage",
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "storage",
+        "requests.storage",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    OBJECTS.contains(&name) || is_huge_page(name) || name.starts_with("requests.hugepages-")
+}
+
+/// Resources that are counted in whole numbers.
+fn is_integer(name: &str) -> bool {
+    const OBJECTS: [&str; 9] = [
+        "pods",
+        "resourcequotas",
+        "services",
+        "replicationcontrollers",
+        "secrets",
+        "configmaps",
+        "persistentvolumeclaims",
+        "services.nodeports",
+        "services.loadbalancers",
+    ];
+    OBJECTS.contains(&name) || is_extended(name)
+}
+
+fn is_native(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
+fn is_extended(name: &str) -> bool {
+    !is_native(name) && !name.starts_with("requests.") && names::qualified_name(&format!("requests.{name}")).is_empty()
+}
+
+/// Whether requests may be less than limits.
+fn may_overcommit(name: &str) -> bool {
+    is_native(name) && !is_huge_page(name)
+}
+
+/// A name that is qualified or of a standard resource.
+pub(super) fn resource_name(errors: &mut Errors, name: &str, path: impl Fn() -> Path) -> bool {
+    let wrong = names::qualified_name(name);
+    if !wrong.is_empty() {
+        invalid_each(errors, wrong, path, name);
+        return false;
+    }
+    if !name.contains('/') && !is_standard(name) {
+        errors.push(FieldError::invalid(&path(), name, "must be a standard resource type or fully qualified"));
+    }
+    true
+}
+
+fn container_resource_name(errors: &mut Errors, name: &str, path: impl Fn() -> Path) {
+    resource_name(errors, name, &path);
+    if !name.contains('/') {
+        if !is_standard_container(name) {
+            errors.push(FieldError::invalid(&path(), name, "must be a standard resource for containers"));
+        }
+    } else if !is_native(name) && !is_extended(name) {
+        errors.push(FieldError::invalid(&path(), name, "doesn't follow extended resource name standard"));
+    }
+}
+
+/// An amount: not negative, and whole for resources that are counted.
+pub(super) fn quantity_value(errors: &mut Errors, name: &str, amount: &Value, path: impl Fn() -> Path) {
+    let quantity = match Quantity::from_json(amount) {
+        Ok(quantity) => quantity,
+        Err(error) => {
+            errors.push(FieldError::invalid(&path(), amount.clone(), error.to_string()));
+            return;
+        }
+    };
+    if quantity.is_negative() {
+        errors.push(FieldError::invalid(&path(), quantity.to_string(), "must be greater than or equal to 0"));
+    }
+    if is_integer(name) && quantity.millis() % 1000 != 0 {
+        errors.push(FieldError::invalid(&path(), quantity.to_string(), "must be an integer"));
+    }
+}
+
+fn quantity(amounts: &Map<String, Value>, name: &str) -> Option<Quantity> {
+    amounts.get(name).and_then(|amount| Quantity::from_json(amount).ok())
+}
+
+/// `resources` of a container.
+pub(super) fn requirements(errors: &mut Errors, resources: &Value, claims: &[&str], path: &Path) {
+    if resources.is_null() {
+        return;
+    }
+    let (limits, requests) = (map(resources, "limits"), map(resources, "requests"));
+    let (limits_path, requests_path) = (path.child("limits"), path.child("requests"));
+    let mut computes = false;
+    let mut huge = false;
+    for (amounts, list_path) in [(limits, &limits_path), (requests, &requests_path)] {
+        for (name, amount) in amounts {
+            container_resource_name(errors, name, || list_path.key(name.as_str()));
+            quantity_value(errors, name, amount, || list_path.key(name.as_str()));
+            computes |= name == "cpu" || name == "memory";
+            huge |= is_huge_page(name);
+        }
+    }
+    for name in requests.keys() {
+        let Some(request) = quantity(requests, name) else { continue };
+        match quantity(limits, name) {
+            Some(limit) if request != limit && !may_overcommit(name) => errors.push(FieldError::invalid(
+                &requests_path,
+                request.to_string(),
+                format!("must be equal to {name} limit of {limit}"),
+            )),
+            Some(limit) if request > limit => errors.push(FieldError::invalid(
+                &requests_path,
+                request.to_string(),
+                format!("must be less than or equal to {name} limit of {limit}"),
+            )),
+            None if !may_overcommit(name) => errors
+                .push(FieldError::required(&limits_path, "Limit must be set for non overcommitable resources")),
+            _ => {}
+        }
+    }
+    if huge && !computes {
+        errors.push(FieldError::forbidden(path, "HugePages require cpu or memory"));
+    }
+    for (n, claim) in super::at::list(resources, "claims").iter().enumerate() {
+        let name = super::at::text(claim, "name");
+        let at = path.child("claims").index(n);
+        if name.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        } else if !claims.contains(&name) {
+            errors.push(FieldError::not_found(&at, name));
+        }
+    }
+}
+
+/// Sets requests that are left out to the limits.
+pub(super) fn default_requests(container: &mut Value) {
+    let limits = map(sub(container, "resources"), "limits").clone();
+    if limits.is_empty() {
+        return;
+    }
+    let Some(resources) = container.get_mut("resources") else { return };
+    if let Some(requests) = super::at::map_mut(resources, "requests") {
+        for (name, limit) in limits {
+            requests.entry(name).or_insert(limit);
+        }
+    }
+}

@@ -1,0 +1,66 @@
+//! Which kind has which rules.
+
+use super::{GENERIC, Rules, Scope};
+use super::{
+    autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
+    lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
+    service_account, stateful_set, storage,
+};
+use crate::names::NameRule;
+
+static UNKNOWN: Rules = GENERIC;
+static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
+static PATH_NAMED: Rules = Rules { name: NameRule::PathSegment, ..GENERIC };
+static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
+
+/// The rules of a kind; generic ones when it has none of its own.
+pub fn of(group: &str, kind: &str) -> &'static Rules {
+    match (group, kind) {
+        ("", "ConfigMap") => &config_map::RULES,
+        ("", "Endpoints") => &endpoints::RULES,
+        ("", "Event") => &event::CORE,
+        ("", "LimitRange") => &limits::RULES,
+        ("", "Namespace") => &namespace::RULES,
+        ("", "Node") => &node::RULES,
+        ("", "PersistentVolume") => &storage::VOLUME,
+        ("", "PersistentVolumeClaim") => &storage::CLAIM,
+        ("", "Pod") => &pod::RULES,
+        ("", "PodTemplate") => &pod::TEMPLATE_RULES,
+        ("", "ReplicationController") => &replica_set::CONTROLLER,
+        ("", "ResourceQuota") => &quota::RULES,
+        ("", "Secret") => &secret::RULES,
+        ("", "Service") => &service::RULES,
+        ("", "ServiceAccount") => &service_account::RULES,
+        ("apps", "DaemonSet") => &daemon_set::RULES,
+        ("apps", "Deployment") => &deployment::RULES,
+        ("apps", "ReplicaSet") => &replica_set::RULES,
+        ("apps", "StatefulSet") => &stateful_set::RULES,
+        ("autoscaling", "HorizontalPodAutoscaler") => &autoscaling::RULES,
+        ("batch", "CronJob") => &batch::CRON_JOB,
+        ("batch", "Job") => &batch::JOB,
+        ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::RULES,
+        ("coordination.k8s.io", "Lease") => &lease::RULES,
+        ("discovery.k8s.io", "EndpointSlice") => &endpoint_slice::RULES,
+        ("events.k8s.io", "Event") => &event::EVENTS,
+        ("networking.k8s.io", "Ingress") => &ingress::RULES,
+        ("networking.k8s.io", "IngressClass") => &ingress::CLASS,
+        ("networking.k8s.io", "NetworkPolicy") => &network_policy::RULES,
+        ("policy", "PodDisruptionBudget") => &policy::RULES,
+        ("rbac.authorization.k8s.io", "ClusterRole") => &rbac::CLUSTER_ROLE,
+        ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_ROLE_BINDING,
+        ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
+        ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::ROLE_BINDING,
+        ("scheduling.k8s.io", "PriorityClass") => &scheduling::RULES,
+        ("storage.k8s.io", "StorageClass") => &storage::CLASS,
+        ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,
+        ("apps", "ControllerRevision") => &UNKNOWN,
+        ("apiregistration.k8s.io", "APIService") => &PATH_NAMED,
+        (
+            "apiextensions.k8s.io" | "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
+            | "resource.k8s.io" | "admissionregistration.k8s.io",
+            "CustomResourceDefinition" | "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ServiceCIDR"
+            | "ResourceClaim" | "ValidatingAdmissionPolicy",
+        ) => &WITH_STATUS,
+        _ => &UNKNOWN,
+    }
+}

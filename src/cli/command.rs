@@ -1,0 +1,173 @@
+//! The verbs and how a command line becomes one.
+
+use crate::{flags::Globals, session::Session, verbs::*};
+use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcommand, error::ErrorKind};
+use std::{ffi::OsString, process::ExitCode};
+
+#[derive(Parser, Debug)]
+#[command(name = "kubectl", about = "Controls a Kubernetes cluster.", disable_version_flag = true, max_term_width = 120)]
+pub(crate) struct Line {
+    #[command(flatten)]
+    pub(crate) globals: Globals,
+    #[command(subcommand)]
+    pub(crate) verb: Verb,
+}
+
+/// One variant a verb; the doc comment is its line of help.
+macro_rules! verbs {
+    ($($(#[$meta:meta])* $name:ident($kind:ty),)*) => {
+        #[derive(Subcommand, Debug)]
+        pub(crate) enum Verb {
+            $($(#[$meta])* $name(Box<$kind>),)*
+        }
+
+        /// Runs the verb of a command line.
+        pub(crate) async fn run(line: Line) -> anyhow::Result<()> {
+            let cx = Session::new(line.globals);
+            match line.verb {
+                $(Verb::$name(verb) => verb.run(&cx).await,)*
+            }
+        }
+    };
+}
+
+verbs! {
+    /// Display one or many resources
+    Get(get::Get),
+    /// Create a resource from a file or by a generator
+    Create(create::Create),
+    /// Apply a configuration to a resource by file name or stdin
+    Apply(apply::Apply),
+    /// Delete resources by file names, stdin, resources and names, or by resources and label selector
+    Delete(delete::Delete),
+    /// Run a particular image on the cluster
+    Run(run::Run),
+    /// Take a workload or service and expose it as a new Kubernetes service
+    Expose(expose::Expose),
+    /// Set a new size for a deployment, replica set, or replication controller
+    Scale(scale::Scale),
+    /// Print the logs for a container in a pod
+    #[command(alias = "log")]
+    Logs(logs::Logs),
+    /// Execute a command in a container
+    Exec(exec::Exec),
+}
+
+/// Reads a command line; an answer that is already given (help, a usage error) is an exit code.
+pub(crate) fn parse(argv: Vec<OsString>) -> Result<Line, ExitCode> {
+    let matches = command().try_get_matches_from(argv).and_then(|matches| Line::from_arg_matches(&matches));
+    let line = matches.map(|mut line| {
+        if let Verb::Create(create) = &mut line.verb {
+            create.take_users(&mut line.globals.user);
+        }
+        line
+    });
+    line.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
+            crate::say::out(format_args!("{}", error.render()));
+            ExitCode::SUCCESS
+        }
+        _ => {
+            crate::errln!("{}", usage_error(&error));
+            ExitCode::FAILURE
+        }
+    })
+}
+
+/// The command with Go's flags: every switch also takes `=true` and `=false`.
+pub(crate) fn command() -> Command {
+    fn go_switches(command: Command) -> Command {
+        let command = command.mut_args(|arg| match arg.get_action() {
+            ArgAction::SetTrue => arg
+                .action(ArgAction::Set)
+                .num_args(0..=1)
+                .require_equals(true)
+                .default_missing_value("true")
+                .default_value("false")
+                .hide_default_value(true)
+                .hide_possible_values(true)
+                .value_name("BOOL")
+                .value_parser(clap::builder::BoolishValueParser::new()),
+            _ => arg,
+        });
+        let names: Vec<String> = command.get_subcommands().map(|sub| sub.get_name().to_owned()).collect();
+        names.into_iter().fold(command, |command, name| command.mut_subcommand(name, go_switches))
+    }
+    go_switches(Line::command())
+}
+
+/// One line in kubectl's words, then where to look.
+fn usage_error(error: &clap::Error) -> String {
+    use clap::error::{ContextKind, ContextValue};
+    let context = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
+        _ => None,
+    };
+    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
+    let first_line = error.render().to_string();
+    let first_line = first_line.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let message = match error.kind() {
+        ErrorKind::UnknownArgument if argument.starts_with("--") => format!("unknown flag: {argument}"),
+        ErrorKind::UnknownArgument if argument.starts_with('-') => {
+            let letter = argument.chars().nth(1).unwrap_or('-');
+            format!("unknown shorthand flag: '{letter}' in {argument}")
+        }
+        ErrorKind::InvalidSubcommand => {
+            let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            return format!("error: unknown command {name:?} for \"kubectl\"");
+        }
+        _ => first_line,
+    };
+    format!("error: {message}\nSee 'kubectl --help' for usage.")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(text: &str) -> Result<Line, String> {
+        let argv: Vec<OsString> = text.split(' ').map(OsString::from).collect();
+        let matches = command().try_get_matches_from(argv).map_err(|error| usage_error(&error))?;
+        Line::from_arg_matches(&matches).map_err(|error| usage_error(&error))
+    }
+
+    #[test]
+    fn the_command_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn flags_are_gos() {
+        let cases = [
+            "kubectl get pods -A --show-labels=true -o wide",
+            "kubectl -n x get pods --no-headers=false -l a=b",
+            "kubectl get -n x pods -w",
+            "kubectl exec -it pod -c main -- sh -c 'x'",
+            "kubectl exec -ti pod -- sh",
+            "kubectl delete pod x --now --force --grace-period=0",
+            "kubectl run x --image=y --restart=Never --command -- sleep 5",
+            "kubectl logs -f --tail=-1 x -c y",
+            "kubectl create deployment x --image=y --replicas=3",
+            "kubectl apply -f a.yaml -f b.yaml --server-side",
+        ];
+        for text in cases {
+            if let Err(message) = line(text) {
+                panic!("{text}: {message}");
+            }
+        }
+    }
+
+    #[test]
+    fn usage_errors_are_worded_as_kubectls() {
+        let cases = [
+            ("kubectl get --nope", "error: unknown flag: --nope"),
+            ("kubectl get -Z", "error: unknown shorthand flag: 'Z' in -Z"),
+            ("kubectl frob", "error: unknown command \"frob\" for \"kubectl\""),
+        ];
+        for (text, start) in cases {
+            let message = line(text).err().unwrap_or_default();
+            assert!(message.starts_with(start), "{text}: {message}");
+        }
+    }
+}

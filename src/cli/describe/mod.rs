@@ -1,0 +1,1 @@
+//! How `describe` tells what there is to know about an object.

@@ -1,0 +1,1 @@
+//! Changes to kubeconfig files, for `config`.

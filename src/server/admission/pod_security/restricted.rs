@@ -1,0 +1,99 @@
+//! What pods do that follow the practice of hardening.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::{
+    Check, Violation,
+    baseline::{bad_seccomp, seccomp},
+    containers, items, listed, named, own_users, plural, quoted, setters, text, windows,
+};
+
+pub(super) const CHECKS: [(&str, Check); 6] = [
+    ("allowPrivilegeEscalation", privilege_escalation),
+    ("capabilities_restricted", capabilities),
+    ("restrictedVolumes", volumes),
+    ("runAsNonRoot", run_as_non_root),
+    ("runAsUser", run_as_user),
+    ("seccompProfile_restricted", seccomp_stated),
+];
+
+const VOLUMES: [&str; 9] =
+    ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
+
+fn privilege_escalation(pod: &Value) -> Option<Violation> {
+    let bad = named(pod, |container| container["securityContext"]["allowPrivilegeEscalation"] != false);
+    (!bad.is_empty() && !windows(pod)).then(|| Violation {
+        reason: "allowPrivilegeEscalation != false",
+        detail: format!("{} must set securityContext.allowPrivilegeEscalation=false", listed("container", &bad)),
+    })
+}
+
+fn capabilities(pod: &Value) -> Option<Violation> {
+    let of = |container: &Value, field: &str| -> Vec<String> { items(&container["securityContext"]["capabilities"][field]).iter().map(text).collect() };
+    let added = |container: &Value| -> Vec<String> { of(container, "add").into_iter().filter(|c| c != "NET_BIND_SERVICE").collect() };
+    let keeping = named(pod, |container| !of(container, "drop").iter().any(|c| c == "ALL"));
+    let adding = named(pod, |container| !added(container).is_empty());
+    let forbidden: BTreeSet<String> = containers(pod).flat_map(added).collect();
+    let mut details = Vec::new();
+    if !keeping.is_empty() {
+        details.push(format!("{} must set securityContext.capabilities.drop=[\"ALL\"]", listed("container", &keeping)));
+    }
+    if !adding.is_empty() {
+        details.push(format!("{} must not include {} in securityContext.capabilities.add", listed("container", &adding), quoted(forbidden)));
+    }
+    (!details.is_empty() && !windows(pod)).then(|| Violation { reason: "unrestricted capabilities", detail: details.join("; ") })
+}
+
+fn volumes(pod: &Value) -> Option<Violation> {
+    let source = |volume: &Value| {
+        let kind = volume.as_object()?.keys().find(|key| *key != "name")?;
+        (!VOLUMES.contains(&kind.as_str())).then(|| kind.clone())
+    };
+    let list = items(&pod["spec"]["volumes"]);
+    let bad: Vec<String> = list.iter().filter(|volume| source(volume).is_some()).map(|volume| text(&volume["name"])).collect();
+    let kinds: BTreeSet<String> = list.iter().filter_map(source).collect();
+    let use_ = if bad.len() == 1 { "uses" } else { "use" };
+    (!bad.is_empty()).then(|| Violation {
+        reason: "restricted volume types",
+        detail: format!("{} {use_} {} {}", listed("volume", &bad), plural("restricted volume type", kinds.len()), quoted(kinds)),
+    })
+}
+
+fn run_as_non_root(pod: &Value) -> Option<Violation> {
+    let flag = |holder: &Value| holder["securityContext"]["runAsNonRoot"].as_bool();
+    let own = flag(&pod["spec"]);
+    let explicit = named(pod, |container| flag(container) == Some(false));
+    let implicit = named(pod, |container| flag(container).is_none() && own != Some(true));
+    let detail = match setters(own == Some(false), &explicit) {
+        Some(who) => format!("{who} must not set securityContext.runAsNonRoot=false"),
+        None if implicit.is_empty() => return None,
+        None => format!("pod or {} must set securityContext.runAsNonRoot=true", listed("container", &implicit)),
+    };
+    (!own_users(pod)).then_some(Violation { reason: "runAsNonRoot != true", detail })
+}
+
+fn run_as_user(pod: &Value) -> Option<Violation> {
+    let root = |holder: &Value| holder["securityContext"]["runAsUser"] == 0;
+    let who = setters(root(&pod["spec"]), &named(pod, root)).filter(|_| !own_users(pod))?;
+    Some(Violation { reason: "runAsUser=0", detail: format!("{who} must not set runAsUser=0") })
+}
+
+fn seccomp_stated(pod: &Value) -> Option<Violation> {
+    if windows(pod) {
+        return None;
+    }
+    if let Some(wrong) = seccomp(pod) {
+        return Some(wrong);
+    }
+    let stated = |holder: &Value| holder["securityContext"]["seccompProfile"].is_object() && bad_seccomp(holder).is_none();
+    let silent = named(pod, |container| !stated(container) && !stated(&pod["spec"]));
+    (!silent.is_empty()).then(|| Violation {
+        reason: "seccompProfile",
+        detail: format!(
+            "pod or {} must set securityContext.seccompProfile.type to \"RuntimeDefault\" or \"Localhost\"",
+            listed("container", &silent)
+        ),
+    })
+}

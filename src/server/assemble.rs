@@ -1,0 +1,263 @@
+//! What is started, in which order, and how it stops.
+//!
+//! ```text
+//! store -> keys and certificates -> authorization, admission, registry -> router -> port
+//!       -> bootstrap objects -> ready -> controllers, scheduler
+//! stop: the port drains, the control loops end, the store closes last
+//! ```
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use anyhow::Context;
+use ipnet::IpNet;
+use mk8s_store::Store;
+use tokio::{net::TcpListener, task::JoinSet};
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::Admission,
+    auth::{
+        Authentication, Authorization, Pki, PkiOptions, TokenIssuer, User,
+        tokens::{SigningKey, TokenReader},
+    },
+    bootstrap::{self, Bootstrap},
+    http::{
+        Router,
+        listener::{self, ALPN},
+        router::RouterParts,
+    },
+    options::ServerOptions,
+    registry::{Registry, Resources, ServiceRanges, expire_events},
+    relay::Relay,
+};
+
+/// How long what was started may take to end.
+const STOP_WITHIN: Duration = Duration::from_millis(2000);
+
+/// A running server.
+pub struct Server {
+    router: Router,
+    pki: Arc<Pki>,
+    address: SocketAddr,
+    store: Store,
+    tasks: JoinSet<()>,
+    stop: CancellationToken,
+}
+
+/// What a router needs beside a store.
+pub struct ApiOptions {
+    pub signing_key: Arc<SigningKey>,
+    /// Who signs service-account tokens; also the audience they are for by default.
+    pub token_issuer: String,
+    pub admin_token: Option<String>,
+    pub services: ServiceRanges,
+    pub stop: CancellationToken,
+}
+
+/// The API over a store: all of the server that needs no socket.
+pub fn router(store: &Store, options: ApiOptions) -> Router {
+    let ApiOptions { signing_key, token_issuer, admin_token, services, stop } = options;
+    let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
+    let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
+    let authorization = Authorization::new(store.clone());
+    let admission = Admission::new(store.clone(), authorization.clone());
+    Router::new(RouterParts {
+        registry: Registry::new(store.clone(), Resources::builtin(), admission, services),
+        authentication: Authentication::new(reader, admin_token),
+        authorization,
+        tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),
+        relay: Relay::default(),
+        stop,
+    })
+}
+
+/// Runs a server until `stop`.
+pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Result<()> {
+    let server = Server::start(options, stop.clone()).await?;
+    stop.cancelled().await;
+    server.stopped().await;
+    Ok(())
+}
+
+impl Server {
+    /// Starts everything; returns once the port is open and the API answers.
+    pub async fn start(options: ServerOptions, stop: CancellationToken) -> anyhow::Result<Server> {
+        let dir = options.server_dir();
+        let listen = SocketAddr::new(options.bind_address, options.https_listen_port);
+        let listener = listen_on(listen).await?;
+        let address = listener.local_addr().context("the port that was opened has no address")?;
+        let store_options = mk8s_store::Options { dir: Some(dir.join("store")), ..mk8s_store::Options::default() };
+        let store = Store::open(store_options).await?;
+        let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
+        let tls = Arc::new(pki.server_config(&ALPN)?);
+        let api = ApiOptions {
+            signing_key: pki.signing_key(),
+            token_issuer: options.token_issuer(),
+            admin_token: Some(pki.admin_token().to_string()),
+            services: service_ranges(&options)?,
+            stop: stop.clone(),
+        };
+        let router = router(&store, api);
+        write_kubeconfig(&options, &pki)?;
+        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop };
+        server.spawn(listener, tls, options);
+        tracing::info!(%address, "the API is served");
+        Ok(server)
+    }
+
+    fn spawn(&mut self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, options: ServerOptions) {
+        let (router, stop) = (self.router.clone(), self.stop.clone());
+        self.tasks.spawn(listener::serve(listener, tls, router.clone(), stop.clone()));
+        self.tasks.spawn(expire_events(self.store.clone(), stop.clone()));
+        let (pki, until) = (self.pki.clone(), stop.clone());
+        self.tasks.spawn(async move { pki.keep_fresh(until).await });
+        self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
+        let wanted = wanted_objects(&options, &self.pki, self.address.port());
+        let loops = loop_options(&options, &self.pki);
+        self.tasks.spawn(control_plane(router, wanted, loops, stop));
+    }
+
+    /// A client inside the process with the rights of the administrator.
+    pub fn client(&self) -> kube::Client {
+        self.router.client(User::control_plane("system:admin"))
+    }
+
+    pub fn router(&self) -> &Router {
+        &self.router
+    }
+
+    pub fn pki(&self) -> &Arc<Pki> {
+        &self.pki
+    }
+
+    /// Where the port is.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Waits for the end of what was started, after `stop`; the store closes last.
+    pub async fn stopped(mut self) {
+        let all = async { while self.tasks.join_next().await.is_some() {} };
+        if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
+            tracing::warn!(left = self.tasks.len(), "not everything ended in time");
+            self.tasks.abort_all();
+        }
+        self.store.close().await;
+    }
+}
+
+/// Fills the cluster with what every cluster has, and then runs its loops.
+async fn control_plane(router: Router, wanted: Bootstrap, loops: mk8s_controllers::Options, stop: CancellationToken) {
+    let admin = router.client(User::control_plane("system:apiserver"));
+    let booted = async {
+        while let Err(error) = bootstrap::run(&admin, &wanted).await {
+            tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the cluster's first objects could not be made, trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    if stop.run_until_cancelled(booted).await.is_none() {
+        return;
+    }
+    router.set_ready();
+    let controllers = router.client(User::control_plane("system:kube-controller-manager"));
+    let scheduler = router.client(User::control_plane("system:kube-scheduler"));
+    tokio::join!(
+        mk8s_controllers::run(controllers, loops, stop.clone()),
+        mk8s_scheduler::run(scheduler, mk8s_scheduler::Options::default(), stop),
+    );
+}
+
+/// Opens the port, or says why not and what to do.
+async fn listen_on(address: SocketAddr) -> anyhow::Result<TcpListener> {
+    TcpListener::bind(address).await.with_context(|| {
+        format!("cannot listen on {address}: stop what uses the port, or choose another one with --https-listen-port or --bind-address")
+    })
+}
+
+fn pki_options(options: &ServerOptions) -> PkiOptions {
+    PkiOptions {
+        dir: options.server_dir(),
+        node_name: options.node_name.clone(),
+        node_ip: options.node_ip,
+        service_ip: options.service_ip(),
+        cluster_domain: options.cluster_domain.clone(),
+        tls_sans: options.tls_sans.clone(),
+        token: options.token.clone(),
+    }
+}
+
+fn service_ranges(options: &ServerOptions) -> anyhow::Result<ServiceRanges> {
+    match options.service_cidr {
+        IpNet::V4(addresses) => Ok(ServiceRanges { addresses, node_ports: options.service_node_port_range.clone() }),
+        IpNet::V6(network) => anyhow::bail!(
+            "--service-cidr {network}: Services have IPv4 addresses only; use an IPv4 network such as 10.43.0.0/16"
+        ),
+    }
+}
+
+fn loop_options(options: &ServerOptions, pki: &Pki) -> mk8s_controllers::Options {
+    let mut loops = mk8s_controllers::Options { root_ca_pem: pki.ca_pem().to_string(), ..Default::default() };
+    if let IpNet::V4(cidr) = options.cluster_cidr {
+        loops.cluster_cidr = cidr;
+    }
+    if let IpNet::V4(cidr) = options.service_cidr {
+        loops.service_cidr = cidr;
+    }
+    loops
+}
+
+fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
+    Bootstrap {
+        node_ip: options.node_ip,
+        port,
+        service_ip: options.service_ip(),
+        ca_pem: pki.ca_pem().to_string(),
+        front_proxy_ca_pem: pki.front_proxy_ca_pem().to_string(),
+        disabled: options.disable.clone(),
+        manifests_dir: options.server_dir().join("manifests"),
+    }
+}
+
+/// Where clients on this machine reach the port: the loopback address unless only another one is bound.
+fn local_url(options: &ServerOptions) -> String {
+    match options.bind_address {
+        address if address.is_unspecified() => options.local_url(),
+        IpAddr::V4(address) => format!("https://{address}:{}", options.https_listen_port),
+        IpAddr::V6(address) => format!("https://[{address}]:{}", options.https_listen_port),
+    }
+}
+
+fn write_kubeconfig(options: &ServerOptions, pki: &Pki) -> anyhow::Result<()> {
+    let path = &options.write_kubeconfig;
+    replace_file(path, pki.admin_kubeconfig(&local_url(options)).as_bytes(), options.write_kubeconfig_mode)
+        .with_context(|| format!("--write-kubeconfig: cannot write {}", path.display()))
+}
+
+async fn renew_kubeconfig(pki: Arc<Pki>, options: ServerOptions, stop: CancellationToken) {
+    let mut renewals = pki.renewals();
+    while let Some(Ok(())) = stop.run_until_cancelled(renewals.changed()).await {
+        if let Err(error) = write_kubeconfig(&options, &pki) {
+            tracing::error!(error = %format!("{error:#}"), "the kubeconfig keeps its old certificate");
+        }
+    }
+}
+
+/// Writes a file beside `path` and renames it into place, so that nobody reads half of it.
+fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
+    use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, os::unix::fs::PermissionsExt};
+    if let Some(parent) = path.parent() {
+        fs::create_dir_all(parent)?;
+    }
+    let mut temporary = path.as_os_str().to_owned();
+    temporary.push(".new");
+    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
+    file.set_permissions(fs::Permissions::from_mode(mode))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    fs::rename(&temporary, path)
+}

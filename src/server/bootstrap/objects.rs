@@ -1,0 +1,83 @@
+//! The objects that tell the cluster where its API server is and whom it trusts.
+
+use serde_json::{Value, json};
+
+use super::Bootstrap;
+
+pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
+    vec![service(bootstrap), endpoint_slice(bootstrap), endpoints(bootstrap), extension_authentication(bootstrap)]
+}
+
+/// `kubernetes.default.svc`.
+fn service(bootstrap: &Bootstrap) -> Value {
+    let ip = bootstrap.service_ip.to_string();
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": ip,
+            "clusterIPs": [ip],
+            "ipFamilies": [family(bootstrap)],
+            "ipFamilyPolicy": "SingleStack",
+            "sessionAffinity": "None",
+            "ports": [{"name": "https", "port": 443, "protocol": "TCP", "targetPort": bootstrap.port}],
+        },
+    })
+}
+
+fn family(bootstrap: &Bootstrap) -> &'static str {
+    if bootstrap.node_ip.is_ipv4() { "IPv4" } else { "IPv6" }
+}
+
+/// The addresses behind it: no selector, so no controller writes them.
+fn endpoint_slice(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "apiVersion": "discovery.k8s.io/v1",
+        "kind": "EndpointSlice",
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": family(bootstrap),
+        "endpoints": [{"addresses": [bootstrap.node_ip.to_string()], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+    })
+}
+
+fn endpoints(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Endpoints",
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            // The slice above is written here, not mirrored.
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [{
+            "addresses": [{"ip": bootstrap.node_ip.to_string()}],
+            "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
+        }],
+    })
+}
+
+/// What extension API servers need to believe requests this server passes on.
+fn extension_authentication(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "client-ca-file": bootstrap.ca_pem,
+            "requestheader-allowed-names": "[\"system:front-proxy\"]",
+            "requestheader-client-ca-file": bootstrap.front_proxy_ca_pem,
+            "requestheader-extra-headers-prefix": "[\"X-Remote-Extra-\"]",
+            "requestheader-group-headers": "[\"X-Remote-Group\"]",
+            "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
+            "requestheader-username-headers": "[\"X-Remote-User\"]",
+        },
+    })
+}

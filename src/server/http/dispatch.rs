@@ -1,0 +1,430 @@
+//! From a request for a resource to the registry's verb, and from its outcome to an answer.
+
+use std::{borrow::Cow, sync::Arc, time::Duration};
+
+use http::{HeaderMap, Method, Response, Uri};
+use hyper::upgrade::OnUpgrade;
+use mk8s_api::{kinds::Verb, meta, select::FieldSelector, status::Status};
+use rand::Rng;
+use serde_json::{Value, json};
+
+use super::{
+    answer::{self, Shown},
+    body::{Body, RequestBody},
+    decode, negotiate,
+    negotiate::View,
+    path::ResourcePath,
+    query::Query,
+    review,
+    router::{Inner, now},
+};
+use crate::{
+    auth::User,
+    registry::{
+        Call, DeleteOptions, Deleted, Patch, PatchKind, Propagation, Resource, Stored, Updated, Warnings, WriteOptions,
+        success,
+    },
+    relay,
+    table::Include,
+};
+
+/// How long a watch may last when the client does not say, in seconds; spread so that they do not all end at once.
+const WATCH_S: std::ops::Range<u64> = 1800..3600;
+
+/// A request for a known resource that is allowed.
+pub(super) struct Asked<'a> {
+    pub(super) inner: Arc<Inner>,
+    pub(super) resource: Arc<Resource>,
+    pub(super) path: ResourcePath<'a>,
+    pub(super) verb: &'static str,
+    pub(super) query: Query,
+    pub(super) headers: &'a HeaderMap,
+    pub(super) uri: &'a Uri,
+    pub(super) method: &'a Method,
+    pub(super) user: &'a Arc<User>,
+    pub(super) upgrade: Option<OnUpgrade>,
+}
+
+/// The verb of a request, as authorization names it. `None`: the method means nothing here.
+pub(super) fn verb(method: &Method, path: &ResourcePath<'_>, query: &Query) -> Option<&'static str> {
+    let collection = path.name.is_empty();
+    match *method {
+        Method::GET | Method::HEAD if !collection => Some(if path.watch { "watch" } else { "get" }),
+        Method::GET | Method::HEAD if path.watch || query.flag("watch") => Some("watch"),
+        Method::GET | Method::HEAD => Some("list"),
+        Method::POST => Some("create"),
+        Method::PUT => Some("update"),
+        Method::PATCH => Some("patch"),
+        Method::DELETE if collection => Some("deletecollection"),
+        Method::DELETE => Some("delete"),
+        _ => None,
+    }
+}
+
+/// The verb under which metrics count.
+pub(super) fn metric_verb(verb: &str) -> &'static str {
+    match verb {
+        "get" => "GET",
+        "list" => "LIST",
+        "watch" => "WATCH",
+        "create" => "POST",
+        "update" => "PUT",
+        "patch" => "PATCH",
+        "delete" => "DELETE",
+        "deletecollection" => "DELETECOLLECTION",
+        _ => "OTHER",
+    }
+}
+
+/// The name that a field selector asks for alone, so that rules for single names cover its lists and watches.
+pub(super) fn selected_name(selector: &str) -> Option<String> {
+    let name = FieldSelector::parse(selector).ok()?.exact("metadata.name")?.to_string();
+    (!name.is_empty()).then_some(name)
+}
+
+fn verb_of(verb: &str) -> Option<Verb> {
+    Some(match verb {
+        "get" => Verb::Get,
+        "list" => Verb::List,
+        "watch" => Verb::Watch,
+        "create" => Verb::Create,
+        "update" => Verb::Update,
+        "patch" => Verb::Patch,
+        "delete" => Verb::Delete,
+        "deletecollection" => Verb::DeleteCollection,
+        _ => return None,
+    })
+}
+
+pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    if !asked.path.subresource.is_empty() {
+        return subresource(asked, body).await;
+    }
+    let kind = asked.resource.kind.clone();
+    if !kind.has(verb_of(asked.verb).ok_or_else(Status::method_not_allowed)?) {
+        return Err(Status::method_not_allowed());
+    }
+    let namespaced = !asked.path.namespace.is_empty() && kind.plural != "namespaces";
+    let reads_many = matches!(asked.verb, "list" | "watch") && asked.path.name.is_empty();
+    if kind.namespaced != namespaced && !(kind.namespaced && reads_many) {
+        return Err(if namespaced || !asked.path.name.is_empty() {
+            Status::resource_not_found()
+        } else {
+            Status::method_not_allowed()
+        });
+    }
+    if kind.is_virtual {
+        return virtual_kind(asked, body).await;
+    }
+    match asked.verb {
+        "get" => asked.get().await,
+        "list" => asked.list().await,
+        "watch" => asked.watch().await,
+        "create" => asked.create(body).await,
+        "update" => asked.update(body).await,
+        "patch" => asked.patch(body).await,
+        "delete" => asked.delete(body).await,
+        _ => asked.delete_collection(body).await,
+    }
+}
+
+async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    let kind = asked.resource.kind.clone();
+    let name = asked.path.subresource.clone();
+    if kind.subresource(&name).is_none() {
+        return Err(Status::resource_not_found());
+    }
+    match (kind.plural.as_str(), name.as_ref()) {
+        ("pods", "log") if asked.verb == "get" => relay::pods::log(asked.relayed()).await,
+        ("pods", "exec" | "attach" | "portforward") if matches!(asked.verb, "get" | "create") => {
+            relay::pods::stream(asked.relayed()).await
+        }
+        ("pods" | "services" | "nodes", "proxy") => relay::proxy::forward(asked.relayed(), body).await,
+        ("pods", "binding") if asked.verb == "create" => asked.bind(body).await,
+        ("pods", "eviction") if asked.verb == "create" => asked.evict(body).await,
+        ("serviceaccounts", "token") if asked.verb == "create" => asked.token(body).await,
+        (_, "scale") => asked.scale(body).await,
+        (_, "status" | "ephemeralcontainers" | "resize" | "finalize" | "approval") => match asked.verb {
+            "get" if name != "finalize" => asked.get().await,
+            "update" => asked.update(body).await,
+            "patch" if name != "finalize" => asked.patch(body).await,
+            _ => Err(Status::method_not_allowed()),
+        },
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+/// Kinds that are asked and answered, never stored.
+async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    match (asked.resource.kind.kind.as_str(), asked.verb) {
+        ("Binding", "create") => {
+            let binding = asked.read_object(body, "Binding").await?;
+            let name = meta::name(&binding).to_string();
+            let pods =
+                asked.inner.registry.resources().find("", "v1", "pods").ok_or_else(Status::resource_not_found)?;
+            let asked = Asked {
+                resource: pods,
+                path: ResourcePath {
+                    name: Cow::Owned(name),
+                    subresource: Cow::Borrowed("binding"),
+                    ..asked.path.clone()
+                },
+                ..asked
+            };
+            asked.bind_decoded(&binding).await
+        }
+        ("ComponentStatus", "list") => {
+            let list = json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []});
+            Ok(answer::value(200, asked.shown()?.form.encoding, &list))
+        }
+        ("ComponentStatus", _) => Err(Status::not_found(&asked.resource.group_resource, &asked.path.name)),
+        (kind, "create") => {
+            let object = asked.read_object(body, kind).await?;
+            let answer = review::answer(&asked, object)?;
+            Ok(answer::value(201, asked.shown()?.form.encoding, &answer))
+        }
+        _ => Err(Status::method_not_allowed()),
+    }
+}
+
+impl<'a> Asked<'a> {
+    fn shown(&self) -> Result<Shown, Status> {
+        let form = negotiate::form(self.headers)?;
+        let include = Include::parse(self.query.get("includeObject").unwrap_or_default()).ok_or_else(|| {
+            Status::bad_request(
+                "unrecognized includeObject value, must be one of: \"\", \"None\", \"Metadata\", \"Object\"",
+            )
+        })?;
+        Ok(Shown { resource: self.resource.clone(), form, include })
+    }
+
+    /// The namespace that stands in keys: none for what is in no namespace, such as a namespace itself.
+    pub(super) fn namespace(&self) -> &str {
+        if self.resource.kind.namespaced { &self.path.namespace } else { "" }
+    }
+
+    fn call<'b>(&'b self, options: &'b WriteOptions) -> Call<'b> {
+        Call {
+            resource: &self.resource,
+            namespace: self.namespace(),
+            name: &self.path.name,
+            subresource: &self.path.subresource,
+            user: self.user,
+            options,
+        }
+    }
+
+    async fn read_object(&self, body: RequestBody, kind: &str) -> Result<Value, Status> {
+        let bytes = decode::read(self.headers, body).await?;
+        Ok(decode::object(self.headers, &bytes, kind)?.value)
+    }
+
+    /// Decodes the object of a write: pruned, defaulted, and of the right kind.
+    async fn read_written(
+        &self,
+        body: RequestBody,
+        options: &WriteOptions,
+        warnings: &mut Warnings,
+    ) -> Result<Value, Status> {
+        let bytes = decode::read(self.headers, body).await?;
+        let subresource = self.path.subresource.as_ref();
+        let parsed = decode::object(self.headers, &bytes, self.resource.kind_of(subresource))?;
+        self.resource.conform(subresource, parsed.value, parsed.duplicates, options.validation, warnings)
+    }
+
+    async fn get(&self) -> Result<Response<Body>, Status> {
+        let shown = self.shown()?;
+        let version = self.query.resource_version()?;
+        let entry = self.inner.registry.get(&self.resource, self.namespace(), &self.path.name, version).await?;
+        Ok(shown.object(200, &Stored::Entry(entry)))
+    }
+
+    async fn list(&self) -> Result<Response<Body>, Status> {
+        let shown = self.shown()?;
+        let options = self.query.list_options()?;
+        let list = self.inner.registry.list(&self.resource, self.namespace(), &options).await?;
+        Ok(shown.list(list))
+    }
+
+    async fn watch(&self) -> Result<Response<Body>, Status> {
+        let shown = self.shown()?;
+        let mut options = self.query.list_options()?;
+        if !self.path.name.is_empty() {
+            options.fields = FieldSelector::parse(&format!("metadata.name={}", self.path.name))
+                .map_err(|error| Status::bad_request(error.to_string()))?;
+        }
+        let timeout = Duration::from_secs(options.timeout_s.unwrap_or_else(|| rand::rng().random_range(WATCH_S)));
+        let watch = self.inner.registry.watch(&self.resource, self.namespace(), &options).await?;
+        Ok(shown.watch(watch, timeout, self.inner.stop.clone(), self.inner.metrics.watching()))
+    }
+
+    async fn create(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let mut warnings = Warnings::new();
+        let object = self.read_written(body, &options, &mut warnings).await?;
+        let stored = self.inner.registry.create(&self.call(&options), object, &mut warnings).await?;
+        Ok(answer::warn(shown.object(201, &stored), &warnings))
+    }
+
+    async fn update(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let mut warnings = Warnings::new();
+        let object = self.read_written(body, &options, &mut warnings).await?;
+        let call = self.call(&options);
+        let Updated { stored, created } = match call.subresource {
+            "ephemeralcontainers" => {
+                let update =
+                    self.inner.registry.update_ephemeral_containers(&call, &mut warnings, |_| Ok(object.clone()));
+                Updated { stored: update.await?, created: false }
+            }
+            _ => self.inner.registry.update(&call, object, &mut warnings).await?,
+        };
+        Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings))
+    }
+
+    async fn patch(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let content_type = decode::content_type(self.headers);
+        let kind = PatchKind::of_content_type(&content_type)
+            .ok_or_else(|| Status::unsupported_media_type(&PatchKind::SUPPORTED))?;
+        let bytes = decode::read(self.headers, body).await?;
+        let mut warnings = Warnings::new();
+        let call = self.call(&options);
+        if kind == PatchKind::Apply {
+            let configuration = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?.value;
+            let Updated { stored, created } = self.inner.registry.apply(&call, configuration, &mut warnings).await?;
+            return Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings));
+        }
+        let patch = Patch::read(kind, &bytes)?;
+        let stored = self.inner.registry.patch(&call, &patch, &mut warnings).await?;
+        if call.subresource == "scale" {
+            let scale = stored.decode();
+            return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
+        }
+        Ok(answer::warn(shown.object(200, &stored), &warnings))
+    }
+
+    async fn delete_options(&self, body: RequestBody) -> Result<DeleteOptions, Status> {
+        let bytes = decode::read(self.headers, body).await?;
+        if !bytes.is_empty() {
+            let options = decode::object(self.headers, &bytes, "DeleteOptions")?.value;
+            return DeleteOptions::from_json(&options);
+        }
+        let number = |key: &str| -> Result<Option<i64>, Status> {
+            let text = self.query.get(key);
+            text.map(|text| text.parse().map_err(|_| Status::bad_request(format!("{key}: {text:?} is not a number"))))
+                .transpose()
+        };
+        let options = DeleteOptions {
+            grace_period_s: number("gracePeriodSeconds")?,
+            propagation: self.query.get("propagationPolicy").map(Propagation::parse).transpose()?,
+            orphan_dependents: self.query.get("orphanDependents").map(|_| self.query.flag("orphanDependents")),
+            dry_run: self.query.write_options()?.dry_run,
+            ..DeleteOptions::default()
+        };
+        options.check()?;
+        Ok(options)
+    }
+
+    async fn delete(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let shown = self.shown()?;
+        let options = self.delete_options(body).await?;
+        let write =
+            WriteOptions { dry_run: options.dry_run || self.query.write_options()?.dry_run, ..WriteOptions::default() };
+        let call = self.call(&write);
+        match self.inner.registry.delete(&call, &options).await? {
+            Deleted::Gone(stored) if self.resource.returns_deleted => Ok(shown.object(200, &stored)),
+            Deleted::Gone(stored) => Ok(answer::status(&success(&call, &stored.decode()))),
+            Deleted::Terminating(stored) => {
+                let code = if options.orphan_dependents == Some(false) { 202 } else { 200 };
+                Ok(shown.object(code, &stored))
+            }
+        }
+    }
+
+    async fn delete_collection(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let shown = self.shown()?;
+        let options = self.delete_options(body).await?;
+        let selection = self.query.list_options()?;
+        let write =
+            WriteOptions { dry_run: options.dry_run || self.query.write_options()?.dry_run, ..WriteOptions::default() };
+        let list = self.inner.registry.delete_collection(&self.call(&write), &options, &selection).await?;
+        Ok(shown.list(list))
+    }
+
+    async fn bind(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let binding = self.read_object(body, "Binding").await?;
+        self.bind_decoded(&binding).await
+    }
+
+    async fn bind_decoded(&self, binding: &Value) -> Result<Response<Body>, Status> {
+        let options = self.query.write_options()?;
+        let mut warnings = Warnings::new();
+        let done = self.inner.registry.bind(&self.call(&options), binding, &mut warnings).await?;
+        Ok(answer::status(&done))
+    }
+
+    async fn evict(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let eviction = self.read_object(body, "Eviction").await?;
+        let options = self.query.write_options()?;
+        let done = self.inner.registry.evict(&self.call(&options), &eviction).await?;
+        Ok(answer::status(&done))
+    }
+
+    async fn token(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let request = self.read_object(body, "TokenRequest").await?;
+        let answer = self.inner.tokens.answer(self.namespace(), &self.path.name, &request, now())?;
+        Ok(answer::value(201, self.shown()?.form.encoding, &answer))
+    }
+
+    async fn scale(self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let form = self.shown()?.form;
+        let options = self.query.write_options()?;
+        match self.verb {
+            "get" => {
+                let scale = self.inner.registry.get_scale(&self.call(&options)).await?;
+                Ok(self.scale_answer(form, &scale))
+            }
+            "update" => {
+                let scale = self.read_object(body, "Scale").await?;
+                let mut warnings = Warnings::new();
+                let scale = self
+                    .inner
+                    .registry
+                    .update_scale(&self.call(&options), &mut warnings, |_| Ok(scale.clone()))
+                    .await?;
+                Ok(answer::warn(self.scale_answer(form, &scale), &warnings))
+            }
+            "patch" => self.patch(body).await,
+            _ => Err(Status::method_not_allowed()),
+        }
+    }
+
+    fn scale_answer(&self, form: negotiate::Form, scale: &Value) -> Response<Body> {
+        let shown = match form.view {
+            View::Table => {
+                crate::table::render("autoscaling", "Scale", std::slice::from_ref(scale), Include::Metadata, now())
+            }
+            _ => scale.clone(),
+        };
+        answer::value(200, form.encoding, &shown)
+    }
+
+    /// The request as the relay takes it, with the connection itself if it may be upgraded.
+    fn relayed(&mut self) -> relay::Relayed<'_> {
+        let upgrade = self.upgrade.take();
+        relay::Relayed {
+            relay: &self.inner.relay,
+            registry: &self.inner.registry,
+            namespace: self.namespace(),
+            name: &self.path.name,
+            plural: &self.resource.kind.plural,
+            subresource: &self.path.subresource,
+            rest: self.path.rest,
+            method: self.method,
+            uri: self.uri,
+            headers: self.headers,
+            upgrade,
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! The port: TLS, then HTTP/1.1 or HTTP/2 for clients, or the tunnel of an agent.
+//!
+//! ```text
+//! accept -> TLS handshake -> ALPN h2 ----------> HTTP/2 \
+//!                         -> ALPN http/1.1, none > HTTP/1.1 (+ upgrades) > Router
+//!                         -> ALPN mk8s-tunnel/1 -> Relay (the roles turn)
+//! ```
+
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    task::JoinSet,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+
+use super::{Body, Router, body::request_body};
+use crate::auth::Peer;
+
+/// What the port speaks, preferred first.
+pub const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", TUNNEL];
+
+/// The protocol of an agent that dials in to be reached back.
+pub const TUNNEL: &[u8] = b"mk8s-tunnel/1";
+
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long requests under way may take once the server stops.
+const DRAIN: Duration = Duration::from_millis(1500);
+
+const STREAMS: u32 = 1000;
+const STREAM_WINDOW: u32 = 1 << 20;
+const CONNECTION_WINDOW: u32 = 8 << 20;
+
+/// Serves connections until `stop`, then lets what is under way finish for a moment.
+pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
+    let acceptor = TlsAcceptor::from(tls);
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => break,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => {
+                    connections.spawn(connection(stream, address, acceptor.clone(), router.clone(), stop.clone()));
+                }
+                Err(error) => pause_after(&error).await,
+            },
+        }
+    }
+    drop(listener);
+    if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
+        tracing::debug!(left = connections.len(), "connections were cut");
+        connections.abort_all();
+    }
+}
+
+/// An accept that fails for want of descriptors would fail again at once.
+async fn pause_after(error: &io::Error) {
+    tracing::warn!(%error, "a connection could not be accepted");
+    tokio::time::sleep(Duration::from_millis(50)).await;
+}
+
+async fn connection(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: TlsAcceptor,
+    router: Router,
+    stop: CancellationToken,
+) {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %address, "TCP_NODELAY");
+    }
+    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return tracing::debug!(%error, %address, "TLS handshake failed"),
+        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
+    };
+    let (_, session) = stream.get_ref();
+    let peer = Arc::new(Peer::new(Some(address), session.peer_certificates()));
+    let outcome = match session.alpn_protocol() {
+        Some(TUNNEL) => {
+            tunnel(stream, &peer, &router, stop).await;
+            Ok(())
+        }
+        Some(b"h2") => serve_http2(stream, peer, router, stop).await,
+        _ => serve_http1(stream, peer, router, stop).await,
+    };
+    if let Err(error) = outcome {
+        tracing::debug!(%error, %address, "connection ended");
+    }
+}
+
+async fn tunnel(stream: TlsStream<TcpStream>, peer: &Peer, router: &Router, stop: CancellationToken) {
+    let Some(node) = peer.user.as_ref().and_then(|user| user.node_name()) else {
+        return tracing::warn!(address = ?peer.addr, "a tunnel was refused: its certificate is no node's");
+    };
+    router.relay().carry(node, stream, stop).await;
+}
+
+async fn answer(request: Request<Incoming>, peer: Arc<Peer>, router: Router) -> Result<Response<Body>, Infallible> {
+    let mut request = request.map(request_body);
+    request.extensions_mut().insert(peer);
+    Ok(router.answer(request).await)
+}
+
+async fn serve_http1(
+    stream: TlsStream<TcpStream>,
+    peer: Arc<Peer>,
+    router: Router,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| answer(request, peer.clone(), router.clone()));
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(30))
+        .serve_connection(TokioIo::new(stream), service)
+        .with_upgrades();
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}
+
+async fn serve_http2(
+    stream: TlsStream<TcpStream>,
+    peer: Arc<Peer>,
+    router: Router,
+    stop: CancellationToken,
+) -> hyper::Result<()> {
+    let service = service_fn(move |request| answer(request, peer.clone(), router.clone()));
+    let connection = http2::Builder::new(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS)
+        .initial_stream_window_size(STREAM_WINDOW)
+        .initial_connection_window_size(CONNECTION_WINDOW)
+        .max_send_buf_size(1 << 20)
+        .keep_alive_interval(Some(Duration::from_secs(30)))
+        .serve_connection(TokioIo::new(stream), service);
+    let mut connection = std::pin::pin!(connection);
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        () = stop.cancelled() => connection.as_mut().graceful_shutdown(),
+    }
+    connection.await
+}

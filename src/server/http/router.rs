@@ -1,0 +1,337 @@
+//! The way of a request: authenticate, authorize, dispatch; every way out is an answer.
+//!
+//! The router is a tower service. Sockets and clients inside the process call the same one; the latter carry a
+//! [`Caller`], which no socket can.
+
+use std::{
+    any::Any,
+    convert::Infallible,
+    panic::AssertUnwindSafe,
+    pin::Pin,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures::FutureExt;
+use http::{Extensions, HeaderMap, Method, Request, Response, Uri, request::Parts};
+use jiff::Timestamp;
+use mk8s_api::status::Status;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    answer,
+    body::{Body, BoxError, RequestBody, request_body},
+    dispatch::{self, Asked},
+    documents::Documents,
+    gzip, health,
+    metrics::Metrics,
+    path::{self, Route},
+    query::Query,
+};
+use crate::{
+    auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
+    registry::Registry,
+    relay::Relay,
+};
+
+/// What a router is made of.
+pub struct RouterParts {
+    pub registry: Registry,
+    pub authentication: Authentication,
+    pub authorization: Authorization,
+    pub tokens: TokenIssuer,
+    pub relay: Relay,
+    /// Watches end and no more are begun once this is cancelled.
+    pub stop: CancellationToken,
+}
+
+pub(super) struct Inner {
+    pub(super) registry: Registry,
+    pub(super) authentication: Authentication,
+    pub(super) authorization: Authorization,
+    pub(super) tokens: TokenIssuer,
+    pub(super) relay: Relay,
+    pub(super) documents: Documents,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) ready: AtomicBool,
+    pub(super) stop: CancellationToken,
+}
+
+/// The API as a tower service. Cheap to clone.
+#[derive(Clone)]
+pub struct Router(Arc<Inner>);
+
+/// Marks a request of a client inside the process, which needs no credentials.
+#[derive(Debug, Clone)]
+pub struct Caller(pub Arc<User>);
+
+impl Router {
+    pub fn new(parts: RouterParts) -> Router {
+        let RouterParts { registry, authentication, authorization, tokens, relay, stop } = parts;
+        let metrics = Arc::default();
+        let documents = Documents::default();
+        Router(Arc::new(Inner {
+            registry,
+            authentication,
+            authorization,
+            tokens,
+            relay,
+            documents,
+            metrics,
+            ready: AtomicBool::new(false),
+            stop,
+        }))
+    }
+
+    /// `/readyz` says yes from now on.
+    pub fn set_ready(&self) {
+        self.0.ready.store(true, Ordering::Release);
+    }
+
+    pub fn relay(&self) -> &Relay {
+        &self.0.relay
+    }
+
+    pub fn registry(&self) -> &Registry {
+        &self.0.registry
+    }
+
+    /// A client inside the process that acts as `user`.
+    pub fn client(&self, user: User) -> kube::Client {
+        kube::Client::new(InProcess { router: self.clone(), user: Arc::new(user) }, "default")
+    }
+
+    /// Answers a request. Never fails; a panic on the way is a 500.
+    pub async fn answer(&self, request: Request<RequestBody>) -> Response<Body> {
+        let started = Instant::now();
+        let (parts, body) = request.into_parts();
+        let _in_flight = self.0.metrics.begin();
+        let (method, uri) = (parts.method.clone(), parts.uri.clone());
+        let accepted = parts.headers.get(http::header::ACCEPT_ENCODING).cloned();
+        let outcome = AssertUnwindSafe(handle(&self.0, parts, body)).catch_unwind().await;
+        let (verb, resource, response) = match outcome {
+            Ok(Handled { verb, resource, result: Ok(response) }) => (verb, resource, response),
+            Ok(Handled { verb, resource, result: Err(status) }) => (verb, resource, answer::status(&status)),
+            Err(panic) => {
+                self.0.metrics.panicked();
+                tracing::error!(%method, path = uri.path(), panic = panic_text(&*panic), "a request handler panicked");
+                (
+                    "PANIC",
+                    String::new(),
+                    answer::status(&Status::internal(
+                        "this request caused apiserver to panic. Look in the logs for details",
+                    )),
+                )
+            }
+        };
+        let took = started.elapsed();
+        self.0.metrics.answered(verb, &resource, response.status().as_u16(), took);
+        tracing::trace!(target: "mk8s::access", %method, %uri, code = response.status().as_u16(), took_us = took.as_micros(), "answered");
+        match accepted {
+            Some(encoding) => {
+                gzip::compress(&HeaderMap::from_iter([(http::header::ACCEPT_ENCODING, encoding)]), response)
+            }
+            None => response,
+        }
+    }
+}
+
+/// An answer, and what it is counted as.
+struct Handled {
+    verb: &'static str,
+    resource: String,
+    result: Result<Response<Body>, Status>,
+}
+
+async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Handled {
+    let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
+    let user = match identify(inner, &parts) {
+        Ok(user) => user,
+        Err(status) => return Handled { verb: "OTHER", resource: String::new(), result: Err(status) },
+    };
+    let Parts { method, uri, headers, .. } = parts;
+    let handled = |verb, resource: &str, result| Handled { verb, resource: resource.to_string(), result };
+    match path::parse(uri.path()) {
+        None => {
+            handled("OTHER", "", Err(Status::bad_request("the path of the request is not valid UTF-8 once decoded")))
+        }
+        Some(Route::Other(path)) => {
+            handled("OTHER", "", other(inner, &method, path, &uri, &headers, &user, body).await)
+        }
+        Some(Route::Resource(path)) => {
+            let query = Query::parse(uri.query());
+            let Some(verb) = dispatch::verb(&method, &path, &query) else {
+                return handled("OTHER", "", Err(Status::method_not_allowed()));
+            };
+            let selected =
+                query.get("fieldSelector").filter(|_| path.name.is_empty()).and_then(dispatch::selected_name);
+            let attributes = Attributes {
+                version: path.version,
+                subresource: &path.subresource,
+                namespace: &path.namespace,
+                name: selected.as_deref().unwrap_or(&path.name),
+                path: uri.path(),
+                label_selector: query.get("labelSelector"),
+                field_selector: query.get("fieldSelector"),
+                ..Attributes::for_resource(&user, verb, path.group, &path.resource)
+            };
+            let label = path.resource.clone();
+            let shown_verb = dispatch::metric_verb(verb);
+            if let Err(status) = inner.authorization.check(&attributes) {
+                return handled(shown_verb, &label, Err(status));
+            }
+            let known = inner.registry.resources().find(path.group, path.version, &path.resource);
+            let Some(resource) = known else {
+                // Unknown names are not counted by name: anybody could fill the memory with them.
+                return handled(shown_verb, "", Err(Status::resource_not_found()));
+            };
+            let asked = Asked {
+                inner: inner.clone(),
+                resource,
+                path,
+                verb,
+                query,
+                headers: &headers,
+                uri: &uri,
+                method: &method,
+                user: &user,
+                upgrade,
+            };
+            handled(shown_verb, &label, dispatch::dispatch(asked, body).await)
+        }
+    }
+}
+
+/// The user of a request: the caller inside the process, or what its credentials say, or whom they may act as.
+fn identify(inner: &Inner, parts: &Parts) -> Result<Arc<User>, Status> {
+    let user = match parts.extensions.get::<Caller>() {
+        Some(Caller(user)) => user.clone(),
+        None => {
+            let nobody = Peer::default();
+            let peer = parts.extensions.get::<Arc<Peer>>().map_or(&nobody, |peer| peer);
+            inner.authentication.identify(parts, peer).map_err(|error| {
+                tracing::debug!(%error, path = parts.uri.path(), "unable to authenticate the request");
+                Status::from(error)
+            })?
+        }
+    };
+    if !parts.headers.contains_key("impersonate-user") && !parts.headers.contains_key("impersonate-group") {
+        return Ok(user);
+    }
+    Ok(impersonate::impersonated(&parts.headers, &user, &inner.authorization)?.unwrap_or(user))
+}
+
+/// Paths that name no resource.
+async fn other(
+    inner: &Arc<Inner>,
+    method: &Method,
+    path: &str,
+    uri: &Uri,
+    headers: &HeaderMap,
+    user: &User,
+    _body: RequestBody,
+) -> Result<Response<Body>, Status> {
+    let verb = method.as_str().to_ascii_lowercase();
+    inner.authorization.check(&Attributes::for_path(user, &verb, path))?;
+    if !matches!(*method, Method::GET | Method::HEAD) {
+        return Err(match inner.documents.exists(path) {
+            true => Status::method_not_allowed(),
+            false => Status::resource_not_found(),
+        });
+    }
+    let query = Query::parse(uri.query());
+    let trimmed = path.trim_end_matches('/');
+    match trimmed.split('/').nth(1).unwrap_or_default() {
+        "healthz" | "livez" | "readyz" => Ok(health::report(trimmed, &checks(inner, trimmed), &query)),
+        "version" if trimmed == "/version" => Ok(answer::value(200, Default::default(), &health::version())),
+        "metrics" if trimmed == "/metrics" => Ok(metrics(inner)),
+        ".well-known" if trimmed == "/.well-known/openid-configuration" => {
+            let server =
+                headers.get(http::header::HOST).and_then(|host| host.to_str().ok()).unwrap_or("kubernetes.default.svc");
+            Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
+        }
+        "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
+        _ => inner.documents.answer(trimmed, headers),
+    }
+}
+
+fn metrics(inner: &Inner) -> Response<Body> {
+    let store = inner.registry.store();
+    answer::text(200, inner.metrics.render(store.metrics(), store.revision()))
+}
+
+fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {
+    let stopping = inner.stop.is_cancelled();
+    let mut checks: Vec<health::Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", Ok(()))];
+    if path.starts_with("/readyz") {
+        let booted =
+            if inner.ready.load(Ordering::Acquire) { Ok(()) } else { Err("the server is still starting".to_string()) };
+        checks.push(("poststarthook/bootstrap", booted));
+        checks.push(("shutdown", if stopping { Err("the server is stopping".to_string()) } else { Ok(()) }));
+    }
+    checks
+}
+
+fn panic_text(panic: &(dyn Any + Send)) -> &str {
+    let text = panic.downcast_ref::<&str>().copied();
+    text.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+}
+
+impl<B> tower::Service<Request<B>> for Router
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let router = self.clone();
+        Box::pin(async move { Ok(router.answer(request.map(request_body)).await) })
+    }
+}
+
+/// The service under a client inside the process.
+#[derive(Clone)]
+struct InProcess {
+    router: Router,
+    user: Arc<User>,
+}
+
+impl<B> tower::Service<Request<B>> for InProcess
+where
+    B: http_body::Body<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    type Response = Response<Body>;
+    type Error = Infallible;
+    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+    fn poll_ready(&mut self, _context: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, request: Request<B>) -> Self::Future {
+        let (router, user) = (self.router.clone(), self.user.clone());
+        let mut request = request.map(request_body);
+        let mut extensions = Extensions::new();
+        extensions.insert(Caller(user));
+        *request.extensions_mut() = extensions;
+        Box::pin(async move { Ok(router.answer(request).await) })
+    }
+}
+
+/// The time a request is answered at.
+pub(super) fn now() -> Timestamp {
+    Timestamp::now()
+}

@@ -1,0 +1,136 @@
+//! The configuration file: YAML whose keys are the names of the flags.
+
+use std::path::{Path, PathBuf};
+
+use serde_yaml::Value;
+
+use super::{OptionsError, ServerArgs};
+
+const DEFAULT: &str = "/etc/mk8s/config.yaml";
+
+/// The file that was asked for, or the usual one if it is there.
+pub(super) fn read(path: Option<&str>) -> Result<Option<(PathBuf, String)>, OptionsError> {
+    let wanted = Path::new(path.unwrap_or(DEFAULT)).to_path_buf();
+    match std::fs::read_to_string(&wanted) {
+        Ok(text) => Ok(Some((wanted, text))),
+        Err(error) if path.is_none() && error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(OptionsError::Config { path: wanted, why: format!("cannot be read: {error}") }),
+    }
+}
+
+enum Setting<'a> {
+    One(&'a mut Option<String>),
+    Many(&'a mut Vec<String>),
+}
+
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 20] {
+    use Setting::{Many, One};
+    [
+        ("data-dir", One(&mut args.data_dir)),
+        ("node-name", One(&mut args.node_name)),
+        ("node-ip", One(&mut args.node_ip)),
+        ("node-label", Many(&mut args.node_label)),
+        ("bind-address", One(&mut args.bind_address)),
+        ("https-listen-port", One(&mut args.https_listen_port)),
+        ("cluster-cidr", One(&mut args.cluster_cidr)),
+        ("service-cidr", One(&mut args.service_cidr)),
+        ("cluster-dns", One(&mut args.cluster_dns)),
+        ("cluster-domain", One(&mut args.cluster_domain)),
+        ("service-node-port-range", One(&mut args.service_node_port_range)),
+        ("tls-san", Many(&mut args.tls_san)),
+        ("token", One(&mut args.token)),
+        ("write-kubeconfig", One(&mut args.write_kubeconfig)),
+        ("write-kubeconfig-mode", One(&mut args.write_kubeconfig_mode)),
+        ("disable", Many(&mut args.disable)),
+        ("disable-agent", One(&mut args.disable_agent)),
+        ("container-runtime-endpoint", One(&mut args.container_runtime_endpoint)),
+        ("resolv-conf", One(&mut args.resolv_conf)),
+        ("log-format", One(&mut args.log_format)),
+    ]
+}
+
+/// Fills what neither a flag nor the environment has set.
+pub(super) fn fill(args: &mut ServerArgs, path: &Path, text: &str) -> Result<(), OptionsError> {
+    let wrong = |why: String| OptionsError::Config { path: path.to_path_buf(), why };
+    let document: Value = serde_yaml::from_str(text).map_err(|error| wrong(format!("is not YAML: {error}")))?;
+    let mapping = match document {
+        Value::Null => return Ok(()),
+        Value::Mapping(mapping) => mapping,
+        _ => return Err(wrong("is not a list of `key: value` lines".to_string())),
+    };
+    for (key, value) in mapping {
+        let Some(key) = key.as_str().map(|key| key.trim_start_matches("--").to_string()) else {
+            return Err(wrong(format!("key {key:?} is not text")));
+        };
+        let mut known = settings(args);
+        let Some((_, setting)) = known.iter_mut().find(|(name, _)| *name == key) else {
+            let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
+            return Err(wrong(format!("unknown key {key:?}{}", suggestion(&key, &names))));
+        };
+        match setting {
+            Setting::One(slot) => {
+                let text = scalar(&value).ok_or_else(|| wrong(format!("{key}: one value is expected, found {}", describe(&value))))?;
+                slot.get_or_insert(text);
+            }
+            Setting::Many(slot) => {
+                let texts = list(&value).ok_or_else(|| wrong(format!("{key}: a list of values is expected, found {}", describe(&value))))?;
+                if slot.is_empty() {
+                    **slot = texts;
+                }
+            }
+        }
+    }
+    Ok(())
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(flag) => Some(flag.to_string()),
+        _ => None,
+    }
+}
+
+/// A list, or one text with commas as on the command line.
+fn list(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Sequence(items) => items.iter().map(scalar).collect(),
+        other => scalar(other).map(|text| text.split(',').map(|item| item.trim().to_string()).collect()),
+    }
+}
+
+fn describe(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "nothing",
+        Value::Sequence(_) => "a list",
+        Value::Mapping(_) => "a mapping",
+        _ => "something else",
+    }
+}
+
+/// The known key most like the unknown one, if one is alike at all.
+fn suggestion(key: &str, names: &[&str]) -> String {
+    let plain = |text: &str| text.replace(['_', '-'], "").to_ascii_lowercase();
+    let alike = names.iter().map(|name| (distance(&plain(key), &plain(name)), name)).min();
+    match alike {
+        Some((0..=3, name)) => format!("; did you mean {name}?"),
+        _ => format!("; known keys are {}", names.join(", ")),
+    }
+}
+
+/// Levenshtein's.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let replaced = diagonal + usize::from(x != *y);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[b.len()]
+}

@@ -1,0 +1,201 @@
+//! `nodes/proxy`, `pods/proxy`, `services/proxy`: plain HTTP requests handed on to what they name.
+//!
+//! A node is reached through its tunnel. Pods and the pods behind Services are dialed at their address.
+
+use std::{net::IpAddr, time::Duration};
+
+use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use mk8s_api::status::{GroupResource, Status};
+use rand::seq::IndexedRandom;
+use serde_json::Value;
+use tokio::{net::TcpStream, time::timeout};
+
+use super::{HOP_BY_HOP, Relayed, pass_on};
+use crate::http::{Body, RequestBody};
+
+const DIAL: Duration = Duration::from_secs(10);
+
+pub async fn forward(relayed: Relayed<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    let (scheme, name, port) = split_name(relayed.name)?;
+    if scheme == "https" {
+        return Err(Status::bad_request("proxying to https backends is not supported; use http"));
+    }
+    let path = format!("/{}", relayed.rest.unwrap_or_default());
+    let query = relayed.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let (node, authority) = match relayed.plural {
+        "nodes" => (Some(name), "node".to_string()),
+        "pods" => (None, address_of_pod(&relayed, name, port)?),
+        _ => (None, address_of_service(&relayed, name, port)?),
+    };
+    let uri: Uri = format!("http://{authority}{path}{query}")
+        .parse()
+        .map_err(|error| Status::bad_request(format!("{path}: {error}")))?;
+    let mut request = Request::new(body);
+    *request.method_mut() = relayed.method.clone();
+    *request.headers_mut() = end_to_end(relayed.headers);
+    match node {
+        Some(node) => {
+            *request.uri_mut() = uri;
+            Ok(pass_on(relayed.relay.send(node, request).await?))
+        }
+        None => {
+            let host = HeaderValue::from_str(&authority).map_err(Status::internal)?;
+            request.headers_mut().insert(header::HOST, host);
+            *request.uri_mut() =
+                uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()));
+            dial(&authority, request).await
+        }
+    }
+}
+
+/// What concerns the backend, without our own credentials.
+fn end_to_end(headers: &HeaderMap) -> HeaderMap {
+    let mut kept = headers.clone();
+    for name in HOP_BY_HOP {
+        kept.remove(name);
+    }
+    kept.remove(header::AUTHORIZATION);
+    kept.remove(header::HOST);
+    kept
+}
+
+async fn dial(authority: &str, request: Request<RequestBody>) -> Result<Response<Body>, Status> {
+    let failed =
+        |why: String| Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {why}"));
+    let stream = match timeout(DIAL, TcpStream::connect(authority)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(format!("dial tcp {authority}: {error}"))),
+        Err(_) => return Err(failed(format!("dial tcp {authority}: i/o timeout"))),
+    };
+    let (mut sender, connection) =
+        http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "a proxied connection ended");
+        }
+    });
+    let response = sender.send_request(request).await.map_err(|error| failed(error.to_string()))?;
+    Ok(pass_on(response))
+}
+
+/// `[scheme:]name[:port]`.
+fn split_name(text: &str) -> Result<(&str, &str, &str), Status> {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts[..] {
+        [name] => Ok(("", name, "")),
+        [name, port] => Ok(("", name, port)),
+        [scheme @ ("http" | "https" | ""), name, port] => Ok((scheme, name, port)),
+        _ => Err(Status::bad_request(format!("invalid service request {text:?}"))),
+    }
+}
+
+fn address_of_pod(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<String, Status> {
+    let pod = relayed
+        .registry
+        .lookup("", "pods", relayed.namespace, name)
+        .ok_or_else(|| Status::not_found(&GroupResource::new("", "pods"), name))?;
+    let ip: IpAddr = pod["status"]["podIP"].as_str().unwrap_or_default().parse().map_err(|_| {
+        Status::bad_request(format!("pod {name:?} has no address yet; a host must be a non-loopback address"))
+    })?;
+    if ip.is_loopback() {
+        return Err(Status::bad_request("address not allowed"));
+    }
+    let port = match port {
+        "" => {
+            let containers = pod["spec"]["containers"].as_array();
+            let first = containers.into_iter().flatten().find_map(|c| c["ports"][0]["containerPort"].as_u64());
+            first.unwrap_or(80).to_string()
+        }
+        named if named.parse::<u16>().is_err() => {
+            let ports = pod["spec"]["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(|c| c["ports"].as_array())
+                .flatten();
+            let found = ports.filter(|p| p["name"] == named).find_map(|p| p["containerPort"].as_u64());
+            found.ok_or_else(|| Status::bad_request(format!("pod {name:?} has no port named {named:?}")))?.to_string()
+        }
+        number => number.to_string(),
+    };
+    Ok(authority(ip, &port))
+}
+
+fn address_of_service(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<String, Status> {
+    let service = relayed
+        .registry
+        .lookup("", "services", relayed.namespace, name)
+        .ok_or_else(|| Status::not_found(&GroupResource::new("", "services"), name))?;
+    let unavailable = || Status::unavailable(format!("no endpoints available for service {:?}", relayed.name));
+    let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let wanted = ports.iter().find(|p| match port {
+        "" => ports.len() == 1,
+        port => p["name"] == port || p["port"].as_u64().is_some_and(|n| n.to_string() == port),
+    });
+    let wanted =
+        wanted.ok_or_else(|| Status::unavailable(format!("no service port {port:?} found for service {name:?}")))?;
+    let slices = relayed.registry.lookup_labelled(
+        "discovery.k8s.io",
+        "endpointslices",
+        relayed.namespace,
+        "kubernetes.io/service-name",
+        name,
+    );
+    let backends: Vec<(IpAddr, u64)> = slices.iter().flat_map(|slice| backends_of(slice, &wanted["name"])).collect();
+    let (ip, port) = backends.choose(&mut rand::rng()).ok_or_else(unavailable)?;
+    Ok(authority(*ip, &port.to_string()))
+}
+
+/// The ready addresses of a slice, with the port of a name.
+fn backends_of(slice: &Value, port_name: &Value) -> Vec<(IpAddr, u64)> {
+    let wanted = port_name.as_str().unwrap_or_default();
+    let mut ports = slice["ports"].as_array().into_iter().flatten();
+    let Some(port) = ports.find(|p| p["name"].as_str().unwrap_or_default() == wanted).and_then(|p| p["port"].as_u64())
+    else {
+        return Vec::new();
+    };
+    let endpoints = slice["endpoints"].as_array().into_iter().flatten();
+    let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
+    ready.filter_map(|endpoint| Some((endpoint["addresses"][0].as_str()?.parse().ok()?, port))).collect()
+}
+
+fn authority(ip: IpAddr, port: &str) -> String {
+    match ip {
+        IpAddr::V4(ip) => format!("{ip}:{port}"),
+        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn names_carry_scheme_and_port() {
+        let cases = [
+            ("a", Some(("", "a", ""))),
+            ("a:80", Some(("", "a", "80"))),
+            ("http:a:web", Some(("http", "a", "web"))),
+            ("ftp:a:1", None),
+            ("a:b:c:d", None),
+        ];
+        for (text, expected) in cases {
+            assert_eq!(split_name(text).ok(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn only_ready_backends_count() {
+        let slice = json!({"ports": [{"name": "web", "port": 8080}], "endpoints": [
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
+            {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
+            {"addresses": ["10.0.0.3"]}]});
+        let found: Vec<String> =
+            backends_of(&slice, &json!("web")).into_iter().map(|(ip, port)| authority(ip, &port.to_string())).collect();
+        assert_eq!(found, ["10.0.0.1:8080", "10.0.0.3:8080"]);
+        assert!(backends_of(&slice, &Value::Null).is_empty());
+    }
+}

@@ -1,0 +1,169 @@
+//! A client's WebSocket through a tunnel: the handshake is answered here, the frames are the agent's.
+//!
+//! ```text
+//! client -- GET, Upgrade: websocket --> server -- POST, x-mk8s-upgrade: websocket --> agent
+//!        <-- 101 ----------------------        <-- 200, sec-websocket-protocol ------
+//!        == raw bytes =================        == body of request, body of answer ===
+//! ```
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use bytes::Bytes;
+use futures::StreamExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
+use http_body::Frame;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper_util::rt::TokioIo;
+use mk8s_api::status::Status;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    sync::mpsc,
+};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{Relay, refusal};
+use crate::http::{Body, RequestBody, body::BodyError};
+
+const UPGRADE: HeaderName = HeaderName::from_static("x-mk8s-upgrade");
+/// The largest piece that is copied at once.
+const PIECE: usize = 32 << 10;
+
+/// What a client's WebSocket handshake says.
+pub(super) struct Handshake {
+    key: HeaderValue,
+    protocols: Option<HeaderValue>,
+}
+
+impl Handshake {
+    pub(super) fn read(headers: &HeaderMap) -> Result<Handshake, Status> {
+        let has = |name: HeaderName, word: &str| {
+            let values = headers.get_all(name);
+            values
+                .iter()
+                .filter_map(|value| value.to_str().ok())
+                .flat_map(|value| value.split(','))
+                .any(|v| v.trim().eq_ignore_ascii_case(word))
+        };
+        if !has(header::CONNECTION, "upgrade") || !headers.contains_key(header::UPGRADE) {
+            return Err(Status::bad_request("Upgrade request required"));
+        }
+        if !has(header::UPGRADE, "websocket") {
+            return Err(Status::bad_request(
+                "unable to upgrade: this server upgrades to WebSocket only; use a client that speaks it (kubectl 1.31 and later do)",
+            ));
+        }
+        let key = headers
+            .get(header::SEC_WEBSOCKET_KEY)
+            .cloned()
+            .ok_or_else(|| Status::bad_request("unable to upgrade: the header Sec-WebSocket-Key is missing"))?;
+        // Several headers of this name mean the same as one with commas.
+        let offered: Vec<&str> =
+            headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok()).collect();
+        let protocols = match offered.is_empty() {
+            true => None,
+            false => HeaderValue::from_str(&offered.join(", ")).ok(),
+        };
+        Ok(Handshake { key, protocols })
+    }
+
+    fn accept(&self) -> String {
+        let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+        hash.update(self.key.as_bytes());
+        hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+        STANDARD.encode(hash.finish())
+    }
+}
+
+/// Opens the agent's end, then the client's, and joins them in the background.
+pub(super) async fn splice(
+    relay: &Relay,
+    node: &str,
+    request: Request<RequestBody>,
+    handshake: Handshake,
+    client: Option<OnUpgrade>,
+) -> Result<Response<Body>, Status> {
+    let client = client
+        .ok_or_else(|| Status::bad_request("unable to upgrade: the connection cannot be upgraded; use HTTP/1.1"))?;
+    let (sender, receiver) = mpsc::channel::<Bytes>(16);
+    let (mut parts, _) = request.into_parts();
+    parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    if let Some(protocols) = &handshake.protocols {
+        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols.clone());
+    }
+    let body = StreamBody::new(ReceiverStream::new(receiver).map(|bytes| Ok::<_, BodyError>(Frame::data(bytes))));
+    let response = relay.send(node, Request::from_parts(parts, body.boxed_unsync())).await?;
+    if response.status() != StatusCode::OK {
+        return Err(refusal(response).await);
+    }
+    let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
+    tokio::spawn(copy(client, sender, response.into_body()));
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let headers = answer.headers_mut();
+    headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    let accept = HeaderValue::from_str(&handshake.accept()).map_err(Status::internal)?;
+    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(chosen) = chosen {
+        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+    }
+    Ok(answer)
+}
+
+/// Copies both ways until the agent has said all it has to say, or the client is gone.
+async fn copy(client: OnUpgrade, to_agent: mpsc::Sender<Bytes>, mut from_agent: Incoming) {
+    let upgraded = match client.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return tracing::debug!(%error, "the client did not upgrade"),
+    };
+    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+    let upstream = async move {
+        let mut buffer = bytes::BytesMut::with_capacity(PIECE);
+        loop {
+            buffer.reserve(PIECE);
+            match reader.read_buf(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(_) if to_agent.send(buffer.split().freeze()).await.is_err() => return,
+                Ok(_) => {}
+            }
+        }
+    };
+    let downstream = async move {
+        while let Some(Ok(frame)) = from_agent.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            if writer.write_all(&data).await.is_err() || writer.flush().await.is_err() {
+                return;
+            }
+        }
+        if let Err(error) = writer.shutdown().await {
+            tracing::trace!(%error, "the client was gone already");
+        }
+    };
+    let upstream = tokio::spawn(upstream);
+    downstream.await;
+    upstream.abort();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn handshakes_are_read() {
+        let read = |pairs: &[(&'static str, &'static str)]| {
+            let headers =
+                pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
+            Handshake::read(&headers.collect()).map(|handshake| handshake.accept()).map_err(|status| status.message)
+        };
+        let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+        assert_eq!(
+            read(&[("connection", "keep-alive, Upgrade"), ("upgrade", "websocket"), key]),
+            Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into())
+        );
+        assert_eq!(read(&[key]), Err("Upgrade request required".into()));
+        assert!(
+            read(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1")])
+                .is_err_and(|why| why.contains("WebSocket only"))
+        );
+    }
+}
