@@ -1,6 +1,4 @@
-//! The one test binary. Heaviest last: `tidy` reads the tree, `cli` runs the executable, `cluster` and `seeds` run whole
-//! clusters in network namespaces (they need root, containerd, runc and nftables; `tests/run` installs them).
+//! The one test binary. `tidy` reads the tree; whole clusters in network namespaces stand beside it in `cluster` and
+//! `support`.
 
-mod cluster;
-mod support;
 mod tidy;

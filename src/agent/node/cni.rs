@@ -17,10 +17,8 @@ pub fn write_config(options: &AgentOptions, pod_cidr: &str) -> io::Result<bool> 
         return Ok(false);
     }
     fs::create_dir_all(paths.cni_conf())?;
-    // The runtime watches the folder: it must never see half a file, nor the temporary one as another network.
-    let temporary = paths.root.join("cni/10-mk8s.conflist.new");
-    fs::write(&temporary, text)?;
-    fs::rename(&temporary, &file)?;
+    // In place and in one write: containerd looks again when a file is written, not when one is renamed into the folder.
+    fs::write(&file, text)?;
     Ok(true)
 }
 

@@ -30,7 +30,7 @@ struct Line {
 impl Transport for Line {
     fn send(&mut self, message: PeerMessage) {
         self.sent += 1;
-        let lost = self.network.lose_every.lock().expect("not poisoned").is_some_and(|n| self.sent % n == 0);
+        let lost = self.network.lose_every.lock().expect("not poisoned").is_some_and(|n| self.sent.is_multiple_of(n));
         let cut_off = self.network.cut_off.lock().expect("not poisoned");
         let arrives = !lost && !cut_off.contains(&self.from) && !cut_off.contains(&message.to);
         drop(cut_off);

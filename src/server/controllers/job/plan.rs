@@ -120,7 +120,7 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
             _ => 0,
         });
         let change: i64 = change.sum();
-        let wants_more = !wait.is_zero() && managed.is_empty();
+        let wants_more = !wait.is_zero() && managed.is_none();
         if wants_more {
             look_again = Some(look_again.map_or(wait, |left| left.min(wait)));
         }
@@ -183,7 +183,7 @@ fn start(job: &Job, status: &mut JobStatus, now: Timestamp) {
 fn count(job: &Job, pods: &[Arc<Pod>], status: &mut JobStatus) -> Vec<String> {
     let held: HashSet<&str> = pods.iter().filter(|pod| is_tracked(pod)).filter_map(|pod| pod.metadata.uid.as_deref()).collect();
     let record = status.uncounted_terminated_pods.take().unwrap_or_default();
-    let mut flush = |uids: Option<Vec<String>>| {
+    let flush = |uids: Option<Vec<String>>| {
         let (waiting, gone): (Vec<String>, Vec<String>) =
             uids.unwrap_or_default().into_iter().partition(|uid| held.contains(uid.as_str()));
         (waiting, gone.len() as i32)
