@@ -1,1 +1,125 @@
-fn main() {}
+//! `mk8s`: which of its programs is asked for, and their wiring. Nothing else.
+
+use anyhow::Context;
+use clap::Parser;
+use mk8s_agent::{AgentOptions, EmbeddedImage};
+use mk8s_net::NetOptions;
+use mk8s_server::{LogFormat, Server, ServerArgs, ServerOptions, auth::User};
+use std::{ffi::OsString, path::Path, process::ExitCode};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+static PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
+static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
+
+/// The server's command line; every other verb is `kubectl`'s.
+#[derive(Parser)]
+#[command(name = "mk8s", version, about = "A complete Kubernetes cluster in one executable")]
+enum Command {
+    /// Run the control plane, and the node beside it unless --disable-agent is given.
+    Server(Box<ServerArgs>),
+}
+
+fn main() -> ExitCode {
+    let argv: Vec<OsString> = std::env::args_os().collect();
+    let program = argv.first().map(Path::new).and_then(Path::file_name).and_then(|n| n.to_str()).unwrap_or("mk8s");
+    match (program, argv.get(1).and_then(|verb| verb.to_str())) {
+        ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
+        ("kubectl", _) => mk8s_cli::main(argv),
+        (_, Some("server")) => serve(),
+        _ => mk8s_cli::main(argv),
+    }
+}
+
+fn serve() -> ExitCode {
+    let Command::Server(arguments) = Command::parse();
+    let outcome = arguments.resolve().map_err(anyhow::Error::from).and_then(|options| {
+        log_to_stderr(options.log_format);
+        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
+        runtime.block_on(server(options))
+    });
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn log_to_stderr(format: LogFormat) {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MK8S_LOG").unwrap_or_else(|_| "info".into());
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Json => log.json().init(),
+        LogFormat::Text => log.init(),
+    }
+}
+
+async fn server(options: ServerOptions) -> anyhow::Result<()> {
+    let stop = CancellationToken::new();
+    let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
+    let asked = stop.clone();
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        asked.cancel();
+    });
+    let node = (!options.disable_agent).then(|| options.clone());
+    let server = Server::start(options, stop.clone()).await?;
+    if let Some(options) = node {
+        let (agent, net) = node_options(&options, &server);
+        let client = server.router().client(User::control_plane("system:kube-proxy"));
+        let (ended, network) = (stop.clone(), stop.clone());
+        tokio::spawn(async move {
+            if let Err(error) = mk8s_agent::run(agent, ended).await {
+                tracing::error!("the node ended: {error:#}");
+            }
+        });
+        tokio::spawn(async move {
+            if let Err(error) = mk8s_net::run(client, net, network).await {
+                tracing::error!(%error, "the node's network ended");
+            }
+        });
+    }
+    server.stopped().await;
+    Ok(())
+}
+
+/// The node beside a server: the same addresses, the server's own certificate for it.
+fn node_options(options: &ServerOptions, server: &Server) -> (AgentOptions, NetOptions) {
+    let leaf = server.pki().leaf(mk8s_server::auth::pki::Role::Agent);
+    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip);
+    agent.server = options.local_url();
+    agent.ca_pem = server.pki().ca_pem().to_owned();
+    agent.client_cert_pem = leaf.cert_pem.clone();
+    agent.client_key_pem = leaf.key_pem.clone();
+    agent.cluster_dns = options.cluster_dns;
+    agent.cluster_domain = options.cluster_domain.clone();
+    agent.cluster_cidr = options.cluster_cidr.to_string();
+    agent.container_runtime_endpoint = options.container_runtime_endpoint.as_ref().map(Into::into);
+    agent.node_labels = options.node_labels.iter().cloned().collect();
+    let image = |name: &str, binary| EmbeddedImage {
+        reference: format!("docker.io/mk8s/{name}:1"),
+        name: name.to_owned(),
+        binary,
+    };
+    agent.embedded_images = vec![image("pause", PAUSE), image("hello", HELLO)];
+    let mut net = NetOptions {
+        node_name: options.node_name.clone(),
+        node_ip: options.node_ip,
+        cluster_cidr: options.cluster_cidr,
+        service_cidr: options.service_cidr,
+        cluster_dns: options.cluster_dns,
+        cluster_domain: options.cluster_domain.clone(),
+        data_dir: options.data_dir.clone(),
+        ..NetOptions::default()
+    };
+    if let Some(file) = &options.resolv_conf {
+        agent.resolv_conf = file.clone();
+        net.resolv_conf = file.clone();
+    }
+    (agent, net)
+}

@@ -137,6 +137,26 @@ async fn a_full_disk_refuses_writes_until_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_checkpoint_waits_until_there_is_room_for_it() {
+    let engine = MemoryEngine::default();
+    let options = Options { checkpoint_bytes: 1000, reserve_bytes: 5000, ..Options::default() };
+    let store = open(&engine, options);
+    engine.set_free_bytes(Some(6000));
+    for n in 0..50 {
+        commit(&store, put(&format!("k{n}"), &"v".repeat(100))).await;
+    }
+    let checkpoints = || store.metrics().checkpoints.load(std::sync::atomic::Ordering::Relaxed);
+    assert_eq!(checkpoints(), 0);
+    engine.set_free_bytes(Some(1 << 30));
+    let mut written = 0;
+    while checkpoints() == 0 {
+        commit(&store, put("k", "v")).await;
+        written += 1;
+        assert!(written < 10_000, "the checkpoint comes when there is room");
+    }
+}
+
+#[tokio::test]
 async fn a_broken_disk_acknowledges_nothing() {
     let engine = MemoryEngine::default();
     let store = open(&engine, Options::default());

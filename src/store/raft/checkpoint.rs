@@ -33,6 +33,12 @@ impl Node {
         {
             return;
         }
+        // A checkpoint writes at most about twice the log's bytes before it gives any back. What it may take is not what
+        // the writes are left with: rather a long log than a disk that is full halfway.
+        let needed = self.options.reserve_bytes + 2 * self.bytes_since_checkpoint;
+        if self.engine.free_bytes().is_some_and(|free| free < needed) {
+            return;
+        }
         self.bytes_since_checkpoint = 0;
         let mark = self.log.applied().mark();
         let changes = self.keyspace.take_changes();

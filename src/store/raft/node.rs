@@ -29,6 +29,7 @@ use std::{
     io,
     sync::{
         Arc,
+        atomic::Ordering::Relaxed,
         mpsc::{Receiver, RecvTimeoutError, Sender},
     },
     time::{Duration, Instant},
@@ -95,8 +96,9 @@ pub(crate) struct Parts {
 /// A batch takes no more transactions when it has this many bytes, so that none waits long for the others' fsync.
 const BATCH_BYTES: usize = 256 << 10;
 
-/// How often the room on the disk is looked at.
+/// How often the room on the disk is looked at: after so long, or after so many bytes of log.
 const ROOM_EVERY: Duration = Duration::from_millis(500);
+const ROOM_EVERY_BYTES: u64 = 1 << 20;
 
 /// See the module.
 pub(crate) struct Node {
@@ -115,7 +117,8 @@ pub(crate) struct Node {
     pub(super) bytes_since_checkpoint: u64,
     pub(super) background: Option<Background>,
     pub(super) next_background: u64,
-    room_checked: Option<Instant>,
+    /// When the room on the disk was looked at last, and how much log had been written by then.
+    room_checked: Option<(Instant, u64)>,
     full: bool,
     /// Why writes are refused for good: the disk failed.
     pub(super) broken: Option<CommitError>,
@@ -258,8 +261,10 @@ impl Node {
         if self.broken.is_some() {
             return self.broken.clone();
         }
-        if self.room_checked.is_none_or(|at| at.elapsed() >= ROOM_EVERY) {
-            self.room_checked = Some(Instant::now());
+        let written = self.metrics.log_bytes.load(Relaxed);
+        let known = |(at, then): (Instant, u64)| at.elapsed() < ROOM_EVERY && written - then < ROOM_EVERY_BYTES;
+        if !self.room_checked.is_some_and(known) {
+            self.room_checked = Some((Instant::now(), written));
             let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
             if full != self.full {
                 tracing::warn!(full, "the disk under the store");
@@ -279,7 +284,7 @@ impl Node {
                 drop(answer.send(Err(error.clone())));
             }
         }
-        self.metrics.pending.store(self.pending.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        self.metrics.pending.store(self.pending.len() as u64, Relaxed);
     }
 
     fn propose_member(&mut self, change: MemberChange, answer: MemberAnswer) {
