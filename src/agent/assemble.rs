@@ -1,7 +1,7 @@
 //! Starts an agent: the runtime, the images, the node, the pods, the tunnel. Whatever can happen at once does.
 
 use crate::{
-    AgentOptions, http, image,
+    AgentOptions, http, image, logs,
     node::{self, Machine, NodeShared, cni},
     objects::Objects,
     pod::{Host, Pods, verdicts::Verdicts},
@@ -30,7 +30,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     let (socket, private) = match &options.container_runtime_endpoint {
         Some(socket) => (socket.clone(), false),
         None => {
-            cni::link_plugin(&options).context("cannot link the CNI plugin")?;
+            cni::link_plugins(&options).context("cannot link the CNI plugins")?;
             let started = stop.run_until_cancelled(supervise::containerd(&options, stop.clone())).await;
             match started {
                 Some(socket) => (socket?, true),
@@ -72,10 +72,12 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
         // In the background: pods whose image is in there wait for it as for a pull.
         tokio::spawn(async move { image::import_folder(&containerd, &folder).await });
     }
+    let rotating = tokio::spawn(logs::rotate_forever(runtime.clone(), options.log_dir.clone()));
     let collecting = tokio::spawn(collect_images(options, runtime, stop.clone()));
     pods.run(informer).await;
     let _ = tokio::join!(following, tunnel);
     collecting.abort();
+    rotating.abort();
     informers.stopped().await;
     Ok(())
 }

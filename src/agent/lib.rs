@@ -13,6 +13,7 @@ mod assemble;
 pub mod cgroup;
 pub mod http;
 pub mod image;
+pub mod logs;
 pub mod node;
 mod objects;
 mod options;

@@ -3,10 +3,7 @@
 //! Written when the node has its pod CIDR. The runtime is not told a network before that, so no pod gets a wrong address.
 
 use crate::AgentOptions;
-use std::{
-    fs, io,
-    path::{Path, PathBuf},
-};
+use std::{fs, io, path::Path};
 
 /// Writes the configuration; false when it was there already.
 pub fn write_config(options: &AgentOptions, pod_cidr: &str) -> io::Result<bool> {
@@ -53,24 +50,30 @@ fn link_mtu(address: std::net::IpAddr) -> Option<u32> {
     Some(mtu.min(9000)).filter(|mtu| *mtu >= 576)
 }
 
-/// Makes the plugin a link to the executable.
-pub fn link_plugin(options: &AgentOptions) -> io::Result<PathBuf> {
+/// The plugins the runtime calls: ours, and the one that containerd calls for every pod's `lo`. Both are this executable.
+const PLUGINS: [&str; 2] = ["mk8s-cni", "loopback"];
+
+/// Makes the plugins links to the executable.
+pub fn link_plugins(options: &AgentOptions) -> io::Result<()> {
     let folder = options.paths().cni_bin();
     fs::create_dir_all(&folder)?;
     let program = match &options.executable {
         Some(program) => program.clone(),
         None => std::env::current_exe()?,
     };
-    let link = folder.join("mk8s-cni");
+    PLUGINS.iter().try_for_each(|plugin| link(&folder, plugin, &program))
+}
+
+fn link(folder: &Path, plugin: &str, program: &Path) -> io::Result<()> {
+    let link = folder.join(plugin);
     if fs::read_link(&link).is_ok_and(|target| target == program) {
-        return Ok(link);
+        return Ok(());
     }
-    let fresh = folder.join(".mk8s-cni.new");
+    let fresh = folder.join(format!(".{plugin}.new"));
     match fs::remove_file(&fresh) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
         _ => {}
     }
     std::os::unix::fs::symlink(program, &fresh)?;
-    fs::rename(&fresh, &link)?;
-    Ok(link)
+    fs::rename(&fresh, &link)
 }

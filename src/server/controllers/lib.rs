@@ -18,6 +18,7 @@
 mod common;
 pub mod options;
 
+mod daemon_set;
 mod deployment;
 mod endpoint_slice;
 mod endpoints;
@@ -69,6 +70,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(endpoint_slice::run(context.clone()));
     loops.spawn(endpoints::run(context.clone()));
     loops.spawn(deployment::run(context.clone()));
+    loops.spawn(daemon_set::run(context.clone()));
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));

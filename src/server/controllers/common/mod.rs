@@ -6,6 +6,7 @@ pub(crate) mod claims;
 pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fixtures;
+pub(crate) mod history;
 pub(crate) mod own_writes;
 pub(crate) mod pods;
 pub(crate) mod selectors;

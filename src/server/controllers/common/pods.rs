@@ -127,8 +127,12 @@ impl<K: Kind> PodWriter<'_, K> {
         let mut params = DeleteParams::default();
         params.preconditions = Some(mk8s_client::kube::api::Preconditions { uid: pod.uid(), resource_version: None });
         match pods.delete(&name, &params).await {
-            Ok(_) => {
-                self.writes.deleted(self.key, pod.uid());
+            Ok(deleted) => {
+                // A pod that ends gracefully is there for a while and shows it.
+                match deleted.left().filter(|left| left.metadata.deletion_timestamp.is_some()) {
+                    Some(dying) => self.writes.wrote(self.key, dying),
+                    None => self.writes.deleted(self.key, pod.uid()),
+                }
                 let message = format!("Deleted pod: {name}");
                 self.events.event(self.owner, EventType::Normal, "SuccessfulDelete", message);
                 Ok(())

@@ -1,5 +1,6 @@
 //! Which set has the Deployment's template, and what sets and Deployment tell about their history.
 
+use crate::common::history::spell;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet},
     core::v1::PodTemplateSpec,
@@ -49,16 +50,10 @@ fn without_hash(template: &PodTemplateSpec) -> Cow<'_, PodTemplateSpec> {
     Cow::Owned(template)
 }
 
-/// FNV-1a over the template, in letters and digits that spell no words.
+/// What tells the pods of one template from those of another.
 pub(super) fn template_hash(template: &PodTemplateSpec, collisions: Option<i32>) -> String {
-    const LETTERS: &[u8] = b"bcdfghjklmnpqrstvwxz2456789";
     let json = serde_json::to_vec(template).expect("a decoded template can be encoded");
-    let salt = collisions.map(i32::to_le_bytes).into_iter().flatten();
-    let hash = json.into_iter().chain(salt).fold(0x811c_9dc5_u32, |hash, byte| {
-        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
-    });
-    let spelled = |digit: u8| char::from(LETTERS[usize::from(digit) % LETTERS.len()]);
-    hash.to_string().bytes().map(spelled).collect()
+    spell(json.into_iter().chain(collisions.map(i32::to_le_bytes).into_iter().flatten()))
 }
 
 pub(super) fn revision(set: &ReplicaSet) -> i64 {

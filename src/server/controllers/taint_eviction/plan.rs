@@ -1,6 +1,9 @@
 //! How long a pod may stay.
 
-use crate::common::{pods, updates::until};
+use crate::{
+    common::{pods, updates::until},
+    daemon_set::tolerates,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Pod, Taint, Toleration};
 use std::time::Duration;
@@ -36,18 +39,4 @@ pub(super) fn fate(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Fate {
         };
     }
     fate
-}
-
-fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    let effect = given(&toleration.effect).is_none_or(|effect| effect == taint.effect);
-    let key = given(&toleration.key).is_none_or(|key| key == taint.key);
-    let value = match toleration.operator.as_deref() {
-        Some("Exists") => true,
-        None | Some("" | "Equal") => toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or(""),
-        Some(_) => false,
-    };
-    // Without a key only "Exists" makes sense: it tolerates everything.
-    let keyed = given(&toleration.key).is_some() || toleration.operator.as_deref() == Some("Exists");
-    effect && key && value && keyed
 }
