@@ -7,6 +7,7 @@ use mk8s_net::NetOptions;
 use mk8s_server::{LogFormat, Server, ServerArgs, ServerOptions, auth::User};
 use std::{ffi::OsString, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 static PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
@@ -69,23 +70,22 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
     });
     let node = (!options.disable_agent).then(|| options.clone());
     let server = Server::start(options, stop.clone()).await?;
+    let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let Some(options) = node {
         let (agent, net) = node_options(&options, &server);
         let client = server.router().client(User::control_plane("system:kube-proxy"));
         let (ended, network) = (stop.clone(), stop.clone());
-        tokio::spawn(async move {
-            if let Err(error) = mk8s_agent::run(agent, ended).await {
-                tracing::error!("the node ended: {error:#}");
-            }
-        });
-        tokio::spawn(async move {
-            if let Err(error) = mk8s_net::run(client, net, network).await {
-                tracing::error!(%error, "the node's network ended");
-            }
-        });
+        parts.spawn(async move { mk8s_agent::run(agent, ended).await.context("the node") });
+        parts.spawn(async move { mk8s_net::run(client, net, network).await.context("the node's network") });
+    }
+    let mut outcome = Ok(());
+    while let Some(ended) = parts.join_next().await {
+        // One part that cannot go on ends the others; whoever started the process starts it again.
+        outcome = outcome.and(ended.context("a part of the node panicked").and_then(|result| result));
+        stop.cancel();
     }
     server.stopped().await;
-    Ok(())
+    outcome
 }
 
 /// The node beside a server: the same addresses, the server's own certificate for it.

@@ -142,6 +142,7 @@ impl Server {
 
     /// Waits for the end of what was started, after `stop`; the store closes last.
     pub async fn stopped(mut self) {
+        self.stop.cancelled().await;
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "not everything ended in time");
