@@ -1,23 +1,31 @@
-//! `attach`: the streams of a container's own process. Only the runtime has them, so its streaming server is spoken to, as
-//! a WebSocket client of v4; towards our client v5 differs from it by one message.
+//! `attach`: the streams of a container's own process. Only the runtime has them, so its streaming server is spoken to.
+//!
+//! In SPDY, not over its WebSockets: those cannot say that the input has ended, and they end the input of a container
+//! that somebody attaches to without any.
 
 use super::{
     Answer, Parameters,
-    channels::{self},
+    channels::{self, ERROR, RESIZE, STDERR, STDIN, STDOUT, Said},
     socket::{self, Socket},
+    spdy::{self, Heard},
     target,
 };
 use crate::pod::{Pods, facts};
-use futures::{SinkExt, StreamExt};
-use http::{HeaderValue, Request, header};
-use hyper::body::Incoming;
+use bytes::Bytes;
+use http::Request;
+use hyper::{body::Incoming, upgrade::Upgraded};
+use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
 use mk8s_cri::v1;
-use tokio::net::TcpStream;
-use tokio_tungstenite::{
-    WebSocketStream, client_async,
-    tungstenite::{Message, client::IntoClientRequest},
+use serde_json::json;
+use std::{collections::HashMap, io};
+use tokio::{
+    io::{ReadHalf, WriteHalf},
+    sync::mpsc,
 };
+
+type Speaker = spdy::Speaker<WriteHalf<TokioIo<Upgraded>>>;
+type Listener = spdy::Listener<ReadHalf<TokioIo<Upgraded>>>;
 
 /// Which streams are asked for.
 #[derive(Debug, Clone, Copy)]
@@ -56,65 +64,84 @@ pub(super) async fn serve(
     let wanted = Wanted::of(parameters)?;
     // What the container was made with counts, not what the client believes.
     let tty = facts::container(&target.pod, container).is_some_and(|(_, container)| container.tty == Some(true));
-    let ask = v1::AttachRequest {
-        container_id: id,
-        stdin: wanted.stdin,
-        tty,
-        stdout: wanted.stdout,
-        stderr: wanted.stderr && !tty,
-    };
-    let url = pods.host().runtime.attach_url(ask).await;
-    let url = url.map_err(|error| Status::internal(error.description()))?;
-    relay(request, &url).await
+    let ask = v1::AttachRequest { container_id: id, stdin: wanted.stdin, tty, stdout: wanted.stdout, stderr: wanted.stderr && !tty };
+    let url = pods.host().runtime.attach_url(ask.clone()).await.map_err(|error| Status::internal(error.description()))?;
+    let streams = Wanted { tty, stdin: ask.stdin, stdout: ask.stdout, stderr: ask.stderr };
+    relay(request, &url, streams).await
 }
 
-/// Joins the client's socket with one to the runtime's streaming server.
-pub(super) async fn relay(request: Request<Incoming>, url: &str) -> Answer {
-    let behind = dial(url).await.map_err(|why| Status::internal(format!("error attaching to container: {why}")))?;
-    socket::upgrade(request, &channels::PROTOCOLS, move |front, _| join(front, behind))
+/// Joins the client's socket with the streams of the runtime's streaming server.
+pub(super) async fn relay(request: Request<Incoming>, url: &str, wanted: Wanted) -> Answer {
+    let failed = |why: String| Status::internal(format!("error attaching to container: {why}"));
+    let (mut speaker, listener) = spdy::split(spdy::dial(url, "v4.channel.k8s.io").await.map_err(failed)?);
+    let streams = open(&mut speaker, wanted).await.map_err(|error| failed(error.to_string()))?;
+    socket::upgrade(request, &channels::PROTOCOLS, move |front, _| join(front, speaker, listener, streams))
 }
 
-async fn dial(url: &str) -> Result<WebSocketStream<TcpStream>, String> {
-    let uri: http::Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
-    let authority = uri.authority().ok_or_else(|| format!("{url:?} names no host"))?;
-    let at = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(at).await.map_err(|error| error.to_string())?;
-    let websocket = format!("ws://{authority}{}", uri.path_and_query().map_or("/", |path| path.as_str()));
-    let mut ask = websocket.into_client_request().map_err(|error| error.to_string())?;
-    ask.headers_mut().insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static("v4.channel.k8s.io"));
-    let (socket, _) = client_async(ask, stream).await.map_err(|error| error.to_string())?;
-    Ok(socket)
+/// The runtime's streams by our channels.
+async fn open(speaker: &mut Speaker, wanted: Wanted) -> io::Result<HashMap<u8, u32>> {
+    let all = [
+        (ERROR, "error", true),
+        (STDIN, "stdin", wanted.stdin),
+        (STDOUT, "stdout", wanted.stdout),
+        (STDERR, "stderr", wanted.stderr),
+        (RESIZE, "resize", wanted.tty),
+    ];
+    let mut streams = HashMap::new();
+    for (channel, kind, _) in all.into_iter().filter(|(.., wanted)| *wanted) {
+        streams.insert(channel, speaker.open(&[("streamtype", kind)]).await?);
+    }
+    Ok(streams)
 }
 
-async fn join(front: Socket, behind: WebSocketStream<TcpStream>) {
-    let (mut to_client, mut from_client) = front.split();
-    let (mut to_runtime, mut from_runtime) = behind.split();
+async fn join(front: Socket, mut speaker: Speaker, mut listener: Listener, streams: HashMap<u8, u32>) {
+    let (mut sender, mut receiver) = channels::split(front);
+    let (pings, mut pinged) = mpsc::channel(1);
     let up = async {
-        while let Some(Ok(message)) = from_client.next().await {
-            let pass = match &message {
-                // v4 has no way to say that a stream is closed.
-                Message::Binary(data) => data.first() != Some(&255),
-                Message::Text(_) => true,
-                Message::Close(_) => break,
-                _ => false,
+        loop {
+            let sent = tokio::select! {
+                Some(id) = pinged.recv() => speaker.pong(id).await,
+                said = receiver.next() => match said {
+                    None => return,
+                    Some(said) => pass(&mut speaker, &streams, said).await,
+                },
             };
-            if pass && to_runtime.send(message).await.is_err() {
-                break;
+            if sent.is_err() {
+                return;
             }
         }
-        let _ = to_runtime.close().await;
     };
     let down = async {
-        while let Some(Ok(message)) = from_runtime.next().await {
-            let pass = matches!(message, Message::Binary(_) | Message::Text(_));
-            if message.is_close() || pass && to_client.send(message).await.is_err() {
-                break;
+        while let Some(heard) = listener.next().await {
+            match heard {
+                Heard::Data { stream, data, .. } => {
+                    let channel = streams.iter().find(|(_, id)| **id == stream).map(|(channel, _)| *channel);
+                    let Some(channel) = channel.filter(|_| !data.is_empty()) else { continue };
+                    if sender.send(channel, &data).await.is_err() {
+                        return;
+                    }
+                }
+                Heard::Ping(id) => drop(pings.send(id).await),
+                Heard::Nothing => {}
             }
         }
-        let _ = to_client.close().await;
+        sender.close().await;
     };
     tokio::select! {
         () = up => {}
         () = down => {}
+    }
+}
+
+async fn pass(speaker: &mut Speaker, streams: &HashMap<u8, u32>, said: Said) -> io::Result<()> {
+    let (channel, data, last) = match said {
+        Said::Data(channel, data) => (channel, data, false),
+        Said::Closed(channel) => (channel, Bytes::new(), true),
+        Said::Resize { width, height } => (RESIZE, json!({"Width": width, "Height": height}).to_string().into(), false),
+        Said::Nothing => return Ok(()),
+    };
+    match streams.get(&channel) {
+        Some(stream) => speaker.data(*stream, &data, last).await,
+        None => Ok(()),
     }
 }

@@ -9,7 +9,10 @@ use futures::{
     stream::{SplitSink, SplitStream},
 };
 use serde_json::{Value, json};
-use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::tungstenite::{
+    Error, Message,
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
 
 pub(super) const PROTOCOLS: [&str; 2] = ["v5.channel.k8s.io", "v4.channel.k8s.io"];
 
@@ -51,12 +54,17 @@ impl Sender {
     pub(super) async fn finish(mut self, status: &Value) {
         // A client that is gone needs no goodbye.
         if self.send(ERROR, status.to_string().as_bytes()).await.is_ok() {
-            let _ = self.0.close().await;
+            self.close().await;
         }
     }
 
+    /// Closes; clients take any code but the normal one, or none, for a failure of every stream.
     pub(super) async fn close(mut self) {
-        let _ = self.0.close().await;
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        // A client that is gone needs none.
+        if self.0.send(Message::Close(Some(goodbye))).await.is_ok() {
+            let _ = self.0.close().await;
+        }
     }
 }
 

@@ -50,7 +50,7 @@ pub(super) async fn serve(
             stderr: wanted.stderr && !wanted.tty,
         };
         let url = host.runtime.exec_url(ask).await.map_err(|error| Status::internal(error.description()))?;
-        return attach::relay(request, &url).await;
+        return attach::relay(request, &url, Wanted { stderr: wanted.stderr && !wanted.tty, ..wanted }).await;
     };
     let options = ExecOptions {
         container: id,

@@ -12,6 +12,7 @@ mod logs;
 mod network;
 mod port_forward;
 mod socket;
+mod spdy;
 mod stats;
 mod target;
 mod tunnel;

@@ -3,19 +3,17 @@
 //! Two ways of the same name: kubectl speaks SPDY inside a WebSocket, which the runtime's streaming server understands, so
 //! its bytes are passed on; other clients speak `v4.channel.k8s.io` with two channels a port, which is done here.
 
-use super::{Answer, Parameters, channels, network, socket::{self, Socket}, target};
+use super::{Answer, Parameters, channels, network, socket::{self, Socket}, spdy, target};
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
 use http::{Request, header};
-use http_body_util::Empty;
-use hyper::{body::Incoming, client::conn::http1, upgrade::Upgraded};
+use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
 use std::{collections::HashMap, path::PathBuf};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::TcpStream,
     sync::mpsc,
 };
 use tokio_tungstenite::tungstenite::Message;
@@ -32,7 +30,7 @@ pub(super) async fn serve(pods: &Pods, namespace: &str, name: &str, parameters: 
     if tunneled {
         let url = pods.host().runtime.port_forward_url(&sandbox).await;
         let url = url.map_err(|error| Status::internal(error.description()))?;
-        let behind = dial_spdy(&url).await.map_err(|why| Status::internal(format!("error forwarding ports: {why}")))?;
+        let behind = spdy::dial(&url, "portforward.k8s.io").await.map_err(|why| Status::internal(format!("error forwarding ports: {why}")))?;
         return socket::upgrade(request, &[TUNNELED], move |front, _| join(front, behind));
     }
     let ports = ports(parameters)?;
@@ -56,29 +54,6 @@ fn ports(parameters: &Parameters) -> Result<Vec<u16>, Status> {
         true => Err(Status::bad_request("query parameter \"port\" is required")),
         false => Ok(ports),
     }
-}
-
-/// A connection to the streaming server that has turned into SPDY.
-async fn dial_spdy(url: &str) -> Result<TokioIo<Upgraded>, String> {
-    let uri: http::Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
-    let authority = uri.authority().ok_or_else(|| format!("{url:?} names no host"))?.clone();
-    let at = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
-    let stream = TcpStream::connect(at).await.map_err(|error| error.to_string())?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|error| error.to_string())?;
-    tokio::spawn(connection.with_upgrades());
-    let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let ask = Request::post(path)
-        .header(header::HOST, authority.as_str())
-        .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "SPDY/3.1")
-        .header("X-Stream-Protocol-Version", "portforward.k8s.io")
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
-    let answer = sender.send_request(ask).await.map_err(|error| error.to_string())?;
-    if answer.status() != http::StatusCode::SWITCHING_PROTOCOLS {
-        return Err(format!("the runtime's streaming server answered {}", answer.status()));
-    }
-    hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|error| error.to_string())
 }
 
 /// Passes on what is inside the messages.
