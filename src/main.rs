@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mk8s_agent::{AgentOptions, EmbeddedImage};
+use mk8s_agent::{AgentOptions, EmbeddedImage, ImageArgs};
 use mk8s_net::NetOptions;
 use mk8s_server::{LogFormat, Server, ServerArgs, ServerOptions, auth::User};
 use std::{ffi::OsString, path::Path, process::ExitCode};
@@ -13,12 +13,14 @@ use tokio_util::sync::CancellationToken;
 static PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
 static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
-/// The server's command line; every other verb is `kubectl`'s.
+/// What is not kubectl's.
 #[derive(Parser)]
 #[command(name = "mk8s", version, about = "A complete Kubernetes cluster in one executable")]
 enum Command {
     /// Run the control plane, and the node beside it unless --disable-agent is given.
     Server(Box<ServerArgs>),
+    /// Import and list the container images of this machine.
+    Image(ImageArgs),
 }
 
 fn main() -> ExitCode {
@@ -27,17 +29,22 @@ fn main() -> ExitCode {
     match (program, argv.get(1).and_then(|verb| verb.to_str())) {
         ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
         ("kubectl", _) => mk8s_cli::main(argv),
-        (_, Some("server")) => serve(),
+        (_, Some("server" | "image")) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
     }
 }
 
-fn serve() -> ExitCode {
-    let Command::Server(arguments) = Command::parse();
+fn run(command: Command) -> ExitCode {
+    match command {
+        Command::Server(arguments) => serve(*arguments),
+        Command::Image(arguments) => images(&arguments),
+    }
+}
+
+fn serve(arguments: ServerArgs) -> ExitCode {
     let outcome = arguments.resolve().map_err(anyhow::Error::from).and_then(|options| {
         log_to_stderr(options.log_format);
-        let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")?;
-        runtime.block_on(server(options))
+        runtime()?.block_on(server(options))
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
@@ -46,6 +53,21 @@ fn serve() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+fn images(arguments: &ImageArgs) -> ExitCode {
+    let work = mk8s_agent::image_command(arguments, |line| mk8s_cli::outln!("{line}"), |line| mk8s_cli::errln!("{line}"));
+    match runtime().and_then(|runtime| runtime.block_on(work).map_err(anyhow::Error::from)) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            mk8s_cli::errln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")
 }
 
 fn log_to_stderr(format: LogFormat) {

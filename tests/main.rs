@@ -1,4 +1,8 @@
-//! The one test binary. `tidy` reads the tree; whole clusters in network namespaces stand beside it in `cluster` and
-//! `support`.
+//! The one test binary. `tidy` reads the tree; `cluster`, `seeds` and `clients` run whole clusters in network namespaces,
+//! with real containers, on what `support` gives them.
 
+mod clients;
+mod cluster;
+mod seeds;
+mod support;
 mod tidy;

@@ -24,6 +24,6 @@ pub mod volume;
 mod waker;
 
 pub use assemble::run;
-pub use image::{image_import, image_names};
+pub use image::{ImageArgs, image_command};
 pub use options::{AgentOptions, EmbeddedImage, Paths};
 pub use supervise::SuperviseError;

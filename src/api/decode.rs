@@ -13,6 +13,23 @@ use crate::{
     status::Status,
 };
 
+mod json_error;
+
+pub use json_error::JsonError;
+
+/// How deeply objects may nest. Readers of JSON stop somewhat later (lists and watch events wrap objects), so what is
+/// within this can be read by all of them.
+pub const DEPTH: usize = 100;
+
+/// Whether a value nests at most so many levels.
+pub fn nests_within(value: &Value, levels: usize) -> bool {
+    match value {
+        Value::Array(list) => levels > 0 && list.iter().all(|item| nests_within(item, levels - 1)),
+        Value::Object(map) => levels > 0 && map.values().all(|field| nests_within(field, levels - 1)),
+        _ => true,
+    }
+}
+
 /// The encodings of a request body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Media {
@@ -71,49 +88,88 @@ pub struct Decoded {
 /// Decodes a body as an object of the target's kind.
 /// `apiVersion` and `kind` may be missing; when they are there, they must be the target's.
 pub fn object(bytes: &[u8], media: Media, target: Target<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
-    let unrecognized = |error: &dyn fmt::Display| {
-        let (kind, summary) = (target.kind, summary(bytes));
-        Status::bad_request(format!(
-            "the object provided is unrecognized (must be of type {kind}): {error} ({summary})"
-        ))
-    };
-    let body = parse(bytes, media).map_err(|error| unrecognized(&error))?;
-    if !body.value.is_object() {
-        let found = match body.value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            _ => "array",
-        };
-        let wanted = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
-        return Err(unrecognized(&format_args!(
-            "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {wanted}"
-        )));
-    }
+    let body = parse_object(bytes, media, target.kind)?;
     value(body.value, body.duplicates, target, validation)
 }
 
-/// Like [`object`] for a body that was parsed already, or that a patch made.
+/// Parses a body that must hold an object, which `kind` names for the error's text. What the object holds is not looked at.
+pub fn parse_object(bytes: &[u8], media: Media, kind: &str) -> Result<Body, Status> {
+    let body = parse(bytes, media).map_err(|error| unrecognized(bytes, kind, &error))?;
+    let found = match body.value {
+        Value::Object(_) => return Ok(body),
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+    };
+    let wanted = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    let why = format_args!(
+        "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {wanted}"
+    );
+    Err(unrecognized(bytes, kind, &why))
+}
+
+/// The 400 of a body that cannot be read.
+pub fn unrecognized(bytes: &[u8], kind: &str, why: &dyn fmt::Display) -> Status {
+    let summary = summary(bytes);
+    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why} ({summary})"))
+}
+
+/// Like [`object`] for a body that was parsed already.
 pub fn value(
-    mut object: Value,
+    object: Value,
     duplicates: Vec<String>,
     target: Target<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    name(&mut object, target)?;
-    let refused = |why: &dyn fmt::Display| {
+    let duplicates = duplicate_fields(&duplicates);
+    check(object, duplicates, target, validation).map_err(|refusal| refusal.status(target))
+}
+
+/// `duplicate field "data.a"` for each of the paths.
+pub fn duplicate_fields(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| format!("duplicate field {}", crate::field::quote(path))).collect()
+}
+
+/// Why a parsed object is not one of its kind.
+#[derive(Debug, thiserror::Error)]
+pub enum Refusal {
+    /// It says that it is of another kind.
+    #[error(transparent)]
+    Kind(Status),
+    #[error(transparent)]
+    Type(#[from] DecodeError),
+    /// There were complaints, and validation is strict.
+    #[error("strict decoding error: {0}")]
+    Strict(String),
+}
+
+impl Refusal {
+    /// The answer when the object is a request's body.
+    pub fn status(self, target: Target<'_>) -> Status {
         let Target { version, kind, .. } = target;
-        Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}"))
-    };
-    let unknown = target.schema.decode(&mut object).map_err(|error: DecodeError| refused(&error))?;
-    let mut complaints: Vec<String> =
-        duplicates.iter().map(|path| format!("duplicate field {}", crate::field::quote(path))).collect();
+        match self {
+            Refusal::Kind(status) => status,
+            why => Status::bad_request(format!("{kind} in version \"{version}\" cannot be handled as a {kind}: {why}")),
+        }
+    }
+}
+
+/// Like [`value`], with the reason for a refusal; `complaints` are told before those about unknown fields.
+pub fn check(
+    mut object: Value,
+    mut complaints: Vec<String>,
+    target: Target<'_>,
+    validation: FieldValidation,
+) -> Result<Decoded, Refusal> {
+    name(&mut object, target).map_err(Refusal::Kind)?;
+    let unknown = target.schema.decode(&mut object)?;
     complaints.extend(unknown.iter().map(|path| format!("unknown field {}", crate::field::quote(path))));
     complaints.truncate(100);
     match validation {
         FieldValidation::Strict if !complaints.is_empty() => {
-            Err(refused(&format_args!("strict decoding error: {}", complaints.join(", "))))
+            Err(Refusal::Strict(complaints.join(", ")))
         }
         FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
         FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
@@ -179,25 +235,34 @@ pub struct Body {
     pub duplicates: Vec<String>,
 }
 
-/// Bytes that are neither JSON nor YAML, or nested too deeply (more than 128 levels).
+/// Bytes that are neither JSON nor YAML, or nested more than [`DEPTH`] levels.
 #[derive(Debug, thiserror::Error)]
 pub enum ParseError {
     #[error("couldn't get version/kind; json parse error: {0}")]
-    Json(#[source] serde_json::Error),
+    Json(JsonError),
     #[error("yaml: {0}")]
     Yaml(#[source] serde_yaml::Error),
+}
+
+impl ParseError {
+    /// Without what was looked for.
+    pub fn reason(&self) -> String {
+        match self {
+            ParseError::Json(error) => error.to_string(),
+            ParseError::Yaml(_) => self.to_string(),
+        }
+    }
 }
 
 /// Reads a body as it is, whatever it contains.
 pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
     let duplicates = RefCell::new(Vec::new());
-    let seed = Seed { at: &At::Root, duplicates: &duplicates };
+    let seed = Seed { at: &At::Root, levels: DEPTH, duplicates: &duplicates };
     let value = match media {
         Media::Json => {
             let mut reader = serde_json::Deserializer::from_slice(bytes);
-            let value = seed.deserialize(&mut reader).map_err(ParseError::Json)?;
-            reader.end().map_err(ParseError::Json)?;
-            value
+            let value = seed.deserialize(&mut reader).and_then(|value| reader.end().map(|()| value));
+            value.map_err(|error| ParseError::Json(JsonError::new(bytes, &error)))?
         }
         Media::Yaml => seed.deserialize(serde_yaml::Deserializer::from_slice(bytes)).map_err(ParseError::Yaml)?,
     };
@@ -225,6 +290,8 @@ impl fmt::Display for At<'_> {
 #[derive(Clone, Copy)]
 struct Seed<'a> {
     at: &'a At<'a>,
+    /// How many more may follow.
+    levels: usize,
     duplicates: &'a RefCell<Vec<String>>,
 }
 
@@ -277,9 +344,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
         let mut list = Vec::new();
+        let levels = self.deeper()?;
         loop {
             let at = At::Index(self.at, list.len());
-            match items.next_element_seed(Seed { at: &at, ..self })? {
+            match items.next_element_seed(Seed { at: &at, levels, ..self })? {
                 Some(item) => list.push(item),
                 None => return Ok(Value::Array(list)),
             }
@@ -288,9 +356,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
+        let levels = self.deeper()?;
         while let Some(key) = entries.next_key_seed(Key)? {
             let at = At::Key(self.at, &key);
-            let value = entries.next_value_seed(Seed { at: &at, ..self })?;
+            let value = entries.next_value_seed(Seed { at: &at, levels, ..self })?;
             if map.contains_key(&key) {
                 self.note(at.to_string());
             }
@@ -301,6 +370,10 @@ impl<'de> Visitor<'de> for Seed<'_> {
 }
 
 impl Seed<'_> {
+    fn deeper<E: Error>(&self) -> Result<usize, E> {
+        self.levels.checked_sub(1).ok_or_else(|| E::custom(format_args!("exceeded max depth of {DEPTH}")))
+    }
+
     fn note(&self, path: String) {
         let mut duplicates = self.duplicates.borrow_mut();
         if duplicates.len() < 100 && !duplicates.contains(&path) {

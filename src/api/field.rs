@@ -72,6 +72,8 @@ impl Display for Path {
         }
         for (depth, step) in steps.iter().rev().enumerate() {
             match &step.kind {
+                // A field without a name, which is how upstream speaks of the whole object.
+                StepKind::Child(name) if name.is_empty() => f.write_str("[]")?,
                 StepKind::Child(name) => {
                     if depth > 0 {
                         f.write_char('.')?;

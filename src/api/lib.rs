@@ -5,7 +5,7 @@
 //!
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `rules` (what a schema cannot say), `conversion`; then `discovery` and `openapi`, which only describe.
-//! `status`, `field`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
+//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
@@ -18,6 +18,7 @@ pub mod kinds;
 pub mod openapi;
 pub mod schema;
 
+pub mod at;
 pub mod field;
 pub mod meta;
 pub mod names;

@@ -43,7 +43,8 @@ pub struct Status {
     pub code: u16,
     pub reason: Cow<'static, str>,
     pub message: String,
-    pub details: Option<Details>,
+    /// Boxed, because a `Status` is the error of nearly every function that answers a request.
+    pub details: Option<Box<Details>>,
     /// `true` only for the answer to a successful delete and its like.
     pub success: bool,
 }
@@ -89,11 +90,11 @@ impl Status {
 
     /// `Success` about one object.
     pub fn success(details: Option<Details>) -> Status {
-        Status { code: 200, reason: Cow::Borrowed(""), message: String::new(), details, success: true }
+        Status { code: 200, reason: Cow::Borrowed(""), message: String::new(), details: details.map(Box::new), success: true }
     }
 
     pub fn with_details(mut self, details: Details) -> Status {
-        self.details = Some(details);
+        self.details = Some(Box::new(details));
         self
     }
 
@@ -301,7 +302,7 @@ impl Status {
             status: if self.success { "Success" } else { "Failure" },
             message: &self.message,
             reason: &self.reason,
-            details: self.details.as_ref(),
+            details: self.details.as_deref(),
             code: if self.success { 0 } else { u32::from(self.code) },
         }
     }

@@ -46,19 +46,74 @@ verbs! {
     Expose(expose::Expose),
     /// Set a new size for a deployment, replica set, or replication controller
     Scale(scale::Scale),
+    /// Update the labels on a resource
+    Label(label::Label),
+    /// Update the annotations on a resource
+    Annotate(annotate::Annotate),
+    /// Update fields of a resource
+    Patch(patch::Patch),
+    /// Replace a resource by file name or stdin
+    Replace(replace::Replace),
+    /// Edit a resource on the server
+    Edit(edit::Edit),
+    /// Set specific features on objects
+    Set(set::Set),
+    /// Manage the rollout of a resource
+    Rollout(rollout::Rollout),
+    /// Mark node as unschedulable
+    Cordon(drain::Cordon),
+    /// Mark node as schedulable
+    Uncordon(drain::Uncordon),
+    /// Drain node in preparation for maintenance
+    Drain(drain::Drain),
+    /// Update the taints on one or more nodes
+    Taint(taint::Taint),
+    /// Wait for a specific condition on one or many resources
+    Wait(wait::Wait),
     /// Print the logs for a container in a pod
     #[command(alias = "log")]
     Logs(logs::Logs),
     /// Execute a command in a container
     Exec(exec::Exec),
+    /// Attach to a running container
+    Attach(attach::Attach),
+    /// Forward one or more local ports to a pod
+    PortForward(port_forward::PortForward),
+    /// Copy files and directories to and from containers
+    Cp(cp::Cp),
+    /// Show details of a specific resource or group of resources
+    Describe(describe::Describe),
+    /// Get documentation for a resource
+    Explain(explain::Explain),
+    /// Print the supported API resources on the server
+    ApiResources(api_resources::ApiResources),
+    /// Print the supported API versions on the server, in the form of "group/version"
+    ApiVersions(api_versions::ApiVersions),
+    /// Display cluster information
+    #[command(alias = "clusterinfo")]
+    ClusterInfo(cluster_info::ClusterInfo),
+    /// Print the client and server version information
+    Version(version::Version),
+    /// Modify kubeconfig files
+    Config(config::Config),
+    /// Inspect authorization
+    Auth(auth::Auth),
+    /// Output shell completion code for the specified shell (bash, zsh, fish, or powershell)
+    Completion(completion::Completion),
+    /// Print the list of flags inherited by all commands
+    Options(options::Options),
 }
 
 /// Reads a command line; an answer that is already given (help, a usage error) is an exit code.
 pub(crate) fn parse(argv: Vec<OsString>) -> Result<Line, ExitCode> {
-    let matches = command().try_get_matches_from(argv).and_then(|matches| Line::from_arg_matches(&matches));
+    let matches = command().try_get_matches_from(argv);
+    let matches = matches.inspect(crate::record::announce).and_then(|matches| Line::from_arg_matches(&matches));
     let line = matches.map(|mut line| {
         if let Verb::Create(create) = &mut line.verb {
             create.take_users(&mut line.globals.user);
+        }
+        if let Verb::Set(set) = &mut line.verb {
+            set.take_users(&mut line.globals.user);
         }
         line
     });
@@ -99,27 +154,63 @@ pub(crate) fn command() -> Command {
 /// One line in kubectl's words, then where to look.
 fn usage_error(error: &clap::Error) -> String {
     use clap::error::{ContextKind, ContextValue};
-    let context = |kind| match error.get(kind) {
-        Some(ContextValue::String(text)) => Some(text.clone()),
-        Some(ContextValue::Strings(texts)) => texts.first().cloned(),
-        _ => None,
+    let all = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => vec![text.clone()],
+        Some(ContextValue::Strings(texts)) => texts.clone(),
+        _ => Vec::new(),
     };
-    let argument = context(ContextKind::InvalidArg).unwrap_or_default();
-    let first_line = error.render().to_string();
-    let first_line = first_line.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let arguments = all(ContextKind::InvalidArg);
+    let argument = arguments.first().cloned().unwrap_or_default();
+    let rendered = error.render().to_string();
+    let verb = verb_of(&rendered);
+    let first_line = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let one_name = |got: usize| format!("error: exactly one NAME is required, got {got}\nSee '{verb} -h' for help and examples");
     let message = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => format!("unknown flag: {argument}"),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
             let letter = argument.chars().nth(1).unwrap_or('-');
             format!("unknown shorthand flag: '{letter}' in {argument}")
         }
+        ErrorKind::UnknownArgument if verb.starts_with("kubectl create ") => return one_name(2),
+        ErrorKind::MissingRequiredArgument => {
+            let flags = arguments.iter().filter_map(|argument| argument.strip_prefix("--"));
+            let flags: Vec<String> = flags.map(|flag| format!("{:?}", flag.split([' ', '=']).next().unwrap_or_default())).collect();
+            match flags.is_empty() {
+                true if verb.starts_with("kubectl create ") => return one_name(0),
+                true => first_line,
+                false => return format!("error: required flag(s) {} not set", flags.join(", ")),
+            }
+        }
         ErrorKind::InvalidSubcommand => {
-            let name = context(ContextKind::InvalidSubcommand).unwrap_or_default();
+            let name = all(ContextKind::InvalidSubcommand).pop().unwrap_or_default();
+            if verb.starts_with("kubectl create") {
+                return format!("error: Unexpected args: [{name}]\nSee '{verb} -h' for help and examples");
+            }
             return format!("error: unknown command {name:?} for \"kubectl\"");
+        }
+        ErrorKind::ValueValidation => {
+            let value = all(ContextKind::InvalidValue).pop().unwrap_or_default();
+            let flag = argument.split([' ', '=']).next().unwrap_or_default();
+            let cause = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            let cause = match cause.as_str() {
+                "invalid digit found in string" | "cannot parse integer from empty string" => {
+                    format!("strconv.ParseInt: parsing {value:?}: invalid syntax")
+                }
+                _ => cause,
+            };
+            format!("invalid argument {value:?} for {flag:?} flag: {cause}")
         }
         _ => first_line,
     };
-    format!("error: {message}\nSee 'kubectl --help' for usage.")
+    format!("error: {message}\nSee '{verb} --help' for usage.")
+}
+
+/// The words of a verb, out of the usage that clap renders.
+fn verb_of(rendered: &str) -> String {
+    let usage = rendered.lines().find_map(|line| line.trim_start().strip_prefix("Usage: ")).unwrap_or("kubectl");
+    let words = usage.split(' ').take_while(|word| !word.starts_with(['-', '[', '<']) && *word != word.to_uppercase());
+    // The program may have another name.
+    std::iter::once("kubectl").chain(words.skip(1)).collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -164,6 +255,12 @@ mod tests {
             ("kubectl get --nope", "error: unknown flag: --nope"),
             ("kubectl get -Z", "error: unknown shorthand flag: 'Z' in -Z"),
             ("kubectl frob", "error: unknown command \"frob\" for \"kubectl\""),
+            ("kubectl create deployment x --nope", "error: unknown flag: --nope\nSee 'kubectl create deployment --help' for usage."),
+            ("kubectl scale x --replicas=y", "error: invalid argument \"y\" for \"--replicas\" flag: "),
+            ("kubectl exec --pod-running-timeout=y", "error: invalid argument \"y\" for \"--pod-running-timeout\" flag: time: invalid duration \"y\""),
+            ("kubectl create deployment x", "error: required flag(s) \"image\" not set"),
+            ("kubectl create ns", "error: exactly one NAME is required, got 0\nSee 'kubectl create namespace -h' for help and examples"),
+            ("kubectl create ns a b", "error: exactly one NAME is required, got 2\nSee 'kubectl create namespace -h' for help and examples"),
         ];
         for (text, start) in cases {
             let message = line(text).err().unwrap_or_default();

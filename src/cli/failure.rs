@@ -75,7 +75,7 @@ pub(crate) fn tell(error: &anyhow::Error) -> (String, u8) {
     match error.downcast_ref::<Failure>() {
         Some(Failure::Exit(code)) => (String::new(), *code),
         Some(Failure::Several(all)) => {
-            let lines: Vec<String> = all.iter().map(|one| tell(one).0).filter(|line| !line.is_empty()).collect();
+            let lines: Vec<String> = all.iter().map(among).filter(|line| !line.is_empty()).collect();
             (lines.join("\n"), 1)
         }
         Some(Failure::Api(status)) => (tell_status(status), 1),
@@ -85,6 +85,15 @@ pub(crate) fn tell(error: &anyhow::Error) -> (String, u8) {
             let message = format!("{error:#}");
             if message.starts_with("error: ") { (message, 1) } else { (format!("error: {message}"), 1) }
         }
+    }
+}
+
+/// One failure of several has no `error: ` before it.
+fn among(error: &anyhow::Error) -> String {
+    match error.downcast_ref::<Failure>() {
+        Some(Failure::Api(status)) if status["reason"] == "Invalid" => format!("Error from server (Invalid): {error}"),
+        Some(_) => tell(error).0,
+        None => format!("{error:#}"),
     }
 }
 

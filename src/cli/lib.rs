@@ -10,14 +10,17 @@
 mod apply;
 mod command;
 mod describe;
+mod explain;
 mod failure;
 mod flags;
 mod kubeconfig;
 mod printers;
+mod record;
 mod remote;
 mod resolve;
-mod say;
+pub mod say;
 mod session;
+mod streaming;
 mod verbs;
 
 use std::{ffi::OsString, process::ExitCode};

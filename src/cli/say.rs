@@ -8,7 +8,7 @@ use std::{
 };
 
 /// Writes to standard output.
-pub(crate) fn out(text: Arguments<'_>) {
+pub fn out(text: Arguments<'_>) {
     let mut stream = std::io::stdout().lock();
     finish(stream.write_fmt(text).and_then(|()| stream.flush()));
 }
@@ -20,7 +20,7 @@ pub(crate) fn out_bytes(bytes: &[u8]) {
 }
 
 /// Writes to standard error. Nobody is left to be told when that fails.
-pub(crate) fn err(text: Arguments<'_>) {
+pub fn err(text: Arguments<'_>) {
     let _ = std::io::stderr().lock().write_fmt(text);
 }
 

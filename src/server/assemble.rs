@@ -8,7 +8,6 @@
 
 use std::{
     net::{IpAddr, SocketAddr},
-    path::Path,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -23,6 +22,7 @@ use crate::{
     admission::Admission,
     auth::{
         Authentication, Authorization, Pki, PkiOptions, TokenIssuer, User,
+        pki::kubeconfig,
         tokens::{SigningKey, TokenReader},
     },
     bootstrap::{self, Bootstrap},
@@ -234,9 +234,8 @@ fn local_url(options: &ServerOptions) -> String {
 }
 
 fn write_kubeconfig(options: &ServerOptions, pki: &Pki) -> anyhow::Result<()> {
-    let path = &options.write_kubeconfig;
-    replace_file(path, pki.admin_kubeconfig(&local_url(options)).as_bytes(), options.write_kubeconfig_mode)
-        .with_context(|| format!("--write-kubeconfig: cannot write {}", path.display()))
+    let text = pki.admin_kubeconfig(&local_url(options));
+    kubeconfig::write(&options.write_kubeconfig, &text, options.write_kubeconfig_mode).context("--write-kubeconfig")
 }
 
 async fn renew_kubeconfig(pki: Arc<Pki>, options: ServerOptions, stop: CancellationToken) {
@@ -246,19 +245,4 @@ async fn renew_kubeconfig(pki: Arc<Pki>, options: ServerOptions, stop: Cancellat
             tracing::error!(error = %format!("{error:#}"), "the kubeconfig keeps its old certificate");
         }
     }
-}
-
-/// Writes a file beside `path` and renames it into place, so that nobody reads half of it.
-fn replace_file(path: &Path, bytes: &[u8], mode: u32) -> std::io::Result<()> {
-    use std::{fs, io::Write, os::unix::fs::OpenOptionsExt, os::unix::fs::PermissionsExt};
-    if let Some(parent) = path.parent() {
-        fs::create_dir_all(parent)?;
-    }
-    let mut temporary = path.as_os_str().to_owned();
-    temporary.push(".new");
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&temporary)?;
-    file.set_permissions(fs::Permissions::from_mode(mode))?;
-    file.write_all(bytes)?;
-    file.sync_all()?;
-    fs::rename(&temporary, path)
 }

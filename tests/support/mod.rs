@@ -1,3 +1,7 @@
-//! Hosts for the tests: network namespaces of this machine, each with a real server in it.
+//! What the tests that run whole clusters stand on: hosts, images, a registry, the programs of others.
 
-pub mod host;
+pub(crate) mod host;
+pub(crate) mod images;
+pub(crate) mod registry;
+pub(crate) mod space;
+pub(crate) mod tools;

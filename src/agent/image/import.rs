@@ -32,14 +32,14 @@ pub enum ImageFailure {
 }
 
 /// Imports an archive by hand: the names it had in it.
-pub async fn image_import(socket: &Path, path: &Path) -> Result<Vec<String>, ImageFailure> {
+pub(super) async fn image_import(socket: &Path, path: &Path) -> Result<Vec<String>, ImageFailure> {
     let containerd =
         Containerd::new(socket).map_err(|source| ImageFailure::Ask { socket: socket.to_owned(), source })?;
     import_file(&containerd, path, false).await
 }
 
 /// Names and digests of the images of a node, sorted.
-pub async fn image_names(socket: &Path) -> Result<BTreeMap<String, String>, ImageFailure> {
+pub(super) async fn image_names(socket: &Path) -> Result<BTreeMap<String, String>, ImageFailure> {
     let failed = |source| ImageFailure::Ask { socket: socket.to_owned(), source };
     let images = Containerd::new(socket).map_err(failed)?.image_names().await.map_err(failed)?;
     let named = images.into_iter().filter(|image| !image.name.starts_with("sha256:"));

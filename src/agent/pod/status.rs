@@ -47,7 +47,7 @@ pub struct Inputs<'a> {
 
 pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     let has_init = !facts::init_containers(pod).is_empty();
-    let init = statuses(pod, inputs, facts::init_containers(pod), Role::Init, inputs.old.init_container_statuses.as_ref(), false);
+    let init = statuses(pod, inputs, facts::init_containers(pod), Role::Init, inputs.old.init_container_statuses.as_ref(), has_init);
     let regular = statuses(pod, inputs, facts::containers(pod), Role::Regular, inputs.old.container_statuses.as_ref(), has_init);
     let ephemeral_containers = facts::ephemeral_containers(pod);
     let ephemeral = statuses(

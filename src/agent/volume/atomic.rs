@@ -34,7 +34,7 @@ pub fn write(folder: &Path, payload: &Payload, stamp: &str, group: Option<u32>) 
     fs::set_permissions(&fresh, fs::Permissions::from_mode(0o755))?;
     write_files(&fresh, payload)?;
     if let Some(group) = group {
-        super::ownership::give(folder, &fresh, group)?;
+        super::ownership::give(folder, &fresh, group, super::ownership::May::Read)?;
     }
     let link = folder.join(DATA_NEW);
     remove_if_there(&link)?;

@@ -29,7 +29,7 @@ pub(super) fn set_up(
     }
     fs::set_permissions(&folder, fs::Permissions::from_mode(0o777)).map_err(io_failed(volume, &folder))?;
     if let Some(group) = context.group() {
-        ownership::give(&folder, &folder, group).map_err(io_failed(volume, &folder))?;
+        ownership::give(&folder, &folder, group, ownership::May::Write).map_err(io_failed(volume, &folder))?;
     }
     Ok(folder)
 }

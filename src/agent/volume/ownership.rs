@@ -6,23 +6,30 @@ use std::{
     path::Path,
 };
 
-/// Gives `folder` itself and everything in `tree` to a group; files become readable and writable, folders set-gid.
-pub(super) fn give(folder: &Path, tree: &Path, group: u32) -> io::Result<()> {
-    own(folder, group)?;
-    walk(tree, group)
+/// What the group may do with the files.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum May {
+    Read,
+    Write,
 }
 
-fn walk(path: &Path, group: u32) -> io::Result<()> {
-    own(path, group)?;
+/// Gives `folder` itself and everything in `tree` to a group; folders become set-gid.
+pub(super) fn give(folder: &Path, tree: &Path, group: u32, may: May) -> io::Result<()> {
+    own(folder, group, may)?;
+    walk(tree, group, may)
+}
+
+fn walk(path: &Path, group: u32, may: May) -> io::Result<()> {
+    own(path, group, may)?;
     if fs::symlink_metadata(path)?.is_dir() {
         for entry in fs::read_dir(path)? {
-            walk(&entry?.path(), group)?;
+            walk(&entry?.path(), group, may)?;
         }
     }
     Ok(())
 }
 
-fn own(path: &Path, group: u32) -> io::Result<()> {
+fn own(path: &Path, group: u32, may: May) -> io::Result<()> {
     let metadata = fs::symlink_metadata(path)?;
     if metadata.gid() != group {
         lchown(path, None, Some(group))?;
@@ -30,7 +37,8 @@ fn own(path: &Path, group: u32) -> io::Result<()> {
     if metadata.is_symlink() {
         return Ok(());
     }
-    let more = if metadata.is_dir() { 0o2770 } else { 0o660 };
+    let files = if may == May::Write { 0o660 } else { 0o440 };
+    let more = if metadata.is_dir() { files | 0o2110 } else { files };
     let mode = metadata.mode() & 0o7777;
     if mode | more != mode {
         fs::set_permissions(path, fs::Permissions::from_mode(mode | more))?;

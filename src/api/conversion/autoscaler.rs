@@ -5,6 +5,8 @@
 
 use serde_json::{Map, Value, json};
 
+use crate::decode::{DEPTH, nests_within};
+
 const METRICS: &str = "autoscaling.alpha.kubernetes.io/metrics";
 const CURRENT_METRICS: &str = "autoscaling.alpha.kubernetes.io/current-metrics";
 const CONDITIONS: &str = "autoscaling.alpha.kubernetes.io/conditions";
@@ -217,9 +219,10 @@ fn put(object: &mut Value, path: &str, new: Value) {
     *place = new;
 }
 
-/// What an annotation carries, unless it is something else.
+/// What an annotation carries, unless it is something else, or so deep that it could not be read again.
 fn carried<T: serde::de::DeserializeOwned>(object: &Value, annotation: &str) -> Option<T> {
-    serde_json::from_str(object["metadata"]["annotations"][annotation].as_str()?).ok()
+    let value: Value = serde_json::from_str(object["metadata"]["annotations"][annotation].as_str()?).ok()?;
+    if nests_within(&value, DEPTH / 2) { serde_json::from_value(value).ok() } else { None }
 }
 
 fn carry(object: &mut Value, annotation: &str, value: Value) {

@@ -72,21 +72,21 @@ fn json() {
         r#"{"kind":"#,
         Warn,
         expect![[
-            r#"400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 8 ({"kind":)"#
+            r#"400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input ({"kind":)"#
         ]],
     );
     json(
         r#"{} {}"#,
         Warn,
         expect![
-            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: trailing characters at line 1 column 4 ({} {})"
+            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: invalid character '{' after top-level value ({} {})"
         ],
     );
     json(
         "",
         Warn,
         expect![
-            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: EOF while parsing a value at line 1 column 0 (<empty>)"
+            "400 the object provided is unrecognized (must be of type ConfigMap): couldn't get version/kind; json parse error: unexpected end of JSON input (<empty>)"
         ],
     );
     json(

@@ -6,6 +6,8 @@
 
 use serde_json::{Map, Value};
 
+use crate::decode::{DEPTH, nests_within};
+
 pub mod strategic;
 
 #[cfg(test)]
@@ -13,6 +15,9 @@ mod tests;
 
 /// The most operations that a JSON patch may have.
 pub const JSON_PATCH_MAX_OPERATIONS: usize = 10_000;
+
+/// How many bytes all `copy` operations of a JSON patch may add.
+pub const JSON_PATCH_MAX_COPIED: usize = 3 << 20;
 
 /// Why a patch cannot be applied.
 #[derive(Debug, thiserror::Error)]
@@ -22,6 +27,10 @@ pub enum PatchError {
     Malformed(String),
     #[error("Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_MAX_OPERATIONS}, got {0}")]
     TooManyOperations(usize),
+    #[error("unable to copy, the accumulated size increase of patch is {0}, exceeding limit {JSON_PATCH_MAX_COPIED}")]
+    TooMuchCopied(usize),
+    #[error("unable to {0}, the object would nest deeper than {DEPTH} levels")]
+    TooDeep(String),
     /// An operation of a JSON patch does not fit the object, or a test failed.
     #[error("{0}")]
     NotApplicable(String),
@@ -49,8 +58,10 @@ pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
         return Err(PatchError::TooManyOperations(operations.len()));
     }
     let mut patched = object.clone();
+    let mut copied = 0;
     for operation in operations {
         let told = told(&operation);
+        check_growth(&told, &operation, &patched, &mut copied)?;
         let operation: json_patch::PatchOperation =
             serde_json::from_value(operation).map_err(|error| PatchError::Malformed(error.to_string()))?;
         json_patch::patch(&mut patched, &[operation])
@@ -63,6 +74,30 @@ struct Told {
     op: String,
     path: String,
     from: String,
+}
+
+/// Refuses what would make a small patch a huge object, or one too deep to be read again.
+fn check_growth(told: &Told, operation: &Value, object: &Value, copied: &mut usize) -> Result<(), PatchError> {
+    let from = || object.pointer(&told.from);
+    let value = match told.op.as_str() {
+        "add" | "replace" => operation.get("value"),
+        "copy" => from(),
+        // What does not go down gets no deeper.
+        "move" if told.path.matches('/').count() > told.from.matches('/').count() => from(),
+        _ => None,
+    };
+    let Some(value) = value else { return Ok(()) };
+    let left = DEPTH.checked_sub(told.path.matches('/').count());
+    if left.is_none_or(|left| !nests_within(value, left)) {
+        return Err(PatchError::TooDeep(told.op.clone()));
+    }
+    if told.op == "copy" {
+        *copied += value.to_string().len();
+        if *copied > JSON_PATCH_MAX_COPIED {
+            return Err(PatchError::TooMuchCopied(*copied));
+        }
+    }
+    Ok(())
 }
 
 fn told(operation: &Value) -> Told {

@@ -63,7 +63,7 @@ fn bad_type<T>(expected: &str, found: &Value) -> Result<T, PatchError> {
 }
 
 /// A value as Go's `%v` prints it.
-fn go_text(value: &Value) -> String {
+pub fn go_text(value: &Value) -> String {
     match value {
         Value::Null => "<nil>".into(),
         Value::String(text) => text.clone(),

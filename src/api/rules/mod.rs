@@ -13,10 +13,10 @@
 
 use serde_json::Value;
 
+use crate::at;
 use crate::field::FieldError;
 use crate::names::NameRule;
 
-mod at;
 mod check;
 mod ip;
 pub mod meta;

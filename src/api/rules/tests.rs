@@ -109,7 +109,7 @@ fn config_maps() {
     "#]]);
     let big = format!("{{data: {{a: {}}}}}", "x".repeat(1024 * 1024 + 1));
     check("", "ConfigMap", &big, expect![[r#"
-        : Too long: may not be more than 1048576 bytes
+        []: Too long: may not be more than 1048576 bytes
     "#]]);
     check_update("", "ConfigMap", "{immutable: true, data: {a: b}}", "{data: {a: c}, binaryData: {x: AA==}}", expect![[r#"
         immutable: Forbidden: field is immutable when `immutable` is set

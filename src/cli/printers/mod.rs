@@ -12,6 +12,7 @@ use crate::{
 };
 use anyhow::{Context, Result, anyhow};
 use serde_json::{Value, ser::PrettyFormatter};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The value of `-o`.
 #[derive(Debug, Clone)]
@@ -101,6 +102,9 @@ pub(crate) fn drop_managed_fields(object: &mut Value) {
     }
 }
 
+/// The YAML documents that were printed; those after the first are set apart.
+static DOCUMENTS: AtomicUsize = AtomicUsize::new(0);
+
 /// Prints the end of a change: the object when `-o` asks for it, `kind/name VERBed` otherwise.
 pub(crate) fn changed(flags: &ChangeFlags, dry_run: DryRun, info: &Info, object: &Value, done: &str) -> Result<()> {
     changed_as(flags, dry_run, &info.resource.label(), object, &info.name, done)
@@ -124,6 +128,9 @@ pub(crate) fn changed_as(
             let mut object = object.clone();
             if !flags.output.show_managed_fields {
                 drop_managed_fields(&mut object);
+            }
+            if matches!(other, Output::Yaml) && DOCUMENTS.fetch_add(1, Ordering::Relaxed) > 0 {
+                crate::outln!("---");
             }
             crate::say::out(format_args!("{}", object_text(&other, &object)?));
         }

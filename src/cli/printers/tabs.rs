@@ -15,8 +15,7 @@ pub(crate) fn align(text: &str, minimum: usize, padding: usize) -> String {
             }
             let end = (start..rows.len()).find(|row| widths[*row].len() <= column).unwrap_or(rows.len());
             let widest = rows[start..end].iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
-            // An empty column takes no room, not even its padding.
-            let width = if widest == 0 { 0 } else { (widest + padding).max(minimum) };
+            let width = (widest + padding).max(minimum);
             for row in &mut widths[start..end] {
                 row[column] = width;
             }

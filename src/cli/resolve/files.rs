@@ -124,6 +124,11 @@ pub(crate) fn parse(text: &str, source: &str) -> Result<Vec<Document>> {
     Ok(documents)
 }
 
+/// One document that need not be an object.
+pub(crate) fn value(text: &str) -> Result<Value> {
+    Ok(values(text)?.into_iter().next().unwrap_or_default())
+}
+
 fn values(text: &str) -> Result<Vec<Value>> {
     if text.trim_start().starts_with('{') {
         let parsed: Result<Vec<Value>, _> = serde_json::Deserializer::from_str(text).into_iter().collect();

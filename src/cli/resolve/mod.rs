@@ -2,8 +2,9 @@
 
 pub(crate) mod discovery;
 pub(crate) mod files;
+pub(crate) mod pods;
 
-use crate::{failure::Failure, flags::Files, remote::with_query, session::Session};
+use crate::{flags::Files, remote::with_query, session::Session};
 use anyhow::{Result, anyhow, bail};
 use discovery::{Mapper, Resource};
 use serde_json::Value;
@@ -213,32 +214,6 @@ pub(crate) fn info_of(resource: &Arc<Resource>, mut object: Value) -> Info {
     let (name, namespace) = (text("name"), text("namespace"));
     let namespace = resource.namespaced.then_some(namespace);
     Info { resource: resource.clone(), namespace, name, object, source: None }
-}
-
-/// A pod argument: `NAME`, `pod/NAME`, or any workload `TYPE/NAME`, whose first pod is meant.
-pub(crate) async fn pod_of(cx: &Session, argument: &str) -> Result<Info> {
-    let args = if argument.contains('/') {
-        vec![argument.to_owned()]
-    } else {
-        vec!["pods".to_owned(), argument.to_owned()]
-    };
-    let info = one(cx, &Query { args: &args, ..Query::default() }).await?;
-    if info.resource.kind == "Pod" && info.resource.group.is_empty() {
-        return Ok(info);
-    }
-    let selector = selector_of(&info)?;
-    let pods = cx.mapper().await?.find("pods")?;
-    let path = with_query(&pods.path(info.namespace.as_deref()), &[("labelSelector", &selector)]);
-    let mut found = items(&pods, cx.remote().await?.list(&path).await?);
-    found.sort_by_key(|pod| !is_active(&pod.object));
-    found.into_iter().next().ok_or_else(|| {
-        Failure::Worded(format!("error: no pods found for {}", info.display())).into()
-    })
-}
-
-fn is_active(pod: &Value) -> bool {
-    let ready = pod["status"]["conditions"].as_array().into_iter().flatten();
-    pod["status"]["phase"] == "Running" && ready.clone().any(|c| c["type"] == "Ready" && c["status"] == "True")
 }
 
 /// The label selector (as a query) by which a workload or Service finds its pods.

@@ -5,6 +5,7 @@ use crate::{
     failure::{Failure, all_or},
     flags::{ChangeFlags, DryRun, Files, ValidateFlag},
     printers::{self, drop_managed_fields},
+    record::RecordFlag,
     remote::{APPLY, MERGE, STRATEGIC, with_query},
     resolve::{Info, files},
     session::Session,
@@ -39,9 +40,8 @@ pub(crate) struct Apply {
     /// Apply everything of the files; accepted for compatibility.
     #[arg(long, hide = true)]
     all: bool,
-    /// Accepted for compatibility: record the command in the object.
-    #[arg(long, hide = true)]
-    record: bool,
+    #[command(flatten)]
+    record: RecordFlag,
     #[command(subcommand)]
     action: Option<Action>,
 }
@@ -121,6 +121,7 @@ impl Apply {
     /// Applies one object; gives it back when objects are what gets printed.
     async fn document(&self, cx: &Session, document: files::Document, dry_run: DryRun, collected: bool) -> Result<Option<Value>> {
         let mut info = files::info(cx, document).await?;
+        self.record.apply(&mut info.object);
         if info.name.is_empty() {
             let given = info.object["metadata"]["generateName"].as_str().unwrap_or_default();
             bail!("from {}: cannot use generate name with apply", given);

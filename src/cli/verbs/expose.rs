@@ -4,6 +4,7 @@ use super::create::service::port_value;
 use crate::{
     flags::{ChangeFlags, DryRun, Files},
     printers,
+    record::RecordFlag,
     remote::with_query,
     resolve::{self, Info, Query},
     session::Session,
@@ -54,6 +55,8 @@ pub(crate) struct Expose {
     #[arg(long)]
     overrides: Option<String>,
     #[command(flatten)]
+    record: RecordFlag,
+    #[command(flatten)]
     change: ChangeFlags,
 }
 
@@ -67,6 +70,7 @@ impl Expose {
                 let patch: Value = serde_json::from_str(overrides).map_err(|error| anyhow!("invalid --overrides: {error}"))?;
                 json_patch::merge(&mut service, &patch);
             }
+            self.record.apply(&mut service);
             let dry_run = self.change.dry_run()?;
             if dry_run == DryRun::Client {
                 if cx.namespace_flag().is_some() {

@@ -4,6 +4,7 @@ use crate::{
     failure::all_or,
     flags::{ChangeFlags, DryRun, Files, duration},
     printers,
+    record::RecordFlag,
     remote::{MERGE, with_query},
     resolve::{self, Info, Query},
     session::Session,
@@ -36,6 +37,8 @@ pub(crate) struct Scale {
     /// How long to wait for the size to be reached; 0 does not wait.
     #[arg(long, default_value = "0s", hide_default_value = true)]
     timeout: String,
+    #[command(flatten)]
+    record: RecordFlag,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -85,6 +88,12 @@ impl Scale {
             let manager = self.change.manager("kubectl");
             let path = with_query(&path, &[("fieldManager", manager), ("dryRun", dry_run.query())]);
             remote.patch(&path, MERGE, &patch).await?;
+        }
+        if dry_run == DryRun::None
+            && let Some(cause) = self.record.patch(&info.object)
+        {
+            // As in kubectl the scale has happened even when its cause cannot be written down.
+            let _ = remote.patch(&info.path(), MERGE, &cause).await;
         }
         let timeout = duration(&self.timeout)?;
         if !timeout.is_zero() && dry_run == DryRun::None {

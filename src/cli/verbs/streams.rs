@@ -1,15 +1,19 @@
 //! Standard streams of a process in a container: for `exec`, `attach`, `run -i` and `cp`.
 
-use crate::failure::Failure;
+use crate::{
+    failure::Failure,
+    remote::{Remote, with_query},
+    streaming::{
+        channels::{self, Ends, Size, V4, V5},
+        websocket,
+    },
+};
 use anyhow::{Result, anyhow, bail};
-use futures::SinkExt;
-use kube::api::{AttachParams, AttachedProcess, TerminalSize};
 use nix::sys::termios::{self, SetArg, Termios};
 use serde_json::Value;
 use std::io::IsTerminal;
-use tokio::io::AsyncWriteExt;
-
-const BUFFER: usize = 64 * 1024;
+use tokio::{io::AsyncRead, sync::mpsc};
+use tokio_util::sync::CancellationToken;
 
 /// What of the streams is wanted.
 #[derive(Debug, Clone, Copy, Default)]
@@ -20,21 +24,29 @@ pub(crate) struct Wishes {
 }
 
 impl Wishes {
-    /// `-t` needs a terminal here; without one it is dropped, as kubectl does.
+    /// `-t` needs stdin and a terminal here; without them it is dropped.
     pub(crate) fn checked(mut self) -> Wishes {
-        if self.tty && !(self.stdin && std::io::stdin().is_terminal()) {
+        if self.tty && self.stdin && !std::io::stdin().is_terminal() {
             if !self.quiet {
                 crate::errln!("Unable to use a TTY - input is not a terminal or the right kind of file");
             }
             self.tty = false;
         }
+        self.tty &= self.stdin;
         self
     }
 
-    pub(crate) fn params(self, container: &str) -> AttachParams {
-        let params = AttachParams::default().stdin(self.stdin).tty(self.tty).stdout(true).stderr(!self.tty);
-        // The default of one kilobyte makes copies slow.
-        params.max_stdin_buf_size(BUFFER).max_stdout_buf_size(BUFFER).max_stderr_buf_size(BUFFER).container(container)
+    /// The query of a request for these streams.
+    pub(crate) fn query(self, path: &str, container: &str) -> String {
+        let flag = |set: bool| if set { "true" } else { "" };
+        let flags = [
+            ("container", container),
+            ("stdin", flag(self.stdin)),
+            ("stdout", "true"),
+            ("stderr", flag(!self.tty)),
+            ("tty", flag(self.tty)),
+        ];
+        with_query(path, &flags)
     }
 }
 
@@ -57,59 +69,69 @@ impl Drop for RawTerminal {
     }
 }
 
-/// Joins this program's streams to the process until it ends.
-pub(crate) async fn join(mut process: AttachedProcess, wishes: Wishes) -> Result<()> {
-    let raw = if wishes.tty { RawTerminal::enter() } else { None };
-    let status = process.take_status();
-    if wishes.tty
-        && let Some(sizes) = process.terminal_size()
-    {
-        tokio::spawn(follow_size(sizes));
-    }
-    if let Some(mut into) = process.stdin() {
-        tokio::spawn(async move {
-            let mut stdin = tokio::io::stdin();
-            let _ = tokio::io::copy(&mut stdin, &mut into).await;
-            let _ = into.shutdown().await;
-        });
-    }
-    let (out, err) = (process.stdout(), process.stderr());
-    let copy_out = async move {
-        if let Some(mut from) = out {
-            let _ = tokio::io::copy(&mut from, &mut tokio::io::stdout()).await;
-            let _ = tokio::io::stdout().flush().await;
-        }
-    };
-    let copy_err = async move {
-        if let Some(mut from) = err {
-            let _ = tokio::io::copy(&mut from, &mut tokio::io::stderr()).await;
-            let _ = tokio::io::stderr().flush().await;
-        }
-    };
-    tokio::join!(copy_out, copy_err);
-    let status = match status {
-        Some(status) => status.await,
-        None => None,
-    };
-    drop(raw);
-    match status {
-        Some(status) => outcome(&serde_json::to_value(status)?),
-        None => Ok(()),
-    }
+/// Where the sizes of this program's terminal come from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Redraw {
+    No,
+    /// A size that is slightly off comes first, so that what runs there draws its screen anew.
+    Yes,
 }
 
-async fn follow_size(mut sizes: impl SinkExt<TerminalSize> + Unpin) {
-    let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else { return };
-    loop {
-        if let Some((width, height)) = terminal_size::terminal_size()
-            && sizes.send(TerminalSize { width: width.0, height: height.0 }).await.is_err()
+/// Joins this program's streams to the process at `path` until it ends.
+pub(crate) async fn join(remote: &Remote, path: &str, wishes: Wishes, redraw: Redraw, input: Input) -> Result<()> {
+    let (socket, protocol) = websocket(remote, path, &[V5, V4]).await.map_err(|refused| refused.into_error())?;
+    let raw = if wishes.tty { RawTerminal::enter() } else { None };
+    let sizes = wishes.tty.then(|| follow_size(redraw));
+    let ends = Ends {
+        stdin: wishes.stdin.then_some(input.reader),
+        stdout: Some(Box::new(tokio::io::stdout())),
+        stderr: (!wishes.tty).then(|| Box::new(tokio::io::stderr()) as _),
+        sizes,
+        leave: input.leave,
+    };
+    let status = channels::carry(socket, &protocol, ends).await;
+    drop(raw);
+    outcome(&status?)
+}
+
+/// What is typed, and the wish to leave what goes on.
+pub(crate) struct Input {
+    pub(crate) reader: Box<dyn AsyncRead + Send + Unpin>,
+    pub(crate) leave: CancellationToken,
+}
+
+/// This program's standard input.
+pub(crate) fn stdin() -> Input {
+    Input { reader: Box::new(tokio::io::stdin()), leave: CancellationToken::new() }
+}
+
+fn follow_size(redraw: Redraw) -> mpsc::Receiver<Size> {
+    let (sizes, receiver) = mpsc::channel(2);
+    tokio::spawn(async move {
+        let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else { return };
+        if redraw == Redraw::Yes
+            && let Some(Size { width, height }) = terminal()
+            && sizes.send(Size { width: width.saturating_add(1), height: height.saturating_add(1) }).await.is_err()
         {
             return;
         }
-        if changed.recv().await.is_none() {
-            return;
+        loop {
+            if let Some(size) = terminal()
+                && sizes.send(size).await.is_err()
+            {
+                return;
+            }
+            if changed.recv().await.is_none() {
+                return;
+            }
         }
-    }
+    });
+    receiver
+}
+
+fn terminal() -> Option<Size> {
+    let (width, height) = terminal_size::terminal_size()?;
+    Some(Size { width: width.0, height: height.0 })
 }
 
 /// What the Status at the end of a stream says.
@@ -129,25 +151,6 @@ pub(crate) fn outcome(status: &Value) -> Result<()> {
     }
 }
 
-/// An error of kube's client in our terms.
-pub(crate) fn from_kube(error: kube::Error) -> anyhow::Error {
-    match error {
-        kube::Error::Api(status) => match serde_json::to_value(&*status) {
-            Ok(status) => Failure::Api(status).into(),
-            Err(_) => anyhow!("{status:?}"),
-        },
-        other => {
-            let mut text = other.to_string();
-            let mut source = std::error::Error::source(&other);
-            while let Some(cause) = source {
-                text = format!("{text}: {cause}");
-                source = cause.source();
-            }
-            anyhow!("{text}")
-        }
-    }
-}
-
 /// The container meant: the named one, the annotated one, or the first, which is then said.
 pub(crate) fn container_of(pod: &Value, asked: Option<&str>, quiet: bool) -> Result<String> {
     let names = |field: &str| -> Vec<String> {
@@ -162,19 +165,17 @@ pub(crate) fn container_of(pod: &Value, asked: Option<&str>, quiet: bool) -> Res
         all.join(", ")
     };
     let pod_name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    if let Some(asked) = asked {
-        if plain.iter().chain(&init).chain(&ephemeral).any(|name| name == asked) {
-            return Ok(asked.to_owned());
+    let annotated = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str();
+    let wanted = asked.filter(|name| !name.is_empty()).or(annotated.filter(|name| !name.is_empty()));
+    if let Some(wanted) = wanted {
+        if plain.iter().chain(&init).chain(&ephemeral).any(|name| name == wanted) {
+            return Ok(wanted.to_owned());
         }
-        bail!("container {asked} is not valid for pod {pod_name} out of: {}", everything());
+        bail!("container {wanted} is not valid for pod {pod_name} out of: {}", everything());
     }
-    if let Some(name) = pod["metadata"]["annotations"]["kubectl.kubernetes.io/default-container"].as_str() {
-        if plain.iter().chain(&init).chain(&ephemeral).any(|known| known == name) {
-            return Ok(name.to_owned());
-        }
-        crate::errln!("Default container name {name:?} not found in pod {pod_name}");
-    }
-    let first = plain.first().ok_or_else(|| anyhow!("pod {pod_name} has no containers"))?;
+    let first = plain.first().ok_or_else(|| {
+        anyhow!("pod {}/{pod_name} does not have any containers", pod["metadata"]["namespace"].as_str().unwrap_or_default())
+    })?;
     if plain.len() + init.len() + ephemeral.len() > 1 && !quiet {
         crate::errln!("Defaulted container {first:?} out of: {}", everything());
     }

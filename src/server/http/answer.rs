@@ -78,10 +78,25 @@ pub fn value(code: u16, encoding: Encoding, value: &Value) -> Response<Body> {
     }
 }
 
-/// Adds `Warning` headers.
+/// How many characters all warnings may have before each is cut, and what is left of it then.
+const WARNINGS: usize = 4096;
+const CUT_WARNING: usize = 256;
+
+/// Adds `Warning` headers: each text once, and shortened when all of them would be too much for a header.
 pub fn warn(mut response: Response<Body>, warnings: &[String]) -> Response<Body> {
-    for warning in warnings {
-        let quoted = warning.replace('\\', "\\\\").replace('"', "\\\"").replace(|c: char| c.is_control(), " ");
+    let total: usize = warnings.iter().map(|warning| warning.chars().count()).sum();
+    let length = if total > WARNINGS { CUT_WARNING } else { WARNINGS };
+    let mut left = WARNINGS;
+    for (at, warning) in warnings.iter().enumerate() {
+        if left == 0 {
+            break;
+        }
+        if warning.is_empty() || warnings[..at].contains(warning) {
+            continue;
+        }
+        let cut: String = warning.chars().take(length).map(|c| if c.is_control() { ' ' } else { c }).collect();
+        left = left.saturating_sub(cut.chars().count());
+        let quoted = cut.replace('\\', "\\\\").replace('"', "\\\"");
         if let Ok(value) = HeaderValue::from_bytes(format!("299 - \"{quoted}\"").as_bytes()) {
             response.headers_mut().append(header::WARNING, value);
         }
@@ -99,7 +114,7 @@ impl Shown {
                 json_bytes(code, entry.value.clone())
             }
             _ => {
-                let object = self.resource.to_served(stored.decode());
+                let object = stored.served(&self.resource);
                 value(code, self.form.encoding, &self.reshape(object))
             }
         }

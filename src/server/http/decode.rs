@@ -1,6 +1,6 @@
 //! Request bodies: read within limits, and decoded from JSON or YAML.
 
-use std::{fmt::Display, time::Duration};
+use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
@@ -9,8 +9,6 @@ use mk8s_api::{
     decode::{self, Body as Parsed, Media},
     status::Status,
 };
-use serde_json::Value;
-
 use super::{body::RequestBody, protobuf};
 
 /// The largest body, as Kubernetes has it.
@@ -20,8 +18,8 @@ pub const LIMIT: usize = 3 << 20;
 const DISCARDED: usize = 64 << 20;
 const DISCARD_FOR: Duration = Duration::from_secs(5);
 
-/// How many YAML aliases a body may hold.
-const ALIASES: usize = 1000;
+/// How many bytes the aliases of a YAML body may stand for: the size of the body times their number.
+const ALIASED: usize = 64 << 20;
 
 const SUPPORTED: [&str; 3] = ["application/json", "application/yaml", protobuf::MEDIA_TYPE];
 
@@ -87,7 +85,7 @@ pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, S
         "" | "application/json" | "text/json" => Media::Json,
         "application/yaml" | "application/x-yaml" | "text/yaml" => Media::Yaml,
         protobuf::MEDIA_TYPE => {
-            let value = protobuf::decode(bytes).map_err(|error| unrecognized(kind, &error))?;
+            let value = protobuf::decode(bytes).map_err(|error| decode::unrecognized(bytes, kind, &error))?;
             return Ok(Parsed { value, ..Parsed::default() });
         }
         _ => return Err(Status::unsupported_media_type(&SUPPORTED)),
@@ -95,35 +93,32 @@ pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, S
     parse(media, bytes, kind)
 }
 
-/// Parses the YAML of an apply patch, of which JSON is a part.
+/// Parses the YAML of an apply patch, of which JSON is a part, and what clients mostly send.
 pub fn yaml(bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
-    parse(Media::Yaml, bytes, kind)
+    let may_be_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
+    match may_be_json.then(|| decode::parse(bytes, Media::Json)) {
+        Some(Ok(parsed)) => Ok(parsed),
+        _ => parse(Media::Yaml, bytes, kind),
+    }
 }
 
 fn parse(media: Media, bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
-    let unrecognized = |why: &dyn Display| unrecognized(kind, why);
-    if media == Media::Yaml && aliases(bytes) > ALIASES {
-        return Err(unrecognized(&"yaml: document contains excessive aliasing"));
+    if media == Media::Yaml && aliases(bytes).saturating_mul(bytes.len()) > ALIASED {
+        return Err(decode::unrecognized(bytes, kind, &"yaml: document contains excessive aliasing"));
     }
-    let parsed = decode::parse(bytes, media).map_err(|error| unrecognized(&error))?;
-    match parsed.value {
-        Value::Object(_) => Ok(parsed),
-        _ => Err(unrecognized(
-            &"couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of type struct { APIVersion string; Kind string }",
-        )),
-    }
+    decode::parse_object(bytes, media, kind)
 }
 
-fn unrecognized(kind: &str, why: &dyn Display) -> Status {
-    Status::bad_request(format!("the object provided is unrecognized (must be of type {kind}): {why}"))
-}
-
-/// Aliases that repeat each other make a small text a huge tree; Kubernetes' own objects have none.
+/// Aliases make a small text a huge tree; Kubernetes' own objects have none. What looks like one counts, at the
+/// beginning of a word and only if there is an anchor that it could mean.
 fn aliases(bytes: &[u8]) -> usize {
-    match bytes.contains(&b'&') {
-        true => bytes.iter().filter(|byte| **byte == b'*').count(),
-        false => 0,
-    }
+    let begins_word = |at: usize| {
+        let before = at.checked_sub(1).map(|before| bytes[before]);
+        let after = bytes.get(at + 1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
+        after && before.is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'[' | b'{' | b',' | b':' | b'-'))
+    };
+    let count = |mark: u8| (0..bytes.len()).filter(|at| bytes[*at] == mark && begins_word(*at)).count();
+    if count(b'&') == 0 { 0 } else { count(b'*') }
 }
 
 #[cfg(test)]
@@ -131,6 +126,7 @@ mod tests {
     use super::*;
     use http::HeaderValue;
     use proptest::prelude::*;
+    use serde_json::Value;
 
     fn typed(content_type: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::CONTENT_TYPE, HeaderValue::from_static(content_type))])

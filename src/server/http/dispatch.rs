@@ -4,7 +4,13 @@ use std::{borrow::Cow, sync::Arc, time::Duration};
 
 use http::{HeaderMap, Method, Response, Uri};
 use hyper::upgrade::OnUpgrade;
-use mk8s_api::{kinds::Verb, meta, select::FieldSelector, status::Status};
+use mk8s_api::{
+    field::{FieldError, Path},
+    kinds::Verb,
+    meta,
+    select::FieldSelector,
+    status::Status,
+};
 use rand::Rng;
 use serde_json::{Value, json};
 
@@ -104,6 +110,10 @@ pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Resp
     if !kind.has(verb_of(asked.verb).ok_or_else(Status::method_not_allowed)?) {
         return Err(Status::method_not_allowed());
     }
+    // Names are given by objects when they are made, and by paths afterwards.
+    if matches!(asked.verb, "create" | "update" | "patch") && (asked.verb == "create") != asked.path.name.is_empty() {
+        return Err(Status::method_not_allowed());
+    }
     let namespaced = !asked.path.namespace.is_empty() && kind.plural != "namespaces";
     let reads_many = matches!(asked.verb, "list" | "watch") && asked.path.name.is_empty();
     if kind.namespaced != namespaced && !(kind.namespaced && reads_many) {
@@ -158,7 +168,7 @@ async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response
 async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     match (asked.resource.kind.kind.as_str(), asked.verb) {
         ("Binding", "create") => {
-            let binding = asked.read_object(body, "Binding").await?;
+            let binding = asked.read_object(body).await?;
             let name = meta::name(&binding).to_string();
             let pods =
                 asked.inner.registry.resources().find("", "v1", "pods").ok_or_else(Status::resource_not_found)?;
@@ -178,8 +188,8 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
             Ok(answer::value(200, asked.shown()?.form.encoding, &list))
         }
         ("ComponentStatus", _) => Err(Status::not_found(&asked.resource.group_resource, &asked.path.name)),
-        (kind, "create") => {
-            let object = asked.read_object(body, kind).await?;
+        (_, "create") => {
+            let object = asked.read_object(body).await?;
             let answer = review::answer(&asked, object)?;
             Ok(answer::value(201, asked.shown()?.form.encoding, &answer))
         }
@@ -214,9 +224,20 @@ impl<'a> Asked<'a> {
         }
     }
 
-    async fn read_object(&self, body: RequestBody, kind: &str) -> Result<Value, Status> {
-        let bytes = decode::read(self.headers, body).await?;
-        Ok(decode::object(self.headers, &bytes, kind)?.value)
+    /// `CreateOptions` and its like, as the query says them.
+    fn write_options(&self) -> Result<WriteOptions, Status> {
+        let kind = match self.verb {
+            "create" => "CreateOptions",
+            "update" => "UpdateOptions",
+            "patch" => "PatchOptions",
+            _ => "DeleteOptions",
+        };
+        self.query.write_options(kind)
+    }
+
+    /// An object that is a question or an order, not something to keep.
+    async fn read_object(&self, body: RequestBody) -> Result<Value, Status> {
+        self.read_written(body, &self.write_options()?, &mut Warnings::new()).await
     }
 
     /// Decodes the object of a write: pruned, defaulted, and of the right kind.
@@ -259,7 +280,7 @@ impl<'a> Asked<'a> {
     }
 
     async fn create(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let (shown, options) = (self.shown()?, self.write_options()?);
         let mut warnings = Warnings::new();
         let object = self.read_written(body, &options, &mut warnings).await?;
         let stored = self.inner.registry.create(&self.call(&options), object, &mut warnings).await?;
@@ -267,7 +288,7 @@ impl<'a> Asked<'a> {
     }
 
     async fn update(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let (shown, options) = (self.shown()?, self.write_options()?);
         let mut warnings = Warnings::new();
         let object = self.read_written(body, &options, &mut warnings).await?;
         let call = self.call(&options);
@@ -283,13 +304,17 @@ impl<'a> Asked<'a> {
     }
 
     async fn patch(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let (shown, options) = (self.shown()?, self.query.write_options()?);
+        let (shown, options) = (self.shown()?, self.write_options()?);
         let content_type = decode::content_type(self.headers);
         let kind = PatchKind::of_content_type(&content_type)
             .ok_or_else(|| Status::unsupported_media_type(&PatchKind::SUPPORTED))?;
         let bytes = decode::read(self.headers, body).await?;
         let mut warnings = Warnings::new();
         let call = self.call(&options);
+        if kind != PatchKind::Apply && options.force.is_some() {
+            let error = FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch");
+            return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
+        }
         if kind == PatchKind::Apply {
             let configuration = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?.value;
             let Updated { stored, created } = self.inner.registry.apply(&call, configuration, &mut warnings).await?;
@@ -298,7 +323,7 @@ impl<'a> Asked<'a> {
         let patch = Patch::read(kind, &bytes)?;
         let stored = self.inner.registry.patch(&call, &patch, &mut warnings).await?;
         if call.subresource == "scale" {
-            let scale = stored.decode();
+            let scale = stored.served(&self.resource);
             return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
         }
         Ok(answer::warn(shown.object(200, &stored), &warnings))
@@ -307,8 +332,7 @@ impl<'a> Asked<'a> {
     async fn delete_options(&self, body: RequestBody) -> Result<DeleteOptions, Status> {
         let bytes = decode::read(self.headers, body).await?;
         if !bytes.is_empty() {
-            let options = decode::object(self.headers, &bytes, "DeleteOptions")?.value;
-            return DeleteOptions::from_json(&options);
+            return DeleteOptions::from_json(decode::object(self.headers, &bytes, "DeleteOptions")?.value);
         }
         let number = |key: &str| -> Result<Option<i64>, Status> {
             let text = self.query.get(key);
@@ -319,7 +343,7 @@ impl<'a> Asked<'a> {
             grace_period_s: number("gracePeriodSeconds")?,
             propagation: self.query.get("propagationPolicy").map(Propagation::parse).transpose()?,
             orphan_dependents: self.query.get("orphanDependents").map(|_| self.query.flag("orphanDependents")),
-            dry_run: self.query.write_options()?.dry_run,
+            dry_run: self.write_options()?.dry_run,
             ..DeleteOptions::default()
         };
         options.check()?;
@@ -330,11 +354,11 @@ impl<'a> Asked<'a> {
         let shown = self.shown()?;
         let options = self.delete_options(body).await?;
         let write =
-            WriteOptions { dry_run: options.dry_run || self.query.write_options()?.dry_run, ..WriteOptions::default() };
+            WriteOptions { dry_run: options.dry_run || self.write_options()?.dry_run, ..WriteOptions::default() };
         let call = self.call(&write);
         match self.inner.registry.delete(&call, &options).await? {
             Deleted::Gone(stored) if self.resource.returns_deleted => Ok(shown.object(200, &stored)),
-            Deleted::Gone(stored) => Ok(answer::status(&success(&call, &stored.decode()))),
+            Deleted::Gone(stored) => Ok(answer::status(&success(&call, &stored.served(&self.resource)))),
             Deleted::Terminating(stored) => {
                 let code = if options.orphan_dependents == Some(false) { 202 } else { 200 };
                 Ok(shown.object(code, &stored))
@@ -347,47 +371,47 @@ impl<'a> Asked<'a> {
         let options = self.delete_options(body).await?;
         let selection = self.query.list_options()?;
         let write =
-            WriteOptions { dry_run: options.dry_run || self.query.write_options()?.dry_run, ..WriteOptions::default() };
+            WriteOptions { dry_run: options.dry_run || self.write_options()?.dry_run, ..WriteOptions::default() };
         let list = self.inner.registry.delete_collection(&self.call(&write), &options, &selection).await?;
         Ok(shown.list(list))
     }
 
     async fn bind(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let binding = self.read_object(body, "Binding").await?;
+        let binding = self.read_object(body).await?;
         self.bind_decoded(&binding).await
     }
 
     async fn bind_decoded(&self, binding: &Value) -> Result<Response<Body>, Status> {
-        let options = self.query.write_options()?;
+        let options = self.write_options()?;
         let mut warnings = Warnings::new();
         let done = self.inner.registry.bind(&self.call(&options), binding, &mut warnings).await?;
         Ok(answer::status(&done))
     }
 
     async fn evict(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let eviction = self.read_object(body, "Eviction").await?;
-        let options = self.query.write_options()?;
+        let eviction = self.read_object(body).await?;
+        let options = self.write_options()?;
         let done = self.inner.registry.evict(&self.call(&options), &eviction).await?;
         Ok(answer::status(&done))
     }
 
     async fn token(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let request = self.read_object(body, "TokenRequest").await?;
+        let request = self.read_object(body).await?;
         let answer = self.inner.tokens.answer(self.namespace(), &self.path.name, &request, now())?;
         Ok(answer::value(201, self.shown()?.form.encoding, &answer))
     }
 
     async fn scale(self, body: RequestBody) -> Result<Response<Body>, Status> {
         let form = self.shown()?.form;
-        let options = self.query.write_options()?;
+        let options = self.write_options()?;
         match self.verb {
             "get" => {
                 let scale = self.inner.registry.get_scale(&self.call(&options)).await?;
                 Ok(self.scale_answer(form, &scale))
             }
             "update" => {
-                let scale = self.read_object(body, "Scale").await?;
                 let mut warnings = Warnings::new();
+                let scale = self.read_written(body, &options, &mut warnings).await?;
                 let scale = self
                     .inner
                     .registry

@@ -1,6 +1,7 @@
 //! The query parameters of the API, read and checked: `ListOptions`, and the options of writes.
 
 use mk8s_api::{
+    field::{FieldError, Path},
     select::{FieldSelector, LabelSelector},
     status::Status,
 };
@@ -61,10 +62,9 @@ impl Query {
             Some("Exact") => Some(VersionMatch::Exact),
             Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
             Some(other) => {
-                return Err(invalid_list_option(
-                    "resourceVersionMatch",
-                    &format!("Unsupported value: {other:?}: supported values: \"Exact\", \"NotOlderThan\", \"\""),
-                ));
+                let supported = ["Exact", "NotOlderThan", ""];
+                let path = Path::new("resourceVersionMatch");
+                return Err(invalid_list_option(FieldError::not_supported(&path, other, &supported)));
             }
         };
         let limit = self.number("limit")?.unwrap_or(0);
@@ -89,39 +89,35 @@ impl Query {
         text.parse().map(Some).map_err(|_| invalid_version(text))
     }
 
-    /// `CreateOptions`, `UpdateOptions`, `PatchOptions`: what they have in common.
-    pub fn write_options(&self) -> Result<WriteOptions, Status> {
-        let dry_run = match self.all("dryRun").collect::<Vec<_>>()[..] {
-            [] | [""] => false,
-            ["All"] => true,
-            ref other => {
-                return Err(invalid_write_option(
-                    "dryRun",
-                    &format!("Unsupported value: {other:?}: supported values: \"All\""),
-                ));
-            }
-        };
-        let validation = match self.get("fieldValidation") {
-            None | Some("Warn") => FieldValidation::Warn,
-            Some("Strict") => FieldValidation::Strict,
-            Some("Ignore") => FieldValidation::Ignore,
-            Some(other) => {
-                return Err(invalid_write_option(
-                    "fieldValidation",
-                    &format!("Unsupported value: {other:?}: supported values: \"\", \"Ignore\", \"Strict\", \"Warn\""),
-                ));
-            }
-        };
+    /// What `CreateOptions`, `UpdateOptions` and `PatchOptions` have in common; `kind` is the one that is meant.
+    pub fn write_options(&self, kind: &str) -> Result<WriteOptions, Status> {
+        let mut errors = Vec::new();
         let manager = self.get("fieldManager").unwrap_or_default();
-        if manager.len() > 128 {
-            return Err(invalid_write_option("fieldManager", "Too long: may not be more than 128 bytes"));
+        check_manager(manager, &mut errors);
+        let dry_run: Vec<&str> = self.all("dryRun").filter(|value| !value.is_empty()).collect();
+        if dry_run.iter().any(|value| *value != "All") {
+            errors.push(FieldError::not_supported(&Path::new("dryRun"), dry_run.clone(), &["All"]));
         }
-        Ok(WriteOptions { dry_run, validation, field_manager: manager.to_string(), force: self.flag("force") })
+        let validation = self.get("fieldValidation").unwrap_or_default();
+        let known = FieldValidation::parse(validation);
+        if known.is_none() {
+            let supported = ["", "Ignore", "Strict", "Warn"];
+            errors.push(FieldError::not_supported(&Path::new("fieldValidation"), validation, &supported));
+        }
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", kind, "", errors));
+        }
+        Ok(WriteOptions {
+            dry_run: !dry_run.is_empty(),
+            validation: known.unwrap_or_default(),
+            field_manager: manager.to_string(),
+            force: self.has("force").then(|| self.flag("force")),
+        })
     }
 }
 
 fn check_versions(options: &ListOptions, watch: bool) -> Result<(), Status> {
-    let forbidden = |field: &str, why: &str| Err(invalid_list_option(field, &format!("Forbidden: {why}")));
+    let forbidden = |field, why: &str| Err(invalid_list_option(FieldError::forbidden(&Path::new(field), why)));
     match (watch, options.send_initial_events, options.version_match) {
         (false, Some(_), _) => forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"),
         (true, Some(_), Some(VersionMatch::NotOlderThan)) => Ok(()),
@@ -145,12 +141,21 @@ fn check_versions(options: &ListOptions, watch: bool) -> Result<(), Status> {
     }
 }
 
-fn invalid_list_option(field: &str, why: &str) -> Status {
-    Status::failure(422, "Invalid", format!("ListOptions.meta.k8s.io \"\" is invalid: {field}: {why}"))
+fn invalid_list_option(error: FieldError) -> Status {
+    Status::invalid("meta.k8s.io", "ListOptions", "", vec![error])
 }
 
-fn invalid_write_option(field: &str, why: &str) -> Status {
-    Status::failure(422, "Invalid", format!("CreateOptions.meta.k8s.io \"\" is invalid: {field}: {why}"))
+/// The name of a field manager: short, and nothing but printable characters.
+fn check_manager(manager: &str, errors: &mut Vec<FieldError>) {
+    const LENGTH: usize = 128;
+    let path = Path::new("fieldManager");
+    if manager.len() > LENGTH {
+        errors.push(FieldError::too_long(&path, LENGTH));
+    }
+    for (at, character) in manager.char_indices().filter(|(_, c)| c.is_control() || (c.is_whitespace() && *c != ' ')) {
+        let why = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
+        errors.push(FieldError::invalid(&path, manager, why));
+    }
 }
 
 fn invalid_version(text: &str) -> Status {
@@ -204,7 +209,7 @@ mod tests {
         let cases =
             [("dryRun=All", 0), ("dryRun=Some", 422), ("fieldValidation=Strict", 0), ("fieldValidation=x", 422)];
         for (query, code) in cases {
-            let got = Query::parse(Some(query)).write_options().map_or_else(|status| status.code, |_| 0);
+            let got = Query::parse(Some(query)).write_options("CreateOptions").map_or_else(|status| status.code, |_| 0);
             assert_eq!(got, code, "{query}");
         }
     }
@@ -213,7 +218,7 @@ mod tests {
         #[test]
         fn any_query_is_read_or_refused(query in "([a-zA-Z]{0,9}(=[ -~]{0,20})?&?){0,6}") {
             let query = Query::parse(Some(&query));
-            let _ = (query.list_options(), query.write_options());
+            let _ = (query.list_options(), query.write_options("PatchOptions"));
         }
     }
 }

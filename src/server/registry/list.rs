@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use mk8s_api::status::{Cause, Details, Status};
+use mk8s_api::status::{Cause, Status};
 use mk8s_store::{Entry, View};
 
 use super::{
@@ -152,7 +152,7 @@ fn too_large(version: u64, current: u64) -> Status {
         message: "Too large resource version".into(),
         ..Cause::default()
     };
-    status.details.get_or_insert_with(Details::default).causes.push(cause);
+    status.details.get_or_insert_default().causes.push(cause);
     status
 }
 

@@ -75,14 +75,15 @@ pub struct Call<'a> {
 #[derive(Debug, Clone)]
 pub enum Stored {
     Entry(Arc<Entry>),
-    /// Not in the store: a dry run, or what is only an answer.
+    /// Not in the store, and in the form in which it is served: a dry run, or what is only an answer.
     Value(Value),
 }
 
 impl Stored {
-    pub fn decode(&self) -> Value {
+    /// The object in the form in which the resource is served.
+    pub fn served(&self, resource: &Resource) -> Value {
         match self {
-            Stored::Entry(entry) => encode::decode(&entry.value),
+            Stored::Entry(entry) => resource.to_served(encode::decode(&entry.value)),
             Stored::Value(value) => value.clone(),
         }
     }

@@ -2,6 +2,8 @@
 
 pub use mk8s_api::decode::FieldValidation;
 use mk8s_api::{
+    field::{FieldError, Path},
+    meta, schema,
     select::{FieldSelector, LabelSelector},
     status::Status,
 };
@@ -35,8 +37,8 @@ pub struct WriteOptions {
     pub dry_run: bool,
     pub validation: FieldValidation,
     pub field_manager: String,
-    /// Server-side apply takes over fields of others.
-    pub force: bool,
+    /// Server-side apply takes over fields of others; absent when nothing was said of it.
+    pub force: Option<bool>,
 }
 
 /// What becomes of an object's dependents.
@@ -53,9 +55,10 @@ impl Propagation {
             "Orphan" => Ok(Propagation::Orphan),
             "Background" => Ok(Propagation::Background),
             "Foreground" => Ok(Propagation::Foreground),
-            other => Err(invalid_delete_option(&format!(
-                "propagationPolicy: Unsupported value: {other:?}: supported values: \"Foreground\", \"Background\", \"Orphan\", \"\""
-            ))),
+            other => {
+                let supported = ["Foreground", "Background", "Orphan", "nil"];
+                Err(invalid_delete_option(FieldError::not_supported(&Path::new("propagationPolicy"), other, &supported)))
+            }
         }
     }
 }
@@ -73,7 +76,8 @@ pub struct DeleteOptions {
 
 impl DeleteOptions {
     /// Reads the JSON form, as bodies and evictions carry it.
-    pub fn from_json(options: &Value) -> Result<DeleteOptions, Status> {
+    pub fn from_json(mut options: Value) -> Result<DeleteOptions, Status> {
+        check_types(&mut options)?;
         let text = |value: &Value| value.as_str().filter(|s| !s.is_empty()).map(str::to_string);
         let preconditions = &options["preconditions"];
         let parsed = DeleteOptions {
@@ -89,23 +93,38 @@ impl DeleteOptions {
     }
 
     pub fn check(&self) -> Result<(), Status> {
-        if self.propagation.is_some() && self.orphan_dependents.is_some() {
-            return Err(invalid_delete_option(
-                "propagationPolicy: Invalid value: orphanDependents and deletionPropagation cannot be both set",
-            ));
+        match self.propagation {
+            Some(propagation) if self.orphan_dependents.is_some() => {
+                let why = "orphanDependents and deletionPropagation cannot be both set";
+                let policy = format!("{propagation:?}");
+                Err(invalid_delete_option(FieldError::invalid(&Path::new("propagationPolicy"), policy, why)))
+            }
+            _ => Ok(()),
         }
-        Ok(())
     }
+}
+
+/// A body may be of any group's version; its fields are these.
+fn check_types(options: &mut Value) -> Result<(), Status> {
+    let kind = meta::kind(options);
+    if !matches!(kind, "" | "DeleteOptions") {
+        return Err(Status::bad_request(format!("decoded object of kind {kind:?} cannot be converted to DeleteOptions")));
+    }
+    let Some(schema) = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions") else { return Ok(()) };
+    let refused = |error| {
+        Status::bad_request(format!("DeleteOptions in version \"v1\" cannot be handled as a DeleteOptions: {error}"))
+    };
+    if options.is_object() { schema.decode(options).map(drop).map_err(refused) } else { Ok(()) }
 }
 
 fn dry_run(value: &Value) -> Result<bool, Status> {
     match value.as_array().map(Vec::as_slice) {
         None | Some([]) => Ok(false),
         Some([Value::String(all)]) if all == "All" => Ok(true),
-        Some(_) => Err(invalid_delete_option("dryRun: Unsupported value: supported values: \"All\"")),
+        Some(_) => Err(invalid_delete_option(FieldError::not_supported(&Path::new("dryRun"), value.clone(), &["All"]))),
     }
 }
 
-fn invalid_delete_option(why: &str) -> Status {
-    Status::failure(422, "Invalid", format!("DeleteOptions.meta.k8s.io \"\" is invalid: {why}"))
+fn invalid_delete_option(error: FieldError) -> Status {
+    Status::invalid("meta.k8s.io", "DeleteOptions", "", vec![error])
 }

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 use mk8s_api::{
-    meta,
+    at, meta,
     select::LabelSelector,
     status::{Cause, Details, GroupResource, Status},
 };
@@ -35,7 +35,7 @@ impl Registry {
 
     /// `pods/eviction`: a delete that respects disruption budgets.
     pub async fn evict(&self, call: &Call<'_>, eviction: &Value) -> Result<Status, Status> {
-        let mut options = DeleteOptions::from_json(&eviction["deleteOptions"])?;
+        let mut options = DeleteOptions::from_json(at::sub(eviction, "deleteOptions").clone())?;
         options.dry_run |= call.options.dry_run;
         let name = meta::name(eviction);
         if !name.is_empty() && name != call.name {
@@ -101,7 +101,9 @@ impl Registry {
         self.update_with(call, warnings, |old| {
             let asked = transform(old)?;
             let mut new = old.clone();
-            new["spec"]["ephemeralContainers"] = asked["spec"]["ephemeralContainers"].clone();
+            if let Some(spec) = at::sub_mut(&mut new, "spec") {
+                at::keep(spec, at::sub(&asked, "spec"), "ephemeralContainers");
+            }
             meta::set(&mut new, "resourceVersion", meta::resource_version(&asked));
             Ok(new)
         })
@@ -151,11 +153,13 @@ fn assign(name: &str, old: &Value, binding: &Value, node: &str, now: &str) -> Re
         return Err(format!("pod {name} has non-empty .spec.schedulingGates"));
     }
     let mut pod = old.clone();
-    pod["spec"]["nodeName"] = json!(node);
+    if let Some(spec) = at::sub_mut(&mut pod, "spec") {
+        at::set(spec, "nodeName", node);
+    }
     for field in ["annotations", "labels"] {
-        let added = meta::metadata(binding).get(field).and_then(Value::as_object);
-        for (key, value) in added.into_iter().flatten() {
-            pod["metadata"][field][key] = value.clone();
+        let Some(added) = meta::metadata(binding).get(field).and_then(Value::as_object) else { continue };
+        if let Some(known) = at::sub_mut(&mut pod, "metadata").and_then(|metadata| at::map_mut(metadata, field)) {
+            known.extend(added.clone());
         }
     }
     set_condition(
@@ -167,20 +171,16 @@ fn assign(name: &str, old: &Value, binding: &Value, node: &str, now: &str) -> Re
 
 /// Puts a condition in the place of the one of its type; the time of an unchanged status is kept.
 fn set_condition(pod: &mut Value, mut condition: Value) {
-    if !pod["status"].is_object() {
-        pod["status"] = json!({});
-    }
-    if !pod["status"]["conditions"].is_array() {
-        pod["status"]["conditions"] = json!([]);
-    }
-    let Some(conditions) = pod["status"]["conditions"].as_array_mut() else { return };
+    let Some(conditions) = at::sub_mut(pod, "status").and_then(|status| at::list_mut(status, "conditions")) else {
+        return;
+    };
     match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
         Some(current) => {
             if current["status"] == condition["status"] {
-                condition["lastTransitionTime"] = current["lastTransitionTime"].take();
+                at::keep(&mut condition, current, "lastTransitionTime");
             }
-            if let Some(generation) = current.get("observedGeneration") {
-                condition["observedGeneration"] = generation.clone();
+            if let Some(generation) = at::get(current, "observedGeneration") {
+                at::set(&mut condition, "observedGeneration", generation.clone());
             }
             *current = condition;
         }
@@ -223,16 +223,18 @@ fn spend(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
         );
         return Err(refused("Cannot evict pod as it would violate the pod's disruption budget.", why));
     }
-    budget["status"]["disruptionsAllowed"] = json!(allowed - 1);
-    budget["status"]["disruptedPods"][pod] = json!(now);
+    if let Some(status) = at::sub_mut(budget, "status") {
+        at::set(status, "disruptionsAllowed", allowed - 1);
+        if let Some(disrupted) = at::map_mut(status, "disruptedPods") {
+            disrupted.insert(pod.to_string(), now.into());
+        }
+    }
     Ok(())
 }
 
 fn refused(message: &str, why: String) -> Status {
-    let mut status = Status::too_many_requests(message, 0);
     let cause = Cause { reason: "DisruptionBudget".into(), message: why, ..Cause::default() };
-    status.details = Some(Details { causes: vec![cause], ..Details::default() });
-    status
+    Status::too_many_requests(message, 0).with_details(Details { causes: vec![cause], ..Details::default() })
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mk8s_api::{
-    conversion,
-    decode::{self as api_decode, Decoded, Target},
+    at, conversion,
+    decode::{self as api_decode, Decoded, Refusal, Target},
     field::{FieldError, Path},
     kinds::{self, Kind},
+    meta,
     rules::{self, Rules, Scale},
     schema::{self, Schema},
     status::{GroupResource, Status},
@@ -53,19 +54,6 @@ const CREATED_ON_UPDATE: [(&str, &str); 11] = [
     ("rbac.authorization.k8s.io", "roles"),
 ];
 
-/// Kinds whose delete answers with the object instead of a Status.
-const RETURNED_WHEN_DELETED: [(&str, &str); 9] = [
-    ("", "namespaces"),
-    ("", "nodes"),
-    ("", "persistentvolumeclaims"),
-    ("", "persistentvolumes"),
-    ("", "pods"),
-    ("", "podtemplates"),
-    ("", "resourcequotas"),
-    ("", "serviceaccounts"),
-    ("", "services"),
-];
-
 /// One kind in one version.
 pub struct Resource {
     pub kind: Arc<Kind>,
@@ -75,6 +63,7 @@ pub struct Resource {
     pub prefix: String,
     pub unconditional_update: bool,
     pub create_on_update: bool,
+    /// A delete answers with the object instead of a Status.
     pub returns_deleted: bool,
     converted: bool,
     rules: &'static Rules,
@@ -90,7 +79,8 @@ impl Resource {
             prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),
             unconditional_update: !CONDITIONAL.contains(&id),
             create_on_update: CREATED_ON_UPDATE.contains(&id),
-            returns_deleted: RETURNED_WHEN_DELETED.contains(&id),
+            // Namespaces do so without saying it in the API's description.
+            returns_deleted: kind.delete_returns_object || id == ("", "namespaces"),
             converted: conversion::is_converted(&kind),
             rules: rules::of(&kind.group, &kind.kind),
             schema: schema::schema_of(&kind.group, &kind.version, &kind.kind),
@@ -156,20 +146,45 @@ impl Resource {
         validation: FieldValidation,
         warnings: &mut Warnings,
     ) -> Result<Value, Status> {
+        let target = self.target(subresource)?;
+        let decoded = api_decode::value(object, duplicates, target, validation)?;
+        Ok(self.completed(target, decoded, warnings))
+    }
+
+    /// As [`Resource::conform`] for what a patch made; why it is refused is for the caller to put in words. The
+    /// `complaints` are those about the patch.
+    pub(super) fn conform_patched(
+        &self,
+        subresource: &str,
+        object: Value,
+        complaints: Vec<String>,
+        validation: FieldValidation,
+        warnings: &mut Warnings,
+    ) -> Result<Value, Refusal> {
+        let target = self.target(subresource).map_err(Refusal::Kind)?;
+        let decoded = api_decode::check(object, complaints, target, validation)?;
+        Ok(self.completed(target, decoded, warnings))
+    }
+
+    /// What a body sent to this subresource must be.
+    fn target(&self, subresource: &str) -> Result<Target<'_>, Status> {
         let (group, version, kind) = match self.kind.subresource(subresource) {
             Some(sub) => (&sub.group, &sub.version, &sub.kind),
             None => (&self.kind.group, &self.kind.version, &self.kind.kind),
         };
         let schema =
             self.schema_of(subresource).ok_or_else(|| Status::internal(format!("no schema of {kind} is known")))?;
-        let target = Target { group, version, kind, schema };
-        let Decoded { mut object, warnings: said } = api_decode::value(object, duplicates, target, validation)?;
+        Ok(Target { group, version, kind, schema })
+    }
+
+    fn completed(&self, target: Target<'_>, decoded: Decoded, warnings: &mut Warnings) -> Value {
+        let Decoded { mut object, warnings: said } = decoded;
         warnings.extend(said);
-        schema.default(&mut object);
-        if *kind == self.kind.kind {
+        target.schema.default(&mut object);
+        if *target.kind == self.kind.kind {
             self.rules.default(&mut object);
         }
-        Ok(object)
+        object
     }
 
     pub(super) fn prepare_create(&self, object: &mut Value) {
@@ -181,20 +196,8 @@ impl Resource {
         match subresource {
             "" => self.rules.prepare_update(new, old),
             "status" => self.rules.prepare_status_update(new, old),
-            "approval" => {
-                let conditions = new["status"]["conditions"].take();
-                let version = new["metadata"]["resourceVersion"].take();
-                *new = old.clone();
-                new["status"]["conditions"] = conditions;
-                new["metadata"]["resourceVersion"] = version;
-            }
-            "finalize" => {
-                let finalizers = new["spec"]["finalizers"].take();
-                let version = new["metadata"]["resourceVersion"].take();
-                *new = old.clone();
-                new["spec"]["finalizers"] = finalizers;
-                new["metadata"]["resourceVersion"] = version;
-            }
+            "approval" => keep_all_but(new, old, "status", "conditions"),
+            "finalize" => keep_all_but(new, old, "spec", "finalizers"),
             _ => {}
         }
     }
@@ -247,6 +250,15 @@ impl Resource {
     pub(super) fn field_of(&self, object: &Value, field: &str) -> Option<String> {
         self.rules.selectable(object, field)
     }
+}
+
+/// Leaves of a write only one field of one part, and the version it is for.
+fn keep_all_but(new: &mut Value, old: &Value, part: &str, field: &str) {
+    let asked = std::mem::replace(new, old.clone());
+    if let Some(part_of_new) = at::sub_mut(new, part) {
+        at::keep(part_of_new, at::sub(&asked, part), field);
+    }
+    meta::set(new, "resourceVersion", meta::resource_version(&asked));
 }
 
 /// All kinds that are served, by group, version and plural.

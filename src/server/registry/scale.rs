@@ -13,7 +13,7 @@ use super::{Call, Registry, Warnings, encode};
 impl Registry {
     pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
         let entry = self.get(call.resource, call.namespace, call.name, None).await?;
-        Ok(paths(call)?.read(&encode::decode(&entry.value)))
+        Ok(paths(call)?.read(&call.resource.to_served(encode::decode(&entry.value))))
     }
 
     /// Writes the replicas of the scale that `transform` makes of the current one.
@@ -34,7 +34,7 @@ impl Registry {
                 Ok(new)
             })
             .await?;
-        Ok(paths.read(&stored.decode()))
+        Ok(paths.read(&stored.served(call.resource)))
     }
 }
 

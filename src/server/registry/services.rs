@@ -7,6 +7,7 @@ use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive, sync::Arc};
 
 use ipnet::Ipv4Net;
 use mk8s_api::{
+    at,
     field::{FieldError, Path},
     meta,
     status::Status,
@@ -240,17 +241,13 @@ impl Work<'_> {
             return;
         }
         let mut own: HashSet<u16> = HashSet::new();
-        let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
-        for index in 0..count {
-            let port = &mut service["spec"]["ports"][index];
-            if !port.is_object() {
-                continue;
-            }
+        let Some(spec) = at::get_mut(service, "spec") else { return };
+        for (index, port) in at::items_mut(spec, "ports").iter_mut().enumerate() {
             let path = Path::new("spec").child("ports").index(index).child("nodePort");
-            match port["nodePort"].as_i64().unwrap_or(0) {
+            match at::int(port, "nodePort").unwrap_or(0) {
                 0 => match self.free_port() {
                     Some(free) => {
-                        port["nodePort"] = json!(free);
+                        at::set(port, "nodePort", free);
                         own.insert(free);
                     }
                     None => {
@@ -266,7 +263,7 @@ impl Work<'_> {
         }
         if needs_health_port(service) && service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0) == 0 {
             if let Some(free) = self.free_port() {
-                service["spec"]["healthCheckNodePort"] = json!(free);
+                set(service, "healthCheckNodePort", json!(free));
             }
         } else if let Some(asked) = service["spec"]["healthCheckNodePort"].as_i64().filter(|port| *port != 0) {
             self.ask_port(&Path::new("spec").child("healthCheckNodePort"), asked, had, &own);
@@ -345,9 +342,22 @@ fn ports_of(service: &Value) -> HashSet<u16> {
         .collect()
 }
 
+/// Sets a field of the spec, where there is one.
+fn set(service: &mut Value, field: &str, to: Value) {
+    if let Some(spec) = at::get_mut(service, "spec") {
+        at::set(spec, field, to);
+    }
+}
+
+fn remove(service: &mut Value, field: &str) {
+    if let Some(spec) = at::get_mut(service, "spec") {
+        at::remove(spec, field);
+    }
+}
+
 fn set_address(service: &mut Value, address: &str) {
-    service["spec"]["clusterIP"] = json!(address);
-    service["spec"]["clusterIPs"] = json!([address]);
+    set(service, "clusterIP", json!(address));
+    set(service, "clusterIPs", json!([address]));
 }
 
 /// Families and policy of a cluster that has one family, IPv4.
@@ -357,18 +367,11 @@ fn default_families(service: &mut Value) -> Result<(), FieldError> {
     }
     let first = service["spec"]["clusterIPs"][0].as_str().map(str::to_string);
     if let (Some(first), "") = (first, service["spec"]["clusterIP"].as_str().unwrap_or_default()) {
-        service["spec"]["clusterIP"] = json!(first);
+        set(service, "clusterIP", json!(first));
     }
-    let Some(spec) = service["spec"].as_object() else { return Ok(()) };
     if type_of(service) == "ExternalName" {
-        let dropped: Vec<&str> = ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs", "internalTrafficPolicy"]
-            .into_iter()
-            .filter(|field| spec.contains_key(*field))
-            .collect();
-        for field in dropped {
-            if let Some(spec) = service["spec"].as_object_mut() {
-                spec.remove(field);
-            }
+        for field in ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs", "internalTrafficPolicy"] {
+            remove(service, field);
         }
         return Ok(());
     }
@@ -380,11 +383,11 @@ fn default_families(service: &mut Value) -> Result<(), FieldError> {
     let policy = service["spec"]["ipFamilyPolicy"].as_str().unwrap_or_default().to_string();
     if headless && selectorless {
         if policy.is_empty() {
-            service["spec"]["ipFamilyPolicy"] = json!("RequireDualStack");
+            set(service, "ipFamilyPolicy", json!("RequireDualStack"));
         }
         if service["spec"]["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
             let single = policy == "SingleStack";
-            service["spec"]["ipFamilies"] = if single { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) };
+            set(service, "ipFamilies", if single { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) });
         }
         return Ok(());
     }
@@ -399,54 +402,43 @@ fn default_families(service: &mut Value) -> Result<(), FieldError> {
         }
     }
     if policy.is_empty() {
-        service["spec"]["ipFamilyPolicy"] = json!("SingleStack");
+        set(service, "ipFamilyPolicy", json!("SingleStack"));
     }
-    service["spec"]["ipFamilies"] = json!(["IPv4"]);
+    set(service, "ipFamilies", json!(["IPv4"]));
     Ok(())
 }
 
 /// What the old version was given and the new one does not mention stays, as far as the new type has a use for it.
 fn carry_over(service: &mut Value, old: &Value) {
-    if !service["spec"].is_object() {
-        return;
-    }
     let unsaid = service["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty();
     if type_of(service) != "ExternalName" && type_of(old) != "ExternalName" && unsaid {
         for field in ["clusterIP", "clusterIPs"] {
             if let Some(value) = old["spec"].get(field) {
-                service["spec"][field] = value.clone();
+                set(service, field, value.clone());
             }
         }
     }
     let (needed, needs) = (needs_ports(old), needs_ports(service));
-    let old_ports = old["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let old_ports = at::list(at::sub(old, "spec"), "ports");
     let own: HashSet<i64> = node_ports(service).collect();
-    let count = service["spec"]["ports"].as_array().map_or(0, Vec::len);
-    for index in 0..count {
-        let port = &mut service["spec"]["ports"][index];
-        let same = old_ports.iter().find(|o| o["port"] == port["port"] && o["protocol"] == port["protocol"]);
-        let (had, has) =
-            (same.and_then(|o| o["nodePort"].as_i64()).unwrap_or(0), port["nodePort"].as_i64().unwrap_or(0));
+    let Some(spec) = at::get_mut(service, "spec") else { return };
+    for port in at::items_mut(spec, "ports") {
+        let same = |old: &&Value| ["port", "protocol"].iter().all(|field| at::get(old, field) == at::get(port, field));
+        let had = old_ports.iter().find(same).and_then(|old| at::int(old, "nodePort")).unwrap_or(0);
+        let has = at::int(port, "nodePort").unwrap_or(0);
         if needed && needs && has == 0 && had != 0 && !own.contains(&had) {
-            port["nodePort"] = json!(had);
+            at::set(port, "nodePort", had);
         }
-        if needed
-            && !needs
-            && has == had
-            && let Some(port) = port.as_object_mut()
-        {
-            port.remove("nodePort");
+        if needed && !needs && has == had {
+            at::remove(port, "nodePort");
         }
     }
     let (had, has) =
         (old["spec"]["healthCheckNodePort"].clone(), service["spec"]["healthCheckNodePort"].as_i64().unwrap_or(0));
     if needs_health_port(service) && has == 0 && !had.is_null() {
-        service["spec"]["healthCheckNodePort"] = had;
-    } else if !needs_health_port(service)
-        && had == service["spec"]["healthCheckNodePort"]
-        && let Some(spec) = service["spec"].as_object_mut()
-    {
-        spec.remove("healthCheckNodePort");
+        set(service, "healthCheckNodePort", had);
+    } else if !needs_health_port(service) && had == service["spec"]["healthCheckNodePort"] {
+        remove(service, "healthCheckNodePort");
     }
 }
 

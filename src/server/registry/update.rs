@@ -98,6 +98,7 @@ impl Registry {
         }
         if call.subresource.is_empty() {
             resource.warn(&new, warnings);
+            warnings.extend(self.admission.warnings(&request, &new));
         }
         self.admission.validate(&request, &new).await?;
         if finished(&new, old) {

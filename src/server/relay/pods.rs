@@ -16,7 +16,7 @@ const LOG_PARAMETERS: [&str; 8] =
 const STREAMS: [(&str, &str); 4] = [("stdin", "input"), ("stdout", "output"), ("stderr", "error"), ("tty", "tty")];
 
 /// `pods/log`: the text as it comes.
-pub async fn log(relayed: Relayed<'_>) -> Result<Response<Body>, Status> {
+pub async fn log(mut relayed: Relayed<'_>) -> Result<Response<Body>, Status> {
     let query = Query::parse(relayed.uri.query());
     let pod = pod_of(&relayed)?;
     check_log_options(&relayed, &query)?;
@@ -29,6 +29,10 @@ pub async fn log(relayed: Relayed<'_>) -> Result<Response<Body>, Status> {
     let response = relayed.relay.send(node, request).await?;
     if !response.status().is_success() {
         return Err(refusal(response).await);
+    }
+    if upgrade::Handshake::offered(relayed.headers) {
+        let handshake = upgrade::Handshake::read(relayed.headers)?;
+        return upgrade::messages(response, &handshake, relayed.upgrade.take());
     }
     let mut response = pass_on(response);
     response.headers_mut().entry(http::header::CONTENT_TYPE).or_insert(http::HeaderValue::from_static("text/plain"));

@@ -8,7 +8,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use futures::StreamExt;
+use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
@@ -20,6 +20,13 @@ use tokio::{
     sync::mpsc,
 };
 use tokio_stream::wrappers::ReceiverStream;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        Message,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
+};
 
 use super::{Relay, refusal};
 use crate::http::{Body, RequestBody, body::BodyError};
@@ -35,6 +42,11 @@ pub(super) struct Handshake {
 }
 
 impl Handshake {
+    /// Whether the client asks for a WebSocket where it need not.
+    pub(super) fn offered(headers: &HeaderMap) -> bool {
+        headers.get(header::UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    }
+
     pub(super) fn read(headers: &HeaderMap) -> Result<Handshake, Status> {
         let has = |name: HeaderName, word: &str| {
             let values = headers.get_all(name);
@@ -82,8 +94,7 @@ pub(super) async fn splice(
     handshake: Handshake,
     client: Option<OnUpgrade>,
 ) -> Result<Response<Body>, Status> {
-    let client = client
-        .ok_or_else(|| Status::bad_request("unable to upgrade: the connection cannot be upgraded; use HTTP/1.1"))?;
+    let client = client.ok_or_else(cannot_upgrade)?;
     let (sender, receiver) = mpsc::channel::<Bytes>(16);
     let (mut parts, _) = request.into_parts();
     parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
@@ -97,6 +108,60 @@ pub(super) async fn splice(
     }
     let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
     tokio::spawn(copy(client, sender, response.into_body()));
+    switching(&handshake, chosen)
+}
+
+/// Sends what the agent answers as binary messages: for clients that read a log over a WebSocket.
+pub(super) fn messages(
+    answer: Response<Incoming>,
+    handshake: &Handshake,
+    client: Option<OnUpgrade>,
+) -> Result<Response<Body>, Status> {
+    const BINARY: &str = "binary.k8s.io";
+    let client = client.ok_or_else(cannot_upgrade)?;
+    let offered = handshake.protocols.as_ref().and_then(|value| value.to_str().ok());
+    let chosen = match offered {
+        None => None,
+        Some(offered) if offered.split(',').any(|word| word.trim() == BINARY) => Some(HeaderValue::from_static(BINARY)),
+        Some(offered) => {
+            return Err(Status::bad_request(format!("unable to upgrade: a log is sent as {BINARY}, not as {offered}")));
+        }
+    };
+    tokio::spawn(send(client, answer.into_body()));
+    switching(handshake, chosen)
+}
+
+async fn send(client: OnUpgrade, mut body: Incoming) {
+    let upgraded = match client.await {
+        Ok(upgraded) => upgraded,
+        Err(error) => return tracing::debug!(%error, "the client did not upgrade"),
+    };
+    let (mut sink, mut stream) = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await.split();
+    let sending = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let Ok(data) = frame.into_data() else { continue };
+            if sink.send(Message::Binary(data)).await.is_err() {
+                return;
+            }
+        }
+        let goodbye = CloseFrame { code: CloseCode::Normal, reason: "".into() };
+        if let Err(error) = sink.send(Message::Close(Some(goodbye))).await {
+            tracing::trace!(%error, "the client was gone already");
+        }
+    };
+    // Nothing that it says matters, but that it is gone.
+    let gone = async { while let Some(Ok(_)) = stream.next().await {} };
+    tokio::select! {
+        () = sending => {}
+        () = gone => {}
+    }
+}
+
+fn cannot_upgrade() -> Status {
+    Status::bad_request("unable to upgrade: the connection cannot be upgraded; use HTTP/1.1")
+}
+
+fn switching(handshake: &Handshake, chosen: Option<HeaderValue>) -> Result<Response<Body>, Status> {
     let mut answer = Response::new(Body::empty());
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();

@@ -3,7 +3,9 @@
 use super::Generate;
 use anyhow::{Context, Result, anyhow, bail};
 use base64::{Engine, engine::general_purpose::STANDARD};
+use mk8s_api::names;
 use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
 use std::path::Path;
 
 /// Where the data comes from.
@@ -18,8 +20,8 @@ struct Sources {
     /// A file of key=value lines; may be repeated.
     #[arg(long, value_name = "FILE", value_delimiter = ',')]
     from_env_file: Vec<String>,
-    /// Append a hash of the content to the name; not supported.
-    #[arg(long, hide = true)]
+    /// Append a hash of the content to the name.
+    #[arg(long)]
     append_hash: bool,
 }
 
@@ -30,9 +32,6 @@ impl Sources {
     fn read(&self) -> Result<Data> {
         if !self.from_env_file.is_empty() && !(self.from_file.is_empty() && self.from_literal.is_empty()) {
             bail!("from-env-file cannot be combined with from-file or from-literal");
-        }
-        if self.append_hash {
-            bail!("--append-hash is not supported");
         }
         let mut data = Data::new();
         for source in &self.from_file {
@@ -53,24 +52,59 @@ impl Sources {
                 data.extend(env_line(line)?);
             }
         }
-        check(&data)?;
         Ok(data)
     }
 }
 
-fn check(data: &Data) -> Result<()> {
+/// Keys must be good ones, and no two may be the same; the words differ by kind.
+fn check(data: &Data, kind: &str, name: &str) -> Result<()> {
     for (index, (key, _)) in data.iter().enumerate() {
-        let fine = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
-        if key.is_empty() || key.len() > 253 || key == "." || key == ".." || !key.chars().all(fine) {
-            bail!(
-                "{key:?} is not a valid key name for a ConfigMap: a valid config key must consist of alphanumeric characters, '-', '_' or '.' (e.g. 'key.name',  or 'KEY_NAME',  or 'key-name', regex used for validation is '[-._a-zA-Z0-9]+')"
-            );
+        let faults = names::config_map_key(key);
+        if !faults.is_empty() && kind == "ConfigMap" {
+            bail!("{key:?} is not a valid key name for a ConfigMap: {}", faults.join(","));
         }
-        if data[..index].iter().any(|(other, _)| other == key) {
-            bail!("cannot add key {key:?}, another key by that name already exists");
+        if !faults.is_empty() {
+            bail!("{key:?} is not valid key name for a Secret {}", faults.join(";"));
         }
+        let Some((_, other)) = data[..index].iter().find(|(other, _)| other == key) else { continue };
+        if kind == "ConfigMap" {
+            let field = if std::str::from_utf8(other).is_ok() { "Data" } else { "BinaryData" };
+            bail!("cannot add key {key:?}, another key by that name already exists in {field} for ConfigMap {name:?}");
+        }
+        bail!("cannot add key {key}, another key by that name already exists");
     }
     Ok(())
+}
+
+/// Appends a hash of what an object holds to its name.
+fn append_hash(object: &mut Value) {
+    let name = object["metadata"]["name"].clone();
+    let or_empty = |field: &Value| if field.is_null() { json!({}) } else { field.clone() };
+    let mut hashed = json!({"kind": object["kind"], "name": name, "data": or_empty(&object["data"])});
+    if object["kind"] == "Secret" {
+        hashed["type"] = object["type"].as_str().unwrap_or_default().into();
+    } else if !object["binaryData"].is_null() {
+        hashed["binaryData"] = object["binaryData"].clone();
+    }
+    let digest = Sha256::digest(go_json(&hashed));
+    let hex: String = digest.iter().take(5).map(|byte| format!("{byte:02x}")).collect();
+    // Vowels, and digits that look like them, would make words.
+    let letters = hex.chars().map(|c| match c {
+        '0' => 'g',
+        '1' => 'h',
+        '3' => 'k',
+        'a' => 'm',
+        'e' => 't',
+        c => c,
+    });
+    object["metadata"]["name"] = format!("{}-{}", name.as_str().unwrap_or_default(), letters.collect::<String>()).into();
+}
+
+/// JSON in which nothing could be taken for HTML, as Go writes it.
+fn go_json(value: &Value) -> String {
+    let text = value.to_string();
+    let text = text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026");
+    text.replace('\u{2028}', "\\u2028").replace('\u{2029}', "\\u2029")
 }
 
 fn go_error(error: &std::io::Error) -> String {
@@ -138,7 +172,9 @@ pub(crate) struct ConfigMap {
 impl Generate for ConfigMap {
     fn generate(&self) -> Result<Value> {
         let (mut text, mut binary) = (Map::new(), Map::new());
-        for (key, bytes) in self.sources.read()? {
+        let data = self.sources.read()?;
+        check(&data, "ConfigMap", &self.name)?;
+        for (key, bytes) in data {
             match String::from_utf8(bytes) {
                 Ok(value) => text.insert(key, value.into()),
                 Err(error) => binary.insert(key, STANDARD.encode(error.into_bytes()).into()),
@@ -151,11 +187,15 @@ impl Generate for ConfigMap {
         if !binary.is_empty() {
             object["binaryData"] = binary.into();
         }
+        if self.sources.append_hash {
+            append_hash(&mut object);
+        }
         Ok(object)
     }
 }
 
-fn secret(name: &str, kind: &str, data: Data) -> Value {
+fn secret(name: &str, kind: &str, data: Data, hashed: bool) -> Result<Value> {
+    check(&data, "Secret", name)?;
     let mut object = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
     if !kind.is_empty() {
         object["type"] = kind.into();
@@ -164,7 +204,10 @@ fn secret(name: &str, kind: &str, data: Data) -> Value {
     if !data.is_empty() {
         object["data"] = data.into();
     }
-    object
+    if hashed {
+        append_hash(&mut object);
+    }
+    Ok(object)
 }
 
 #[derive(clap::Args, Debug)]
@@ -179,7 +222,7 @@ pub(crate) struct Generic {
 
 impl Generate for Generic {
     fn generate(&self) -> Result<Value> {
-        Ok(secret(&self.name, &self.kind, self.sources.read()?))
+        secret(&self.name, &self.kind, self.sources.read()?, self.sources.append_hash)
     }
 }
 
@@ -201,6 +244,9 @@ pub(crate) struct DockerRegistry {
     /// A ready .dockerconfigjson file.
     #[arg(long, value_name = "[KEY=]PATH")]
     from_file: Vec<String>,
+    /// Append a hash of the content to the name.
+    #[arg(long)]
+    append_hash: bool,
 }
 
 impl Generate for DockerRegistry {
@@ -208,20 +254,20 @@ impl Generate for DockerRegistry {
         let kind = "kubernetes.io/dockerconfigjson";
         if !self.from_file.is_empty() {
             let sources = Sources { from_file: self.from_file.clone(), ..Sources::default() };
-            return Ok(secret(&self.name, kind, sources.read()?));
+            return secret(&self.name, kind, sources.read()?, self.append_hash);
         }
         if self.docker_username.is_empty() || self.docker_password.is_empty() {
             bail!("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
         }
         let auth = STANDARD.encode(format!("{}:{}", self.docker_username, self.docker_password));
         // Written by hand: the order of the fields is kubectl's.
-        let quoted = |text: &str| Value::from(text).to_string();
+        let quoted = |text: &str| go_json(&text.into());
         let mut entry = format!("\"username\":{},\"password\":{}", quoted(&self.docker_username), quoted(&self.docker_password));
         if !self.docker_email.is_empty() {
             entry.push_str(&format!(",\"email\":{}", quoted(&self.docker_email)));
         }
         let text = format!("{{\"auths\":{{{}:{{{entry},\"auth\":\"{auth}\"}}}}}}", quoted(&self.docker_server));
-        Ok(secret(&self.name, kind, vec![(".dockerconfigjson".to_owned(), text.into_bytes())]))
+        secret(&self.name, kind, vec![(".dockerconfigjson".to_owned(), text.into_bytes())], self.append_hash)
     }
 }
 
@@ -234,6 +280,9 @@ pub(crate) struct Tls {
     /// Path to the private key of the certificate.
     #[arg(long, default_value = "", hide_default_value = true)]
     key: String,
+    /// Append a hash of the content to the name.
+    #[arg(long)]
+    append_hash: bool,
 }
 
 impl Generate for Tls {
@@ -241,7 +290,7 @@ impl Generate for Tls {
         if self.cert.is_empty() || self.key.is_empty() {
             bail!("key and cert must be specified");
         }
-        let read = |path: &str| std::fs::read(path).map_err(|error| anyhow!("open {path}: {}", go_error(&error)));
+        let read = |path: &str| std::fs::read(path).map_err(|error| anyhow!("Cannot read file {path}, open {path}: {}", go_error(&error)));
         let (cert, key) = (read(&self.cert)?, read(&self.key)?);
         if !String::from_utf8_lossy(&cert).contains("-----BEGIN CERTIFICATE-----") {
             bail!("tls: failed to find any PEM data in certificate input");
@@ -249,7 +298,8 @@ impl Generate for Tls {
         if !String::from_utf8_lossy(&key).contains("PRIVATE KEY-----") {
             bail!("tls: failed to find any PEM data in key input");
         }
-        Ok(secret(&self.name, "kubernetes.io/tls", vec![("tls.crt".to_owned(), cert), ("tls.key".to_owned(), key)]))
+        let data = vec![("tls.crt".to_owned(), cert), ("tls.key".to_owned(), key)];
+        secret(&self.name, "kubernetes.io/tls", data, self.append_hash)
     }
 }
 
@@ -273,7 +323,20 @@ mod tests {
         assert_eq!(env.unwrap(), ["A=1", "B=two words ", "C="]);
         let wrong = read(Sources { from_file: vec![path("none")], ..Sources::default() });
         assert_eq!(wrong.unwrap_err().to_string(), format!("error reading {}: no such file or directory", path("none")));
-        assert!(read(Sources { from_literal: vec!["a=1".into(), "a=2".into()], ..Sources::default() }).is_err());
-        assert!(read(Sources { from_literal: vec!["a/b=1".into()], ..Sources::default() }).is_err());
+    }
+
+    #[test]
+    fn keys_are_checked() {
+        let checked = |keys: &[&str], kind: &str| {
+            let data = keys.iter().map(|key| ((*key).to_owned(), Vec::new())).collect();
+            check(&data, kind, "x").map_err(|error| error.to_string())
+        };
+        assert_eq!(checked(&["a", "b"], "ConfigMap"), Ok(()));
+        assert_eq!(
+            checked(&["a", "a"], "ConfigMap").unwrap_err(),
+            "cannot add key \"a\", another key by that name already exists in Data for ConfigMap \"x\""
+        );
+        assert_eq!(checked(&["a", "a"], "Secret").unwrap_err(), "cannot add key a, another key by that name already exists");
+        assert!(checked(&["a/b"], "ConfigMap").unwrap_err().starts_with("\"a/b\" is not a valid key name for a ConfigMap: "));
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     failure::{Failure, all_or},
     flags::{ChangeFlags, DryRun, Files, ValidateFlag},
     printers,
+    record::RecordFlag,
     remote::with_query,
     resolve::{Info, files},
     session::Session,
@@ -43,9 +44,8 @@ pub(crate) struct CreateFlags {
     /// Save the configuration in the object's annotation, for later applies.
     #[arg(long)]
     save_config: bool,
-    /// Accepted for compatibility: record the command in the object.
-    #[arg(long, hide = true)]
-    record: bool,
+    #[command(flatten)]
+    record: RecordFlag,
 }
 
 /// A generator and the flags it shares with the others.
@@ -196,7 +196,7 @@ impl Create {
 
     async fn from_files(&self, cx: &Session) -> Result<()> {
         if self.files.filename.is_empty() {
-            bail!("must specify one of -f and -k\n\nSee 'kubectl create -h' for help and examples");
+            bail!("must specify one of -f and -k");
         }
         let documents = files::documents(&self.files).await?;
         if documents.is_empty() {
@@ -246,6 +246,7 @@ impl CreateFlags {
         if self.save_config {
             set_last_applied(&mut info.object);
         }
+        self.record.apply(&mut info.object);
         if dry_run == DryRun::Client {
             return printers::changed(&self.change, dry_run, &info, &info.object, "created");
         }

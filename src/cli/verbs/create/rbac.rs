@@ -1,9 +1,26 @@
 //! `create role`, `clusterrole`, `rolebinding`, `clusterrolebinding`.
 
 use super::Generate;
-use crate::{resolve::discovery::Mapper, session::Session, verbs::expose::parse_labels};
+use crate::{failure::Failure, resolve::discovery::Mapper, session::Session, verbs::expose::parse_labels};
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+
+/// What is done to resources. Others are possible, and worth a warning.
+const RESOURCE_VERBS: [&str; 14] = [
+    "*", "get", "delete", "list", "create", "update", "patch", "watch", "proxy", "deletecollection", "use", "bind", "escalate", "impersonate",
+];
+
+/// What is done to paths that are no resources.
+const PATH_VERBS: [&str; 8] = ["*", "get", "post", "put", "delete", "patch", "head", "options"];
+
+/// Verbs that make sense for some resources (by group and plural) only.
+const SPECIAL: [(&str, &[(&str, &str)]); 4] = [
+    ("use", &[("policy", "podsecuritypolicies"), ("extensions", "podsecuritypolicies")]),
+    ("bind", &[("rbac.authorization.k8s.io", "roles"), ("rbac.authorization.k8s.io", "clusterroles")]),
+    ("escalate", &[("rbac.authorization.k8s.io", "roles"), ("rbac.authorization.k8s.io", "clusterroles")]),
+    ("impersonate", &[("", "users"), ("", "serviceaccounts"), ("", "groups"), ("authentication.k8s.io", "userextras")]),
+];
 
 /// What a rule is made of.
 #[derive(clap::Args, Debug)]
@@ -56,28 +73,40 @@ impl RuleFlags {
         Ok(verbs)
     }
 
-    /// One rule for each API group, in order of appearance.
+    fn warn(&self) -> Result<()> {
+        for verb in self.verbs()?.iter().filter(|verb| !RESOURCE_VERBS.contains(&verb.as_str())) {
+            crate::errln!("Warning: '{verb}' is not a standard resource verb");
+        }
+        Ok(())
+    }
+
+    /// One rule for each API group, by their names.
     fn rules(&self, mapper: Option<&Mapper>) -> Result<Vec<Value>> {
         let verbs = self.verbs()?;
-        let mut groups: Vec<(String, Vec<String>)> = Vec::new();
+        let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for text in &self.resource {
             let (name, subresource) = text.split_once('/').map_or((text.as_str(), None), |(name, sub)| (name, Some(sub)));
             if name.is_empty() {
                 bail!("resource must be specified if apiGroup/subresource specified");
             }
-            let (plural, group) = match mapper {
-                _ if name == "*" => ("*".to_owned(), "*".to_owned()),
-                Some(mapper) => {
-                    let found = mapper.find(name)?;
-                    (found.plural.clone(), found.group.clone())
-                }
-                None => name.split_once('.').map_or((name.to_owned(), String::new()), |(name, group)| (name.to_owned(), group.to_owned())),
+            if name == "*" {
+                groups = BTreeMap::from([(String::new(), vec!["*".to_owned()])]);
+                break;
+            }
+            let asked = || name.split_once('.').map_or((name.to_owned(), String::new()), |(name, group)| (name.to_owned(), group.to_owned()));
+            let found = mapper.map(|mapper| mapper.find(name));
+            let (plural, group) = match &found {
+                Some(Ok(found)) => (found.plural.clone(), found.group.clone()),
+                _ => asked(),
             };
+            if !may(&verbs, &group, &plural)? {
+                // Only what special verbs are meant for may be unknown to the server.
+                found.transpose().map_err(|error| Failure::Worded(error.to_string()))?;
+            }
             let resource = subresource.map_or(plural.clone(), |sub| format!("{plural}/{sub}"));
-            match groups.iter_mut().find(|(known, _)| *known == group) {
-                Some((_, resources)) if resources.contains(&resource) => {}
-                Some((_, resources)) => resources.push(resource),
-                None => groups.push((group, vec![resource])),
+            let resources = groups.entry(group).or_default();
+            if !resources.contains(&resource) {
+                resources.push(resource);
             }
         }
         let rules = groups.into_iter().map(|(group, resources)| {
@@ -91,11 +120,24 @@ impl RuleFlags {
     }
 }
 
+/// Whether a special verb is among these; then it must be one for this resource.
+fn may(verbs: &[String], group: &str, plural: &str) -> Result<bool> {
+    let mut special = false;
+    for verb in verbs {
+        let Some((_, resources)) = SPECIAL.iter().find(|(name, _)| name == verb) else { continue };
+        if !resources.contains(&(group, plural)) {
+            bail!("can not perform '{verb}' on '{plural}' in group '{group}'");
+        }
+        special = true;
+    }
+    Ok(special)
+}
+
 impl Role {
     /// The role; the server says which group a resource is of.
     pub(crate) async fn resolved(&self, cx: &Session) -> Result<Value> {
+        self.rule.warn()?;
         if self.rule.resource.is_empty() {
-            self.rule.verbs()?;
             bail!("at least one resource must be specified");
         }
         self.object(Some(cx.mapper().await?))
@@ -121,17 +163,28 @@ impl ClusterRole {
                 bail!("aggregation rule must be specified without nonResourceURLs, verbs, resources or resourceNames");
             }
             object["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": parse_labels(text)?}]});
-            object["rules"] = Value::Array(Vec::new());
+            object["rules"] = Value::Null;
             return Ok(object);
         }
         let verbs = self.rule.verbs()?;
         if self.rule.resource.is_empty() && self.non_resource_url.is_empty() {
             bail!("one of resource or nonResourceURL must be specified");
         }
+        if !self.rule.resource.is_empty() {
+            self.rule.warn()?;
+        }
         let mut rules = self.rule.rules(mapper)?;
         if !self.non_resource_url.is_empty() {
-            if let Some(url) = self.non_resource_url.iter().find(|url| *url != "*" && !url.starts_with('/')) {
-                return Err(anyhow!("nonResourceURL should start with /").context(url.clone()));
+            if let Some(verb) = verbs.iter().find(|verb| !PATH_VERBS.contains(&verb.as_str())) {
+                bail!("invalid verb: '{verb}' for nonResourceURL");
+            }
+            for url in self.non_resource_url.iter().filter(|url| *url != "*") {
+                if !url.starts_with('/') {
+                    bail!("nonResourceURL should start with /");
+                }
+                if url[..url.len() - 1].contains('*') {
+                    bail!("nonResourceURL only supports wildcard matches when '*' is at the end");
+                }
             }
             rules.push(json!({"nonResourceURLs": self.non_resource_url, "verbs": verbs}));
         }

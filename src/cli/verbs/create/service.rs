@@ -2,6 +2,7 @@
 
 use super::Generate;
 use anyhow::{Result, anyhow, bail};
+use mk8s_api::names;
 use serde_json::{Value, json};
 
 /// A number when it is one, a name otherwise.
@@ -54,13 +55,39 @@ fn ports(pairs: &[String]) -> Result<Vec<Value>> {
     pairs
         .iter()
         .map(|pair| {
-            let (port, target) = pair.split_once(':').unwrap_or((pair, ""));
-            let number: u16 = port.parse().map_err(|_| anyhow!("{port} is not a valid port number"))?;
-            let target = if target.is_empty() { number.into() } else { port_value(target) };
+            let mut parts = pair.split(':');
+            let port = parts.next().unwrap_or_default();
+            let number = port_number(port)?;
+            let target = match parts.next() {
+                None => number.into(),
+                Some(target) => target_port(target)?,
+            };
             let name = pair.replace(':', "-");
             Ok(json!({"name": name, "port": number, "protocol": "TCP", "targetPort": target}))
         })
         .collect()
+}
+
+fn port_number(text: &str) -> Result<u16> {
+    let why = match text.parse::<u64>() {
+        Ok(number) => match u16::try_from(number) {
+            Ok(number) => return Ok(number),
+            Err(_) => "value out of range",
+        },
+        Err(_) => "invalid syntax",
+    };
+    Err(anyhow!("strconv.ParseUint: parsing {text:?}: {why}"))
+}
+
+fn target_port(text: &str) -> Result<Value> {
+    let faults = match text.parse::<i64>() {
+        Ok(number) => names::port_number(number),
+        Err(_) => names::port_name(text),
+    };
+    if !faults.is_empty() {
+        bail!(faults.join(","));
+    }
+    Ok(port_value(text))
 }
 
 fn service(name: &str, kind: &str, tcp: &[String]) -> Result<Value> {
@@ -75,9 +102,6 @@ fn service(name: &str, kind: &str, tcp: &[String]) -> Result<Value> {
 
 impl Generate for ClusterIp {
     fn generate(&self) -> Result<Value> {
-        if self.clusterip == "None" && !self.tcp.is_empty() {
-            bail!("can not map ports with clusterip=None");
-        }
         if self.tcp.is_empty() && self.clusterip != "None" {
             bail!("at least one tcp port specifier must be provided");
         }
@@ -95,8 +119,9 @@ impl Generate for NodePort {
             bail!("at least one tcp port specifier must be provided");
         }
         let mut object = service(&self.name, "NodePort", &self.tcp)?;
-        if let Some(port) = self.node_port {
-            object["spec"]["ports"][0]["nodePort"] = port.into();
+        if let Some(port) = self.node_port.filter(|port| *port != 0) {
+            let ports = object["spec"]["ports"].as_array_mut().into_iter().flatten();
+            ports.for_each(|one| one["nodePort"] = port.into());
         }
         Ok(object)
     }
@@ -113,6 +138,9 @@ impl Generate for LoadBalancer {
 
 impl Generate for ExternalName {
     fn generate(&self) -> Result<Value> {
+        if !names::dns1123_subdomain(&self.external_name).is_empty() {
+            bail!("invalid service external name {}", self.external_name);
+        }
         let mut object = service(&self.name, "ExternalName", &self.tcp)?;
         object["spec"]["externalName"] = self.external_name.clone().into();
         Ok(object)

@@ -2,6 +2,10 @@
 
 use super::Generate;
 use anyhow::{Result, anyhow, bail};
+use mk8s_api::{
+    quantity::Quantity,
+    select::{LabelSelector, Operator},
+};
 use serde_json::{Map, Value, json};
 
 #[derive(clap::Args, Debug)]
@@ -35,8 +39,8 @@ pub(crate) struct Quota {
     #[arg(long, default_value = "")]
     hard: String,
     /// Comma-delimited quota scopes.
-    #[arg(long, value_delimiter = ',')]
-    scopes: Vec<String>,
+    #[arg(long, default_value = "", hide_default_value = true)]
+    scopes: String,
 }
 
 impl Generate for Quota {
@@ -46,7 +50,11 @@ impl Generate for Quota {
             spec["hard"] = amounts(&self.hard)?.into();
         }
         if !self.scopes.is_empty() {
-            spec["scopes"] = self.scopes.clone().into();
+            let scopes: Vec<&str> = self.scopes.split(',').collect();
+            if scopes.contains(&"") {
+                bail!("invalid resource quota scope \"\"");
+            }
+            spec["scopes"] = scopes.into();
         }
         Ok(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": self.name}, "spec": spec, "status": {}}))
     }
@@ -60,10 +68,8 @@ pub(crate) fn amounts(text: &str) -> Result<Map<String, Value>> {
                 .split_once('=')
                 .filter(|(name, amount)| !name.is_empty() && !amount.contains('='))
                 .ok_or_else(|| anyhow!("Invalid argument syntax {pair}, expected <resource>=<value>"))?;
-            if crate::printers::table::amount(amount).is_none() {
-                bail!("quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'");
-            }
-            Ok((name.to_owned(), amount.into()))
+            let amount = Quantity::parse(amount).map_err(|error| anyhow!("{error}"))?;
+            Ok((name.to_owned(), amount.to_string().into()))
         })
         .collect()
 }
@@ -105,7 +111,7 @@ impl Generate for PriorityClass {
 pub(crate) struct PodDisruptionBudget {
     name: String,
     /// Label selector of the pods.
-    #[arg(long)]
+    #[arg(long, default_value = "", hide_default_value = true)]
     selector: String,
     /// Minimum number or percentage of available pods.
     #[arg(long)]
@@ -117,14 +123,59 @@ pub(crate) struct PodDisruptionBudget {
 
 impl Generate for PodDisruptionBudget {
     fn generate(&self) -> Result<Value> {
-        let labels = crate::verbs::expose::parse_labels(&self.selector)?;
-        let mut spec = json!({"selector": {"matchLabels": labels}});
-        match (&self.min_available, &self.max_unavailable) {
-            (Some(min), None) => spec["minAvailable"] = super::service::port_value(min),
-            (None, Some(max)) => spec["maxUnavailable"] = super::service::port_value(max),
-            _ => bail!("exactly one of min-available and max-unavailable must be provided"),
+        let given = |flag: &Option<String>| flag.clone().filter(|text| !text.is_empty());
+        let (min, max) = (given(&self.min_available), given(&self.max_unavailable));
+        if self.selector.is_empty() {
+            bail!("a selector must be specified");
         }
+        let (field, flag, amount) = match (min, max) {
+            (None, None) => bail!("one of min-available or max-unavailable must be specified"),
+            (Some(_), Some(_)) => bail!("min-available and max-unavailable cannot be both specified"),
+            (Some(min), None) => ("minAvailable", "min-available", min),
+            (None, Some(max)) => ("maxUnavailable", "max-unavailable", max),
+        };
+        let digits = amount.strip_suffix('%').unwrap_or(&amount);
+        if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+            bail!("invalid format specified for {flag}");
+        }
+        let mut spec = json!({"selector": label_selector(&self.selector)?});
+        spec[field] = super::service::port_value(&amount);
         Ok(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": self.name}, "spec": spec,
             "status": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}}))
     }
+}
+
+/// A selector as it is typed, in the form of the API.
+fn label_selector(text: &str) -> Result<Value> {
+    let parsed = LabelSelector::parse(text).map_err(|error| anyhow!("couldn't parse the selector string \"{text}\": {error}"))?;
+    let (mut labels, mut expressions) = (Map::new(), Vec::new());
+    for requirement in parsed.requirements() {
+        let operator = match requirement.operator {
+            Operator::Equals | Operator::DoubleEquals => {
+                let value = requirement.values.first().cloned().unwrap_or_default();
+                labels.insert(requirement.key.clone(), value.into());
+                continue;
+            }
+            Operator::In => "In",
+            Operator::NotIn => "NotIn",
+            Operator::Exists => "Exists",
+            Operator::DoesNotExist => "DoesNotExist",
+            Operator::NotEquals => bail!("\"!=\" is not a valid label selector operator"),
+            Operator::GreaterThan => bail!("\"gt\" isn't supported in label selectors"),
+            Operator::LessThan => bail!("\"lt\" isn't supported in label selectors"),
+        };
+        let mut expression = json!({"key": requirement.key, "operator": operator});
+        if !requirement.values.is_empty() {
+            expression["values"] = requirement.values.clone().into();
+        }
+        expressions.push(expression);
+    }
+    let mut selector = json!({});
+    if !labels.is_empty() {
+        selector["matchLabels"] = labels.into();
+    }
+    if !expressions.is_empty() {
+        selector["matchExpressions"] = expressions.into();
+    }
+    Ok(selector)
 }

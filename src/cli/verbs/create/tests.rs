@@ -154,7 +154,7 @@ fn services() {
           loadBalancer: {}
     "#]]);
     check("service clusterip s --tcp=99999:1", &expect![[r#"
-        error: 99999 is not a valid port number
+        error: strconv.ParseUint: parsing "99999": value out of range
     "#]]);
 }
 

@@ -34,17 +34,12 @@ impl Generate for Deployment {
         if self.image.len() > 1 && !self.command.is_empty() {
             bail!("cannot specify multiple --image options and command");
         }
-        let mut names: Vec<String> = Vec::new();
+        // Two containers of one image get one name; the server says so.
         let containers: Vec<Value> = self
             .image
             .iter()
             .map(|image| {
-                let mut name = container_name(image);
-                while names.contains(&name) {
-                    name = format!("{name}-{}", names.len());
-                }
-                names.push(name.clone());
-                let mut container = json!({"image": image, "name": name, "resources": {}});
+                let mut container = json!({"image": image, "name": container_name(image), "resources": {}});
                 if !self.command.is_empty() {
                     container["command"] = self.command.clone().into();
                 }

@@ -61,6 +61,10 @@ pub(super) fn warnings(request: &Request<'_>, object: &Value, context: &Context<
     if !matches!(request.operation, Operation::Create | Operation::Update) || !request.subresource.is_empty() {
         return Vec::new();
     }
+    // Of a pod that changes, only changes of what is checked are spoken of.
+    if request.is("", "pods") && request.old.is_some_and(|old| old["spec"] == object["spec"]) {
+        return Vec::new();
+    }
     let template = match (request.group, request.resource) {
         ("", "pods") => object,
         ("", "replicationcontrollers") | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") | ("batch", "jobs") => {

@@ -13,6 +13,7 @@ mod wire;
 
 use std::{collections::HashMap, sync::LazyLock};
 
+use mk8s_api::decode::nests_within;
 use serde_json::{Map, Value};
 
 use self::{
@@ -99,7 +100,9 @@ pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
             _ => {}
         }
     }
-    let message = TABLE.kinds.get(&(api_version.clone(), kind.clone())).copied();
+    // The options of a deletion belong to every group.
+    let home = if kind == "DeleteOptions" { "v1" } else { &api_version };
+    let message = TABLE.kinds.get(&(home.to_owned(), kind.clone())).copied();
     let Some(message) = message else { return Err(ProtobufError::Unknown { api_version, kind }) };
     let mut object = match TABLE.message(message, raw, 0)? {
         Value::Object(object) => object,
@@ -107,7 +110,8 @@ pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
     };
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());
-    Ok(Value::Object(object))
+    let object = Value::Object(object);
+    if nests_within(&object, mk8s_api::decode::DEPTH) { Ok(object) } else { Err(ProtobufError::Depth) }
 }
 
 fn type_meta(bytes: &[u8]) -> Result<(String, String), ProtobufError> {

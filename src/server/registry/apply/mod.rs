@@ -140,7 +140,7 @@ impl Wanted {
         let before = managers.take(&mine);
         let conflicts = managers.conflicts(node, &self.fields, live, &self.configuration);
         if !conflicts.is_empty() {
-            if !call.options.force {
+            if call.options.force != Some(true) {
                 return Err(conflict(&conflicts));
             }
             managers.give_up(&conflicts);

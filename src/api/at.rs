@@ -8,50 +8,50 @@ static NULL: Value = Value::Null;
 static EMPTY: LazyLock<Map<String, Value>> = LazyLock::new(Map::new);
 
 /// The field's value unless absent or null.
-pub(super) fn get<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
+pub fn get<'a>(value: &'a Value, field: &str) -> Option<&'a Value> {
     value.get(field).filter(|found| !found.is_null())
 }
 
 /// The field's value, null when absent: for reading on below it.
-pub(super) fn sub<'a>(value: &'a Value, field: &str) -> &'a Value {
+pub fn sub<'a>(value: &'a Value, field: &str) -> &'a Value {
     value.get(field).unwrap_or(&NULL)
 }
 
-pub(super) fn has(value: &Value, field: &str) -> bool {
+pub fn has(value: &Value, field: &str) -> bool {
     get(value, field).is_some()
 }
 
-pub(super) fn text<'a>(value: &'a Value, field: &str) -> &'a str {
+pub fn text<'a>(value: &'a Value, field: &str) -> &'a str {
     value.get(field).and_then(Value::as_str).unwrap_or("")
 }
 
-pub(super) fn maybe_text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
+pub fn maybe_text<'a>(value: &'a Value, field: &str) -> Option<&'a str> {
     value.get(field).and_then(Value::as_str)
 }
 
-pub(super) fn int(value: &Value, field: &str) -> Option<i64> {
+pub fn int(value: &Value, field: &str) -> Option<i64> {
     value.get(field).and_then(Value::as_i64)
 }
 
-pub(super) fn flag(value: &Value, field: &str) -> Option<bool> {
+pub fn flag(value: &Value, field: &str) -> Option<bool> {
     value.get(field).and_then(Value::as_bool)
 }
 
-pub(super) fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
+pub fn list<'a>(value: &'a Value, field: &str) -> &'a [Value] {
     value.get(field).and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-pub(super) fn map<'a>(value: &'a Value, field: &str) -> &'a Map<String, Value> {
+pub fn map<'a>(value: &'a Value, field: &str) -> &'a Map<String, Value> {
     value.get(field).and_then(Value::as_object).unwrap_or(&EMPTY)
 }
 
 /// The texts of a list of texts.
-pub(super) fn texts<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> + use<'a> {
+pub fn texts<'a>(value: &'a Value, field: &str) -> impl Iterator<Item = &'a str> + use<'a> {
     list(value, field).iter().filter_map(Value::as_str)
 }
 
 /// Whether two fields are the same, an absent one equal to an empty map or list.
-pub(super) fn same(left: &Value, right: &Value) -> bool {
+pub fn same(left: &Value, right: &Value) -> bool {
     let empty = |value: &Value| match value {
         Value::Null => true,
         Value::Object(fields) => fields.is_empty(),
@@ -71,11 +71,11 @@ pub(super) fn same(left: &Value, right: &Value) -> bool {
     }
 }
 
-pub(super) fn get_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Value> {
+pub fn get_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Value> {
     value.get_mut(field).filter(|found| !found.is_null())
 }
 
-pub(super) fn items_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut [Value] {
+pub fn items_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut [Value] {
     match value.get_mut(field) {
         Some(Value::Array(items)) => items,
         _ => &mut [],
@@ -83,7 +83,7 @@ pub(super) fn items_mut<'a>(value: &'a mut Value, field: &str) -> &'a mut [Value
 }
 
 /// The map in the field, made when absent or null. `None` when the value is no map or the field holds another type.
-pub(super) fn map_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
+pub fn map_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Map<String, Value>> {
     let fields = value.as_object_mut()?;
     let slot = fields.entry(field).or_insert(Value::Null);
     if slot.is_null() {
@@ -92,26 +92,36 @@ pub(super) fn map_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut M
     slot.as_object_mut()
 }
 
+/// The list in the field, made when absent or null. `None` when the value is no map or the field holds another type.
+pub fn list_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Vec<Value>> {
+    let fields = value.as_object_mut()?;
+    let slot = fields.entry(field).or_insert(Value::Null);
+    if slot.is_null() {
+        *slot = Value::Array(Vec::new());
+    }
+    slot.as_array_mut()
+}
+
 /// As [`map_mut`], as a value.
-pub(super) fn sub_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Value> {
+pub fn sub_mut<'a>(value: &'a mut Value, field: &str) -> Option<&'a mut Value> {
     map_mut(value, field)?;
     value.get_mut(field)
 }
 
-pub(super) fn set(value: &mut Value, field: &str, to: impl Into<Value>) {
+pub fn set(value: &mut Value, field: &str, to: impl Into<Value>) {
     if let Some(fields) = value.as_object_mut() {
         fields.insert(field.to_string(), to.into());
     }
 }
 
-pub(super) fn remove(value: &mut Value, field: &str) {
+pub fn remove(value: &mut Value, field: &str) {
     if let Some(fields) = value.as_object_mut() {
         fields.remove(field);
     }
 }
 
 /// Sets a field that is absent, null or the zero of a field that is no pointer (`""`, `0`).
-pub(super) fn default(value: &mut Value, field: &str, to: impl Into<Value>) {
+pub fn default(value: &mut Value, field: &str, to: impl Into<Value>) {
     let Some(fields) = value.as_object_mut() else { return };
     let unset = match fields.get(field) {
         None | Some(Value::Null) => true,
@@ -125,7 +135,7 @@ pub(super) fn default(value: &mut Value, field: &str, to: impl Into<Value>) {
 }
 
 /// Sets a field that is absent or null (a pointer in Go).
-pub(super) fn default_pointer(value: &mut Value, field: &str, to: impl Into<Value>) {
+pub fn default_pointer(value: &mut Value, field: &str, to: impl Into<Value>) {
     let Some(fields) = value.as_object_mut() else { return };
     if fields.get(field).is_none_or(Value::is_null) {
         fields.insert(field.to_string(), to.into());
@@ -133,7 +143,7 @@ pub(super) fn default_pointer(value: &mut Value, field: &str, to: impl Into<Valu
 }
 
 /// Takes the field of `old`, its absence included.
-pub(super) fn keep(new: &mut Value, old: &Value, field: &str) {
+pub fn keep(new: &mut Value, old: &Value, field: &str) {
     match old.get(field) {
         Some(kept) => set(new, field, kept.clone()),
         None => remove(new, field),

@@ -1,0 +1,1 @@
+//! Clients that nobody here wrote, doing what programs do: create, list, watch, patch, exec, logs.
