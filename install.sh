@@ -47,27 +47,33 @@ choose_command() {
         server | agent) ROLE=$1; shift ;;
         *) if [ -n "${MK8S_URL:-}" ]; then ROLE=agent; else ROLE=server; fi ;;
     esac
-    DATA_DIR=/var/lib/mk8s
-    PORT=6443
-    KUBECONFIG_FILE=$CONFIG_DIR/mk8s.yaml
-    DISABLE_AGENT=false
+    DATA_DIR=${MK8S_DATA_DIR:-/var/lib/mk8s}
+    PORT=${MK8S_HTTPS_LISTEN_PORT:-6443}
+    KUBECONFIG_FILE=${MK8S_KUBECONFIG_OUTPUT:-$CONFIG_DIR/mk8s.yaml}
+    DISABLE_AGENT=${MK8S_DISABLE_AGENT:-false}
     COMMAND=$ROLE
     previous=
     for word in "$@"; do
         case "$previous" in
             --data-dir) DATA_DIR=$word ;;
             --https-listen-port) PORT=$word ;;
-            --write-kubeconfig) KUBECONFIG_FILE=$word ;;
+            --write-kubeconfig | -o) KUBECONFIG_FILE=$word ;;
         esac
         case "$word" in
             --data-dir=*) DATA_DIR=${word#*=} ;;
             --https-listen-port=*) PORT=${word#*=} ;;
             --write-kubeconfig=*) KUBECONFIG_FILE=${word#*=} ;;
-            --disable-agent) DISABLE_AGENT=true ;;
+            --disable-agent | --disable-agent=true) DISABLE_AGENT=true ;;
+            --disable-agent=false) DISABLE_AGENT=false ;;
         esac
         previous=$word
         COMMAND="$COMMAND '$(printf '%s' "$word" | sed "s/'/'\\\\''/g")'"
     done
+    case "$DATA_DIR" in
+        /) die "--data-dir must be a directory of its own" ;;
+        /*) ;;
+        *) die "--data-dir must be an absolute path: the service starts elsewhere" ;;
+    esac
     if [ "$ROLE" = agent ]; then
         case " $* ${MK8S_URL:-}" in
             *--join* | *--server* | *https://*) ;;
@@ -101,8 +107,8 @@ check_host() {
     esac
     problems=
     kernel_has "overlay file system" overlay "grep -qw overlay /proc/filesystems"
-    kernel_has "network bridge" bridge "[ -d /sys/module/bridge ] || ip link add mk8sprobe type bridge && ip link del mk8sprobe"
-    kernel_has "veth links" veth "[ -d /sys/module/veth ] || ip link add mk8sprobe type veth && ip link del mk8sprobe"
+    kernel_has "network bridge" bridge "[ -d /sys/module/bridge ] || { ip link add mk8sprobe type bridge && ip link del mk8sprobe; }"
+    kernel_has "veth links" veth "[ -d /sys/module/veth ] || { ip link add mk8sprobe type veth && ip link del mk8sprobe; }"
     kernel_has "nftables" nf_tables "[ -d /sys/module/nf_tables ] || nft list tables"
     if [ -f /sys/fs/cgroup/cgroup.controllers ]; then
         for controller in cpu memory pids; do
@@ -242,6 +248,8 @@ install_files() {
     umask "$umask_was"
     if has_systemd; then
         write_file "$UNIT" 644 "$(unit)"
+    else
+        write_file "$CONFIG_DIR/command" 600 "$COMMAND"
     fi
 }
 
@@ -254,8 +262,10 @@ write_file() {
     fi
 }
 
+# The variables of the service, quoted so that sh and systemd read them alike.
 environment() {
-    env | grep -E '^(MK8S_[A-Z_]+|CONTAINERD_[A-Z_]+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)=' | grep -v '^MK8S_BINARY=' | sort || true
+    env | grep -E '^(MK8S_[A-Z_]+|CONTAINERD_[A-Z_]+|(HTTP|HTTPS|NO)_PROXY|(http|https|no)_proxy)=' | grep -v '^MK8S_BINARY=' |
+        sort | sed "s/'/'\\\\''/g; s/=/='/; s/\$/'/" || true
 }
 
 unit() {
@@ -290,12 +300,17 @@ uninstaller() {
 #!/bin/sh
 # Removes mk8s from this host: pods, mounts, links, network namespaces, nftables tables, data and executable.
 set -u
-DATA_DIR='$DATA_DIR'
+DATA_DIR='$(printf '%s' "$DATA_DIR" | sed "s/'/'\\\\''/g")'
 BIN_DIR='$BIN_DIR'
+KUBECONFIG_FILE='$KUBECONFIG_FILE'
 UNINSTALL_HEAD
     cat <<'UNINSTALL_END'
 [ "$(id -u)" = 0 ] || { echo "error: this needs root: run it with sudo" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
+
+# Sockets and the runtime's state are in a directory named by the data directory.
+STATE=/run/mk8s/$(printf '%s' "$DATA_DIR" | sha256sum | cut -c1-8)
+REAL_DIR=$(readlink -f "$DATA_DIR" 2>/dev/null || echo "$DATA_DIR")
 
 echo "stopping mk8s"
 if [ -d /run/systemd/system ] && have systemctl; then
@@ -306,47 +321,70 @@ fi
 if [ -s /run/mk8s.pid ]; then
     pid=$(cat /run/mk8s.pid)
     kill "$pid" 2>/dev/null
-    for _ in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30; do
-        kill -0 "$pid" 2>/dev/null || break
+    tries=0
+    while kill -0 "$pid" 2>/dev/null && [ $tries -lt 50 ]; do
+        tries=$((tries + 1))
         sleep 0.2
     done
     kill -9 "$pid" 2>/dev/null
 fi
 
-# Every process whose command line names our data directory: containerd first, then its shims and their containers.
+# The runtime and its shims name the data directory or the state directory on their command lines.
 ours() {
     for cmdline in /proc/[0-9]*/cmdline; do
         pid=${cmdline#/proc/}
         pid=${pid%/cmdline}
-        [ "$pid" != $$ ] && tr '\0' ' ' <"$cmdline" 2>/dev/null | grep -qE "(containerd|containerd-shim[^ ]*) .*($DATA_DIR|/run/mk8s)/" && echo "$pid"
+        words=$(tr '\0' ' ' <"$cmdline" 2>/dev/null) || continue
+        program=${words%% *}
+        case "${program##*/}" in
+            containerd | containerd-shim*) ;;
+            *) continue ;;
+        esac
+        case "$words" in
+            *" $DATA_DIR/"* | *" $STATE/"*) echo "$pid" ;;
+        esac
     done
 }
 descendants() {
-    for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do
+    for child in $(cat "/proc/$1"/task/*/children 2>/dev/null); do
         descendants "$child"
     done
     echo "$1"
 }
+
 echo "stopping pods"
-for pid in $(ours); do
-    for process in $(descendants "$pid"); do
-        kill -9 "$process" 2>/dev/null
+# Again when something was started meanwhile. The networks that the processes are in are remembered.
+networks=
+for _ in 1 2 3; do
+    found=$(ours)
+    [ -n "$found" ] || break
+    processes=
+    for pid in $found; do processes="$processes $(descendants "$pid")"; done
+    for process in $processes; do
+        networks="$networks $(stat -Lc %i "/proc/$process/ns/net" 2>/dev/null)"
     done
+    # shellcheck disable=SC2086 # a list of numbers
+    kill -9 $processes 2>/dev/null
+    sleep 0.3
 done
 
 echo "removing mounts and networks"
 # Twice: a mount may stand on a mount.
 for _ in 1 2; do
-    awk -v a="$DATA_DIR/" -v b=/run/mk8s/ 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts | sort -r |
+    awk -v a="$REAL_DIR/" -v b="$STATE/" 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts | sort -r |
         while read -r mount; do umount -l "$mount" 2>/dev/null; done
 done
+host=$(stat -Lc %i /proc/self/ns/net)
+for path in /run/netns/cni-*; do
+    [ -e "$path" ] || continue
+    inode=$(stat -Lc %i "$path")
+    [ "$inode" != "$host" ] || continue
+    case " $networks " in *" $inode "*) ip netns delete "${path##*/}" 2>/dev/null ;; esac
+done
 if have ip; then
-    for state in "$DATA_DIR"/agent/cni/state/*; do
-        [ -e "$state" ] || continue
-        name=$(basename "$state")
-        case "$name" in cni-*) ip netns delete "$name" 2>/dev/null ;; esac
-    done
-    ip netns list 2>/dev/null | awk '/^cni-/ { print $1 }' | while read -r name; do ip netns delete "$name" 2>/dev/null; done
+    # Networks whose processes had ended before are those behind our bridge.
+    ip -d link show master cni0 2>/dev/null | sed -n 's/.* link-netns \(cni-[^ ]*\).*/\1/p' |
+        while read -r name; do ip netns delete "$name" 2>/dev/null; done
     for link in cni0 mk8s-dns mk8s-vxlan; do
         ip link delete "$link" 2>/dev/null
     done
@@ -356,14 +394,29 @@ if have nft; then
         nft delete table "$family" "$table" 2>/dev/null
     done
 fi
-for hierarchy in /sys/fs/cgroup /sys/fs/cgroup/*; do
-    [ -d "$hierarchy/kubepods" ] || continue
-    find "$hierarchy/kubepods" -depth -type d -exec rmdir {} \; 2>/dev/null
+for pod in "$DATA_DIR"/agent/pods/*; do
+    uid=${pod##*/}
+    case "$uid" in "" | "*") continue ;; esac
+    if [ -d /run/systemd/system ] && have systemctl; then
+        systemctl stop "kubepods*pod$(printf '%s' "$uid" | tr - _).slice" >/dev/null 2>&1
+    fi
+    for cgroup in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
+        [ -d "$cgroup" ] && find "$cgroup" -depth -path "*pod$uid*" -type d -exec rmdir {} \; 2>/dev/null
+    done
+    rm -rf /var/log/pods/*_"$uid"
+done
+for cgroup in /sys/fs/cgroup/kubepods /sys/fs/cgroup/*/kubepods; do
+    rmdir "$cgroup/burstable" "$cgroup/besteffort" "$cgroup" 2>/dev/null
 done
 
 echo "removing files"
 [ -L "$BIN_DIR/kubectl" ] && [ "$(readlink "$BIN_DIR/kubectl")" = mk8s ] && rm -f "$BIN_DIR/kubectl"
-rm -rf "$DATA_DIR" /run/mk8s /run/mk8s.pid /etc/mk8s /var/log/mk8s.log /var/log/pods/.mk8s
+rm -rf "$DATA_DIR/agent" "$DATA_DIR/server" "$STATE" /run/mk8s.pid /etc/mk8s /var/log/mk8s.log
+# Only as it was written: others may have been merged into it since.
+[ -f "$KUBECONFIG_FILE" ] && [ "$(grep -c '^ *server: ' "$KUBECONFIG_FILE")" -le 1 ] && rm -f "$KUBECONFIG_FILE"
+rmdir /run/mk8s /var/log/pods 2>/dev/null
+rmdir "$DATA_DIR" 2>/dev/null
+[ -e "$DATA_DIR" ] && echo "warning: $DATA_DIR is not empty: what is left there is not mk8s'" >&2
 rm -f "$BIN_DIR/mk8s" "$BIN_DIR/mk8s-uninstall.sh"
 echo "mk8s is gone"
 UNINSTALL_END
@@ -390,7 +443,7 @@ start() {
             # shellcheck source=/dev/null
             . "$ENV_FILE"
             set +a
-            eval "setsid $BIN_DIR/mk8s $COMMAND </dev/null >>$LOG 2>&1 & echo \$! >$PID_FILE"
+            eval "setsid '$BIN_DIR/mk8s' $COMMAND </dev/null >>$LOG 2>&1 & echo \$! >$PID_FILE"
         )
         say "no systemd here: it runs in the background, log $LOG, pid file $PID_FILE"
     fi
@@ -462,12 +515,16 @@ farewell() {
         return
     fi
     command=kubectl
-    [ "$(readlink "$(command -v kubectl)" 2>/dev/null)" = mk8s ] || command="mk8s kubectl"
+    if ! have kubectl; then
+        command="$BIN_DIR/mk8s kubectl"
+    elif [ "$(readlink "$(command -v kubectl)")" != mk8s ]; then
+        command="mk8s kubectl"
+    fi
     printf '\nThe cluster is ready. Next:\n'
     printf '  export KUBECONFIG=%s\n' "$KUBECONFIG_FILE"
     printf '  %s get pods -A\n' "$command"
     if [ -n "${URL:-}" ]; then printf '  curl %s\n' "$URL"; fi
-    printf 'Remove it all with: mk8s-uninstall.sh\n'
+    printf 'Remove it all with: %s\n' "$BIN_DIR/mk8s-uninstall.sh"
 }
 
 main() {

@@ -2,15 +2,14 @@
 //! is told with the input that caused it.
 
 use std::{
-    env, fs,
+    env,
+    fs::{self, OpenOptions},
     io::{Read, Write},
+    os::unix::fs::FileExt,
     panic::{AssertUnwindSafe, catch_unwind},
     path::{Path, PathBuf},
     process::{Child, Command, ExitCode, Stdio},
-    sync::{
-        Mutex,
-        atomic::{AtomicU64, Ordering},
-    },
+    sync::Mutex,
     thread,
     time::{Duration, Instant, SystemTime},
 };
@@ -157,42 +156,31 @@ fn progress(file: &Path) -> u64 {
     bytes.try_into().map_or(0, u64::from_le_bytes)
 }
 
-/// Feeds one target for some seconds.
+/// Feeds one target for some seconds. The number of each input is on disk before its turn comes, because nothing can be
+/// told after a stack overflow.
 fn child(name: &str, seed: u64, seconds: u64, file: &Path) -> ExitCode {
-    let Some(target) = named(name) else { return ExitCode::FAILURE };
+    let (Some(target), Ok(file)) = (named(name), OpenOptions::new().write(true).open(file)) else {
+        return ExitCode::FAILURE;
+    };
     let mut feed = (target.start)();
     let until = Instant::now() + Duration::from_secs(seconds);
-    let at = AtomicU64::new(0);
-    let over = AtomicU64::new(0);
-    thread::scope(|scope| {
-        // The parent looks now and then; writing each number down would be most of the work.
-        scope.spawn(|| {
-            while over.load(Ordering::Relaxed) == 0 {
-                let _ = fs::write(file, at.load(Ordering::Relaxed).to_le_bytes());
-                thread::sleep(Duration::from_millis(20));
-            }
-        });
-        let mut outcome = ExitCode::SUCCESS;
-        while Instant::now() < until {
-            let number = at.fetch_add(1, Ordering::Relaxed) + 1;
-            if number.is_power_of_two() || target.is_costly {
-                let _ = fs::write(file, number.to_le_bytes());
-            }
-            if catch_unwind(AssertUnwindSafe(|| feed(&mut Dice::new(name, seed, number)))).is_err() {
-                outcome = ExitCode::FAILURE;
-                break;
-            }
+    for number in 1_u64.. {
+        if Instant::now() >= until {
+            break;
         }
-        over.store(1, Ordering::Relaxed);
-        let _ = fs::write(file, at.load(Ordering::Relaxed).to_le_bytes());
-        outcome
-    })
+        let noted = file.write_all_at(&number.to_le_bytes(), 0);
+        let fed = catch_unwind(AssertUnwindSafe(|| feed(&mut Dice::new(name, seed, number))));
+        if fed.is_err() || noted.is_err() {
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
 }
 
 /// One input again, with what a debugger or a backtrace tells of it.
 fn repeat(name: &str, seed: u64, at: u64) -> ExitCode {
     let Some(target) = named(name) else {
-        say(&format!("no target is called {name}: {}", targets::ALL.map(|target| target.name).join(", ")));
+        say(&format!("no target is called {name}: {}", targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")));
         return ExitCode::FAILURE;
     };
     (target.start)()(&mut Dice::new(name, seed, at));

@@ -54,9 +54,9 @@ fn blocks(markdown: &str) -> impl Iterator<Item = &str> {
 fn objects() -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
     for text in YAML.iter() {
-        for document in serde_yaml::Deserializer::from_slice(text) {
-            found.extend(Value::deserialize(document).ok().filter(Value::is_object));
-        }
+        // After an error there is no end of errors.
+        let documents = serde_yaml::Deserializer::from_slice(text).map_while(|document| Value::deserialize(document).ok());
+        found.extend(documents.filter(Value::is_object));
     }
     for kind in kinds::builtin() {
         let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "a"}, "spec": {}});

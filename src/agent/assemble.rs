@@ -45,13 +45,14 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     let node = Arc::new(NodeShared::new(machine));
     let recorder = EventRecorder::new(client.clone(), "kubelet", Some(&options.node_name), stop.clone());
     let informers = Informers::new(client.clone(), stop.clone());
+    let imported = CancellationToken::new();
     let host = Arc::new(Host {
         paths: paths.clone(),
         client: client.clone(),
         runtime: runtime.clone(),
         containerd: is_containerd.then(|| containerd.clone()),
         recorder: recorder.clone(),
-        puller: image::Puller::new(runtime.clone()),
+        puller: image::Puller::new(runtime.clone(), imported.clone()),
         objects: Objects::new(&client),
         tokens: Tokens::default(),
         services: informers.all::<Service>(),
@@ -70,7 +71,12 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     let folder = paths.images();
     if is_containerd {
         // In the background: pods whose image is in there wait for it as for a pull.
-        tokio::spawn(async move { image::import_folder(&containerd, &folder).await });
+        tokio::spawn(async move {
+            image::import_folder(&containerd, &folder).await;
+            imported.cancel();
+        });
+    } else {
+        imported.cancel();
     }
     let rotating = tokio::spawn(logs::rotate_forever(runtime.clone(), options.log_dir.clone()));
     let collecting = tokio::spawn(collect_images(options, runtime, stop.clone()));

@@ -118,6 +118,10 @@ pub(crate) fn parse(argv: Vec<OsString>) -> Result<Line, ExitCode> {
         line
     });
     line.map_err(|error| match error.kind() {
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand if verb_of(&error.render().to_string()) != "kubectl" => {
+            crate::say::err(format_args!("{}", error.render()));
+            ExitCode::FAILURE
+        }
         ErrorKind::DisplayHelp | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
             crate::say::out(format_args!("{}", error.render()));
             ExitCode::SUCCESS
@@ -185,6 +189,9 @@ fn usage_error(error: &clap::Error) -> String {
             let name = all(ContextKind::InvalidSubcommand).pop().unwrap_or_default();
             if verb.starts_with("kubectl create") {
                 return format!("error: Unexpected args: [{name}]\nSee '{verb} -h' for help and examples");
+            }
+            if verb != "kubectl" {
+                return format!("error: unknown command {name:?}\nSee '{verb} -h' for help and examples");
             }
             return format!("error: unknown command {name:?} for \"kubectl\"");
         }

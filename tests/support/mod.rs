@@ -5,3 +5,11 @@ pub(crate) mod images;
 pub(crate) mod registry;
 pub(crate) mod space;
 pub(crate) mod tools;
+
+use std::sync::OnceLock;
+
+/// The host of tests that leave it as it is; each has its own [`space::Space`] there.
+pub(crate) fn shared() -> &'static host::Host {
+    static SHARED: OnceLock<host::Host> = OnceLock::new();
+    SHARED.get_or_init(|| host::Host::start("shared", &[]))
+}

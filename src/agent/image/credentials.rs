@@ -18,7 +18,8 @@ impl From<Credentials> for AuthConfig {
         AuthConfig {
             username: from.user,
             password: from.password,
-            server_address: from.server,
+            // As the kubelet leaves it: a registry that stands for another one is asked with the same credentials.
+            server_address: String::new(),
             identity_token: from.identity_token,
             ..AuthConfig::default()
         }

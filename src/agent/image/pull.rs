@@ -13,6 +13,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
+use tokio_util::sync::CancellationToken;
 
 const BACKOFF_FIRST: Duration = Duration::from_secs(10);
 const BACKOFF_MAX: Duration = Duration::from_secs(300);
@@ -74,11 +75,13 @@ struct State {
 pub struct Puller {
     runtime: Runtime,
     state: Arc<Mutex<State>>,
+    /// Cancelled when the archives at hand are imported: until then an absent image may still come without a registry.
+    imported: CancellationToken,
 }
 
 impl Puller {
-    pub fn new(runtime: Runtime) -> Puller {
-        Puller { runtime, state: Arc::default() }
+    pub fn new(runtime: Runtime, imported: CancellationToken) -> Puller {
+        Puller { runtime, state: Arc::default(), imported }
     }
 
     pub async fn ensure(&self, wish: Wish) -> Readiness {
@@ -109,6 +112,7 @@ impl Puller {
                 (wish.tell)(EventType::Normal, "Pulled", message);
                 Readiness::Present(id)
             }
+            (Policy::Never | Policy::IfNotPresent, None) if !self.imported.is_cancelled() => self.await_import(wish),
             (Policy::Never, None) => {
                 let message = format!("Container image \"{}\" is not present with pull policy of Never", wish.image);
                 (wish.tell)(EventType::Warning, "ErrImageNeverPull", message.clone());
@@ -117,6 +121,18 @@ impl Puller {
             }
             _ => self.pull(wish),
         }
+    }
+
+    /// Asks again when the archives at hand are imported.
+    fn await_import(&self, wish: Wish) -> Readiness {
+        self.state.lock().running.insert(wish.owner.clone(), ());
+        let puller = self.clone();
+        tokio::spawn(async move {
+            puller.imported.cancelled().await;
+            puller.state.lock().running.remove(&wish.owner);
+            wish.wake.wake();
+        });
+        Readiness::Pulling
     }
 
     /// Starts a pull unless a failed one is still to be waited for.

@@ -1,7 +1,7 @@
 //! The containers of a pod or a pod template.
 
 use super::{
-    fields::{Clock, go_list, int, int_or_text, keys, list, or_none, pairs, quantity, text, truth, words},
+    fields::{Clock, go_list, int, int_or_text, keys, list, or_none, quantity, text, truth, words},
     page::{Page, line, put},
 };
 use mk8s_api::quantity::Quantity;
@@ -245,25 +245,10 @@ fn environment(container: &Value, pod: Option<&Value>, page: &mut Page) {
     }
 }
 
-/// The value of a downward field that only needs the metadata.
-fn field_value(pod: &Value, path: &str) -> Option<String> {
-    let metadata = &pod["metadata"];
-    if let Some((map, key)) = path.strip_suffix("']").and_then(|path| path.split_once("['")) {
-        return match map {
-            "metadata.annotations" => Some(text(&metadata["annotations"][key]).to_owned()),
-            "metadata.labels" => Some(text(&metadata["labels"][key]).to_owned()),
-            _ => None,
-        };
-    }
-    let lines = |map: &Value| pairs(map).map(|(key, value)| format!("{key}={value:?}")).collect::<Vec<_>>().join("\n");
-    match path {
-        "metadata.annotations" => Some(lines(&metadata["annotations"])),
-        "metadata.labels" => Some(lines(&metadata["labels"])),
-        "metadata.name" | "metadata.namespace" | "metadata.uid" => {
-            Some(text(&metadata[&path["metadata.".len()..]]).to_owned())
-        }
-        _ => None,
-    }
+/// The value of a downward field; upstream only resolves these two.
+fn field_value<'a>(pod: &'a Value, path: &str) -> Option<&'a str> {
+    let name = path.strip_prefix("metadata.").filter(|name| matches!(*name, "name" | "namespace"))?;
+    Some(text(&pod["metadata"][name]))
 }
 
 /// A request or limit of the container in units of the divisor, rounded up.

@@ -1,22 +1,27 @@
 //! The events of an object.
 
-use super::{core_list, fields::{Clock, int, list, parse, text}, page::{Page, line}, place};
+use super::{
+    core_list,
+    fields::{Clock, int, list, parse, text},
+    page::{Page, line},
+    place,
+};
 use crate::remote::{Remote, with_query};
+use anyhow::Result;
 use serde_json::Value;
 
 /// The mirror of a static pod: its events carry the hash of its file, not its uid.
 const MIRROR: &str = "kubernetes.io/config.mirror";
 
-/// Reads the events of an object. That they cannot be read is no reason not to describe it.
-pub(super) async fn of(remote: &Remote, kind: &str, object: &Value) -> Vec<Value> {
+/// Reads the events of an object.
+pub(super) async fn of(remote: &Remote, kind: &str, object: &Value) -> Result<Vec<Value>> {
     let mut all = Vec::new();
     for selector in selectors(kind, object) {
         let path = with_query(&core_list(place(object).0, "events"), &[("fieldSelector", &selector)]);
-        if let Ok(found) = remote.list(&path).await {
-            all.extend(list(&found["items"]).iter().cloned());
-        }
+        let found = remote.list(&path).await?;
+        all.extend(list(&found["items"]).iter().cloned());
     }
-    all
+    Ok(all)
 }
 
 fn selectors(kind: &str, object: &Value) -> Vec<String> {

@@ -28,11 +28,7 @@ mod tests;
 mod volumes;
 mod workloads;
 
-use crate::{
-    failure::Failure,
-    remote::Remote,
-    resolve::discovery::Resource,
-};
+use crate::{failure::Failure, remote::Remote, resolve::discovery::Resource};
 use anyhow::Result;
 use fields::{Clock, text};
 use page::Page;
@@ -77,14 +73,23 @@ fn again(error: &anyhow::Error) -> anyhow::Error {
     }
 }
 
+/// Whether the events of a kind are told.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Events {
+    Never,
+    /// When they can be read.
+    Told,
+    /// There is no description without them, although nothing says why.
+    Required,
+}
+
 /// How one kind is described.
 struct Describer {
     group: &'static str,
     kind: &'static str,
     /// The version it is read in, whichever was asked for.
     version: &'static str,
-    /// Whether its events are told.
-    events: bool,
+    events: Events,
     needs: fn(&Value) -> Vec<(String, Need)>,
     write: fn(&Seen, &mut Page) -> Result<()>,
 }
@@ -95,7 +100,7 @@ const fn kind(
     version: &'static str,
     write: fn(&Seen, &mut Page) -> Result<()>,
 ) -> Describer {
-    Describer { group, kind, version, events: true, needs: nothing, write }
+    Describer { group, kind, version, events: Events::Told, needs: nothing, write }
 }
 
 impl Describer {
@@ -104,8 +109,8 @@ impl Describer {
         self
     }
 
-    const fn without_events(mut self) -> Describer {
-        self.events = false;
+    const fn with_events(mut self, events: Events) -> Describer {
+        self.events = events;
         self
     }
 }
@@ -121,9 +126,9 @@ const STORAGE: &str = "storage.k8s.io";
 static DESCRIBERS: &[Describer] = &[
     kind("", "Pod", "v1", pod::write),
     kind("", "Node", "v1", node::write).needing(node::needs),
-    kind("", "Namespace", "v1", namespace::write).needing(namespace::needs).without_events(),
-    kind("", "ResourceQuota", "v1", namespace::quota).without_events(),
-    kind("", "LimitRange", "v1", namespace::limit_range).without_events(),
+    kind("", "Namespace", "v1", namespace::write).needing(namespace::needs).with_events(Events::Never),
+    kind("", "ResourceQuota", "v1", namespace::quota).with_events(Events::Never),
+    kind("", "LimitRange", "v1", namespace::limit_range).with_events(Events::Never),
     kind("", "ReplicationController", "v1", workloads::replication_controller).needing(workloads::pods),
     kind("apps", "ReplicaSet", "v1", workloads::replica_set).needing(workloads::pods),
     kind("apps", "Deployment", "v1", workloads::deployment).needing(workloads::replica_sets),
@@ -134,16 +139,16 @@ static DESCRIBERS: &[Describer] = &[
     kind("", "Service", "v1", service::service).needing(service::needs),
     kind("", "Endpoints", "v1", service::endpoints),
     kind("discovery.k8s.io", "EndpointSlice", "v1", service::endpoint_slice),
-    kind("", "ConfigMap", "v1", config::config_map),
-    kind("", "Secret", "v1", config::secret).without_events(),
+    kind("", "ConfigMap", "v1", config::config_map).with_events(Events::Required),
+    kind("", "Secret", "v1", config::secret).with_events(Events::Never),
     kind("", "ServiceAccount", "v1", config::service_account),
-    kind(RBAC, "Role", "v1", rbac::role).without_events(),
-    kind(RBAC, "ClusterRole", "v1", rbac::role).without_events(),
-    kind(RBAC, "RoleBinding", "v1", rbac::binding).without_events(),
-    kind(RBAC, "ClusterRoleBinding", "v1", rbac::binding).without_events(),
+    kind(RBAC, "Role", "v1", rbac::role).with_events(Events::Never),
+    kind(RBAC, "ClusterRole", "v1", rbac::role).with_events(Events::Never),
+    kind(RBAC, "RoleBinding", "v1", rbac::binding).with_events(Events::Never),
+    kind(RBAC, "ClusterRoleBinding", "v1", rbac::binding).with_events(Events::Never),
     kind(NETWORKING, "Ingress", "v1", ingress::ingress).needing(ingress::needs),
     kind(NETWORKING, "IngressClass", "v1", ingress::class),
-    kind(NETWORKING, "NetworkPolicy", "v1", network::policy).without_events(),
+    kind(NETWORKING, "NetworkPolicy", "v1", network::policy).with_events(Events::Never),
     kind(NETWORKING, "ServiceCIDR", "v1", network::service_cidr),
     kind(NETWORKING, "IPAddress", "v1", network::ip_address),
     kind("", "PersistentVolume", "v1", storage::volume),
@@ -189,10 +194,12 @@ pub(crate) async fn describe(
             related.insert(key, found);
         }
     }
-    let mut found = None;
-    if show_events && describer.is_none_or(|describer| describer.events) {
-        found = Some(events::of(remote, &resource.kind, &object).await);
-    }
+    let wanted = if show_events { describer.map_or(Events::Told, |one| one.events) } else { Events::Never };
+    let found = match wanted {
+        Events::Never => None,
+        Events::Told => Some(events::of(remote, &resource.kind, &object).await.unwrap_or_default()),
+        Events::Required => Some(events::of(remote, &resource.kind, &object).await?),
+    };
     let seen = Seen { object, related, events: found, clock: Clock::system() };
     write(describer, &seen)
 }

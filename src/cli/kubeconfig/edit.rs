@@ -123,12 +123,13 @@ impl Editor {
         merged
     }
 
-    /// Paths inside become absolute and then content.
+    /// Everything merged, paths made absolute.
     pub(crate) fn flattened(&self) -> Result<Value> {
         let mut merged = super::empty();
         for file in &self.files {
             let mut content = file.content.clone();
-            super::absolute_paths(&mut content, file.path.parent().unwrap_or(Path::new(".")));
+            let path = std::path::absolute(&file.path)?;
+            super::absolute_paths(&mut content, path.parent().unwrap_or(Path::new("/")));
             super::merge(&mut merged, &content);
         }
         Ok(merged)

@@ -2,6 +2,7 @@
 
 pub(crate) mod columns;
 pub(crate) mod jsonpath;
+pub(crate) mod ordered;
 pub(crate) mod table;
 pub(crate) mod tabs;
 pub(crate) mod yaml;

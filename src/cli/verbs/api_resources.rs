@@ -1,7 +1,7 @@
 //! `api-resources`: the types a server has.
 
 use crate::{
-    printers::{self, Output, tabs},
+    printers::{ordered, tabs, yaml::to_yaml},
     resolve::discovery::{Mapper, Resource},
     session::Session,
 };
@@ -46,7 +46,7 @@ impl ApiResources {
         }
         if !matches!(self.output.as_str(), "" | "wide" | "name" | "json" | "yaml") {
             bail!(
-                "unable to match a printer suitable for the output format {:?}, allowed formats are: json,yaml,name,wide",
+                "unable to match a printer suitable for the output format {:?}, allowed formats are: json,name,wide,yaml",
                 self.output
             );
         }
@@ -72,17 +72,16 @@ impl ApiResources {
             && self.categories.iter().all(|category| resource.categories.contains(category))
     }
 
-    fn text(&self, resources: &[Arc<Resource>]) -> Result<String> {
-        let documents = |output| {
+    fn text(&self, resources: &[Arc<Resource>]) -> String {
+        let document = || {
             let list: Vec<Value> = resources.iter().map(|resource| document(resource)).collect();
             let list = if list.is_empty() { Value::Null } else { list.into() };
-            let object = json!({"apiVersion": "v1", "groupVersion": "", "kind": "APIResourceList", "resources": list});
-            printers::object_text(&output, &object)
+            json!({"apiVersion": "v1", "groupVersion": "", "kind": "APIResourceList", "resources": list})
         };
         match self.output.as_str() {
-            "json" => return documents(Output::Json),
-            "yaml" => return documents(Output::Yaml),
-            "name" => return Ok(resources.iter().map(|resource| format!("{}\n", resource.group_resource())).collect()),
+            "json" => return ordered::to_json(&document(), ORDER, "    "),
+            "yaml" => return to_yaml(&document()),
+            "name" => return resources.iter().map(|resource| format!("{}\n", resource.group_resource())).collect(),
             _ => {}
         }
         let wide = self.output == "wide";
@@ -100,9 +99,15 @@ impl ApiResources {
             }
             lines.push('\n');
         }
-        Ok(tabs::align(&lines, 6, 3))
+        tabs::align(&lines, 6, 3)
     }
 }
+
+/// The fields of an APIResource as upstream's JSON has them.
+const ORDER: &[&str] = &[
+    "name", "singularName", "namespaced", "group", "version", "kind", "verbs", "shortNames", "categories", "apiVersion",
+    "groupVersion", "resources",
+];
 
 /// Every type once, in the version the server prefers.
 fn preferred(mapper: &Mapper) -> Vec<Arc<Resource>> {
@@ -149,7 +154,7 @@ mod tests {
         let line = Line::parse_from(text.split(' '));
         let mut resources = preferred(&sample());
         resources.retain(|resource| line.verb.is_wanted(resource));
-        expected.assert_eq(&line.verb.text(&resources).unwrap());
+        expected.assert_eq(&line.verb.text(&resources));
     }
 
     #[test]

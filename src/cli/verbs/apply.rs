@@ -246,7 +246,7 @@ fn make_patch(info: &Info, current: &Value) -> (&'static str, Value) {
     let schema = mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
     let original = last_applied(current).unwrap_or_else(|| json!({}));
     let mut patch = three_way::patch(schema, &original, &info.object, current);
-    if let Some(metadata) = patch["metadata"].as_object_mut() {
+    if let Some(metadata) = patch.pointer_mut("/metadata").and_then(Value::as_object_mut) {
         metadata.remove("creationTimestamp");
     }
     if let Some(patch) = patch.as_object_mut() {

@@ -4,7 +4,7 @@ use crate::{
     describe::rbac::compacted,
     failure::Failure,
     flags::OutputFlag,
-    printers::{self, Output, tabs},
+    printers::{self, Output, ordered, tabs},
     resolve::discovery::Resource,
     session::Session,
 };
@@ -194,6 +194,9 @@ async fn find(cx: &Session, kind: &str) -> Result<Resource> {
     }
 }
 
+/// The fields of a SelfSubjectReview as upstream's JSON has them.
+const ORDER: &[&str] = &["kind", "apiVersion", "metadata", "status", "userInfo", "username", "uid", "groups", "extra"];
+
 impl WhoAmI {
     async fn run(&self, cx: &Session) -> Result<()> {
         let review = json!({"kind": "SelfSubjectReview", "apiVersion": "authentication.k8s.io/v1", "metadata": {}});
@@ -205,6 +208,7 @@ impl WhoAmI {
         })?;
         let text = match self.output.parse()? {
             Output::Table | Output::Wide => table(&answer["status"]["userInfo"]),
+            Output::Json => ordered::to_json(&answer, ORDER, "    "),
             output => printers::object_text(&output, &answer)?,
         };
         crate::say::out(format_args!("{text}"));

@@ -4,7 +4,7 @@ use crate::{
     failure::all_or,
     flags::OutputFlag,
     kubeconfig::edit::{self, Editor, set_field},
-    printers::{self, Output, tabs},
+    printers::{self, Output, ordered, tabs},
     session::Session,
 };
 use anyhow::{Result, anyhow, bail};
@@ -163,7 +163,7 @@ struct SetCredentials {
 
 #[derive(clap::Args, Debug)]
 struct Set {
-    #[arg(value_name = "PROPERTY_NAME PROPERTY_VALUE", allow_hyphen_values = true)]
+    #[arg(value_name = "PROPERTY_NAME PROPERTY_VALUE")]
     args: Vec<String>,
     /// Write the given string directly to a property of bytes, without decoding it.
     #[arg(long)]
@@ -279,6 +279,16 @@ fn rename_context(mut editor: Editor, [old, new]: &[String; 2]) -> Result<()> {
     Ok(())
 }
 
+/// The fields of a kubeconfig as upstream's JSON has them.
+const ORDER: &[&str] = &[
+    "command", "args", "env", "kind", "apiVersion", "installHint", "provideClusterInfo", "interactiveMode", "preferences",
+    "clusters", "users", "contexts", "current-context", "name", "value", "server", "tls-server-name",
+    "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data", "proxy-url", "disable-compression",
+    "client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "tokenFile", "as", "as-uid",
+    "as-groups", "as-user-extra", "username", "password", "auth-provider", "exec", "cluster", "context", "user", "namespace",
+    "config", "extensions",
+];
+
 impl View {
     fn run(&self, cx: &Session, editor: &Editor) -> Result<()> {
         if !self.args.is_empty() {
@@ -286,9 +296,6 @@ impl View {
         }
         if self.merge == Some(false) && cx.globals.kubeconfig.is_none() {
             bail!("if merge==false a precise file must be specified");
-        }
-        if let Some(path) = cx.globals.kubeconfig.as_deref().filter(|path| !path.exists()) {
-            bail!("open {}: no such file or directory", path.display());
         }
         let mut config = if self.flatten { editor.flattened()? } else { editor.merged() };
         if self.minify {
@@ -306,7 +313,12 @@ impl View {
             Output::Table | Output::Wide => Output::Yaml,
             output => output,
         };
-        crate::say::out(format_args!("{}", printers::object_text(&output, &edit::normal(&config))?));
+        let config = edit::normal(&config);
+        let text = match output {
+            Output::Json => ordered::to_json(&config, ORDER, "    "),
+            output => printers::object_text(&output, &config)?,
+        };
+        crate::say::out(format_args!("{text}"));
         Ok(())
     }
 }

@@ -2,6 +2,7 @@
 
 use crate::{
     explain::{self, Subject},
+    failure::Failure,
     remote::JSON,
     resolve::discovery::Resource,
     session::Session,
@@ -64,7 +65,7 @@ impl Explain {
         let mut steps = path.split('.').filter(|step| !step.is_empty()).map(str::to_owned);
         let Some(first) = steps.next() else { bail!("invalid jsonpath syntax, first node must be field node") };
         let rest: Vec<String> = steps.collect();
-        let preferred = mapper.find(&first)?;
+        let preferred = mapper.find(&first).map_err(|error| Failure::Worded(error.to_string()))?;
         if !self.api_version.is_empty() {
             return Ok((preferred, rest));
         }

@@ -7,7 +7,6 @@ use super::{
 use crate::{
     failure::all_or,
     flags::{ChangeFlags, DryRun, Files},
-    printers,
     record::RecordFlag,
     remote::{MERGE, with_query},
     resolve::{Info, Query},
@@ -204,7 +203,7 @@ impl Label {
                 keys.send(cx, info, &keys.patch(&info.object, &object), "kubectl-label", dry_run).await?;
             }
         }
-        printers::changed(&keys.change, dry_run, info, &object, done(touched))
+        targets::told(&keys.change, dry_run, info, &object, done(touched))
     }
 }
 

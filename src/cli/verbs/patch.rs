@@ -4,14 +4,14 @@ use super::targets;
 use crate::{
     failure::{Failure, all_or},
     flags::{ChangeFlags, DryRun, Files},
-    printers,
     record::RecordFlag,
-    remote::{JSON_PATCH, MERGE, STRATEGIC, with_query},
+    remote::{JSON, JSON_PATCH, MERGE, STRATEGIC, with_query},
     resolve::{Info, Query, files},
     session::Session,
 };
 use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
+use http::Method;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Patch {
@@ -83,7 +83,8 @@ impl Patch {
         }
     }
 
-    fn content(&self) -> Result<Value> {
+    /// The patch as JSON; what looks like JSON is the server's to judge.
+    fn content(&self) -> Result<Vec<u8>> {
         let text = if self.patch_file.is_empty() {
             self.patch.clone()
         } else {
@@ -91,24 +92,30 @@ impl Patch {
                 anyhow!("unable to read patch file: open {}: {}", self.patch_file, super::targets::go_error(&error))
             })?
         };
-        files::value(&text).map_err(|error| anyhow!("unable to parse {:?}: {error}", self.patch))
+        if text.trim_start().starts_with('{') {
+            return Ok(text.into_bytes());
+        }
+        let patch = files::value(&text).map_err(|error| anyhow!("unable to parse {:?}: {error}", self.patch))?;
+        Ok(patch.to_string().into_bytes())
     }
 
-    async fn one(&self, cx: &Session, info: &Info, kind: &str, patch: &Value, dry_run: DryRun) -> Result<()> {
+    async fn one(&self, cx: &Session, info: &Info, kind: &str, patch: &[u8], dry_run: DryRun) -> Result<()> {
         if self.local || dry_run == DryRun::Client {
             let object = locally(info, kind, patch)?;
             let done = operation(&info.object, &object);
-            return printers::changed(&self.change, dry_run, info, &object, done);
+            return targets::told(&self.change, DryRun::None, info, &object, done);
         }
         let remote = cx.remote().await?;
         let path = if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
         let path = with_query(&path, &[("fieldManager", self.change.manager("kubectl-patch")), ("dryRun", dry_run.query())]);
-        let mut object = remote.patch(&path, kind, patch).await.map_err(|error| unsupported(error, kind, info))?;
+        let answer = remote.bytes(Method::PATCH, &path, JSON, Some((kind, patch.to_vec()))).await;
+        let mut object: Value = serde_json::from_slice(&answer.map_err(|error| unsupported(error, kind, info))?)?;
         let done = operation(&info.object, &object);
         if let Some(cause) = self.record.patch(&object) {
             object = remote.patch(&path, MERGE, &cause).await.unwrap_or(object);
         }
-        printers::changed(&self.change, dry_run, info, &object, done)
+        // kubectl says nothing of dry runs here.
+        targets::told(&self.change, DryRun::None, info, &object, done)
     }
 }
 
@@ -146,9 +153,12 @@ fn unsupported(error: anyhow::Error, kind: &str, info: &Info) -> anyhow::Error {
 }
 
 /// The patched object, worked out here.
-fn locally(info: &Info, kind: &str, patch: &Value) -> Result<Value> {
+fn locally(info: &Info, kind: &str, patch: &[u8]) -> Result<Value> {
+    if kind == JSON_PATCH {
+        return Ok(mk8s_api::patch::json_patch(&info.object, patch)?);
+    }
+    let patch = &serde_json::from_slice(patch)?;
     match kind {
-        JSON_PATCH => Ok(mk8s_api::patch::json_patch(&info.object, patch.to_string().as_bytes())?),
         MERGE => Ok(mk8s_api::patch::merge_patch(info.object.clone(), patch)),
         _ => {
             let resource = &info.resource;
@@ -195,6 +205,6 @@ mod tests {
     #[test]
     fn yaml_patches_are_read() {
         let line = Line::parse_from(["x", "po", "a", "-p", "spec:\n unschedulable: true"]);
-        assert_eq!(line.patch.content().unwrap(), serde_json::json!({"spec": {"unschedulable": true}}));
+        assert_eq!(line.patch.content().unwrap(), br#"{"spec":{"unschedulable":true}}"#);
     }
 }

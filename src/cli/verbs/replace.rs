@@ -6,7 +6,6 @@ use crate::{
     failure::{Failure, all_or},
     flags::{ChangeFlags, DryRun, Files, ValidateFlag, duration},
     printers,
-    record::RecordFlag,
     remote::{JSON, with_query},
     resolve::{Info, files},
     session::Session,
@@ -45,8 +44,6 @@ pub(crate) struct Replace {
     subresource: String,
     #[command(flatten)]
     validate: ValidateFlag,
-    #[command(flatten)]
-    record: RecordFlag,
     #[command(flatten)]
     change: ChangeFlags,
 }
@@ -132,7 +129,6 @@ impl Replace {
         if self.save_config || info.object["metadata"]["annotations"].get(LAST_APPLIED).is_some() {
             set_last_applied(&mut info.object);
         }
-        self.record.apply(&mut info.object);
     }
 
     async fn one(&self, cx: &Session, mut info: Info, dry_run: DryRun) -> Result<()> {

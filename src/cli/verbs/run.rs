@@ -124,13 +124,16 @@ impl Run {
             printers::changed(&self.change, dry_run, &info, &created, "created")?;
             return exposed;
         }
-        let outcome = self.attach(cx, &info).await;
+        let attached = self.attach(cx, &info).await;
         if self.rm {
             for info in &all {
                 self.remove(cx, info).await;
             }
         }
-        outcome
+        match attached? {
+            Some(pod) => exit_of(&pod),
+            None => Ok(()),
+        }
     }
 
     /// In the order in which kubectl finds fault.
@@ -290,8 +293,8 @@ impl Run {
         }
     }
 
-    /// Attaches, and passes the exit code on when the pod ends for good.
-    async fn attach(&self, cx: &Session, info: &Info) -> Result<()> {
+    /// Attaches, and waits for the end of a pod that ends for good.
+    async fn attach(&self, cx: &Session, info: &Info) -> Result<Option<Value>> {
         let timeout = self.pod_running_timeout;
         let waits = async |wished: fn(&Value) -> bool| {
             let pod = tokio::time::timeout(timeout, until(cx, info, wished)).await;
@@ -316,10 +319,9 @@ impl Run {
         }
         let on_failure = self.restart == "OnFailure" || self.restart.is_empty() && self.stdin;
         if self.leave_stdin_open || !(on_failure || self.restart == "Never") {
-            return Ok(());
+            return Ok(None);
         }
-        let pod = waits(if on_failure { |pod| pod["status"]["phase"] == "Succeeded" } else { is_over }).await?;
-        exit_of(&pod)
+        waits(if on_failure { |pod| pod["status"]["phase"] == "Succeeded" } else { is_over }).await.map(Some)
     }
 
     async fn print_log(&self, cx: &Session, info: &Info) -> Result<()> {

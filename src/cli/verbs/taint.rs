@@ -7,7 +7,6 @@ use super::{
 use crate::{
     failure::all_or,
     flags::{ChangeFlags, DryRun, ValidateFlag},
-    printers,
     remote::with_query,
     resolve::{Info, Query},
     session::Session,
@@ -114,7 +113,8 @@ impl Taint {
             ];
             object = cx.remote().await?.patch(&with_query(&info.path(), &query), kind, &patch).await?;
         }
-        printers::changed(&self.change, dry_run, info, &object, done)
+        // kubectl says nothing of dry runs here.
+        targets::told(&self.change, DryRun::None, info, &object, done)
     }
 }
 

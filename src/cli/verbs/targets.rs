@@ -4,7 +4,8 @@
 use crate::{
     apply::three_way,
     failure::{Failure, all_or},
-    flags::Files,
+    flags::{ChangeFlags, DryRun, Files},
+    printers::{self, Output},
     remote::{MERGE, STRATEGIC},
     resolve::{self, Info, Query, Wanted, discovery::Resource, files},
     session::Session,
@@ -80,7 +81,7 @@ fn untyped(document: files::Document) -> Info {
     let resource = Resource {
         group: group.to_owned(),
         version: version.to_owned(),
-        plural: format!("{}s", kind.to_lowercase()),
+        plural: kind.to_lowercase(),
         singular: kind.to_lowercase(),
         kind,
         namespaced: true,
@@ -114,6 +115,23 @@ pub(crate) fn merge_between(old: &Value, new: &Value) -> Value {
 
 pub(crate) fn is_empty(patch: &Value) -> bool {
     patch.as_object().is_none_or(serde_json::Map::is_empty)
+}
+
+/// The end of a change for verbs whose documents are not set apart by `---`.
+pub(crate) fn told(flags: &ChangeFlags, dry_run: DryRun, info: &Info, object: &Value, done: &str) -> Result<()> {
+    let output = flags.output.parse()?;
+    if !matches!(output, Output::Yaml) {
+        // The object says what it is; of a subresource that is not what was asked for.
+        let name = printers::name_of(object);
+        let label = name.rsplit_once('/').map_or(name.as_str(), |(label, _)| label);
+        return printers::changed_as(flags, dry_run, label, object, &info.name, done);
+    }
+    let mut object = object.clone();
+    if !flags.output.show_managed_fields {
+        printers::drop_managed_fields(&mut object);
+    }
+    crate::say::out(format_args!("{}", printers::object_text(&output, &object)?));
+    Ok(())
 }
 
 /// The text of a failed system call as Go words it.

@@ -1,6 +1,9 @@
 //! `version`: of this program and of the server.
 
-use crate::{printers::yaml::to_yaml, session::Session};
+use crate::{
+    printers::{ordered, yaml::to_yaml},
+    session::Session,
+};
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
@@ -8,6 +11,12 @@ use serde_json::{Value, json};
 const VERSION: &str = concat!("v1.36.2+mk8s-", env!("CARGO_PKG_VERSION"));
 /// What that kubectl names here; it is printed for scripts that expect the line.
 const KUSTOMIZE: &str = "v5.8.1";
+/// The fields of version documents as upstream's JSON has them.
+const ORDER: &[&str] = &[
+    "clientVersion", "kustomizeVersion", "serverVersion", "major", "minor", "emulationMajor", "emulationMinor",
+    "minCompatibilityMajor", "minCompatibilityMinor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion",
+    "compiler", "platform",
+];
 /// How far apart the minor versions of client and server may be.
 const SKEW_MAX: u64 = 1;
 
@@ -63,7 +72,7 @@ fn text(format: &str, client: &Value, server: &Value) -> String {
     }
     match format {
         "yaml" => to_yaml(&all) + "\n",
-        "json" => format!("{all:#}\n"),
+        "json" => ordered::to_json(&all, ORDER, "  "),
         _ => {
             let mut lines = format!("Client Version: {VERSION}\nKustomize Version: {KUSTOMIZE}\n");
             if let Some(version) = server["gitVersion"].as_str() {

@@ -34,6 +34,7 @@ mod root_ca;
 mod service_account;
 mod taint_eviction;
 mod ttl_after_finished;
+mod volume_protection;
 
 pub use options::Options;
 
@@ -73,6 +74,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(daemon_set::run(context.clone()));
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
+    loops.spawn(volume_protection::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));
     loops.spawn(replicas::run_replication_controllers(context.clone()));
     loop {

@@ -12,6 +12,9 @@ struct Wire {
     v: String,
     rv: i64,
     start: String,
+    /// Ours: how many of the list were on the pages before.
+    #[serde(default)]
+    seen: usize,
 }
 
 /// Where a paged list goes on.
@@ -21,6 +24,8 @@ pub(super) struct ContinueToken {
     pub(super) revision: Option<u64>,
     /// The first key not yet listed, relative to the prefix of the list.
     pub(super) start: String,
+    /// How many of the list were on the pages before.
+    pub(super) seen: usize,
 }
 
 const FORM: &str = "meta.k8s.io/v1";
@@ -28,7 +33,7 @@ const FORM: &str = "meta.k8s.io/v1";
 impl ContinueToken {
     pub(super) fn encode(&self) -> String {
         let rv = self.revision.and_then(|revision| i64::try_from(revision).ok()).unwrap_or(-1);
-        let wire = Wire { v: FORM.to_string(), rv, start: self.start.clone() };
+        let wire = Wire { v: FORM.to_string(), rv, start: self.start.clone(), seen: self.seen };
         URL_SAFE_NO_PAD.encode(serde_json::to_vec(&wire).expect("texts and numbers have a JSON form"))
     }
 
@@ -45,7 +50,7 @@ impl ContinueToken {
         if wire.start.is_empty() || wire.start.split('/').any(|part| part == "..") {
             return Err(bad("encoded start key is empty or leaves its prefix"));
         }
-        Ok(ContinueToken { revision: u64::try_from(wire.rv).ok(), start: wire.start })
+        Ok(ContinueToken { revision: u64::try_from(wire.rv).ok(), start: wire.start, seen: wire.seen })
     }
 }
 
@@ -57,7 +62,7 @@ mod tests {
     #[test]
     fn tokens_survive_the_way() {
         for revision in [Some(7), None] {
-            let token = ContinueToken { revision, start: "default/a\u{0}".into() };
+            let token = ContinueToken { revision, start: "default/a\u{0}".into(), seen: 500 };
             assert_eq!(ContinueToken::decode(&token.encode()).expect("readable"), token);
         }
     }

@@ -48,11 +48,7 @@ impl Registry {
         if let Some(name) = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
             return Ok(single(&view, &keys::object(&resource.prefix, namespace, name), &filter));
         }
-        let start = match &token {
-            Some(token) => format!("{prefix}{}", token.start),
-            None => prefix.clone(),
-        };
-        Ok(page(&view, &prefix, &start, options.limit, &filter, token.is_some_and(|token| token.revision.is_none())))
+        Ok(page(&view, &prefix, token.as_ref(), options.limit, &filter))
     }
 
     /// The root a list reads: of its token, of its version, or the newest.
@@ -112,9 +108,12 @@ fn single(view: &View, key: &[u8], filter: &Filter) -> List {
     List { revision: view.revision(), entries, continue_token: None, remaining: None }
 }
 
-fn page(view: &View, prefix: &str, start: &str, limit: usize, filter: &Filter, newest: bool) -> List {
-    let end = keys::end_of(prefix);
-    let mut range = view.range(start.as_bytes(), &end);
+fn page(view: &View, prefix: &str, token: Option<&ContinueToken>, limit: usize, filter: &Filter) -> List {
+    let (start, seen) = match token {
+        Some(token) => (format!("{prefix}{}", token.start), token.seen),
+        None => (prefix.to_owned(), 0),
+    };
+    let mut range = view.range(start.as_bytes(), &keys::end_of(prefix));
     let mut list = List { revision: view.revision(), entries: Vec::new(), continue_token: None, remaining: None };
     if limit == 0 {
         list.entries = match filter.is_everything() {
@@ -131,9 +130,15 @@ fn page(view: &View, prefix: &str, start: &str, limit: usize, filter: &Filter, n
     }
     let Some(next) = range.next() else { return list };
     let start = String::from_utf8_lossy(next.key.get(prefix.len()..).unwrap_or_default()).into_owned();
+    let newest = token.is_some_and(|token| token.revision.is_none());
+    let seen = seen.saturating_add(list.entries.len());
+    if filter.is_everything() {
+        // Whoever goes on with the newest root has seen pages of another one.
+        let remaining = if newest { 1 + range.count() } else { view.count(prefix.as_bytes()).saturating_sub(seen).max(1) };
+        list.remaining = Some(remaining);
+    }
     let revision = (!newest).then_some(view.revision());
-    list.continue_token = Some(ContinueToken { revision, start }.encode());
-    list.remaining = filter.is_everything().then(|| 1 + range.count());
+    list.continue_token = Some(ContinueToken { revision, start, seen }.encode());
     list
 }
 

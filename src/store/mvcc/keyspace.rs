@@ -57,7 +57,7 @@ pub(crate) struct Applied {
 
 impl Keyspace {
     pub(crate) fn restored(revision: u64, entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
-        let root = entries.into_iter().map(|entry| (entry.key.clone(), entry)).collect();
+        let root = entries.into_iter().collect();
         Self { revision, root, dirty: HashMap::new() }
     }
 
@@ -131,7 +131,7 @@ impl Keyspace {
         let created = previous.as_ref().map_or(revision, |p| p.created);
         let entry = Arc::new(Entry { key: key.clone(), value, created, modified: revision });
         self.note(&key, previous.as_ref(), None);
-        self.root.insert(key, entry.clone());
+        self.root.insert(entry.clone());
         events.push(Arc::new(Event {
             revision,
             kind: EventKind::Put,

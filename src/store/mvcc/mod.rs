@@ -3,6 +3,7 @@
 mod event;
 mod groups;
 mod keyspace;
+mod root;
 mod view;
 mod window;
 
@@ -13,7 +14,7 @@ pub use event::{Event, EventKind, FrameCache};
 pub(crate) use groups::Groups;
 pub(crate) use keyspace::Keyspace;
 pub use keyspace::{Change, Now};
-pub(crate) use view::Root;
+pub(crate) use root::Root;
 pub use view::View;
 pub(crate) use window::{Window, WindowLimits};
 

@@ -23,6 +23,9 @@ fn limits(count: usize) -> WindowLimits {
 }
 
 fn contents(view: &View) -> BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> {
+    for directory in ["b/", "b/d/", "c/"] {
+        assert_eq!(view.count(directory.as_bytes()), view.prefix(directory.as_bytes()).count(), "{directory}");
+    }
     view.prefix(b"").map(|e| (e.key.to_vec(), (e.value.to_vec(), e.created, e.modified))).collect()
 }
 
@@ -67,7 +70,7 @@ fn a_range_ends_before_its_end() {
 }
 
 fn operations() -> impl Strategy<Value = Vec<Txn>> {
-    let key = prop::sample::select(vec!["a", "b", "b/c", "d"]);
+    let key = prop::sample::select(vec!["a", "b", "b/c", "b/d/e", "b/d/f", "d"]);
     let expect = prop_oneof![
         3 => Just(Expect::Any),
         1 => Just(Expect::Absent),

@@ -1,12 +1,8 @@
 //! The keyspace at one revision: taken in O(1), read without locks, unchanged for as long as it is held.
 
-use super::Entry;
+use super::{Entry, Root};
 use bytes::Bytes;
-use imbl::OrdMap;
 use std::{ops::Bound, sync::Arc};
-
-/// The ordered map that versions share their unchanged parts of.
-pub(crate) type Root = OrdMap<Bytes, Arc<Entry>>;
 
 /// See the module.
 #[derive(Debug, Clone)]
@@ -33,7 +29,7 @@ impl View {
         } else {
             (Bound::Included(Bytes::copy_from_slice(from)), Bound::Excluded(Bytes::copy_from_slice(end)))
         };
-        self.root.range(bounds).map(|(_, entry)| entry)
+        self.root.entries().range(bounds).map(|(_, entry)| entry)
     }
 
     /// The entries whose keys start with `prefix`.
@@ -41,8 +37,12 @@ impl View {
         self.range(prefix, &end_of(prefix))
     }
 
+    /// How many keys start with `prefix`: at once when it ends in `/`, by a walk over them otherwise.
     pub fn count(&self, prefix: &[u8]) -> usize {
-        self.prefix(prefix).count()
+        match prefix.last() {
+            Some(b'/') => self.root.count(prefix),
+            _ => self.prefix(prefix).count(),
+        }
     }
 
     /// How many keys there are in all.
@@ -51,7 +51,7 @@ impl View {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.root.is_empty()
+        self.root.len() == 0
     }
 }
 

@@ -1,6 +1,6 @@
 //! The recent events, for watchers that resume or have fallen behind, and for views of recent revisions.
 
-use super::{Compacted, Event, Root, View};
+use super::{Compacted, Event, View};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -92,12 +92,12 @@ impl Window {
         }
         let at = self.views.partition_point(|v| v.revision < revision);
         let nearest = self.views.get(at).unwrap_or(&self.newest);
-        let mut root: Root = nearest.root.clone();
+        let mut root = nearest.root.clone();
         let from = self.events.partition_point(|(_, event)| event.revision <= revision);
         let to = self.events.partition_point(|(_, event)| event.revision <= nearest.revision);
         for (_, event) in self.events.range(from..to).rev() {
             match &event.previous {
-                Some(previous) => root.insert(previous.key.clone(), previous.clone()),
+                Some(previous) => root.insert(previous.clone()),
                 None => root.remove(&event.entry.key),
             };
         }

@@ -98,6 +98,14 @@ impl Edit {
                 }
                 remove(old);
             }
+            if let Some(wrong) = self.wrong(&edited)? {
+                let what = infos.first().map(shown).unwrap_or_default();
+                crate::errln!("error: {what} is invalid");
+                let cause = format!("<nil>: Invalid value: \"The edited file failed validation\": {wrong}");
+                reasons = vec![Reason { head: format!("{what} was not valid"), causes: vec![cause] }];
+                last = Some((edited, file));
+                continue;
+            }
             if page::same(&original, &edited) {
                 remove(&file);
                 crate::errln!("Edit cancelled, no changes made.");
@@ -132,6 +140,26 @@ impl Edit {
             reasons = outcome.invalid;
             last = Some((edited, file));
         }
+    }
+
+    /// Why an edited page cannot be objects at all.
+    fn wrong(&self, edited: &str) -> Result<Option<String>> {
+        if self.validate.query()? == "Ignore" {
+            return Ok(None);
+        }
+        Ok(match files::value(edited) {
+            Err(error) => Some(error.to_string()),
+            Ok(Value::Object(object)) => {
+                let unset = ["apiVersion", "kind"].into_iter().filter(|field| !object.contains_key(*field));
+                let unset: Vec<String> = unset.map(|field| format!("{field} not set")).collect();
+                match unset.as_slice() {
+                    [] => None,
+                    [one] => Some(one.clone()),
+                    many => Some(format!("[{}]", many.join(", "))),
+                }
+            }
+            Ok(_) => Some("invalid object to validate".to_owned()),
+        })
     }
 
     async fn send(&self, cx: &Session, infos: &[Info], documents: Vec<files::Document>) -> Result<Outcome> {
@@ -177,14 +205,14 @@ impl Edit {
 
     fn tell(&self, info: &Info, object: &Value, done: &str) -> Result<()> {
         let flags = crate::flags::ChangeFlags { output: self.output.clone(), ..Default::default() };
-        printers::changed(&flags, DryRun::None, info, object, done)
+        targets::told(&flags, DryRun::None, info, object, done)
     }
 }
 
 impl Outcome {
     /// Remembers a failure; gives the line to print.
     fn note(&mut self, info: &Info, error: &anyhow::Error) -> String {
-        let what = format!("{} {:?}", info.resource.group_resource(), info.name);
+        let what = shown(info);
         match Failure::reason(error) {
             Some("Invalid") => {
                 self.invalid.push(Reason { head: format!("{what} was not valid"), causes: causes(error) });
@@ -200,6 +228,11 @@ impl Outcome {
             }
         }
     }
+}
+
+/// `deployments.apps "web"`
+fn shown(info: &Info) -> String {
+    format!("{} {:?}", info.resource.group_resource(), info.name)
 }
 
 fn causes(error: &anyhow::Error) -> Vec<String> {

@@ -4,11 +4,10 @@ use super::{Workloads, tell_nothing_found};
 use crate::{
     failure::all_or,
     flags::{ChangeFlags, DryRun, OutputFlag},
-    printers,
     remote::with_query,
     resolve::Info,
     session::Session,
-    verbs::targets::{between, is_empty},
+    verbs::targets::{self, between, is_empty},
 };
 use anyhow::{Result, anyhow, bail};
 use jiff::Zoned;
@@ -93,7 +92,7 @@ impl Flags {
         let patched = cx.remote().await?.patch(&path, kind, &patch).await;
         let object = patched.map_err(|error| anyhow!("failed to patch: {error:#}"))?;
         let flags = ChangeFlags { output: self.output.clone(), ..ChangeFlags::default() };
-        printers::changed(&flags, DryRun::None, info, &object, done)
+        targets::told(&flags, DryRun::None, info, &object, done)
     }
 }
 

@@ -9,10 +9,10 @@ use crate::{
     describe,
     failure::all_or,
     flags::{ChangeFlags, DryRun},
-    printers,
     remote::{JSON_PATCH, STRATEGIC, with_query},
     resolve::Info,
     session::Session,
+    verbs::targets,
 };
 use anyhow::{Result, anyhow, bail};
 use serde_json::{Map, Value, json};
@@ -55,7 +55,7 @@ impl Undo {
                 );
             }
             let told = match self.roll_back(cx, info, dry_run).await {
-                Ok(done) => printers::changed(&self.change, dry_run, info, &info.object, &done),
+                Ok(done) => targets::told(&self.change, dry_run, info, &info.object, &done),
                 Err(error) => Err(error),
             };
             failures.extend(told.err());
@@ -76,7 +76,7 @@ impl Undo {
         let state = chosen(&info, &found, to)?;
         let is_deployment = info.resource.kind == "Deployment";
         if dry_run == DryRun::Client {
-            let text = describe::pod_template(&revisions::template(&info, state)?);
+            let text = describe::pod_template(&revisions::restored(&info, state)?["spec"]["template"]);
             return Ok(if is_deployment { text } else { format!("will roll back to {text}") });
         }
         if is_deployment && info.object["spec"]["paused"] == true {
@@ -106,7 +106,7 @@ fn chosen<'a>(info: &Info, found: &'a Revisions, to: i64) -> Result<&'a Value> {
 
 fn without_hash(template: &Value) -> Value {
     let mut template = template.clone();
-    if let Some(labels) = template["metadata"]["labels"].as_object_mut() {
+    if let Some(labels) = template.pointer_mut("/metadata/labels").and_then(Value::as_object_mut) {
         labels.remove(HASH);
     }
     template

@@ -1,8 +1,9 @@
 //! `set image`
 
-use super::{ALL_AND_SELECTOR, NO_OBJECTS, SetFlags, complain, pod_spec};
+use super::{ALL_AND_SELECTOR, LOCAL_AND_SERVER, NO_OBJECTS, SetFlags, complain, pod_spec};
 use crate::{
     failure::all_or,
+    flags::DryRun,
     record::RecordFlag,
     session::Session,
     verbs::pairs::{self, Changes},
@@ -29,9 +30,6 @@ impl Image {
         let (objects, pairs) = pairs::split(&self.args, "image")?;
         let images = pairs::parse(&pairs, "image", false)?;
         let no_objects = objects.is_empty() && self.flags.files.filename.is_empty();
-        if !no_objects && !images.is_empty() {
-            self.flags.check_local(dry_run)?;
-        }
         let mut complaints = Vec::new();
         if self.flags.all && !self.selector.is_empty() {
             complaints.push(ALL_AND_SELECTOR);
@@ -45,7 +43,10 @@ impl Image {
             complaints.push("all containers are already specified by *, but saw more than one container_name=container_image pairs");
         }
         // kubectl looks for the objects before it complains about the rest.
-        let infos = if no_objects { Vec::new() } else { self.flags.infos(cx, &objects, &self.selector).await? };
+        let infos = self.flags.infos(cx, &objects, &self.selector).await?;
+        if self.flags.local && dry_run == DryRun::Server {
+            complaints.push(LOCAL_AND_SERVER);
+        }
         complain(complaints)?;
         let mut missing = Vec::new();
         let failed = "failed to patch image update to pod template:";

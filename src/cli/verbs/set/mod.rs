@@ -80,12 +80,13 @@ struct SetFlags {
 }
 
 const ALL_AND_SELECTOR: &str = "cannot set --all and --selector at the same time";
+const LOCAL_AND_SERVER: &str = "cannot specify --local and --dry-run=server - did you mean --dry-run=client?";
 const NO_OBJECTS: &str = "one or more resources must be specified as <resource> <name> or <resource>/<name>";
 
 impl SetFlags {
     fn check_local(&self, dry_run: DryRun) -> Result<()> {
         if self.local && dry_run == DryRun::Server {
-            bail!("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
+            bail!(LOCAL_AND_SERVER);
         }
         Ok(())
     }
@@ -124,7 +125,8 @@ impl SetFlags {
     async fn send(&self, cx: &Session, info: &Info, object: Value, done: &str, failed: &str) -> Result<()> {
         let dry_run = self.change.dry_run()?;
         let (kind, patch) = between(&info.resource, &info.object, &object);
-        if is_empty(&patch) {
+        // A service account is told of also when it was there already.
+        if is_empty(&patch) && done != service_account::DONE {
             return Ok(());
         }
         if self.local || dry_run == DryRun::Client {

@@ -67,7 +67,7 @@ fn labels(expression: &str) -> Result<Map<String, Value>> {
         .map_err(|error| anyhow!("couldn't parse the selector string \"{expression}\": {error}"))?;
     let label = |requirement: &mk8s_api::select::Requirement| match (&requirement.operator, requirement.values.as_slice()) {
         (Operator::Equals | Operator::DoubleEquals, [value]) => Ok((requirement.key.clone(), value.clone().into())),
-        (operator, values) => Err(anyhow!("match expression [{{{} {operator:?} {values:?}}}] not supported on this object", requirement.key)),
+        (operator, values) => Err(anyhow!("match expression [{{{} {operator:?} [{}]}}] not supported on this object", requirement.key, values.join(" "))),
     };
     parsed.requirements().iter().map(label).collect()
 }

@@ -4,6 +4,8 @@ use super::{SetFlags, pod_spec};
 use crate::{failure::all_or, record::RecordFlag, session::Session};
 use anyhow::{Result, bail};
 
+pub(super) const DONE: &str = "serviceaccount updated";
+
 #[derive(clap::Args, Debug)]
 pub(crate) struct ServiceAccount {
     #[arg(value_name = "TYPE NAME SERVICE_ACCOUNT")]
@@ -22,7 +24,7 @@ impl ServiceAccount {
         let infos = self.flags.infos(cx, objects, "").await?;
         let failures = self
             .flags
-            .change(cx, &infos, "serviceaccount updated", "failed to patch ServiceAccountName", |info, object| {
+            .change(cx, &infos, DONE, "failed to patch ServiceAccountName", |info, object| {
                 let spec = pod_spec(info, object)?;
                 spec["serviceAccountName"] = account.clone().into();
                 self.record.apply(object);

@@ -49,6 +49,9 @@ fn parse_path(text: &str) -> Result<Condition> {
         [path, value] => (path, Some(value.trim_matches(['\'', '"']))),
         _ => bail!("jsonpath wait format must be --for=jsonpath='{{.status.readyReplicas}}'=3 or --for=jsonpath='{{.status.readyReplicas}}'"),
     };
+    if path.is_empty() {
+        bail!("jsonpath expression cannot be empty");
+    }
     let template = Template::relaxed(path)?;
     if value.is_some_and(str::is_empty) {
         bail!("jsonpath wait has to have a value after equal sign, like --for=jsonpath='{{.status.readyReplicas}}'=3");
@@ -137,6 +140,7 @@ mod tests {
     fn wrong_conditions() {
         let cases = [
             ("x", "unrecognized condition: \"x\""),
+            ("jsonpath=", "jsonpath expression cannot be empty"),
             ("jsonpath={.a}=", "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"),
             (
                 "jsonpath={.a}=1=2",

@@ -179,6 +179,66 @@ impl Fields {
         !self.here && self.below.is_empty()
     }
 
+    /// All members of both.
+    pub(super) fn add(&mut self, other: Fields) {
+        self.here |= other.here;
+        for (element, below) in other.below {
+            self.below.entry(element).or_default().add(below);
+        }
+    }
+
+    /// Takes all members of the other out.
+    pub(super) fn subtract(&mut self, other: &Fields) {
+        if other.here {
+            self.here = false;
+        }
+        for (element, theirs) in &other.below {
+            if let Some(below) = self.below.get_mut(element) {
+                below.subtract(theirs);
+                if below.is_empty() {
+                    self.below.remove(element);
+                }
+            }
+        }
+    }
+
+    /// The members that the other has not.
+    pub(super) fn without(&self, other: &Fields) -> Fields {
+        let mut left = self.clone();
+        left.subtract(other);
+        left
+    }
+
+    /// The members whose value differs, or which the other has not. Both are the fields of their values.
+    pub(super) fn changed(
+        &self,
+        node: Node<'_>,
+        value: Option<&Value>,
+        other: &Fields,
+        theirs: Option<&Value>,
+    ) -> Fields {
+        let is_leaf = self.below.is_empty() || other.below.is_empty();
+        if is_leaf {
+            let same = value == theirs || (self.here && other.here && self.below.is_empty() && other.below.is_empty() && value == theirs);
+            return if same { Fields::default() } else { self.clone() };
+        }
+        let mut changed = Fields { here: self.here && !other.here, below: BTreeMap::new() };
+        for (element, mine) in &self.below {
+            let below = match (other.below.get(element), super::merge::child(node, element)) {
+                (None, _) => mine.clone(),
+                (Some(known), Some(child)) => {
+                    let at = |value: Option<&'_ Value>| value.and_then(|value| super::merge::at(node, value, element).cloned());
+                    mine.changed(child, at(value).as_ref(), known, at(theirs).as_ref())
+                }
+                (Some(_), None) => Fields::default(),
+            };
+            if !below.is_empty() {
+                changed.below.insert(element.clone(), below);
+            }
+        }
+        changed
+    }
+
     /// Takes one member out, and places that hold nothing any more.
     pub(super) fn remove(&mut self, path: &[Element]) {
         match path {

@@ -7,12 +7,15 @@
 //!   prune:     what this manager wanted before, wants no longer, and nobody else wants
 //! ```
 //!
-//! Reading order: [`fields`] (sets of fields, as `managedFields` writes them), [`merge`], then [`Registry::apply`].
-//! Only managers that apply are recorded; a plain update moves no ownership.
+//! Reading order: [`fields`] (sets of fields, as `managedFields` writes them), [`managers`], [`merge`], then
+//! [`Registry::apply`].
+//! Plain writes are recorded ([`writes`]) once an object has been applied; before that it costs them nothing, and what they
+//! left is then said to be of `before-first-apply`.
 
 mod fields;
 mod managers;
 mod merge;
+mod writes;
 #[cfg(test)]
 mod tests;
 
@@ -25,6 +28,8 @@ use mk8s_api::{
     status::{Cause, Status},
 };
 use serde_json::{Value, json};
+
+pub(super) use writes::note;
 
 use self::{
     fields::Fields,
@@ -59,7 +64,7 @@ impl Registry {
             return Ok(Updated { stored, created: true });
         }
         let mut said = Warnings::new();
-        let update = self.update_with(call, warnings, |live| {
+        let update = self.update_applied(call, warnings, |live| {
             said.clear();
             let (object, managers) = wanted.applied(call, schema, live)?;
             let mut object =
@@ -128,6 +133,7 @@ impl Wanted {
             api_version: call.resource.api_version.clone(),
             subresource: call.subresource.to_string(),
             time: self.now.clone(),
+            applies: true,
             fields: self.fields.clone(),
         }
     }
@@ -137,6 +143,9 @@ impl Wanted {
         let node = schema.node();
         let mine = self.manager(call);
         let mut managers = Managers::read(live);
+        if managers.is_empty() {
+            managers = managers.with(writes::before_first_apply(call, node, live));
+        }
         let before = managers.take(&mine);
         let conflicts = managers.conflicts(node, &self.fields, live, &self.configuration);
         if !conflicts.is_empty() {
@@ -188,9 +197,4 @@ fn conflict(conflicts: &[Conflict]) -> Status {
         }
     };
     Status::apply_conflict(causes.collect(), message)
-}
-
-/// The value of `metadata.managedFields` for no managers at all is to leave it away.
-fn managed_fields(managers: &[Manager]) -> Option<Value> {
-    (!managers.is_empty()).then(|| json!(managers.iter().map(Manager::to_json).collect::<Vec<_>>()))
 }

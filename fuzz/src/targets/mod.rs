@@ -1,0 +1,40 @@
+//! What is fed, and what must hold of it. A target is made once a process and then takes one input after the other.
+
+mod bodies;
+mod network;
+mod patches;
+mod requests;
+mod words;
+
+use crate::mutate::Dice;
+
+/// Takes one input, whose randomness is the dice.
+pub type Feed = Box<dyn FnMut(&mut Dice)>;
+
+pub struct Target {
+    pub name: &'static str,
+    pub start: fn() -> Feed,
+}
+
+const fn target(name: &'static str, start: fn() -> Feed) -> Target {
+    Target { name, start }
+}
+
+pub static ALL: [Target; 16] = [
+    target("json", bodies::json),
+    target("yaml", bodies::yaml),
+    target("protobuf", bodies::protobuf),
+    target("objects", bodies::objects),
+    target("json-patch", patches::json),
+    target("merge-patch", patches::merge),
+    target("strategic", patches::strategic),
+    target("requests", requests::requests),
+    target("selectors", words::selectors),
+    target("quantities", words::quantities),
+    target("paths", words::paths),
+    target("jsonpath", words::jsonpath),
+    target("dns", network::dns),
+    target("cni", network::cni),
+    target("channels", network::channels),
+    target("spdy", network::spdy),
+];
