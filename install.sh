@@ -334,7 +334,7 @@ ours() {
     for cmdline in /proc/[0-9]*/cmdline; do
         pid=${cmdline#/proc/}
         pid=${pid%/cmdline}
-        words=$(tr '\0' ' ' <"$cmdline" 2>/dev/null) || continue
+        words=$({ tr '\0' ' ' <"$cmdline"; } 2>/dev/null) || continue
         program=${words%% *}
         case "${program##*/}" in
             containerd | containerd-shim*) ;;
@@ -434,11 +434,9 @@ start() {
         systemctl enable -q mk8s
         systemctl restart mk8s
     else
-        if running; then
-            kill "$(cat "$PID_FILE")"
-            while running; do sleep 0.1; done
-        fi
+        stop_background
         (
+            unset MK8S_BINARY
             set -a
             # shellcheck source=/dev/null
             . "$ENV_FILE"
@@ -447,6 +445,22 @@ start() {
         )
         say "no systemd here: it runs in the background, log $LOG, pid file $PID_FILE"
     fi
+}
+
+# Pods go on while their server is away, also when it has to be killed.
+stop_background() {
+    running || return 0
+    kill "$(cat "$PID_FILE")"
+    tries=0
+    while running; do
+        tries=$((tries + 1))
+        if [ "$tries" -eq 150 ]; then
+            warn "the old process does not end after 15 s and is killed; please report it with $LOG"
+            kill -9 "$(cat "$PID_FILE")" 2>/dev/null || true
+        fi
+        [ "$tries" -lt 200 ] || die "process $(cat "$PID_FILE") cannot be ended"
+        sleep 0.1
+    done
 }
 
 last_words() {

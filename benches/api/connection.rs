@@ -9,13 +9,13 @@ use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
 /// See the module.
-pub struct Connection {
+pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
     host: String,
 }
 
 impl Connection {
-    pub async fn open(target: &Target) -> anyhow::Result<Connection> {
+    pub(crate) async fn open(target: &Target) -> anyhow::Result<Connection> {
         let socket = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
         socket.set_nodelay(true)?;
         let stream = TlsConnector::from(target.tls.clone()).connect(target.name.clone(), socket).await?;
@@ -26,7 +26,7 @@ impl Connection {
     }
 
     /// Sends a request and reads the whole answer; any other status than those expected is an error.
-    pub async fn expect(&mut self, method: Method, path: &str, body: String, expected: &[u16]) -> anyhow::Result<()> {
+    pub(crate) async fn expect(&mut self, method: Method, path: &str, body: String, expected: &[u16]) -> anyhow::Result<()> {
         let request = Request::builder()
             .method(method)
             .uri(path)

@@ -11,16 +11,16 @@ use std::sync::Arc;
 
 /// See the module.
 #[derive(Clone)]
-pub struct Target {
-    pub host: String,
-    pub port: u16,
-    pub tls: Arc<ClientConfig>,
-    pub name: ServerName<'static>,
+pub(crate) struct Target {
+    pub(crate) host: String,
+    pub(crate) port: u16,
+    pub(crate) tls: Arc<ClientConfig>,
+    pub(crate) name: ServerName<'static>,
 }
 
 impl Target {
     /// Takes the first cluster and the first user of a kubeconfig; the user must have a client certificate.
-    pub fn read(file: &str) -> anyhow::Result<Target> {
+    pub(crate) fn read(file: &str) -> anyhow::Result<Target> {
         let text = std::fs::read_to_string(file).with_context(|| format!("reading {file}"))?;
         let config: Value = serde_yaml::from_str(&text).with_context(|| format!("{file} is not a kubeconfig"))?;
         let (cluster, user) = (&config["clusters"][0]["cluster"], &config["users"][0]["user"]);

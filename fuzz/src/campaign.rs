@@ -14,6 +14,8 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
+use nix::sys::resource::{Resource, setrlimit};
+
 use crate::{
     mutate::Dice,
     targets::{self, Target},
@@ -26,6 +28,8 @@ const CHILD: &str = "--child";
 const REPEAT: &str = "--repeat";
 /// An input that takes longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
+/// What a child may have of memory, in bytes: an input that makes it grow without end must not take the machine along.
+const MEMORY: u64 = 4 << 30;
 /// How long a child may need besides its time: building the corpus, and ending.
 const SLACK: Duration = Duration::from_secs(60);
 
@@ -90,17 +94,16 @@ fn parent(words: &[&str]) -> ExitCode {
 fn run(target: &Target, seed: u64, seconds: u64) -> Result<String, String> {
     let file = progress_file(target.name);
     let told = |why: &str, at: u64| {
-        format!(
-            "{}: {why}\n  repeat it: cargo test -p mk8s-fuzz -- {REPEAT} {} {seed} {at}",
-            target.name, target.name
-        )
+        format!("{}: {why}\n  repeat it: cargo test -p mk8s-fuzz -- {REPEAT} {} {seed} {at}", target.name, target.name)
     };
     let failed = |why: String| format!("{}: {why}", target.name);
-    fs::write(&file, 0_u64.to_le_bytes()).map_err(|error| failed(format!("cannot write {}: {error}", file.display())))?;
+    fs::write(&file, 0_u64.to_le_bytes())
+        .map_err(|error| failed(format!("cannot write {}: {error}", file.display())))?;
     let program = env::current_exe().map_err(|error| failed(error.to_string()))?;
     let child = Command::new(program)
         .args([CHILD, target.name, &seed.to_string(), &seconds.to_string()])
         .arg(&file)
+        .env("RUST_BACKTRACE", "0")
         .stdin(Stdio::null())
         .stdout(Stdio::null())
         .stderr(Stdio::piped())
@@ -162,6 +165,8 @@ fn child(name: &str, seed: u64, seconds: u64, file: &Path) -> ExitCode {
     let (Some(target), Ok(file)) = (named(name), OpenOptions::new().write(true).open(file)) else {
         return ExitCode::FAILURE;
     };
+    // Where there is no such limit, there is none.
+    let _ = setrlimit(Resource::RLIMIT_AS, MEMORY, MEMORY);
     let mut feed = (target.start)();
     let until = Instant::now() + Duration::from_secs(seconds);
     for number in 1_u64.. {
@@ -180,7 +185,10 @@ fn child(name: &str, seed: u64, seconds: u64, file: &Path) -> ExitCode {
 /// One input again, with what a debugger or a backtrace tells of it.
 fn repeat(name: &str, seed: u64, at: u64) -> ExitCode {
     let Some(target) = named(name) else {
-        say(&format!("no target is called {name}: {}", targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")));
+        say(&format!(
+            "no target is called {name}: {}",
+            targets::ALL.iter().map(|target| target.name).collect::<Vec<_>>().join(", ")
+        ));
         return ExitCode::FAILURE;
     };
     (target.start)()(&mut Dice::new(name, seed, at));

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 /// Objects as values.
 pub static OBJECTS: LazyLock<Vec<Value>> = LazyLock::new(objects);
 /// The same as JSON text.
-pub static JSON: LazyLock<Vec<Vec<u8>>> = LazyLock::new(|| OBJECTS.iter().map(|o| o.to_string().into_bytes()).collect());
+pub static JSON: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| OBJECTS.iter().map(|o| o.to_string().into_bytes()).collect());
 /// The documents as they stand in the tree.
 pub static YAML: LazyLock<Vec<Vec<u8>>> = LazyLock::new(yaml);
 
@@ -55,11 +56,13 @@ fn objects() -> Vec<Value> {
     let mut found: Vec<Value> = Vec::new();
     for text in YAML.iter() {
         // After an error there is no end of errors.
-        let documents = serde_yaml::Deserializer::from_slice(text).map_while(|document| Value::deserialize(document).ok());
+        let documents =
+            serde_yaml::Deserializer::from_slice(text).map_while(|document| Value::deserialize(document).ok());
         found.extend(documents.filter(Value::is_object));
     }
     for kind in kinds::builtin() {
-        let mut object = json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "a"}, "spec": {}});
+        let mut object =
+            json!({"apiVersion": kind.api_version(), "kind": kind.kind, "metadata": {"name": "a"}, "spec": {}});
         if let Some(schema) = schema::schema_of(&kind.group, &kind.version, &kind.kind) {
             schema.default(&mut object);
         }

@@ -8,11 +8,72 @@ const LONGEST: usize = 64 << 10;
 
 /// What parsers trip over.
 const WORDS: &[&str] = &[
-    "null", "true", "-1", "0", "1e309", "9223372036854775808", "-9223372036854775809", "1.5", "\"\"", "{}", "[]", "[[", "]]",
-    "{\"", "\":", "$patch", "$retainKeys", "$setElementOrder/containers", "$deleteFromPrimitiveList/finalizers", "delete",
-    "replace", "merge", "metadata", "spec", "status", "name", "~0", "~1", "/-", "/0", "..", "%", "%ff", "\u{0}", "\\ud800",
-    "\u{feff}", "\u{e9}", "\u{1F980}", "100m", "1Ei", "0x1f", "*", "&a ", "*a", "!!binary", "---\n", "?", ": ", "- ", "\t",
-    "\r\n", "!=", "==", " in (", " notin (", ",", "!", "@", "?(", "[-1:]", "[0:0:0]", "{end}", "{range", "'", "\"", "`",
+    "null",
+    "true",
+    "-1",
+    "0",
+    "1e309",
+    "9223372036854775808",
+    "-9223372036854775809",
+    "1.5",
+    "\"\"",
+    "{}",
+    "[]",
+    "[[",
+    "]]",
+    "{\"",
+    "\":",
+    "$patch",
+    "$retainKeys",
+    "$setElementOrder/containers",
+    "$deleteFromPrimitiveList/finalizers",
+    "delete",
+    "replace",
+    "merge",
+    "metadata",
+    "spec",
+    "status",
+    "name",
+    "~0",
+    "~1",
+    "/-",
+    "/0",
+    "..",
+    "%",
+    "%ff",
+    "\u{0}",
+    "\\ud800",
+    "\u{feff}",
+    "\u{e9}",
+    "\u{1F980}",
+    "100m",
+    "1Ei",
+    "0x1f",
+    "*",
+    "&a ",
+    "*a",
+    "!!binary",
+    "---\n",
+    "?",
+    ": ",
+    "- ",
+    "\t",
+    "\r\n",
+    "!=",
+    "==",
+    " in (",
+    " notin (",
+    ",",
+    "!",
+    "@",
+    "?(",
+    "[-1:]",
+    "[0:0:0]",
+    "{end}",
+    "{range",
+    "'",
+    "\"",
+    "`",
 ];
 
 /// Values where others are expected.
@@ -57,9 +118,9 @@ pub struct Dice(StdRng);
 impl Dice {
     /// The same for the same three.
     pub fn new(target: &str, seed: u64, number: u64) -> Dice {
-        let name = target.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
-            (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
-        });
+        let name = target
+            .bytes()
+            .fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3));
         Dice(StdRng::seed_from_u64(name ^ seed.rotate_left(32) ^ number.wrapping_mul(0x9e37_79b9_7f4a_7c15)))
     }
 

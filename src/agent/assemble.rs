@@ -68,11 +68,11 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     let informer = informers.select::<Pod>(mine);
     let following = tokio::spawn(node::run(options.clone(), client, runtime.clone(), recorder, node, stop.clone()));
     let tunnel = tokio::spawn(http::run(pods.clone(), stop.clone()));
-    let folder = paths.images();
+    let (folder, record) = (paths.images(), paths.imported());
     if is_containerd {
         // In the background: pods whose image is in there wait for it as for a pull.
         tokio::spawn(async move {
-            image::import_folder(&containerd, &folder).await;
+            image::import_folder(&containerd, &folder, &record).await;
             imported.cancel();
         });
     } else {

@@ -121,6 +121,11 @@ impl Paths {
         self.state.join("containerd.sock")
     }
 
+    /// Which archives of the images' folder were imported.
+    pub fn imported(&self) -> PathBuf {
+        self.root.join("imported.json")
+    }
+
     pub fn cni_bin(&self) -> PathBuf {
         self.root.join("cni/bin")
     }

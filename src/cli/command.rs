@@ -46,6 +46,10 @@ verbs! {
     Expose(expose::Expose),
     /// Set a new size for a deployment, replica set, or replication controller
     Scale(scale::Scale),
+    /// Auto-scale a deployment, replica set, stateful set, or replication controller
+    Autoscale(autoscale::Autoscale),
+    /// Diff the live version against a would-be applied version
+    Diff(diff::Diff),
     /// Update the labels on a resource
     Label(label::Label),
     /// Update the annotations on a resource

@@ -156,6 +156,10 @@ mod tests {
             assert_eq!(tell(&Failure::Api(status).into()), (expected.to_owned(), 1));
         }
         assert_eq!(tell(&anyhow::anyhow!("x")), ("error: x".to_owned(), 1));
+        // Only a lone failure has `error: ` before it.
+        let invalid = Failure::Api(json!({"reason": "Invalid", "message": "m"})).into();
+        let several = Failure::Several(vec![anyhow::anyhow!("x"), invalid]).into();
+        assert_eq!(tell(&several), ("x\nError from server (Invalid): m".to_owned(), 1));
         assert_eq!(tell(&Failure::Exit(3).into()), (String::new(), 3));
     }
 

@@ -38,15 +38,27 @@ fn annotate(object: &mut Value, cause: &str) {
     object["metadata"]["annotations"][CHANGE_CAUSE] = cause.into();
 }
 
-/// Says that a given flag will go.
+/// Flags that will go, and what to say when one is given.
+const DEPRECATED: [(&str, &str); 2] = [
+    ("record", "Flag --record has been deprecated, --record will be removed in the future"),
+    (
+        "cpu_percent",
+        "Flag --cpu-percent has been deprecated, Use --cpu with percentage or resource quantity format (e.g., '70%' for utilization or '500m' for milliCPU).",
+    ),
+];
+
+/// Says that given flags will go, in the order they were given.
 pub(crate) fn announce(matches: &ArgMatches) {
     let mut matches = matches;
     while let Some((_, inner)) = matches.subcommand() {
         matches = inner;
     }
-    if matches.ids().any(|id| id == "record") && matches.value_source("record") == Some(ValueSource::CommandLine) {
-        crate::errln!("Flag --record has been deprecated, --record will be removed in the future");
-    }
+    let given =
+        |name: &str| matches.ids().any(|id| id == name) && matches.value_source(name) == Some(ValueSource::CommandLine);
+    let mut said: Vec<(Option<usize>, &str)> =
+        DEPRECATED.iter().filter(|(name, _)| given(name)).map(|(name, text)| (matches.index_of(name), *text)).collect();
+    said.sort_unstable();
+    said.iter().for_each(|(_, text)| crate::errln!("{text}"));
 }
 
 fn cause() -> String {
@@ -87,7 +99,11 @@ fn command_line(command: &Command, argv: &[String]) -> String {
                     continue;
                 }
                 let rest = letters.as_str();
-                let value = if rest.is_empty() { words.next().map(String::as_str).unwrap_or_default() } else { rest.trim_start_matches('=') };
+                let value = if rest.is_empty() {
+                    words.next().map(String::as_str).unwrap_or_default()
+                } else {
+                    rest.trim_start_matches('=')
+                };
                 push(&long, value);
                 break;
             }
@@ -107,7 +123,9 @@ fn args<'a>(chain: &'a [&Command]) -> impl Iterator<Item = &'a clap::Arg> {
 
 /// Whether the flag is followed by its value in another word.
 fn takes_value(chain: &[&Command], wanted: impl Fn(&clap::Arg) -> bool) -> bool {
-    args(chain).find(|arg| wanted(arg)).is_some_and(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
+    args(chain)
+        .find(|arg| wanted(arg))
+        .is_some_and(|arg| arg.get_action().takes_values() && !arg.is_require_equals_set())
 }
 
 fn long_of(chain: &[&Command], letter: char) -> Option<String> {
@@ -116,7 +134,9 @@ fn long_of(chain: &[&Command], letter: char) -> Option<String> {
 
 /// The value of a flag given without one.
 fn missing<'a>(chain: &[&Command], long: &str) -> &'a str {
-    let string_like = args(chain).find(|arg| arg.get_long() == Some(long)).is_some_and(|_| matches!(long, "dry-run" | "cascade" | "validate"));
+    let string_like = args(chain)
+        .find(|arg| arg.get_long() == Some(long))
+        .is_some_and(|_| matches!(long, "dry-run" | "cascade" | "validate"));
     match long {
         "cascade" if string_like => "background",
         "validate" if string_like => "strict",
@@ -133,10 +153,16 @@ mod tests {
     fn causes_have_words_first_and_long_flags_after() {
         let cases = [
             ("set image deploy/web web=x:1 --record", "kubectl set image deploy/web web=x:1 --record=true"),
-            ("--record set image deploy/web -n a web=x:1", "kubectl set image deploy/web web=x:1 --record=true --namespace=a"),
+            (
+                "--record set image deploy/web -n a web=x:1",
+                "kubectl set image deploy/web web=x:1 --record=true --namespace=a",
+            ),
             ("apply -f x.yaml --record=true", "kubectl apply --filename=x.yaml --record=true"),
             ("apply -fx.yaml --kubeconfig k", "kubectl apply --filename=x.yaml --kubeconfig=k"),
-            ("scale deploy web --replicas 3 --token=secret", "kubectl scale deploy web --replicas=3 --token=CLASSIFIED"),
+            (
+                "scale deploy web --replicas 3 --token=secret",
+                "kubectl scale deploy web --replicas=3 --token=CLASSIFIED",
+            ),
             ("run x --image=y --record -- sleep 5", "kubectl run x sleep 5 --image=y --record=true"),
         ];
         for (line, expected) in cases {

@@ -1,12 +1,11 @@
 //! The `kube` crate, from outside of the host's network.
 
-use crate::support::{shared, space::Space};
+use crate::support::{client::client, shared, space::Space};
 use futures::{StreamExt, TryStreamExt};
 use k8s_openapi::api::core::v1::{ConfigMap, Pod};
 use kube::{
-    Api, Client, Config, ResourceExt,
+    Api, ResourceExt,
     api::{AttachParams, DeleteParams, ListParams, LogParams, Patch, PatchParams, PostParams, WatchEvent, WatchParams},
-    config::{KubeConfigOptions, Kubeconfig},
     runtime::{
         wait::{await_condition, conditions},
         watcher,
@@ -16,15 +15,6 @@ use serde_json::json;
 use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-async fn client() -> Client {
-    let mut kubeconfig = Kubeconfig::read_from(shared().kubeconfig()).expect("the kubeconfig is good");
-    for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-        cluster.server = Some(format!("https://{}:6443", shared().address));
-    }
-    let config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default()).await.expect("the kubeconfig is good");
-    Client::try_from(config).expect("a client can be made")
-}
-
 fn parsed<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
     serde_json::from_value(value).expect("the object is good")
 }
@@ -32,14 +22,17 @@ fn parsed<K: serde::de::DeserializeOwned>(value: serde_json::Value) -> K {
 #[tokio::test]
 async fn objects_are_created_watched_patched_and_deleted() {
     let space = Space::new(shared(), "client-kube");
-    let api: Api<ConfigMap> = Api::namespaced(client().await, space.name);
+    let api: Api<ConfigMap> = Api::namespaced(client(shared()).await, space.name);
     let named = WatchParams::default().fields("metadata.name=settings");
     let mut events = api.watch(&named, "0").await.expect("a watch begins").boxed();
 
     let map = parsed(json!({"metadata": {"name": "settings"}, "data": {"a": "1"}}));
     let created: ConfigMap = api.create(&PostParams::default(), &map).await.expect("a ConfigMap is created");
     let again = api.create(&PostParams::default(), &map).await.expect_err("it is there already");
-    assert!(matches!(&again, kube::Error::Api(status) if status.reason == "AlreadyExists" && status.code == 409), "{again}");
+    assert!(
+        matches!(&again, kube::Error::Api(status) if status.reason == "AlreadyExists" && status.code == 409),
+        "{again}"
+    );
 
     let merge = Patch::Merge(json!({"data": {"a": "2"}}));
     api.patch("settings", &PatchParams::default(), &merge).await.expect("a merge patch");
@@ -70,7 +63,7 @@ async fn objects_are_created_watched_patched_and_deleted() {
 #[tokio::test]
 async fn pods_run_log_and_execute() {
     let space = Space::new(shared(), "client-kube-pods");
-    let api: Api<Pod> = Api::namespaced(client().await, space.name);
+    let api: Api<Pod> = Api::namespaced(client(shared()).await, space.name);
     let command = ["sh", "-c", "trap 'exit 0' TERM; echo started; sleep 3600 & wait"];
     let pod = json!({"metadata": {"name": "worker"}, "spec": {"containers": [{"name": "main", "image": "busybox:1.36", "command": command}]}});
     api.create(&PostParams::default(), &parsed(pod)).await.expect("a pod is created");
@@ -93,7 +86,9 @@ async fn pods_run_log_and_execute() {
     assert_eq!(text, "got this\n");
     let status = process.take_status().expect("a status").await.expect("it ends");
     assert_eq!(status.status.as_deref(), Some("Failure"));
-    assert!(status.message.unwrap_or_default().contains("exit code 3"));
+    let causes = status.details.and_then(|details| details.causes).unwrap_or_default();
+    let code = causes.iter().find(|cause| cause.reason.as_deref() == Some("ExitCode"));
+    assert_eq!(code.and_then(|cause| cause.message.as_deref()), Some("3"));
 
     api.delete("worker", &DeleteParams::default().grace_period(0)).await.expect("a deletion");
     // The runtime's watcher lists with what the newest servers offer.

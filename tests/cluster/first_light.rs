@@ -49,7 +49,14 @@ fn a_deployment_answers_behind_a_service_and_survives_the_server() {
     });
 
     let containers = |h: &Host| {
-        h.kubectl(&["get", "pods", "-l", "app=hello", "-o", "jsonpath={.items[*].status.containerStatuses[0].containerID}"])
+        h.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "app=hello",
+            "-o",
+            "jsonpath={.items[*].status.containerStatuses[0].containerID}",
+        ])
     };
     let before = containers(&host);
     host.stop_server(Signal::SIGKILL);

@@ -72,6 +72,9 @@ documents! {
 fn play(kubectl: Kubectl, name: &str, document: &str) {
     let steps = script::parse(document).unwrap_or_else(|error| panic!("documents/{name}.md: {error}"));
     if let Err(failure) = play::play(&stage(kubectl).host, kubectl, name, &steps) {
-        panic!("documents/{name}.md with {kubectl:?} kubectl\n{failure}\n--- server:\n{}", stage(kubectl).host.log_tail());
+        panic!(
+            "documents/{name}.md with {kubectl:?} kubectl\n{failure}\n--- server:\n{}",
+            stage(kubectl).host.log_tail()
+        );
     }
 }

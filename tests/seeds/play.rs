@@ -69,7 +69,9 @@ impl Player<'_> {
             Step::File { name, text } => {
                 let path = self.folder.join(name);
                 let parent = path.parent().expect("a file has a folder");
-                fs::create_dir_all(parent).and_then(|()| fs::write(&path, text)).map_err(|error| format!("{name}: {error}"))
+                fs::create_dir_all(parent)
+                    .and_then(|()| fs::write(&path, text))
+                    .map_err(|error| format!("{name}: {error}"))
             }
             Step::Run { line, mode, command, expected } => {
                 let deadline = Instant::now() + PATIENCE;
@@ -94,8 +96,8 @@ impl Player<'_> {
 
     /// Runs a command line; one that sets a variable keeps it for those that follow.
     fn run(&mut self, command: &str) -> Outcome {
-        let variable = command.split_once('=').map(|(name, _)| name);
-        let variable = variable.filter(|name| name.bytes().all(|b| b.is_ascii_uppercase()) && !name.is_empty());
+        let variable = command.split_once("=$(").map(|(name, _)| name);
+        let variable = variable.filter(|name| name.bytes().all(|b| b.is_ascii_uppercase()));
         let line = match variable {
             Some(name) => format!("{command} && test -n \"${name}\" && printf %s \"${name}\""),
             None => command.to_owned(),

@@ -109,7 +109,8 @@ fn documents_become_steps() {
         expected: expected.iter().map(|e| (*e).to_owned()).collect(),
     };
     let file = Step::File { name: "a.yaml".to_owned(), text: "kind: Pod\n".to_owned() };
-    let expected = vec![file, run(7, Mode::Succeeds, "kubectl get pod", &["NAME"]), run(9, Mode::Eventually, "true", &[])];
+    let expected =
+        vec![file, run(7, Mode::Succeeds, "kubectl get pod", &["NAME"]), run(9, Mode::Eventually, "true", &[])];
     assert_eq!(parse(document), Ok(expected));
     assert!(parse("```console\nno command\n```\n").is_err());
     assert!(parse("```console\n$ true\n").is_err());

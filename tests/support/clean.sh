@@ -6,26 +6,36 @@ directory=$1 state=$2 namespace=$3
 cat >/dev/null
 
 below() {
+    # shellcheck disable=SC2013 # numbers, one word each
     for child in $(cat /proc/"$1"/task/*/children 2>/dev/null); do below "$child"; done
     echo "$1"
 }
 
 # The server, containerd and the shims name one of the two directories; what runs in containers descends from a shim.
 # A second round finds what was started meanwhile.
+networks=
 for _ in 1 2; do
+    # shellcheck disable=SC2013 # paths without blanks
     for file in $(grep -alsF -e "$directory/" -e "$state/" /proc/[0-9]*/cmdline); do
         pid=${file#/proc/}
         for one in $(below "${pid%/cmdline}"); do
-            [ "$one" = $$ ] || kill -9 "$one" 2>/dev/null
+            [ "$one" = $$ ] && continue
+            networks="$networks $(stat -Lc %i "/proc/$one/ns/net" 2>/dev/null)"
+            kill -9 "$one" 2>/dev/null
         done
     done
     # shellcheck disable=SC2046 # a list of words
     kill -9 $(ip netns pids "$namespace" 2>/dev/null) 2>/dev/null
 done
 
-for network in $(grep -rhos '/run/netns/cni-[0-9a-f-]*' "$directory/data/agent/cni/state" | sort -u); do
-    umount -l "$network" 2>/dev/null
-    rm -f "$network"
+# The pods' network namespaces are those that their processes were in.
+for file in /run/netns/cni-*; do
+    case " $networks " in
+    *" $(stat -c %i "$file" 2>/dev/null) "*)
+        umount -l "$file" 2>/dev/null
+        rm -f "$file"
+        ;;
+    esac
 done
 for _ in 1 2; do
     awk -v a="$directory/" -v b="$state/" 'index($2, a) == 1 || index($2, b) == 1 { print $2 }' /proc/mounts |

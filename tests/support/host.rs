@@ -106,7 +106,13 @@ impl Host {
         let begun = Instant::now();
         if let Some(mut server) = self.server.take() {
             kill(pid_of(&server), signal).expect("the server can be signalled");
-            server.wait().expect("the server can be waited for");
+            while server.try_wait().expect("the server can be waited for").is_none() {
+                if begun.elapsed() > Duration::from_secs(20) {
+                    drop(server.kill());
+                    panic!("{signal} does not end the server\n{}", self.log_tail());
+                }
+                std::thread::sleep(Duration::from_millis(5));
+            }
         }
         begun.elapsed()
     }
@@ -176,7 +182,12 @@ impl Host {
     /// Applies a manifest with more flags.
     pub(crate) fn apply_with(&self, flags: &[&str], manifest: &str) {
         let mut command = self.command(Kubectl::Newest.program());
-        command.args(["apply", "-f", "-"]).args(flags).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .args(["apply", "-f", "-"])
+            .args(flags)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("nsenter can be started");
         let mut input = child.stdin.take().expect("it is piped");
         // A program that does not read its input says why itself.
@@ -253,7 +264,11 @@ struct Guard(Option<Child>);
 impl Guard {
     fn new(directory: &Path, namespace: &str) -> Guard {
         let mut command = Command::new("sh");
-        command.args(["-c", include_str!("clean.sh"), "clean"]).arg(directory).arg(state_of(&directory.join("data"))).arg(namespace);
+        command
+            .args(["-c", include_str!("clean.sh"), "clean"])
+            .arg(directory)
+            .arg(state_of(&directory.join("data")))
+            .arg(namespace);
         command.stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
         Guard(Some(command.spawn().expect("there is a shell")))
     }

@@ -176,7 +176,11 @@ fn redis() -> Tree {
 fn tomcat(version: &str) -> Tree {
     let mut tree = Tree::new();
     tree.insert("usr/local/tomcat/bin/catalina.sh".to_owned(), Item::File(TOMCAT.as_bytes().to_vec(), 0o755));
-    add_text(&mut tree, "usr/local/tomcat/webapps/ROOT/index.html", &format!("<title>Apache Tomcat/{version}</title>\n"));
+    add_text(
+        &mut tree,
+        "usr/local/tomcat/webapps/ROOT/index.html",
+        &format!("<title>Apache Tomcat/{version}</title>\n"),
+    );
     tree
 }
 

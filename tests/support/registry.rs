@@ -46,7 +46,9 @@ impl Registry {
         command.arg("serve").arg(&config).stdout(Stdio::null()).stderr(Stdio::null());
         let process = command.spawn().expect("docker-registry can be started: is the package installed?");
         let registry = Registry { address, process };
-        host.wait("the registry answers", Duration::from_secs(10), |host| registry.curl(host, &["-o", "/dev/null"], "/v2/").is_some());
+        host.wait("the registry answers", Duration::from_secs(10), |host| {
+            registry.curl(host, &["-o", "/dev/null"], "/v2/").is_some()
+        });
         registry
     }
 
@@ -54,7 +56,10 @@ impl Registry {
     pub(crate) fn stands_for(&self, host: &Host, name: &str) {
         let folder = host.data_dir.join("agent/etc/containerd/certs.d").join(name);
         fs::create_dir_all(&folder).expect("the registry's folder");
-        let text = format!("server = \"http://{0}\"\n\n[host.\"http://{0}\"]\n  capabilities = [\"pull\", \"resolve\"]\n", self.address);
+        let text = format!(
+            "server = \"http://{0}\"\n\n[host.\"http://{0}\"]\n  capabilities = [\"pull\", \"resolve\"]\n",
+            self.address
+        );
         fs::write(folder.join("hosts.toml"), text).expect("the registry's configuration");
     }
 
@@ -76,14 +81,19 @@ impl Registry {
             .iter()
             .map(|l| self.blob(host, &folder, repository, "application/vnd.docker.image.rootfs.diff.tar", l))
             .collect();
-        let config = self.blob(host, &folder, repository, "application/vnd.docker.container.image.v1+json", &image.config);
+        let config =
+            self.blob(host, &folder, repository, "application/vnd.docker.container.image.v1+json", &image.config);
         let kind = "application/vnd.docker.distribution.manifest.v2+json";
         let manifest = json!({"schemaVersion": 2, "mediaType": kind, "config": config, "layers": layers});
         let file = folder.join("manifest.json");
         fs::write(&file, manifest.to_string()).expect("the manifest can be written");
         let header = format!("Content-Type: {kind}");
         let upload = format!("@{}", file.display());
-        let done = self.curl(host, &["-X", "PUT", "-H", &header, "--data-binary", &upload], &format!("/v2/{repository}/manifests/{tag}"));
+        let done = self.curl(
+            host,
+            &["-X", "PUT", "-H", &header, "--data-binary", &upload],
+            &format!("/v2/{repository}/manifests/{tag}"),
+        );
         assert!(done.is_some(), "the registry refuses the manifest of {repository}:{tag}");
     }
 
@@ -95,21 +105,27 @@ impl Registry {
         }
         let begun = self.curl(host, &["-X", "POST", "-D", "-"], &format!("/v2/{repository}/blobs/uploads/"));
         let answer = begun.expect("the registry takes uploads");
-        let place = answer.lines().find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("location")));
+        let place = answer
+            .lines()
+            .find_map(|line| line.split_once(": ").filter(|(name, _)| name.eq_ignore_ascii_case("location")));
         let (_, place) = place.expect("an upload has a place");
         let path = place.trim().split_once(&self.address).map_or(place.trim(), |(_, path)| path);
         let file = folder.join("blob");
         fs::write(&file, bytes).expect("the blob can be written");
         let upload = format!("@{}", file.display());
         let kind = "Content-Type: application/octet-stream";
-        let done = self.curl(host, &["-X", "PUT", "-H", kind, "--data-binary", &upload], &format!("{path}&digest={digest}"));
+        let done =
+            self.curl(host, &["-X", "PUT", "-H", kind, "--data-binary", &upload], &format!("{path}&digest={digest}"));
         assert!(done.is_some(), "the registry refuses a blob of {repository}");
         descriptor
     }
 
     fn curl(&self, host: &Host, arguments: &[&str], path: &str) -> Option<String> {
         let mut command = host.command("curl");
-        command.args(["-sf", "--max-time", "20", "-u", LOGIN]).args(arguments).arg(format!("http://{}{path}", self.address));
+        command
+            .args(["-sf", "--max-time", "20", "-u", LOGIN])
+            .args(arguments)
+            .arg(format!("http://{}{path}", self.address));
         let output = command.output().expect("curl can be started");
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }

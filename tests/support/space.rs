@@ -39,7 +39,13 @@ impl<'a> Space<'a> {
     }
 
     /// Waits until a field of an object is as wished.
-    pub(crate) fn wait_field(&self, object: &str, path: &str, within: Duration, holds: impl Fn(&str) -> bool) -> String {
+    pub(crate) fn wait_field(
+        &self,
+        object: &str,
+        path: &str,
+        within: Duration,
+        holds: impl Fn(&str) -> bool,
+    ) -> String {
         self.wait_for(&["get", object, "-o", &format!("jsonpath={path}")], within, holds)
     }
 

@@ -8,9 +8,7 @@ use serde_json::Value;
 
 /// Reads a template both ways, and prints an object by it.
 pub fn print(template: &str, object: &Value) {
-    for template in [jsonpath::Template::parse(template), jsonpath::Template::relaxed(template)] {
-        if let Ok(template) = template {
-            let _ = template.render(object);
-        }
+    for template in [jsonpath::Template::parse(template), jsonpath::Template::relaxed(template)].into_iter().flatten() {
+        let _ = template.render(object);
     }
 }

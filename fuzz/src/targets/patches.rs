@@ -119,7 +119,8 @@ pub(super) fn strategic() -> Feed {
 fn direct(dice: &mut Dice, patch: &mut Value) {
     match patch {
         Value::Object(map) => {
-            let lists: Vec<String> = map.iter().filter(|(_, value)| value.is_array()).map(|(key, _)| key.clone()).collect();
+            let lists: Vec<String> =
+                map.iter().filter(|(_, value)| value.is_array()).map(|(key, _)| key.clone()).collect();
             for name in lists {
                 let list = map[&name].clone();
                 match dice.below(8) {

@@ -69,8 +69,9 @@ impl Containerd {
             wanted.then(|| make_fifo(exec.directory.join(name))).transpose()
         };
         let stdin = fifo(options.stdin, "stdin")?;
-        let stdout = fifo(options.stdout || options.tty, "stdout")?;
-        let stderr = fifo(options.stderr && !options.tty, "stderr")?;
+        // The shim wants both, whoever listens; a terminal has one for both.
+        let stdout = fifo(true, "stdout")?;
+        let stderr = fifo(!options.tty, "stderr")?;
         // Readers first: the shim opens its ends while the process starts, and must find ours.
         let receiver = |path: &Option<PathBuf>| path.as_deref().map(open_receiver).transpose();
         let (out, err) = (receiver(&stdout)?, receiver(&stderr)?);
@@ -92,7 +93,8 @@ impl Containerd {
         tasks.exec(request(ask)).await.map_err(CriError::rpc("Tasks.Exec"))?;
         let ask = StartRequest { container_id: exec.container.clone(), exec_id: exec.id.clone() };
         tasks.start(request(ask)).await.map_err(CriError::rpc("Tasks.Start"))?;
-        Ok(Streams { stdin: input, stdout: out, stderr: err })
+        let out = heard(out, options.stdout || options.tty);
+        Ok(Streams { stdin: input, stdout: out, stderr: heard(err, options.stderr) })
     }
 
     /// The container's own process description with another command.
@@ -166,6 +168,17 @@ impl Control {
         let ask = KillRequest { container_id: self.container.clone(), exec_id: self.id.clone(), signal, all: false };
         self.tasks.clone().kill(request(ask)).await.map(drop).map_err(CriError::rpc("Tasks.Kill"))
     }
+}
+
+/// A stream that nobody asked for is read all the same: a process must not wait for a reader.
+fn heard(stream: Option<pipe::Receiver>, wanted: bool) -> Option<pipe::Receiver> {
+    if wanted {
+        return stream;
+    }
+    if let Some(mut stream) = stream {
+        tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+    }
+    None
 }
 
 fn make_fifo(path: PathBuf) -> Result<PathBuf, CriError> {

@@ -2,11 +2,13 @@
 
 use crate::EmbeddedImage;
 use mk8s_cri::{Containerd, CriError, archive};
+use serde::{Deserialize, Serialize};
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashSet},
     fs::File,
     io::{self, Read, Seek},
     path::{Path, PathBuf},
+    time::UNIX_EPOCH,
 };
 
 #[derive(Debug, thiserror::Error)]
@@ -63,18 +65,71 @@ pub async fn import_embedded(containerd: &Containerd, images: &[EmbeddedImage]) 
     Ok(())
 }
 
-/// Imports and pins every archive of a folder; one that is broken is reported and passed over.
-pub async fn import_folder(containerd: &Containerd, folder: &Path) {
+/// What was imported from which archive of a folder: a restart passes over those that are as they were.
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Imported(BTreeMap<String, Archive>);
+
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+struct Archive {
+    size: u64,
+    /// Nanoseconds since 1970.
+    modified: u128,
+    names: Vec<String>,
+}
+
+impl Imported {
+    /// Anything but such a record is as good as none.
+    fn load(path: &Path) -> Imported {
+        std::fs::read(path).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()).unwrap_or_default()
+    }
+
+    fn save(&self, path: &Path) {
+        let text = serde_json::to_vec(self).expect("texts and numbers have a JSON form");
+        if let Err(error) = std::fs::write(path, text) {
+            tracing::warn!(%error, path = %path.display(), "the next start imports all archives again");
+        }
+    }
+}
+
+impl Archive {
+    fn of(path: &Path, names: Vec<String>) -> Option<Archive> {
+        let meta = path.metadata().ok()?;
+        let modified = meta.modified().ok()?.duration_since(UNIX_EPOCH).ok()?.as_nanos();
+        Some(Archive { size: meta.len(), modified, names })
+    }
+}
+
+/// Imports and pins every archive of a folder that changed since `record` was written; one that is broken is reported and
+/// passed over.
+pub async fn import_folder(containerd: &Containerd, folder: &Path, record: &Path) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
     let mut files: Vec<PathBuf> = entries.map(|entry| entry.path()).collect();
     files.retain(|path| path.extension().is_some_and(|extension| extension == "tar"));
     files.sort();
+    let mut before = Imported::load(record);
+    let mut now = Imported::default();
+    let there: HashSet<String> =
+        containerd.image_names().await.unwrap_or_default().into_iter().map(|image| image.name).collect();
     for path in files {
+        let file = path.display().to_string();
+        if let Some(known) = before.0.remove(&file)
+            && Archive::of(&path, known.names.clone()).as_ref() == Some(&known)
+            && known.names.iter().all(|name| there.contains(name))
+        {
+            now.0.insert(file, known);
+            continue;
+        }
         match import_file(containerd, &path, true).await {
-            Ok(names) => tracing::info!(path = %path.display(), ?names, "images imported"),
+            Ok(names) => {
+                tracing::info!(path = file, ?names, "images imported");
+                if let Some(archive) = Archive::of(&path, names) {
+                    now.0.insert(file, archive);
+                }
+            }
             Err(error) => tracing::error!(%error, "an image archive is passed over"),
         }
     }
+    now.save(record);
 }
 
 async fn import_file(containerd: &Containerd, path: &Path, pinned: bool) -> Result<Vec<String>, ImageFailure> {

@@ -275,9 +275,17 @@ impl Start<'_> {
                 false => format!("/{}", mount.mount_path),
             },
             host_path: host_path.display().to_string(),
-            readonly: mount.read_only.unwrap_or_default(),
+            readonly: mount.read_only.unwrap_or_default() || self.is_told(&mount.name),
             propagation: propagation as i32,
             ..v1::Mount::default()
+        })
+    }
+
+    /// Whether a volume's files are written by the agent: containers only read them.
+    fn is_told(&self, volume: &str) -> bool {
+        let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
+        volumes.filter(|given| given.name == volume).any(|given| {
+            given.config_map.is_some() || given.secret.is_some() || given.projected.is_some() || given.downward_api.is_some()
         })
     }
 }

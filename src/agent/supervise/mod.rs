@@ -176,8 +176,10 @@ async fn keep(daemon: Daemon, client: Containerd, mut child: Option<Child>) {
 }
 
 async fn await_end(mut child: Child) {
-    let ended = tokio::task::spawn_blocking(move || child.wait()).await;
-    if let Ok(Ok(status)) = ended {
+    let (tell, told) = tokio::sync::oneshot::channel();
+    // A thread of its own: containerd outlives mk8s, and the runtime's own threads are waited for when mk8s ends.
+    std::thread::spawn(move || drop(tell.send(child.wait())));
+    if let Ok(Ok(status)) = told.await {
         tracing::warn!(%status, "containerd ended");
     }
 }

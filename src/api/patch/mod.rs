@@ -34,6 +34,8 @@ pub enum PatchError {
     /// An operation of a JSON patch does not fit the object, or a test failed.
     #[error("{0}")]
     NotApplicable(String),
+    #[error("lists of lists are not supported")]
+    ListOfLists,
     /// A directive of a strategic merge is none, or the patch does not fit its directives.
     #[error("{0}")]
     Directive(String),

@@ -248,13 +248,13 @@ fn merge_list(
     let maps = first.is_object();
     if let Some(odd) = old.iter().chain(&patch).find(|item| item.is_object() != maps) {
         return if odd.is_array() || first.is_array() {
-            refuse("lists of lists are not supported")
+            Err(PatchError::ListOfLists)
         } else {
             refuse(format!("list element types are not identical: {}, {}", type_name(first), type_name(odd)))
         };
     }
     if first.is_array() {
-        return refuse("lists of lists are not supported");
+        return Err(PatchError::ListOfLists);
     }
     if !maps {
         let order = patch.clone();

@@ -38,7 +38,8 @@ pub(super) fn write(seen: &Seen, page: &mut Page) -> Result<()> {
         line!(page, 1, "----\t------\t------\t-------");
     }
     for condition in conditions {
-        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
         line!(page, 1, "{kind}\t{status}\t{reason}\t{message}");
     }
     Ok(())
@@ -95,7 +96,8 @@ fn usage(target: &Value, current: &Value, page: &mut Page) {
         Some(percent) => format!("{percent}% ({})", measured(current, "averageValue")),
         None => "<unknown>".to_owned(),
     };
-    let wanted = target["averageUtilization"].as_i64().map_or_else(|| "<auto>".to_owned(), |percent| format!("{percent}%"));
+    let wanted =
+        target["averageUtilization"].as_i64().map_or_else(|| "<auto>".to_owned(), |percent| format!("{percent}%"));
     line!(page, 1, "(as a percentage of request):\t{now} / {wanted}");
 }
 

@@ -28,7 +28,9 @@ pub(super) fn write(title: &str, containers: &Value, statuses: &Value, around: &
             state(status, around.clock, page);
         }
         resources(&container["resources"], 2, page);
-        for (title, field) in [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")] {
+        for (title, field) in
+            [("Liveness", "livenessProbe"), ("Readiness", "readinessProbe"), ("Startup", "startupProbe")]
+        {
             if !container[field].is_null() {
                 line!(page, 2, "{title}:\t{}", probe(&container[field]));
             }
@@ -184,7 +186,9 @@ fn escaped_path(path: &str) -> String {
     for byte in path.bytes() {
         match byte {
             b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' => escaped.push(byte as char),
-            b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@' => escaped.push(byte as char),
+            b'-' | b'_' | b'.' | b'~' | b'$' | b'&' | b'+' | b',' | b'/' | b':' | b';' | b'=' | b'@' => {
+                escaped.push(byte as char)
+            }
             _ => escaped.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -236,7 +240,12 @@ fn environment(container: &Value, pod: Option<&Value>, page: &mut Page) {
             line!(page, 3, "{name}:\t{} ({which})", resource_value(container, resource));
         } else if !secret.is_null() {
             let (key, from) = (text(&secret["key"]), text(&secret["name"]));
-            line!(page, 3, "{name}:\t<set to the key '{key}' in secret '{from}'>\tOptional: {}", truth(&secret["optional"]));
+            line!(
+                page,
+                3,
+                "{name}:\t<set to the key '{key}' in secret '{from}'>\tOptional: {}",
+                truth(&secret["optional"])
+            );
         } else if !config_map.is_null() {
             let (key, from) = (text(&config_map["key"]), text(&config_map["name"]));
             let optional = truth(&config_map["optional"]);

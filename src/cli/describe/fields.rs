@@ -62,7 +62,8 @@ pub(crate) fn go(value: &Value) -> String {
         Value::String(text) => text.clone(),
         Value::Array(items) => format!("[{}]", items.iter().map(go).collect::<Vec<_>>().join(" ")),
         Value::Object(_) => {
-            let entries: Vec<String> = keys(value).into_iter().map(|key| format!("{key}:{}", go(&value[key]))).collect();
+            let entries: Vec<String> =
+                keys(value).into_iter().map(|key| format!("{key}:{}", go(&value[key]))).collect();
             format!("map[{}]", entries.join(" "))
         }
         // Go reads numbers of untyped objects as int64 or float64.
@@ -238,7 +239,10 @@ mod tests {
 
     #[test]
     fn values_print_as_in_go() {
-        assert_eq!(go(&json!({"b": [1, "x", null], "a": true, "c": 1e-7, "d": 2.5})), "map[a:true b:[1 x <nil>] c:1e-07 d:2.5]");
+        assert_eq!(
+            go(&json!({"b": [1, "x", null], "a": true, "c": 1e-7, "d": 2.5})),
+            "map[a:true b:[1 x <nil>] c:1e-07 d:2.5]"
+        );
     }
 
     #[test]

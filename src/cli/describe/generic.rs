@@ -89,10 +89,10 @@ fn split(field: &str) -> Vec<String> {
         }
     }
     for index in 0..runs.len().saturating_sub(1) {
-        if runs[index].0 == Class::Upper && runs[index + 1].0 == Class::Lower {
-            if let Some(capital) = runs[index].1.pop() {
-                runs[index + 1].1.insert(0, capital);
-            }
+        if (runs[index].0, runs[index + 1].0) == (Class::Upper, Class::Lower)
+            && let Some(capital) = runs[index].1.pop()
+        {
+            runs[index + 1].1.insert(0, capital);
         }
     }
     runs.into_iter().map(|(_, run)| run).filter(|run| !run.is_empty()).collect()

@@ -92,7 +92,8 @@ fn backend(seen: &Seen, backend: &Value) -> String {
             (_, Err(error)) => format!("{shown} (<error: {error}>)"),
             (Ok(slices), Ok(found)) => {
                 let chosen = list(&found["spec"]["ports"]).iter().rfind(|port| {
-                    (number != 0 && int(&port["port"]) == number) || (!port_name.is_empty() && text(&port["name"]) == port_name)
+                    (number != 0 && int(&port["port"]) == number)
+                        || (!port_name.is_empty() && text(&port["name"]) == port_name)
                 });
                 format!("{shown} ({})", ready_endpoints(slices, chosen.map_or("", |port| text(&port["name"]))))
             }

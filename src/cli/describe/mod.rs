@@ -25,6 +25,7 @@ mod service;
 mod storage;
 #[cfg(test)]
 mod tests;
+mod volume_sources;
 mod volumes;
 mod workloads;
 

@@ -30,7 +30,8 @@ pub(super) fn write(seen: &Seen, page: &mut Page) -> Result<()> {
     }
     for condition in conditions {
         let time = seen.clock.time(&condition["lastTransitionTime"]);
-        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
         line!(page, 1, "{kind}\t{status}\t{time}\t{reason}\t{message}");
     }
     if let Some(quotas) = served(seen, "resourcequotas")? {
@@ -138,7 +139,11 @@ fn all_ranges(ranges: &[Value], page: &mut Page) {
         line!(page, 0, "No LimitRange resource.");
         return;
     }
-    line!(page, 0, "Resource Limits\n Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio");
+    line!(
+        page,
+        0,
+        "Resource Limits\n Type\tResource\tMin\tMax\tDefault Request\tDefault Limit\tMax Limit/Request Ratio"
+    );
     line!(page, 0, " ----\t--------\t---\t---\t---------------\t-------------\t-----------------------");
     for range in ranges {
         limits(range, " ", page);

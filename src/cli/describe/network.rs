@@ -23,10 +23,8 @@ pub(super) fn policy(seen: &Seen, page: &mut Page) -> Result<()> {
         selector => line!(page, 2, "{selector}"),
     }
     let types = words(&spec["policyTypes"]);
-    let directions = [
-        ("Ingress", "ingress", "from", "From", "source"),
-        ("Egress", "egress", "to", "To", "destination"),
-    ];
+    let directions =
+        [("Ingress", "ingress", "from", "From", "source"), ("Egress", "egress", "to", "To", "destination")];
     for (kind, field, peers, title, whose) in directions {
         if types.contains(&kind) {
             line!(page, 1, "Allowing {field} traffic:");
@@ -95,7 +93,8 @@ pub(super) fn service_cidr(seen: &Seen, page: &mut Page) -> Result<()> {
     }
     for condition in conditions {
         let time = seen.clock.time(&condition["lastTransitionTime"]);
-        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
         line!(page, 1, "{kind}\t{status}\t{time}\t{reason}\t{message}");
     }
     Ok(())
@@ -107,7 +106,9 @@ pub(super) fn ip_address(seen: &Seen, page: &mut Page) -> Result<()> {
     let parent = &address["spec"]["parentRef"];
     if !parent.is_null() {
         line!(page, 0, "Parent Reference:");
-        for (title, field) in [("Group", "group"), ("Resource", "resource"), ("Namespace", "namespace"), ("Name", "name")] {
+        for (title, field) in
+            [("Group", "group"), ("Resource", "resource"), ("Namespace", "namespace"), ("Name", "name")]
+        {
             line!(page, 1, "{title}:\t{}", text(&parent[field]));
         }
     }

@@ -22,7 +22,10 @@ pub(super) fn needs(node: &Value) -> Vec<(String, Need)> {
     let list = |path: &str, selector: &str| Need::List(with_query(path, &[("fieldSelector", selector)]));
     vec![
         ("pods".to_owned(), list("/api/v1/pods", &running)),
-        ("lease".to_owned(), Need::Get(format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}"))),
+        (
+            "lease".to_owned(),
+            Need::Get(format!("/apis/coordination.k8s.io/v1/namespaces/kube-node-lease/leases/{name}")),
+        ),
         ("slices".to_owned(), list("/apis/resource.k8s.io/v1/resourceslices", &slices)),
     ]
 }
@@ -67,7 +70,8 @@ pub(super) fn write(seen: &Seen, page: &mut Page) -> Result<()> {
     optional("ProviderID", text(&spec["providerID"]).to_owned(), page);
     match seen.list("pods") {
         Ok(pods) => {
-            let usable = if keys(&status["allocatable"]).is_empty() { &status["capacity"] } else { &status["allocatable"] };
+            let usable =
+                if keys(&status["allocatable"]).is_empty() { &status["capacity"] } else { &status["allocatable"] };
             let usable = amounts(usable);
             running(pods, &usable, clock, page);
             allocated(pods, &usable, page);
@@ -120,8 +124,10 @@ fn conditions(status: &Value, clock: &Clock, page: &mut Page) {
     line!(page, 0, "Conditions:\n  Type\tStatus\tLastHeartbeatTime\tLastTransitionTime\tReason\tMessage");
     line!(page, 1, "----\t------\t-----------------\t------------------\t------\t-------");
     for condition in list(&status["conditions"]) {
-        let (beat, change) = (clock.time(&condition["lastHeartbeatTime"]), clock.time(&condition["lastTransitionTime"]));
-        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
+        let (beat, change) =
+            (clock.time(&condition["lastHeartbeatTime"]), clock.time(&condition["lastTransitionTime"]));
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
         line!(page, 1, "{kind} \t{status} \t{beat} \t{change} \t{reason} \t{message}");
     }
 }

@@ -54,7 +54,9 @@ pub(crate) fn compacted(rules: &[Value]) -> Vec<Rule> {
             (&known.groups, &known.resources, &known.names) == (&one.groups, &one.resources, &one.names)
         };
         match compact.iter_mut().filter(|_| one.urls.is_empty()).find(same) {
-            Some(known) => known.verbs.extend(one.verbs.into_iter().filter(|verb| !known.verbs.contains(verb)).collect::<Vec<_>>()),
+            Some(known) => {
+                known.verbs.extend(one.verbs.into_iter().filter(|verb| !known.verbs.contains(verb)).collect::<Vec<_>>())
+            }
             None => compact.push(one),
         }
     }
@@ -76,7 +78,13 @@ fn broken_down(rule: &Value) -> Vec<Rule> {
             for verb in &verbs {
                 for names in &names {
                     let names = names.clone();
-                    all.push(Rule { verbs: one(verb), groups: one(group), resources: one(resource), names, urls: Vec::new() });
+                    all.push(Rule {
+                        verbs: one(verb),
+                        groups: one(group),
+                        resources: one(resource),
+                        names,
+                        urls: Vec::new(),
+                    });
                 }
             }
         }

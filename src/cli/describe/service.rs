@@ -168,7 +168,8 @@ pub(super) fn endpoint_slice(seen: &Seen, page: &mut Page) -> Result<()> {
     for endpoint in endpoints {
         line!(page, 1, "- Addresses:\t{}", or_none(&words(&endpoint["addresses"]).join(", ")));
         line!(page, 2, "Conditions:");
-        let ready = endpoint["conditions"]["ready"].as_bool().map_or_else(|| "<unset>".to_owned(), |ready| ready.to_string());
+        let ready =
+            endpoint["conditions"]["ready"].as_bool().map_or_else(|| "<unset>".to_owned(), |ready| ready.to_string());
         line!(page, 3, "Ready:\t{ready}");
         let named = |field: &str| endpoint[field].as_str().unwrap_or("<unset>");
         line!(page, 2, "Hostname:\t{}", named("hostname"));

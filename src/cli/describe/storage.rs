@@ -17,7 +17,8 @@ fn class_of(object: &Value) -> &str {
 
 /// `RWO,ROX`
 fn access_modes(modes: &Value) -> String {
-    let short = [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let short =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
     let modes = words(modes);
     short.iter().filter(|(long, _)| modes.contains(long)).map(|(_, short)| *short).collect::<Vec<_>>().join(",")
 }
@@ -93,8 +94,10 @@ pub(super) fn claim(seen: &Seen, page: &mut Page) -> Result<()> {
         line!(page, 1, "----\t------\t-----------------\t------------------\t------\t-------");
     }
     for condition in conditions {
-        let [kind, status, reason, message] = ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
-        let (probe, change) = (seen.clock.time(&condition["lastProbeTime"]), seen.clock.time(&condition["lastTransitionTime"]));
+        let [kind, status, reason, message] =
+            ["type", "status", "reason", "message"].map(|field| text(&condition[field]));
+        let (probe, change) =
+            (seen.clock.time(&condition["lastProbeTime"]), seen.clock.time(&condition["lastTransitionTime"]));
         line!(page, 1, "{kind} \t{status} \t{probe} \t{change} \t{reason} \t{message}");
     }
     Ok(())
@@ -104,7 +107,10 @@ pub(super) fn claim(seen: &Seen, page: &mut Page) -> Result<()> {
 fn users(claim: &Value, pods: &[Value]) -> Vec<String> {
     let name = place(claim).1;
     let mounts = |pod: &Value| {
-        list(&pod["spec"]["volumes"]).iter().filter(|volume| volume["persistentVolumeClaim"]["claimName"] == name).count()
+        list(&pod["spec"]["volumes"])
+            .iter()
+            .filter(|volume| volume["persistentVolumeClaim"]["claimName"] == name)
+            .count()
     };
     let owns = |pod: &Value| {
         let owners = list(&claim["metadata"]["ownerReferences"]);

@@ -102,7 +102,10 @@ status:
 - {type: Warning, reason: BackOff, count: 3, firstTimestamp: "2026-01-02T03:00:00Z", lastTimestamp: "2026-01-02T03:04:00Z", source: {component: kubelet}, message: " back-off ", involvedObject: {fieldPath: "spec.containers{main}"}}
 - {type: Normal, reason: Scheduled, eventTime: "2026-01-02T02:04:05.000000Z", reportingComponent: default-scheduler, message: placed}
 "#;
-    check_with(object, &With { events: Some(events), ..With::default() }, &expect![[r#"
+    check_with(
+        object,
+        &With { events: Some(events), ..With::default() },
+        &expect![[r#"
         Name:             web-1
         Namespace:        n
         Priority:         0
@@ -194,7 +197,8 @@ status:
           ----     ------     ----               ----               -------
           Normal   Scheduled  60m                default-scheduler  placed
           Warning  BackOff    5s (x3 over 4m5s)  kubelet            spec.containers{main}: back-off
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -220,7 +224,10 @@ items:
 "#;
     let lease = "spec: {holderIdentity: one, renewTime: '2026-01-02T03:04:01.000000Z'}";
     let related = &[("pods", pods), ("lease", lease), ("slices", "items: []")];
-    check_with(object, &With { related, events: Some("[]") }, &expect![[r#"
+    check_with(
+        object,
+        &With { related, events: Some("[]") },
+        &expect![[r#"
         Name:               one
         Roles:              control-plane
         Labels:             node-role.kubernetes.io/control-plane=
@@ -275,7 +282,8 @@ items:
           ephemeral-storage  0 (0%)     0 (0%)
           x.io/gpu           0          0
         Events:              <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -297,7 +305,10 @@ status: {replicas: 2, updatedReplicas: 2, availableReplicas: 1, unavailableRepli
                 "spec": {"containers": [{"name": "a", "image": image}]}}}, "status": {"replicas": 1}})
     };
     let sets = json!({"items": [set("old", "img:1"), set("new", "img:2")]}).to_string();
-    check_with(object, &With { related: &[("replicasets", &sets)], events: Some("[]") }, &expect![[r#"
+    check_with(
+        object,
+        &With { related: &[("replicasets", &sets)], events: Some("[]") },
+        &expect![[r#"
         Name:                   web
         Namespace:              n
         CreationTimestamp:      Thu, 01 Jan 2026 00:00:00 +0000
@@ -327,7 +338,8 @@ status: {replicas: 2, updatedReplicas: 2, availableReplicas: 1, unavailableRepli
         OldReplicaSets:  old (1/1 replicas created)
         NewReplicaSet:   new (1/1 replicas created)
         Events:          <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -340,8 +352,13 @@ fn other_workloads() {
         format!("apiVersion: {group}/v1\nkind: {kind}\nmetadata: {{name: x, namespace: n, uid: u}}\n{rest}")
     };
     let claims = "volumeClaimTemplates: [{metadata: {name: data}, spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}}]";
-    let spec = format!("spec: {{replicas: 1, selector: {{matchLabels: {{a: b}}}}, updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: 0}}}}, {template}, {claims}}}");
-    check_with(&object("StatefulSet", &spec), &with, &expect![[r#"
+    let spec = format!(
+        "spec: {{replicas: 1, selector: {{matchLabels: {{a: b}}}}, updateStrategy: {{type: RollingUpdate, rollingUpdate: {{partition: 0}}}}, {template}, {claims}}}"
+    );
+    check_with(
+        &object("StatefulSet", &spec),
+        &with,
+        &expect![[r#"
         Name:               x
         Namespace:          n
         CreationTimestamp:  Mon, 01 Jan 0001 00:00:00 +0000
@@ -371,9 +388,14 @@ fn other_workloads() {
           Annotations:   <none>
           Capacity:      1Gi
           Access Modes:  [ReadWriteOnce]
-    "#]]);
-    let spec = format!("spec: {{completions: 3, completionMode: Indexed, {template}}}\nstatus: {{active: 1, ready: 0, succeeded: 2, completedIndexes: '0,1', startTime: '2026-01-02T03:00:00Z', completionTime: '2026-01-02T03:03:05Z'}}");
-    check(&object("Job", &spec), &expect![[r#"
+    "#]],
+    );
+    let spec = format!(
+        "spec: {{completions: 3, completionMode: Indexed, {template}}}\nstatus: {{active: 1, ready: 0, succeeded: 2, completedIndexes: '0,1', startTime: '2026-01-02T03:00:00Z', completionTime: '2026-01-02T03:03:05Z'}}"
+    );
+    check(
+        &object("Job", &spec),
+        &expect![[r#"
         Name:               x
         Namespace:          n
         Selector:
@@ -398,9 +420,14 @@ fn other_workloads() {
           Volumes:         <none>
           Node-Selectors:  <none>
           Tolerations:     <none>
-    "#]]);
-    let spec = format!("spec: {{schedule: '* * * * *', suspend: false, jobTemplate: {{spec: {{{template}}}}}}}\nstatus: {{active: [{{name: j1}}, {{name: j2}}]}}");
-    check(&object("CronJob", &spec), &expect![[r#"
+    "#]],
+    );
+    let spec = format!(
+        "spec: {{schedule: '* * * * *', suspend: false, jobTemplate: {{spec: {{{template}}}}}}}\nstatus: {{active: [{{name: j1}}, {{name: j2}}]}}"
+    );
+    check(
+        &object("CronJob", &spec),
+        &expect![[r#"
         Name:                          x
         Namespace:                     n
         Labels:                        <none>
@@ -429,7 +456,8 @@ fn other_workloads() {
           Tolerations:       <none>
         Last Schedule Time:  <unset>
         Active Jobs:         j1, j2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -455,7 +483,10 @@ items:
 - ports: [{name: http, port: 8080}]
   endpoints: [{addresses: [10.42.0.1]}, {addresses: [10.42.0.2], conditions: {ready: false}}, {addresses: [10.42.0.3]}, {addresses: ["fd00::4"]}, {addresses: [10.42.0.5]}]
 "#;
-    check_with(object, &With { related: &[("slices", slices)], events: Some("[]") }, &expect![[r#"
+    check_with(
+        object,
+        &With { related: &[("slices", slices)], events: Some("[]") },
+        &expect![[r#"
         Name:                     web
         Namespace:                n
         Labels:                   <none>
@@ -477,7 +508,8 @@ items:
         External Traffic Policy:  Cluster
         Internal Traffic Policy:  Cluster
         Events:                   <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -493,8 +525,14 @@ spec:
     http: {paths: [{path: /, backend: {service: {name: web, port: {number: 80}}}}, {path: /r, backend: {resource: {kind: Bucket, name: b}}}]}
 status: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}}
 "#;
-    let related = &[("service web", "spec: {ports: [{port: 80, name: http}]}"), ("slices web", "items: [{ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.42.0.1]}]}]")];
-    check_with(object, &With { related, ..With::default() }, &expect![[r#"
+    let related = &[
+        ("service web", "spec: {ports: [{port: 80, name: http}]}"),
+        ("slices web", "items: [{ports: [{name: http, port: 8080}], endpoints: [{addresses: [10.42.0.1]}]}]"),
+    ];
+    check_with(
+        object,
+        &With { related, ..With::default() },
+        &expect![[r#"
         Name:             i
         Labels:           <none>
         Namespace:        n
@@ -510,12 +548,15 @@ status: {loadBalancer: {ingress: [{ip: 192.0.2.7}]}}
                       /    web:80 (10.42.0.1:8080)
                       /r   APIGroup: <none>, Kind: Bucket, Name: b
         Annotations:  <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn configuration() {
-    check("{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: n}, data: {k: v, l: \"two\\nlines\"}, binaryData: {b: AAEC}}", &expect![[r#"
+    check(
+        "{apiVersion: v1, kind: ConfigMap, metadata: {name: c, namespace: n}, data: {k: v, l: \"two\\nlines\"}, binaryData: {b: AAEC}}",
+        &expect![[r#"
         Name:         c
         Namespace:    n
         Labels:       <none>
@@ -537,8 +578,11 @@ fn configuration() {
         ====
         b: 3 bytes
 
-    "#]]);
-    check("{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: n}, type: Opaque, data: {k: dg==}}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: Secret, metadata: {name: s, namespace: n}, type: Opaque, data: {k: dg==}}",
+        &expect![[r#"
         Name:         s
         Namespace:    n
         Labels:       <none>
@@ -549,15 +593,19 @@ fn configuration() {
         Data
         ====
         k:  1 bytes
-    "#]]);
-    check("{apiVersion: v1, kind: ServiceAccount, metadata: {name: s, namespace: n}, imagePullSecrets: [{name: a}, {name: b}]}", &expect![[r#"
+    "#]],
+    );
+    check(
+        "{apiVersion: v1, kind: ServiceAccount, metadata: {name: s, namespace: n}, imagePullSecrets: [{name: a}, {name: b}]}",
+        &expect![[r#"
         Name:                s
         Namespace:           n
         Labels:              <none>
         Annotations:         <none>
         Image pull secrets:  a
                              b
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -565,7 +613,10 @@ fn a_namespace() {
     let quotas = "items: [{metadata: {name: q}, spec: {scopes: [BestEffort]}, status: {hard: {pods: '10', requests.cpu: '4'}, used: {pods: '1', requests.cpu: 250m}}}]";
     let ranges = "items: [{spec: {limits: [{type: Container, max: {cpu: '4'}, default: {cpu: 500m, memory: 1Gi}}]}}]";
     let related = &[("resourcequotas", quotas), ("limitranges", ranges)];
-    check_with("{apiVersion: v1, kind: Namespace, metadata: {name: n}, status: {phase: Active}}", &With { related, ..With::default() }, &expect![[r#"
+    check_with(
+        "{apiVersion: v1, kind: Namespace, metadata: {name: n}, status: {phase: Active}}",
+        &With { related, ..With::default() },
+        &expect![[r#"
         Name:         n
         Labels:       <none>
         Annotations:  <none>
@@ -585,7 +636,8 @@ fn a_namespace() {
          ----       --------  ---  ---  ---------------  -------------  -----------------------
          Container  cpu       -    4    -                500m           -
          Container  memory    -    -    -                1Gi            -
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -600,7 +652,9 @@ rules:
 - {apiGroups: [""], resources: [secrets], resourceNames: [a, b], verbs: [get]}
 - {nonResourceURLs: [/healthz], verbs: [get]}
 "#;
-    check(role, &expect![[r#"
+    check(
+        role,
+        &expect![[r#"
         Name:         r
         Labels:       <none>
         Annotations:  <none>
@@ -614,9 +668,12 @@ rules:
           secrets                 []                 [b]             [get]
           deployments.apps/scale  []                 []              [get]
           pods.apps               []                 []              [get]
-    "#]]);
+    "#]],
+    );
     let binding = "{apiVersion: rbac.authorization.k8s.io/v1, kind: RoleBinding, metadata: {name: b, namespace: n}, roleRef: {kind: Role, name: r}, subjects: [{kind: User, name: eve}, {kind: ServiceAccount, name: s, namespace: n}]}";
-    check(binding, &expect![[r#"
+    check(
+        binding,
+        &expect![[r#"
         Name:         b
         Labels:       <none>
         Annotations:  <none>
@@ -628,7 +685,8 @@ rules:
           ----            ----  ---------
           User            eve
           ServiceAccount  s     n
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -636,7 +694,9 @@ fn volumes_and_claims() {
     let volume = "{apiVersion: v1, kind: PersistentVolume, metadata: {name: v, finalizers: [kubernetes.io/pv-protection]}, status: {phase: Bound}, \
         spec: {capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce], persistentVolumeReclaimPolicy: Retain, claimRef: {namespace: n, name: c}, local: {path: /x}, \
         nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: k, operator: In, values: [a, b]}, {key: l, operator: Exists}]}]}}}}";
-    check(volume, &expect![[r#"
+    check(
+        volume,
+        &expect![[r#"
         Name:              v
         Labels:            <none>
         Annotations:       <none>
@@ -655,11 +715,15 @@ fn volumes_and_claims() {
         Source:
             Type:  LocalVolume (a persistent volume backed by local storage on a node)
             Path:  /x
-    "#]]);
+    "#]],
+    );
     let claim = "{apiVersion: v1, kind: PersistentVolumeClaim, metadata: {name: c, namespace: n}, status: {phase: Bound, capacity: {storage: 1Gi}, accessModes: [ReadWriteOnce]}, \
         spec: {volumeName: v, storageClassName: s, volumeMode: Filesystem}}";
     let pods = "items: [{metadata: {name: b}, spec: {volumes: [{persistentVolumeClaim: {claimName: c}}]}}, {metadata: {name: a}, spec: {volumes: [{persistentVolumeClaim: {claimName: c}}]}}]";
-    check_with(claim, &With { related: &[("pods", pods)], ..With::default() }, &expect![[r#"
+    check_with(
+        claim,
+        &With { related: &[("pods", pods)], ..With::default() },
+        &expect![[r#"
         Name:          c
         Namespace:     n
         StorageClass:  s
@@ -673,9 +737,12 @@ fn volumes_and_claims() {
         VolumeMode:    Filesystem
         Used By:       a
                        b
-    "#]]);
+    "#]],
+    );
     let class = "{apiVersion: storage.k8s.io/v1, kind: StorageClass, metadata: {name: s, annotations: {storageclass.kubernetes.io/is-default-class: 'true'}}, provisioner: p, reclaimPolicy: Delete, volumeBindingMode: Immediate}";
-    check(class, &expect![[r#"
+    check(
+        class,
+        &expect![[r#"
         Name:                  s
         IsDefaultClass:        Yes
         Annotations:           storageclass.kubernetes.io/is-default-class=true
@@ -685,7 +752,8 @@ fn volumes_and_claims() {
         MountOptions:          <none>
         ReclaimPolicy:         Delete
         VolumeBindingMode:     Immediate
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -707,7 +775,9 @@ status:
   desiredReplicas: 2
   currentMetrics: [{type: Resource, resource: {name: cpu, current: {averageUtilization: 80, averageValue: 80m}}}]
 "#;
-    check(object, &expect![[r#"
+    check(
+        object,
+        &expect![[r#"
         Name:                                                  h
         Namespace:                                             n
         Labels:                                                <none>
@@ -726,7 +796,8 @@ status:
             Policies:
               - Type: Pods  Value: 1  Period: 15 seconds
         Deployment pods:    1 current / 2 desired
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -742,7 +813,9 @@ spec:
   - {ports: [{port: 80}, {port: 90, endPort: 99, protocol: UDP}], from: [{ipBlock: {cidr: 10.0.0.0/8, except: [10.1.0.0/16]}}, {podSelector: {matchLabels: {a: b}}}]}
   - {}
 "#;
-    check(object, &expect![[r#"
+    check(
+        object,
+        &expect![[r#"
         Name:         p
         Namespace:    n
         Created on:   2026-01-01 00:00:00 +0000 UTC
@@ -764,13 +837,17 @@ spec:
             From: <any> (traffic not restricted by source)
           Not affecting egress traffic
           Policy Types: Ingress
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn kinds_without_a_describer() {
     let object = "{apiVersion: x.io/v1, kind: Thing, metadata: {name: t, namespace: n, uid: u, managedFields: [{}]}, spec: {podCIDRs: [a, b], items: [{apiURL: u}, {apiURL: v}], on: true, ratio: 1.5, none: null, empty: {}}}";
-    check_with(object, &With { events: Some("[]"), ..With::default() }, &expect![[r#"
+    check_with(
+        object,
+        &With { events: Some("[]"), ..With::default() },
+        &expect![[r#"
         Name:         t
         Namespace:    n
         Labels:       <none>
@@ -791,7 +868,8 @@ fn kinds_without_a_describer() {
             b
           Ratio:  1.5
         Events:   <none>
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -148,7 +148,12 @@ impl<'a> Writer<'a> {
     fn field(&self, name: &str, schema: &'a Value, required: bool, level: usize) -> String {
         let indent = level * 2;
         let required = if required { " -required-" } else { "" };
-        let mut all = format!("{}{name}\t<{}>{required}{}\n", " ".repeat(indent), self.type_name(schema), short_enum(schema, indent));
+        let mut all = format!(
+            "{}{name}\t<{}>{required}{}\n",
+            " ".repeat(indent),
+            self.type_name(schema),
+            short_enum(schema, indent)
+        );
         if self.recursive {
             return all;
         }
@@ -180,7 +185,9 @@ impl<'a> Writer<'a> {
         if let Some(reference) = schema["$ref"].as_str() {
             let target = self.follow(schema).map(|target| text(&target["type"])).unwrap_or_default();
             return match target {
-                "" | "object" => reference.rsplit(['/', '.']).next().filter(|name| !name.is_empty()).unwrap_or("Object").to_owned(),
+                "" | "object" => {
+                    reference.rsplit(['/', '.']).next().filter(|name| !name.is_empty()).unwrap_or("Object").to_owned()
+                }
                 primitive => primitive.to_owned(),
             };
         }
@@ -204,7 +211,10 @@ fn external_docs(docs: &Value, indent: usize) -> String {
     let (description, url) = (text(&docs["description"]), text(&docs["url"]));
     if !description.is_empty() {
         let width = if indent == 0 { 76 } else { 78_usize.saturating_sub(indent) };
-        all.push_str(&format!("{}\n", indented(indent + if indent == 0 { 4 } else { 2 }, &wrapped(width, description))));
+        all.push_str(&format!(
+            "{}\n",
+            indented(indent + if indent == 0 { 4 } else { 2 }, &wrapped(width, description))
+        ));
     }
     if !url.is_empty() {
         all.push_str(&format!("{}\n", indented(indent + if indent == 0 { 4 } else { 2 }, &format!("URL: {url}"))));
@@ -264,7 +274,8 @@ mod tests {
     fn check(fields: &[&str], recursive: bool, expected: &Expect) {
         let fields: Vec<String> = fields.iter().map(|field| (*field).to_owned()).collect();
         let document = document();
-        let subject = Subject { document: &document, group: "x.io", version: "v1", kind: "Thing", fields: &fields, recursive };
+        let subject =
+            Subject { document: &document, group: "x.io", version: "v1", kind: "Thing", fields: &fields, recursive };
         let text = body(&subject).unwrap_or_else(|error| format!("error: {error}\n"));
         // Upstream leaves the indentation of an empty line behind every description.
         let text = (head(&subject) + &text).replace('\t', "<tab>").replace("\n    \n", "\n    <spaces>\n");
@@ -273,7 +284,10 @@ mod tests {
 
     #[test]
     fn a_type() {
-        check(&[], false, &expect![[r#"
+        check(
+            &[],
+            false,
+            &expect![[r#"
             GROUP:      x.io
             KIND:       Thing
             VERSION:    v1
@@ -294,12 +308,16 @@ mod tests {
                 More of it.
 
 
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn a_field() {
-        check(&["spec", "parts"], false, &expect![[r#"
+        check(
+            &["spec", "parts"],
+            false,
+            &expect![[r#"
             GROUP:      x.io
             KIND:       Thing
             VERSION:    v1
@@ -321,8 +339,12 @@ mod tests {
                 <no description>
 
 
-        "#]]);
-        check(&["mode"], false, &expect![[r#"
+        "#]],
+        );
+        check(
+            &["mode"],
+            false,
+            &expect![[r#"
             GROUP:      x.io
             KIND:       Thing
             VERSION:    v1
@@ -339,19 +361,27 @@ mod tests {
                 How.
                 <spaces>
 
-        "#]]);
-        check(&["spec", "nope"], false, &expect![[r#"
+        "#]],
+        );
+        check(
+            &["spec", "nope"],
+            false,
+            &expect![[r#"
             GROUP:      x.io
             KIND:       Thing
             VERSION:    v1
 
             error: field "nope" does not exist
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn all_fields() {
-        check(&[], true, &expect![[r#"
+        check(
+            &[],
+            true,
+            &expect![[r#"
             GROUP:      x.io
             KIND:       Thing
             VERSION:    v1
@@ -368,6 +398,7 @@ mod tests {
                 parts<tab><[]Spec>
                 size<tab><Quantity>
 
-        "#]]);
+        "#]],
+        );
     }
 }

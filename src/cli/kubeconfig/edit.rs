@@ -3,11 +3,10 @@
 //! Every entry is changed in the file that has it; a new one goes to the first file that exists. What a file holds beyond
 //! what is known here stays in it. Paths inside entries stay as written.
 
-use super::{LISTS, files, find, home_file, read};
+use super::{LISTS, files, find, form::normal, home_file, read};
 use crate::flags::Globals;
-use anyhow::{Context, Result, anyhow, bail};
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde_json::{Map, Value, json};
+use anyhow::{Context, Result};
+use serde_json::{Value, json};
 use std::{
     collections::BTreeSet,
     fs,
@@ -97,14 +96,15 @@ impl Editor {
         if self.current() == name {
             return;
         }
-        let chosen = self.files.iter().position(|file| !file.content["current-context"].as_str().unwrap_or_default().is_empty());
+        let chosen =
+            self.files.iter().position(|file| !file.content["current-context"].as_str().unwrap_or_default().is_empty());
         let place = if name.is_empty() { chosen.unwrap_or(self.default) } else { self.default };
         self.files[place].content["current-context"] = name.into();
         self.files[place].changed = true;
     }
 
     /// Sets a field beside the lists, or takes it away.
-    fn set_top(&mut self, field: &str, value: Option<Value>) {
+    pub(super) fn set_top(&mut self, field: &str, value: Option<Value>) {
         let file = &mut self.files[self.default];
         file.changed = true;
         match (value, file.content.as_object_mut()) {
@@ -143,6 +143,12 @@ impl Editor {
         }
         Ok(())
     }
+
+    /// The file an entry is in, or would be put into.
+    pub(crate) fn file_of(&self, list: &str, name: &str) -> &Path {
+        let known = self.files.iter().find(|file| find(&file.content, list, name).is_some());
+        known.map_or(self.file(), |file| &file.path)
+    }
 }
 
 /// Replaces a file at once; a new one is for its owner only.
@@ -163,297 +169,6 @@ fn inner_name(list: &str) -> &'static str {
     LISTS.iter().find(|(name, _)| *name == list).map_or("", |(_, inner)| inner)
 }
 
-/// Fields that are written even when they are empty.
-fn is_kept(inner: &str, field: &str) -> bool {
-    matches!((inner, field), ("cluster", "server") | ("context", "cluster" | "user"))
-}
-
-/// A kubeconfig as kubectl writes it: lists sorted, empty fields left out, empty lists null.
-pub(crate) fn normal(config: &Value) -> Value {
-    let mut normal = config.clone();
-    for (list, inner) in LISTS {
-        let mut entries = normal[list].as_array().cloned().unwrap_or_default();
-        entries.sort_by_key(|entry| entry["name"].as_str().unwrap_or_default().to_owned());
-        for entry in &mut entries {
-            normalize(&mut entry[inner], inner);
-        }
-        normal[list] = if entries.is_empty() { Value::Null } else { entries.into() };
-    }
-    if let Some(map) = normal.as_object_mut() {
-        map.retain(|field, value| match field.as_str() {
-            "preferences" | "extensions" => !is_empty(value),
-            _ => true,
-        });
-        map.entry("apiVersion").or_insert_with(|| "v1".into());
-        map.entry("kind").or_insert_with(|| "Config".into());
-        map.entry("current-context").or_insert_with(|| "".into());
-    }
-    normal
-}
-
-fn normalize(content: &mut Value, inner: &str) {
-    if !content.is_object() {
-        *content = json!({});
-    }
-    if let Some(map) = content.as_object_mut() {
-        map.retain(|field, value| is_kept(inner, field) || !is_empty(value));
-    }
-    match inner {
-        "cluster" => default_text(content, "server"),
-        "context" => ["cluster", "user"].into_iter().for_each(|field| default_text(content, field)),
-        _ => {
-            if let Some(exec) = content.get_mut("exec").and_then(Value::as_object_mut) {
-                for field in ["args", "env"] {
-                    exec.entry(field).or_insert(Value::Null);
-                }
-                exec.entry("provideClusterInfo").or_insert(false.into());
-            }
-        }
-    }
-}
-
-fn default_text(content: &mut Value, field: &str) {
-    if content[field].is_null() {
-        content[field] = "".into();
-    }
-}
-
-fn is_empty(value: &Value) -> bool {
-    match value {
-        Value::Null => true,
-        Value::String(text) => text.is_empty(),
-        Value::Bool(value) => !value,
-        Value::Array(items) => items.is_empty(),
-        Value::Object(map) => map.is_empty(),
-        Value::Number(_) => false,
-    }
-}
-
-/// Keeps what the current context uses.
-pub(crate) fn minify(config: &mut Value) -> Result<()> {
-    let current = config["current-context"].as_str().unwrap_or_default().to_owned();
-    if current.is_empty() {
-        bail!("current-context must exist in order to minify");
-    }
-    let Some(entry) = find(config, "contexts", &current).cloned() else { bail!("cannot locate context {current}") };
-    for (list, field) in [("clusters", "cluster"), ("users", "user")] {
-        let name = entry["context"][field].as_str().unwrap_or_default();
-        let kept = match find(config, list, name) {
-            _ if name.is_empty() => json!([]),
-            Some(entry) => json!([entry]),
-            None => bail!("cannot locate {field} {name}"),
-        };
-        config[list] = kept;
-    }
-    config["contexts"] = json!([entry]);
-    Ok(())
-}
-
-/// Replaces what nobody should see over a shoulder.
-pub(crate) fn redact(config: &mut Value) {
-    let hidden = [
-        ("clusters", "cluster", "certificate-authority-data", "DATA+OMITTED"),
-        ("users", "user", "client-certificate-data", "DATA+OMITTED"),
-        ("users", "user", "client-key-data", "DATA+OMITTED"),
-        ("users", "user", "token", "REDACTED"),
-        ("users", "user", "password", "REDACTED"),
-    ];
-    for (list, inner, field, shown) in hidden {
-        for entry in config[list].as_array_mut().into_iter().flatten() {
-            if let Some(value) = entry[inner].get_mut(field).filter(|value| !is_empty(value)) {
-                *value = shown.into();
-            }
-        }
-    }
-}
-
-/// Replaces the paths of certificates and keys by what is in the files.
-pub(crate) fn embed(config: &mut Value) -> Result<()> {
-    let paths = [
-        ("clusters", "cluster", "certificate-authority"),
-        ("users", "user", "client-certificate"),
-        ("users", "user", "client-key"),
-    ];
-    for (list, inner, field) in paths {
-        for entry in config[list].as_array_mut().into_iter().flatten() {
-            let Some(content) = entry[inner].as_object_mut() else { continue };
-            let data = format!("{field}-data");
-            let Some(path) = content.remove(field).and_then(|path| path.as_str().map(str::to_owned)) else { continue };
-            if path.is_empty() {
-                continue;
-            }
-            if content.get(&data).is_some_and(|data| !is_empty(data)) {
-                bail!("cannot have values for both path and contents");
-            }
-            let bytes = fs::read(&path).map_err(|error| anyhow!("open {path}: {}", io_text(&error)))?;
-            content.insert(data, BASE64_STANDARD.encode(bytes).into());
-        }
-    }
-    Ok(())
-}
-
-/// Go's words for the errors of files that users meet.
-pub(crate) fn io_text(error: &std::io::Error) -> String {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => "no such file or directory".to_owned(),
-        std::io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        _ => error.to_string(),
-    }
-}
-
-/// Sets a field of an entry, or takes it away when there is nothing to set.
-pub(crate) fn set_field(content: &mut Value, field: &str, value: impl Into<Value>) {
-    let value = value.into();
-    if !content.is_object() {
-        *content = Value::Object(Map::new());
-    }
-    if let Some(map) = content.as_object_mut() {
-        if is_empty(&value) {
-            map.remove(field);
-        } else {
-            map.insert(field.to_owned(), value);
-        }
-    }
-}
-
-/// The known fields of entries, by what they hold.
-const FIELDS: [(&str, &[&str]); 3] = [
-    ("clusters", &[
-        "server", "tls-server-name", "insecure-skip-tls-verify", "certificate-authority", "certificate-authority-data",
-        "proxy-url", "disable-compression", "extensions",
-    ]),
-    ("users", &[
-        "client-certificate", "client-certificate-data", "client-key", "client-key-data", "token", "tokenFile", "as",
-        "as-uid", "as-groups", "as-user-extra", "username", "password", "auth-provider", "exec", "extensions",
-    ]),
-    ("contexts", &["cluster", "user", "namespace", "extensions"]),
-];
-
-/// A property such as `clusters.10.0.0.1.server`.
-#[derive(Debug, PartialEq, Eq)]
-enum Property {
-    Current,
-    Top(String),
-    List(&'static str),
-    Entry(&'static str, String, Vec<String>),
-}
-
-fn property(path: &str) -> Result<Property> {
-    let parts: Vec<&str> = path.split('.').collect();
-    let unparsable = || anyhow!("unable to parse {path}");
-    match parts.as_slice() {
-        ["current-context"] => return Ok(Property::Current),
-        ["kind" | "apiVersion" | "preferences" | "extensions"] => return Ok(Property::Top(path.to_owned())),
-        ["preferences", ..] => return Ok(Property::Top("preferences".to_owned())),
-        _ => {}
-    }
-    let Some((list, fields)) = FIELDS.iter().find(|(list, _)| *list == parts[0]) else {
-        bail!("unable to parse {path} after [] at api.Config");
-    };
-    let rest = &parts[1..];
-    if rest.is_empty() {
-        return Ok(Property::List(list));
-    }
-    // Names may have dots; they end where a known field begins.
-    let end = rest.iter().skip(1).position(|part| fields.contains(part)).map_or(rest.len(), |index| index + 1);
-    let (name, steps) = (rest[..end].join("."), &rest[end..]);
-    let deep = steps.len() > 1 && !matches!(steps[0], "exec" | "auth-provider");
-    if deep || steps.len() > 3 {
-        return Err(unparsable());
-    }
-    Ok(Property::Entry(list, name, steps.iter().map(|step| (*step).to_owned()).collect()))
-}
-
-/// `config set`: gives a property a value, converted to what it holds.
-pub(crate) fn set(editor: &mut Editor, path: &str, text: &str, raw_bytes: bool) -> Result<()> {
-    match property(path)? {
-        Property::Current => editor.set_current(text),
-        Property::Top(field) if matches!(field.as_str(), "kind" | "apiVersion") => editor.set_top(&field, Some(text.into())),
-        Property::Top(field) => bail!("can't set a map to a value: {field}"),
-        Property::List(list) => bail!("can't set a map to a value: {list}"),
-        Property::Entry(_, name, steps) if steps.is_empty() => bail!("can't set a map to a value: {name}"),
-        Property::Entry(list, name, steps) => {
-            let mut content = editor.get(list, &name).cloned().unwrap_or_else(|| json!({}));
-            let value = converted(&steps[0], text, raw_bytes)?;
-            match steps.as_slice() {
-                [field] if matches!(field.as_str(), "exec" | "auth-provider" | "extensions" | "as-user-extra") => {
-                    bail!("can't set a map to a value: {field}")
-                }
-                [field] => set_field(&mut content, field, value),
-                [field, inner @ ..] => {
-                    let mut nested = &mut content[field.as_str()];
-                    for step in &inner[..inner.len() - 1] {
-                        nested = &mut nested[step.as_str()];
-                    }
-                    set_field(nested, &inner[inner.len() - 1], text);
-                }
-                [] => {}
-            }
-            editor.put(list, &name, content);
-        }
-    }
-    Ok(())
-}
-
-fn converted(field: &str, text: &str, raw_bytes: bool) -> Result<Value> {
-    if matches!(field, "insecure-skip-tls-verify" | "disable-compression") {
-        return match text {
-            "1" | "t" | "T" | "TRUE" | "true" | "True" => Ok(true.into()),
-            "0" | "f" | "F" | "FALSE" | "false" | "False" => Ok(false.into()),
-            _ => Err(anyhow!("strconv.ParseBool: parsing {text:?}: invalid syntax")),
-        };
-    }
-    if matches!(field, "as-groups") {
-        bail!("unrecognized slice type. string");
-    }
-    if !field.ends_with("-data") {
-        return Ok(text.into());
-    }
-    if raw_bytes {
-        return Ok(BASE64_STANDARD.encode(text).into());
-    }
-    match BASE64_STANDARD.decode(text) {
-        Ok(_) => Ok(text.into()),
-        Err(error) => Err(anyhow!("error decoding input value: illegal base64 data at input byte {}", offset(&error))),
-    }
-}
-
-fn offset(error: &base64::DecodeError) -> usize {
-    match error {
-        base64::DecodeError::InvalidByte(offset, _) | base64::DecodeError::InvalidLastSymbol(offset, _) => *offset,
-        base64::DecodeError::InvalidLength(length) => *length,
-        base64::DecodeError::InvalidPadding => 0,
-    }
-}
-
-/// `config unset`: takes a property away.
-pub(crate) fn unset(editor: &mut Editor, path: &str) -> Result<()> {
-    match property(path)? {
-        Property::Current => editor.set_current(""),
-        Property::Top(field) => editor.set_top(&field, None),
-        Property::List(list) => {
-            for name in editor.names(list) {
-                editor.remove(list, &name);
-            }
-        }
-        Property::Entry(list, name, steps) if steps.is_empty() => drop(editor.remove(list, &name)),
-        Property::Entry(list, name, steps) => {
-            let Some(mut content) = editor.get(list, &name).cloned() else {
-                bail!("current map key `{name}` is invalid");
-            };
-            let mut place = &mut content;
-            for step in &steps[..steps.len() - 1] {
-                place = &mut place[step.as_str()];
-            }
-            if let Some(map) = place.as_object_mut() {
-                map.remove(&steps[steps.len() - 1]);
-            }
-            editor.put(list, &name, content);
-        }
-    }
-    Ok(())
-}
-
 /// A path as it is written into the file of an entry: relative to it when it lies beside or below.
 pub(crate) fn relative(path: &Path, file: &Path) -> String {
     let base = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
@@ -461,20 +176,15 @@ pub(crate) fn relative(path: &Path, file: &Path) -> String {
     inside.unwrap_or(path).to_string_lossy().into_owned()
 }
 
-impl Editor {
-    /// The file an entry is in, or would be put into.
-    pub(crate) fn file_of(&self, list: &str, name: &str) -> &Path {
-        let known = self.files.iter().find(|file| find(&file.content, list, name).is_some());
-        known.map_or(self.file(), |file| &file.path)
-    }
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
+pub(super) mod tests {
+    use super::{
+        super::{form, property},
+        *,
+    };
     use expect_test::expect;
 
-    fn editor() -> (tempfile::TempDir, Editor) {
+    pub(crate) fn editor() -> (tempfile::TempDir, Editor) {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("config");
         fs::write(
@@ -492,9 +202,9 @@ mod tests {
     #[test]
     fn files_are_written_in_kubectls_form() {
         let (directory, mut editor) = editor();
-        set(&mut editor, "clusters.a.b.insecure-skip-tls-verify", "true", false).unwrap();
-        set(&mut editor, "contexts.new.namespace", "n", false).unwrap();
-        unset(&mut editor, "users.u.token").unwrap();
+        property::set(&mut editor, "clusters.a.b.insecure-skip-tls-verify", "true", false).unwrap();
+        property::set(&mut editor, "contexts.new.namespace", "n", false).unwrap();
+        property::unset(&mut editor, "users.u.token").unwrap();
         editor.save().unwrap();
         expect![[r#"
             apiVersion: v1
@@ -535,8 +245,8 @@ mod tests {
     fn views_hide_and_minify() {
         let (_directory, editor) = editor();
         let mut config = editor.merged();
-        minify(&mut config).unwrap();
-        redact(&mut config);
+        form::minify(&mut config).unwrap();
+        form::redact(&mut config);
         expect![[r#"
             apiVersion: v1
             clusters:
@@ -561,39 +271,6 @@ mod tests {
                   provideClusterInfo: false
                 token: REDACTED
         "#]]
-        .assert_eq(&crate::printers::yaml::to_yaml(&normal(&config)));
-    }
-
-    #[test]
-    fn properties_may_have_dots_in_names() {
-        let entry = |list, name: &str, steps: &[&str]| {
-            Property::Entry(list, name.to_owned(), steps.iter().map(|step| (*step).to_owned()).collect())
-        };
-        let cases = [
-            ("current-context", Property::Current),
-            ("clusters.10.1.2.3.server", entry("clusters", "10.1.2.3", &["server"])),
-            ("contexts.a", entry("contexts", "a", &[])),
-            ("users.a.exec.command", entry("users", "a", &["exec", "command"])),
-            ("users", Property::List("users")),
-        ];
-        for (path, expected) in cases {
-            assert_eq!(property(path).unwrap(), expected, "{path}");
-        }
-        for path in ["nope", "clusters.a.server.x", ""] {
-            assert!(property(path).is_err(), "{path}");
-        }
-    }
-
-    #[test]
-    fn bad_values_are_refused() {
-        let (_directory, mut editor) = editor();
-        let cases = [
-            ("clusters.z.insecure-skip-tls-verify", "maybe", "strconv.ParseBool: parsing \"maybe\": invalid syntax"),
-            ("users.u.client-key-data", "!", "error decoding input value: illegal base64 data at input byte 0"),
-            ("users", "x", "can't set a map to a value: users"),
-        ];
-        for (path, text, message) in cases {
-            assert_eq!(set(&mut editor, path, text, false).unwrap_err().to_string(), message, "{path}");
-        }
+        .assert_eq(&crate::printers::yaml::to_yaml(&form::normal(&config)));
     }
 }

@@ -5,6 +5,8 @@
 //! was found. Files stay untyped JSON until the end, so that `config` writes back what it does not know.
 
 pub(crate) mod edit;
+pub(crate) mod form;
+pub(crate) mod property;
 
 use crate::flags::Globals;
 use anyhow::{Context, Result, anyhow};

@@ -14,7 +14,8 @@ impl Serialize for Ordered<'_> {
         let inner = |value| Ordered { value, order: self.order };
         match self.value {
             Value::Object(map) => {
-                let rank = |field: &str| self.order.iter().position(|known| *known == field).unwrap_or(self.order.len());
+                let rank =
+                    |field: &str| self.order.iter().position(|known| *known == field).unwrap_or(self.order.len());
                 let mut fields: Vec<_> = map.iter().collect();
                 fields.sort_by_key(|(field, _)| (rank(field), *field));
                 let mut object = serializer.serialize_map(Some(fields.len()))?;
@@ -38,7 +39,8 @@ impl Serialize for Ordered<'_> {
 /// Indented JSON with `<>&` escaped, ending in a newline.
 pub(crate) fn to_json(value: &Value, order: &[&str], indent: &str) -> String {
     let mut bytes = Vec::new();
-    let mut writer = serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(indent.as_bytes()));
+    let mut writer =
+        serde_json::Serializer::with_formatter(&mut bytes, PrettyFormatter::with_indent(indent.as_bytes()));
     Ordered { value, order }.serialize(&mut writer).expect("a JSON value can always be written to memory");
     let text = String::from_utf8(bytes).expect("serde_json writes UTF-8");
     text.replace('<', "\\u003c").replace('>', "\\u003e").replace('&', "\\u0026") + "\n"

@@ -162,15 +162,40 @@ fn string(word: &str, depth: usize, key: bool, text: &mut String) {
     if word.contains('\n') && !key && shape.block {
         literal(word, depth, text);
     } else if word.contains('\n') || not_a_string(word) {
-        double(word, text);
+        double(word, (!key).then_some(depth), text);
     } else if shape.plain {
-        text.push_str(word);
+        folded(word, (!key).then_some(depth), true, text);
     } else if shape.single {
         text.push('\'');
-        text.push_str(&word.replace('\'', "''"));
+        folded(&word.replace('\'', "''"), (!key).then_some(depth), false, text);
         text.push('\'');
     } else {
-        double(word, text);
+        double(word, (!key).then_some(depth), text);
+    }
+}
+
+/// A line goes on below at the first single space after this column.
+const WIDTH: usize = 80;
+
+fn column(text: &str) -> usize {
+    text[text.rfind('\n').map_or(0, |at| at + 1)..].chars().count()
+}
+
+/// Writes a word, on several lines (indented by `depth`) when it is long; a key has no `depth` and is never broken.
+fn folded(word: &str, depth: Option<usize>, edges: bool, text: &mut String) {
+    let chars: Vec<char> = word.chars().collect();
+    let mut column = column(text);
+    for (i, &c) in chars.iter().enumerate() {
+        let lone = c == ' ' && chars.get(i + 1) != Some(&' ') && i.checked_sub(1).is_none_or(|before| chars[before] != ' ');
+        let inside = edges || (i > 0 && i + 1 < chars.len());
+        if let Some(depth) = depth.filter(|_| lone && inside && column > WIDTH) {
+            text.push('\n');
+            indent(depth, text);
+            column = depth;
+        } else {
+            text.push(c);
+            column += 1;
+        }
     }
 }
 
@@ -194,9 +219,21 @@ fn literal(word: &str, depth: usize, text: &mut String) {
     }
 }
 
-fn double(word: &str, text: &mut String) {
+fn double(word: &str, depth: Option<usize>, text: &mut String) {
     text.push('"');
-    for c in word.chars() {
+    let mut chars = word.chars().peekable();
+    let (mut before, mut first) = (' ', true);
+    while let Some(c) = chars.next() {
+        let breaks = c == ' ' && before != ' ' && !std::mem::take(&mut first) && chars.peek().is_some();
+        before = c;
+        if let Some(depth) = depth.filter(|_| breaks && column(text) > WIDTH) {
+            text.push('\n');
+            indent(depth, text);
+            if chars.peek() == Some(&' ') {
+                text.push('\\');
+            }
+            continue;
+        }
         match c {
             '"' => text.push_str("\\\""),
             '\\' => text.push_str("\\\\"),
@@ -331,6 +368,18 @@ mod tests {
             scalar(&word.into(), 0, &mut text);
             assert_eq!(text, expected, "{word:?}");
         }
+    }
+
+    #[test]
+    fn long_lines_are_folded() {
+        let long = format!("{} end of it", "word ".repeat(20).trim_end());
+        let value = json!({"a": {"plain": long, "single": format!("# {long}"), "double": format!("{long}\u{1b}")}});
+        let words = |count: usize| ["word"; 20][..count].join(" ");
+        let expected = format!(
+            "a:\n  double: \"{}\n    {} end of it\\e\"\n  plain: {}\n    {} end of it\n  single: '# {}\n    {} end of it'\n",
+            words(15), words(5), words(15), words(5), words(14), words(6)
+        );
+        assert_eq!(to_yaml(&value), expected);
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The streams of a process over one WebSocket: the first byte of a message is its channel.
 //!
-//! `v5.channel.k8s.io` and the older v4, which cannot say that stdin ended.
+//! Only `v5.channel.k8s.io`: the older v4 cannot say that stdin ended.
 
 use super::Socket;
 use anyhow::{Result, anyhow};
@@ -16,7 +16,6 @@ use tokio_tungstenite::tungstenite::{Message, protocol::CloseFrame, protocol::fr
 use tokio_util::sync::CancellationToken;
 
 pub(crate) const V5: &str = "v5.channel.k8s.io";
-pub(crate) const V4: &str = "v4.channel.k8s.io";
 
 const STDIN: u8 = 0;
 const STDOUT: u8 = 1;
@@ -47,7 +46,7 @@ pub(crate) struct Ends<'a> {
 }
 
 /// Carries the streams until the server tells how the process ended.
-pub(crate) async fn carry(socket: Socket, protocol: &str, ends: Ends<'_>) -> Result<Value> {
+pub(crate) async fn carry(socket: Socket, ends: Ends<'_>) -> Result<Value> {
     let (mut sink, mut source) = socket.split();
     let Ends { stdin, mut stdout, mut stderr, sizes, leave } = ends;
     // Both directions run at once: a process that waits for its output to be read does not read its input.
@@ -79,7 +78,7 @@ pub(crate) async fn carry(socket: Socket, protocol: &str, ends: Ends<'_>) -> Res
         Ok(told.unwrap_or_else(|| json!({"status": "Success"})))
     };
     let ended = {
-        let up = send(&mut sink, stdin, sizes, protocol == V5);
+        let up = send(&mut sink, stdin, sizes);
         tokio::select! {
             ended = down => ended,
             () = leave.cancelled() => Ok(json!({"status": "Success"})),
@@ -103,7 +102,6 @@ async fn send(
     sink: &mut SplitSink<Socket, Message>,
     mut stdin: Option<Box<dyn AsyncRead + Send + Unpin + '_>>,
     mut sizes: Option<mpsc::Receiver<Size>>,
-    can_close: bool,
 ) -> std::convert::Infallible {
     let mut ping = tokio::time::interval(PING_PERIOD);
     ping.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -127,9 +125,6 @@ async fn send(
                 Ok(count) if count > 0 => on_channel(STDIN, &buffer[..count]),
                 _ => {
                     stdin = None;
-                    if !can_close {
-                        continue;
-                    }
                     on_channel(CLOSE, &[STDIN])
                 }
             },

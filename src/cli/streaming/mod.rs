@@ -1,10 +1,12 @@
 //! Connections that stop being HTTP: the streams of a process, and ports.
 //!
-//! A WebSocket is asked for first, as kubectl does; servers from before Kubernetes 1.31 are asked for SPDY when they refuse.
+//! A WebSocket is asked for first, as kubectl does; servers too old for what is then spoken are asked for SPDY.
 //!
-//! `channels.rs` has the streams of a process over a WebSocket, `spdy.rs` streams over either kind of connection.
+//! `process.rs` has the streams of a process, `channels.rs` these over a WebSocket; `spdy.rs` has streams over either kind
+//! of connection.
 
 pub(crate) mod channels;
+pub(crate) mod process;
 pub(crate) mod spdy;
 
 use crate::{failure::Failure, remote::Remote};

@@ -316,8 +316,13 @@ async fn read_all(mut source: Source, open: &Open, answers: mpsc::WeakSender<Com
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
+
+    /// The last data of a stream, as the peer sends it.
+    pub(in crate::streaming) fn last(stream: u32, text: &str) -> Bytes {
+        data(stream, FIN, text.as_bytes())
+    }
 
     #[test]
     fn frames_are_read_whole() {
@@ -354,7 +359,7 @@ mod tests {
     }
 
     /// A connection to a peer that is played by the test.
-    fn connection() -> (Connection, mpsc::Receiver<Bytes>, mpsc::Sender<io::Result<Bytes>>) {
+    pub(in crate::streaming) fn connection() -> (Connection, mpsc::Receiver<Bytes>, mpsc::Sender<io::Result<Bytes>>) {
         let (wire, sent) = mpsc::channel(8);
         let (said, source) = mpsc::channel(8);
         let wire = tokio_util::sync::PollSender::new(wire).sink_map_err(io::Error::other);

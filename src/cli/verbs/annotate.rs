@@ -26,7 +26,10 @@ impl Annotate {
         }
         let both: Vec<&str> = changes.remove.iter().filter(|key| changes.sets(key)).map(String::as_str).collect();
         if !both.is_empty() {
-            bail!("can not both modify and remove the following annotation(s) in the same command: {}", both.join(", "));
+            bail!(
+                "can not both modify and remove the following annotation(s) in the same command: {}",
+                both.join(", ")
+            );
         }
         let targets = keys.targets(cx, &objects).await?;
         let mut failures = targets.failures;

@@ -42,7 +42,10 @@ pub(crate) struct ApiResources {
 impl ApiResources {
     pub(crate) async fn run(&self, cx: &Session) -> Result<()> {
         if !self.args.is_empty() {
-            bail!("unexpected arguments: [{}]\nSee 'kubectl api-resources -h' for help and examples", self.args.join(" "));
+            bail!(
+                "unexpected arguments: [{}]\nSee 'kubectl api-resources -h' for help and examples",
+                self.args.join(" ")
+            );
         }
         if !matches!(self.output.as_str(), "" | "wide" | "name" | "json" | "yaml") {
             bail!(
@@ -60,7 +63,7 @@ impl ApiResources {
             "kind" => resources.sort_by(|a, b| (&a.kind, &a.plural).cmp(&(&b.kind, &b.plural))),
             _ => resources.sort_by(|a, b| (&a.group, &a.plural).cmp(&(&b.group, &b.plural))),
         }
-        crate::say::out(format_args!("{}", self.text(&resources)?));
+        crate::say::out(format_args!("{}", self.text(&resources)));
         Ok(())
     }
 
@@ -105,8 +108,18 @@ impl ApiResources {
 
 /// The fields of an APIResource as upstream's JSON has them.
 const ORDER: &[&str] = &[
-    "name", "singularName", "namespaced", "group", "version", "kind", "verbs", "shortNames", "categories", "apiVersion",
-    "groupVersion", "resources",
+    "name",
+    "singularName",
+    "namespaced",
+    "group",
+    "version",
+    "kind",
+    "verbs",
+    "shortNames",
+    "categories",
+    "apiVersion",
+    "groupVersion",
+    "resources",
 ];
 
 /// Every type once, in the version the server prefers.
@@ -159,7 +172,9 @@ mod tests {
 
     #[test]
     fn types_are_shown_once() {
-        check("api-resources", &expect![[r#"
+        check(
+            "api-resources",
+            &expect![[r#"
             NAME          SHORTNAMES   APIVERSION         NAMESPACED   KIND
             pods          po           v1                 true         Pod
             nodes         no           v1                 false        Node
@@ -167,19 +182,29 @@ mod tests {
             configmaps    cm           v1                 true         ConfigMap
             deployments   deploy       apps/v1            true         Deployment
             events        ev           events.k8s.io/v1   true         Event
-        "#]]);
-        check("api-resources -o name --categories=all", &expect![[r#"
+        "#]],
+        );
+        check(
+            "api-resources -o name --categories=all",
+            &expect![[r#"
             pods
             deployments.apps
-        "#]]);
-        check("api-resources --namespaced=false --no-headers -o wide", &expect![[r#"
+        "#]],
+        );
+        check(
+            "api-resources --namespaced=false --no-headers -o wide",
+            &expect![[r#"
             nodes   no    v1    false   Node   get,list   
-        "#]]);
-        check("api-resources --api-group= --verbs=get,watch -o yaml", &expect![[r#"
+        "#]],
+        );
+        check(
+            "api-resources --api-group= --verbs=get,watch -o yaml",
+            &expect![[r#"
             apiVersion: v1
             groupVersion: ""
             kind: APIResourceList
             resources: null
-        "#]]);
+        "#]],
+        );
     }
 }

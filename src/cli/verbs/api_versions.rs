@@ -12,7 +12,10 @@ pub(crate) struct ApiVersions {
 impl ApiVersions {
     pub(crate) async fn run(&self, cx: &Session) -> Result<()> {
         if !self.args.is_empty() {
-            bail!("unexpected arguments: [{}]\nSee 'kubectl api-versions -h' for help and examples", self.args.join(" "));
+            bail!(
+                "unexpected arguments: [{}]\nSee 'kubectl api-versions -h' for help and examples",
+                self.args.join(" ")
+            );
         }
         let mut versions = cx.mapper().await?.group_versions.clone();
         versions.sort();

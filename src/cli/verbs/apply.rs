@@ -241,7 +241,7 @@ impl Apply {
 }
 
 /// The patch and its content type: strategic where the schema is known, a merge patch for custom kinds.
-fn make_patch(info: &Info, current: &Value) -> (&'static str, Value) {
+pub(crate) fn make_patch(info: &Info, current: &Value) -> (&'static str, Value) {
     let resource = &info.resource;
     let schema = mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
     let original = last_applied(current).unwrap_or_else(|| json!({}));

@@ -64,8 +64,22 @@ impl Auth {
 }
 
 const RESOURCE_VERBS: [&str; 16] = [
-    "get", "list", "watch", "create", "update", "patch", "delete", "deletecollection", "use", "bind", "impersonate", "*",
-    "approve", "sign", "escalate", "attest",
+    "get",
+    "list",
+    "watch",
+    "create",
+    "update",
+    "patch",
+    "delete",
+    "deletecollection",
+    "use",
+    "bind",
+    "impersonate",
+    "*",
+    "approve",
+    "sign",
+    "escalate",
+    "attest",
 ];
 const URL_VERBS: [&str; 8] = ["get", "put", "post", "head", "options", "delete", "patch", "*"];
 
@@ -126,7 +140,9 @@ impl CanI {
             if resource.plural != "*" && !resource.version.is_empty() && !resource.namespaced {
                 match resource.group.as_str() {
                     "" => warn(&format!("resource '{}' is not namespace scoped", resource.plural)),
-                    group => warn(&format!("resource '{}' is not namespace scoped in group '{group}'", resource.plural)),
+                    group => {
+                        warn(&format!("resource '{}' is not namespace scoped in group '{group}'", resource.plural))
+                    }
                 }
             }
             warn_of_verb(verb, &RESOURCE_VERBS);
@@ -140,7 +156,8 @@ impl CanI {
             ("name", name.to_owned()),
         ];
         let given = attributes.into_iter().filter(|(_, value)| !value.is_empty());
-        let given: serde_json::Map<String, Value> = given.map(|(field, value)| (field.to_owned(), value.into())).collect();
+        let given: serde_json::Map<String, Value> =
+            given.map(|(field, value)| (field.to_owned(), value.into())).collect();
         Ok(json!({"resourceAttributes": given}))
     }
 
@@ -156,7 +173,10 @@ impl CanI {
         let answer = cx.remote().await?.post("/apis/authorization.k8s.io/v1/selfsubjectrulesreviews", &review).await?;
         let status = &answer["status"];
         if status["incomplete"] == true {
-            crate::errln!("Warning: the list may be incomplete: {}", status["evaluationError"].as_str().unwrap_or_default());
+            crate::errln!(
+                "Warning: the list may be incomplete: {}",
+                status["evaluationError"].as_str().unwrap_or_default()
+            );
         }
         let rules: Vec<Value> = ["resourceRules", "nonResourceRules"]
             .into_iter()
@@ -187,7 +207,9 @@ async fn find(cx: &Session, kind: &str) -> Result<Resource> {
             match lower.split_once('.') {
                 _ if matches!(lower.as_str(), "users" | "groups") => {}
                 None => warn(&format!("the server doesn't have a resource type '{lower}'")),
-                Some((name, group)) => warn(&format!("the server doesn't have a resource type '{name}' in group '{group}'")),
+                Some((name, group)) => {
+                    warn(&format!("the server doesn't have a resource type '{name}' in group '{group}'"))
+                }
             }
             Ok(unknown(kind))
         }

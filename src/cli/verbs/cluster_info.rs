@@ -71,7 +71,8 @@ fn link(url: &str, service: &Value) -> String {
     let (metadata, ports) = (&service["metadata"], service["spec"]["ports"].as_array());
     let ports = ports.map(Vec::as_slice).unwrap_or_default();
     if let Some(balancer) = service["status"]["loadBalancer"]["ingress"].as_array().and_then(|all| all.first()) {
-        let address = balancer["ip"].as_str().filter(|ip| !ip.is_empty()).or(balancer["hostname"].as_str()).unwrap_or_default();
+        let address =
+            balancer["ip"].as_str().filter(|ip| !ip.is_empty()).or(balancer["hostname"].as_str()).unwrap_or_default();
         return ports.iter().map(|port| format!("http://{address}:{} ", port["port"])).collect();
     }
     let mut name = metadata["name"].as_str().unwrap_or_default().to_owned();
@@ -123,7 +124,8 @@ impl Dump {
     async fn wanted(&self, cx: &Session) -> Result<Vec<String>> {
         if self.all_namespaces {
             let all = cx.remote().await?.list("/api/v1/namespaces").await?;
-            let names = all["items"].as_array().into_iter().flatten().filter_map(|one| one["metadata"]["name"].as_str());
+            let names =
+                all["items"].as_array().into_iter().flatten().filter_map(|one| one["metadata"]["name"].as_str());
             return Ok(names.map(str::to_owned).collect());
         }
         match self.namespaces.as_slice() {
@@ -158,10 +160,12 @@ impl Dump {
     async fn logs(&self, cx: &Session, namespace: &str, pod: &Value) -> Result<()> {
         let remote = cx.remote().await?;
         let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-        let containers = ["initContainers", "containers"].map(|field| pod["spec"][field].as_array().into_iter().flatten());
+        let containers =
+            ["initContainers", "containers"].map(|field| pod["spec"][field].as_array().into_iter().flatten());
         let mut all = Vec::new();
         for container in containers.into_iter().flatten().filter_map(|container| container["name"].as_str()) {
-            let edge = |word: &str| format!("==== {word} logs for container {container} of pod {namespace}/{name} ====\n");
+            let edge =
+                |word: &str| format!("==== {word} logs for container {container} of pod {namespace}/{name} ====\n");
             all.extend(edge("START").into_bytes());
             let path = format!("/api/v1/namespaces/{namespace}/pods/{name}/log");
             match remote.bytes(http::Method::GET, &with_query(&path, &[("container", container)]), JSON, None).await {
@@ -181,15 +185,16 @@ mod tests {
 
     #[test]
     fn links_lead_to_balancers_or_the_proxy() {
-        let service = |name: &str, ports: Value, ingress: Value| {
-            json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"ports": ports}, "status": {"loadBalancer": {"ingress": ingress}}})
-        };
+        let service = |name: &str, ports: Value, ingress: Value| json!({"metadata": {"name": name, "namespace": "n"}, "spec": {"ports": ports}, "status": {"loadBalancer": {"ingress": ingress}}});
         let proxied = |name: &str| format!("https://h/api/v1/namespaces/n/services/{name}/proxy");
         let cases = [
             (service("a", json!([{"name": "dns", "port": 53}]), json!([])), proxied("a:dns")),
             (service("a", json!([{"port": 443}]), json!([])), proxied("https:a:")),
             (service("a", json!([{"port": 80}]), json!([])), proxied("a")),
-            (service("a", json!([{"port": 80}, {"port": 81}]), json!([{"ip": "1.2.3.4"}])), "http://1.2.3.4:80 http://1.2.3.4:81 ".to_owned()),
+            (
+                service("a", json!([{"port": 80}, {"port": 81}]), json!([{"ip": "1.2.3.4"}])),
+                "http://1.2.3.4:80 http://1.2.3.4:81 ".to_owned(),
+            ),
         ];
         for (service, expected) in cases {
             assert_eq!(link("https://h", &service), expected);

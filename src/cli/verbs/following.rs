@@ -24,7 +24,11 @@ pub(crate) enum Seen<'a> {
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Shows every state of the object to `step` until that has an answer.
-pub(crate) async fn follow<T>(remote: &Remote, info: &Info, mut step: impl FnMut(Seen<'_>) -> Result<Option<T>>) -> Result<T> {
+pub(crate) async fn follow<T>(
+    remote: &Remote,
+    info: &Info,
+    mut step: impl FnMut(Seen<'_>) -> Result<Option<T>>,
+) -> Result<T> {
     let only = format!("metadata.name={}", info.name);
     let path = with_query(&info.collection(), &[("fieldSelector", &only)]);
     let mut first = true;

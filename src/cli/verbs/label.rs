@@ -82,7 +82,9 @@ impl KeyFlags {
             bail!("cannot specify --local and --dry-run=server - did you mean --dry-run=client?");
         }
         if !objects.is_empty() {
-            bail!("can only use local files by -f {example}.yaml or --filename={example}.json when --local=true is set");
+            bail!(
+                "can only use local files by -f {example}.yaml or --filename={example}.json when --local=true is set"
+            );
         }
         if no_files {
             bail!("one or more files must be specified as -f {example}.yaml or --filename={example}.json");
@@ -125,8 +127,16 @@ impl KeyFlags {
         patch
     }
 
-    pub(crate) async fn send(&self, cx: &Session, info: &Info, patch: &Value, manager: &str, dry_run: DryRun) -> Result<Value> {
-        let path = with_query(&info.path(), &[("fieldManager", self.change.manager(manager)), ("dryRun", dry_run.query())]);
+    pub(crate) async fn send(
+        &self,
+        cx: &Session,
+        info: &Info,
+        patch: &Value,
+        manager: &str,
+        dry_run: DryRun,
+    ) -> Result<Value> {
+        let path =
+            with_query(&info.path(), &[("fieldManager", self.change.manager(manager)), ("dryRun", dry_run.query())]);
         cx.remote().await?.patch(&path, MERGE, patch).await
     }
 }
@@ -185,7 +195,8 @@ impl Label {
         let keys = &self.keys;
         let mut object = info.object.clone();
         if !keys.stays_here(dry_run) {
-            for key in changes.remove.iter().filter(|key| info.object["metadata"]["labels"].get(key.as_str()).is_none()) {
+            for key in changes.remove.iter().filter(|key| info.object["metadata"]["labels"].get(key.as_str()).is_none())
+            {
                 crate::outln!("label {key:?} not found.");
             }
         }

@@ -26,7 +26,10 @@ fn text() -> String {
             };
             let short = flag.get_short().map_or_else(|| "    ".to_owned(), |short| format!("-{short}, "));
             let help = flag.get_help().map(ToString::to_string).unwrap_or_default();
-            (flag.get_long().unwrap_or_default().to_owned(), format!("{short}--{}={default}:\n\t{help}\n", flag.get_long().unwrap_or_default()))
+            (
+                flag.get_long().unwrap_or_default().to_owned(),
+                format!("{short}--{}={default}:\n\t{help}\n", flag.get_long().unwrap_or_default()),
+            )
         })
         .collect::<std::collections::BTreeMap<_, _>>()
         .into_values()

@@ -52,7 +52,9 @@ pub(crate) fn parse(pairs: &[String], what: &str, removal: bool) -> Result<Chang
     for pair in pairs {
         match pair.split_once('=') {
             Some((key, value)) if !key.is_empty() => changes.set(key, value),
-            _ if removal && pair.ends_with('-') && pair != "-" => changes.remove.push(pair[..pair.len() - 1].to_owned()),
+            _ if removal && pair.ends_with('-') && pair != "-" => {
+                changes.remove.push(pair[..pair.len() - 1].to_owned())
+            }
             _ => invalid.push(pair),
         }
     }

@@ -10,8 +10,8 @@ use crate::{
     session::Session,
 };
 use anyhow::{Result, anyhow, bail};
-use serde_json::Value;
 use http::Method;
+use serde_json::Value;
 
 #[derive(clap::Args, Debug)]
 pub(crate) struct Patch {
@@ -47,6 +47,9 @@ impl Patch {
         let patch = self.content()?;
         let targets = if self.local {
             targets::local(&self.files).await?
+        } else if !self.files.filename.is_empty() && self.args.is_empty() {
+            // What the server has is not asked for: an object of a file is always said to be patched.
+            targets::Targets { infos: files::infos(cx, &self.files).await?, ..Default::default() }
         } else {
             let query = Query { args: &self.args, files: Some(&self.files), ..Query::default() };
             subresource(targets::find(cx, &query).await?, cx, &self.subresource).await
@@ -106,8 +109,10 @@ impl Patch {
             return targets::told(&self.change, DryRun::None, info, &object, done);
         }
         let remote = cx.remote().await?;
-        let path = if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
-        let path = with_query(&path, &[("fieldManager", self.change.manager("kubectl-patch")), ("dryRun", dry_run.query())]);
+        let path =
+            if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
+        let path =
+            with_query(&path, &[("fieldManager", self.change.manager("kubectl-patch")), ("dryRun", dry_run.query())]);
         let answer = remote.bytes(Method::PATCH, &path, JSON, Some((kind, patch.to_vec()))).await;
         let mut object: Value = serde_json::from_slice(&answer.map_err(|error| unsupported(error, kind, info))?)?;
         let done = operation(&info.object, &object);
@@ -162,13 +167,14 @@ fn locally(info: &Info, kind: &str, patch: &[u8]) -> Result<Value> {
         MERGE => Ok(mk8s_api::patch::merge_patch(info.object.clone(), patch)),
         _ => {
             let resource = &info.resource;
-            let schema = mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).ok_or_else(|| {
-                anyhow!(
-                    "strategic merge patch is not supported for {}, Kind={} locally, try --type merge",
-                    resource.api_version(),
-                    resource.kind
-                )
-            })?;
+            let schema =
+                mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).ok_or_else(|| {
+                    anyhow!(
+                        "strategic merge patch is not supported for {}, Kind={} locally, try --type merge",
+                        resource.api_version(),
+                        resource.kind
+                    )
+                })?;
             Ok(mk8s_api::patch::strategic::apply(schema, info.object.clone(), patch)?)
         }
     }
@@ -198,7 +204,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let line = Line::parse_from(text.split(' '));
-            assert_eq!(line.patch.check(DryRun::None).map_err(|error| error.to_string()), expected.map_err(str::to_owned), "{text}");
+            assert_eq!(
+                line.patch.check(DryRun::None).map_err(|error| error.to_string()),
+                expected.map_err(str::to_owned),
+                "{text}"
+            );
         }
     }
 

@@ -146,7 +146,8 @@ impl Replace {
             bail!("resource name may not be empty");
         }
         let remote = cx.remote().await?;
-        let path = if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
+        let path =
+            if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
         if info.object["metadata"]["resourceVersion"].as_str().unwrap_or_default().is_empty()
             && let Ok(now) = remote.get(&path).await
         {
@@ -205,7 +206,8 @@ impl Replace {
             self.prepare(&mut info);
             let query = self.query("kubectl-replace", DryRun::None)?;
             let created = remote.post(&with_query(&info.collection(), &query), &info.object).await;
-            let told = created.and_then(|object| printers::changed(&self.change, DryRun::None, &info, &object, "replaced"));
+            let told =
+                created.and_then(|object| printers::changed(&self.change, DryRun::None, &info, &object, "replaced"));
             failures.extend(told.err());
         }
         all_or(failures)
@@ -216,7 +218,8 @@ impl Replace {
             crate::outln!("{}", info.display());
             return;
         }
-        let place = info.namespace.as_deref().map(|namespace| format!(" from {namespace} namespace")).unwrap_or_default();
+        let place =
+            info.namespace.as_deref().map(|namespace| format!(" from {namespace} namespace")).unwrap_or_default();
         crate::outln!("{} {:?} deleted{place}", info.resource.label(), info.name);
     }
 }
@@ -243,7 +246,11 @@ mod tests {
         ];
         for (text, expected) in cases {
             let line = Line::parse_from(text.split(' '));
-            assert_eq!(line.replace.check(DryRun::None).err().map(|error| error.to_string()).as_deref(), expected, "{text}");
+            assert_eq!(
+                line.replace.check(DryRun::None).err().map(|error| error.to_string()).as_deref(),
+                expected,
+                "{text}"
+            );
         }
         let line = Line::parse_from(["x", "-f", "a", "--force"]);
         assert!(line.replace.check(DryRun::Client).is_err());

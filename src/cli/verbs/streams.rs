@@ -4,8 +4,8 @@ use crate::{
     failure::Failure,
     remote::{Remote, with_query},
     streaming::{
-        channels::{self, Ends, Size, V4, V5},
-        websocket,
+        channels::{Ends, Size},
+        process::{Process, Shape},
     },
 };
 use anyhow::{Result, anyhow, bail};
@@ -34,6 +34,10 @@ impl Wishes {
         }
         self.tty &= self.stdin;
         self
+    }
+
+    pub(crate) fn shape(self) -> Shape {
+        Shape { stdin: self.stdin, tty: self.tty }
     }
 
     /// The query of a request for these streams.
@@ -79,7 +83,7 @@ pub(crate) enum Redraw {
 
 /// Joins this program's streams to the process at `path` until it ends.
 pub(crate) async fn join(remote: &Remote, path: &str, wishes: Wishes, redraw: Redraw, input: Input) -> Result<()> {
-    let (socket, protocol) = websocket(remote, path, &[V5, V4]).await.map_err(|refused| refused.into_error())?;
+    let process = Process::open(remote, path).await?;
     let raw = if wishes.tty { RawTerminal::enter() } else { None };
     let sizes = wishes.tty.then(|| follow_size(redraw));
     let ends = Ends {
@@ -89,7 +93,7 @@ pub(crate) async fn join(remote: &Remote, path: &str, wishes: Wishes, redraw: Re
         sizes,
         leave: input.leave,
     };
-    let status = channels::carry(socket, &protocol, ends).await;
+    let status = process.carry(wishes.shape(), ends).await;
     drop(raw);
     outcome(&status?)
 }

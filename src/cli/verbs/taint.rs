@@ -58,15 +58,17 @@ impl Taint {
     pub(crate) async fn run(&self, cx: &Session) -> Result<()> {
         let dry_run = self.change.dry_run()?;
         let is_taint = |arg: &str| arg.contains('=') || arg.contains(':') || arg.ends_with('-');
-        let (objects, specs) =
-            split_by(&self.args, is_taint, |arg| format!("all resources must be specified before taint changes: {arg}"))?;
+        let (objects, specs) = split_by(&self.args, is_taint, |arg| {
+            format!("all resources must be specified before taint changes: {arg}")
+        })?;
         let Some((kind, names)) = objects.split_first() else {
             bail!("one or more resources must be specified as <resource> <name>");
         };
         if specs.is_empty() {
             bail!("at least one taint update is required");
         }
-        let (add, remove) = parse(&specs).map_err(|error| anyhow!("{error}\nSee 'kubectl taint -h' for help and examples"))?;
+        let (add, remove) =
+            parse(&specs).map_err(|error| anyhow!("{error}\nSee 'kubectl taint -h' for help and examples"))?;
         if cx.mapper().await?.find(kind)?.kind != "Node" {
             bail!("invalid resource type {}, only node types are supported", kind.to_lowercase());
         }
@@ -131,7 +133,12 @@ fn parse(specs: &[String]) -> Result<(Vec<Spec>, Vec<Spec>)> {
             bail!("invalid taint spec: {text}");
         }
         if add.iter().any(|other| other.key == spec.key && other.effect == spec.effect) {
-            bail!("duplicated taints with the same key and effect: {{{} {} {} <nil>}}", spec.key, spec.value, spec.effect);
+            bail!(
+                "duplicated taints with the same key and effect: {{{} {} {} <nil>}}",
+                spec.key,
+                spec.value,
+                spec.effect
+            );
         }
         add.push(spec);
     }
@@ -168,7 +175,9 @@ fn parse_one(text: &str) -> Result<Spec> {
 fn refuse_both(add: &[Spec], remove: &[Spec]) -> Result<()> {
     let both: Vec<String> = add
         .iter()
-        .flat_map(|new| remove.iter().filter(move |old| old.key == new.key && (old.effect.is_empty() || old.effect == new.effect)))
+        .flat_map(|new| {
+            remove.iter().filter(move |old| old.key == new.key && (old.effect.is_empty() || old.effect == new.effect))
+        })
         .map(|old| format!("{}={}", old.key, old.effect))
         .collect();
     if !both.is_empty() {
@@ -182,7 +191,8 @@ fn matches(taint: &Value, spec: &Spec) -> bool {
 }
 
 fn no_overwrite(node: &str, old: &[Value], add: &[Spec]) -> Result<()> {
-    let there: Vec<&str> = add.iter().filter(|new| old.iter().any(|taint| matches(taint, new))).map(|new| new.key.as_str()).collect();
+    let there: Vec<&str> =
+        add.iter().filter(|new| old.iter().any(|taint| matches(taint, new))).map(|new| new.key.as_str()).collect();
     if !there.is_empty() {
         bail!("node {node} already has {} taint(s) with same effect(s) and --overwrite is false", there.join(","));
     }
@@ -234,7 +244,8 @@ mod tests {
 
     #[test]
     fn taints_are_reorganized() {
-        let old = [json!({"key": "a", "effect": "NoSchedule"}), json!({"key": "a", "effect": "NoExecute", "value": "x"})];
+        let old =
+            [json!({"key": "a", "effect": "NoSchedule"}), json!({"key": "a", "effect": "NoExecute", "value": "x"})];
         let cases = [
             ("b=1:NoSchedule", false, "tainted", "b=1:NoSchedule a:NoSchedule a=x:NoExecute"),
             ("a-", false, "untainted", ""),
@@ -248,7 +259,10 @@ mod tests {
             let text_of = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let shown: Vec<String> = taints
                 .iter()
-                .map(|t| Spec { key: text_of(&t["key"]), value: text_of(&t["value"]), effect: text_of(&t["effect"]) }.to_string())
+                .map(|t| {
+                    Spec { key: text_of(&t["key"]), value: text_of(&t["value"]), effect: text_of(&t["effect"]) }
+                        .to_string()
+                })
                 .collect();
             assert_eq!((done, shown.join(" ").as_str()), (expected, after), "{text}");
         }

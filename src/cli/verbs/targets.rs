@@ -88,7 +88,13 @@ fn untyped(document: files::Document) -> Info {
         ..Resource::default()
     };
     let namespace = object["metadata"]["namespace"].as_str().map(str::to_owned);
-    Info { resource: resource.into(), namespace, name: text(&object["metadata"]["name"]), object, source: Some(document.source) }
+    Info {
+        resource: resource.into(),
+        namespace,
+        name: text(&object["metadata"]["name"]),
+        object,
+        source: Some(document.source),
+    }
 }
 
 /// What `--local` says about arguments that only a server can understand.
@@ -103,7 +109,8 @@ pub(crate) fn refuse_local(args: &[String]) -> Result<()> {
 
 /// The patch from one state to another and its content type: strategic where the schema is known.
 pub(crate) fn between(resource: &Resource, old: &Value, new: &Value) -> (&'static str, Value) {
-    let schema = mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
+    let schema =
+        mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
     let patch = three_way::patch(schema, old, new, old);
     (if schema.is_some() { STRATEGIC } else { MERGE }, patch)
 }

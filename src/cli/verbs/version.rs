@@ -13,9 +13,22 @@ const VERSION: &str = concat!("v1.36.2+mk8s-", env!("CARGO_PKG_VERSION"));
 const KUSTOMIZE: &str = "v5.8.1";
 /// The fields of version documents as upstream's JSON has them.
 const ORDER: &[&str] = &[
-    "clientVersion", "kustomizeVersion", "serverVersion", "major", "minor", "emulationMajor", "emulationMinor",
-    "minCompatibilityMajor", "minCompatibilityMinor", "gitVersion", "gitCommit", "gitTreeState", "buildDate", "goVersion",
-    "compiler", "platform",
+    "clientVersion",
+    "kustomizeVersion",
+    "serverVersion",
+    "major",
+    "minor",
+    "emulationMajor",
+    "emulationMinor",
+    "minCompatibilityMajor",
+    "minCompatibilityMinor",
+    "gitVersion",
+    "gitCommit",
+    "gitTreeState",
+    "buildDate",
+    "goVersion",
+    "compiler",
+    "platform",
 ];
 /// How far apart the minor versions of client and server may be.
 const SKEW_MAX: u64 = 1;
@@ -104,7 +117,12 @@ mod tests {
 
     #[test]
     fn skew_is_warned_of() {
-        let cases = [("v1.36.0", "v1.35.4+x", false), ("v1.36.0", "v1.34.0", true), ("v1.36.0", "", false), ("v1.0.0", "v2.0.0", true)];
+        let cases = [
+            ("v1.36.0", "v1.35.4+x", false),
+            ("v1.36.0", "v1.34.0", true),
+            ("v1.36.0", "", false),
+            ("v1.0.0", "v2.0.0", true),
+        ];
         for (client, server, warns) in cases {
             assert_eq!(skew(client, server).is_some(), warns, "{client} {server}");
         }

@@ -41,16 +41,17 @@ struct RuntimeConfig {
     port_mappings: Vec<PortMappingConf>,
 }
 
+/// The specification begins the names with a small letter, containerd with a capital one.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PortMappingConf {
-    #[serde(default)]
+    #[serde(alias = "HostPort", default)]
     host_port: u32,
-    #[serde(default)]
+    #[serde(alias = "ContainerPort", default)]
     container_port: u32,
-    #[serde(default)]
+    #[serde(alias = "Protocol", default)]
     protocol: String,
-    #[serde(rename = "hostIP", default)]
+    #[serde(rename = "hostIP", alias = "HostIP", default)]
     host_ip: String,
 }
 

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, sync::Arc, time::Duration};
 
-use http::{HeaderMap, Method, Response, Uri};
+use http::{HeaderMap, HeaderValue, Method, Response, Uri, header};
 use hyper::upgrade::OnUpgrade;
 use mk8s_api::{
     field::{FieldError, Path},
@@ -37,6 +37,9 @@ use crate::{
 /// How long a watch may last when the client does not say, in seconds; spread so that they do not all end at once.
 const WATCH_S: std::ops::Range<u64> = 1800..3600;
 
+/// How long the name of a field manager may be.
+const MANAGER: usize = 128;
+
 /// A request for a known resource that is allowed.
 pub(super) struct Asked<'a> {
     pub(super) inner: Arc<Inner>,
@@ -65,6 +68,19 @@ pub(super) fn verb(method: &Method, path: &ResourcePath<'_>, query: &Query) -> O
         Method::DELETE => Some("delete"),
         _ => None,
     }
+}
+
+/// A program's name as that of a field manager: what stands before the first slash, short and printable.
+fn manager_of(user_agent: &[u8]) -> String {
+    let text = String::from_utf8_lossy(user_agent);
+    let mut name = String::new();
+    for character in text.split('/').next().unwrap_or_default().chars().filter(|c| !c.is_control()) {
+        if name.len() + character.len_utf8() > MANAGER {
+            break;
+        }
+        name.push(character);
+    }
+    name
 }
 
 /// The verb under which metrics count.
@@ -232,7 +248,12 @@ impl<'a> Asked<'a> {
             "patch" => "PatchOptions",
             _ => "DeleteOptions",
         };
-        self.query.write_options(kind)
+        let mut options = self.query.write_options(kind)?;
+        if options.manager.is_empty() {
+            let program = self.headers.get(header::USER_AGENT).map_or(self.user.name.as_bytes(), HeaderValue::as_bytes);
+            options.manager = manager_of(program);
+        }
+        Ok(options)
     }
 
     /// An object that is a question or an order, not something to keep.
@@ -316,8 +337,9 @@ impl<'a> Asked<'a> {
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
         }
         if kind == PatchKind::Apply {
-            let configuration = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?.value;
-            let Updated { stored, created } = self.inner.registry.apply(&call, configuration, &mut warnings).await?;
+            let sent = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?;
+            let Updated { stored, created } =
+                self.inner.registry.apply(&call, sent.value, sent.duplicates, &mut warnings).await?;
             return Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings));
         }
         let patch = Patch::read(kind, &bytes)?;

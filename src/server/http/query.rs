@@ -111,6 +111,7 @@ impl Query {
             dry_run: !dry_run.is_empty(),
             validation: known.unwrap_or_default(),
             field_manager: manager.to_string(),
+            manager: manager.to_string(),
             force: self.has("force").then(|| self.flag("force")),
         })
     }

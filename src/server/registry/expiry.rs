@@ -17,9 +17,7 @@ const EVERY: Duration = Duration::from_secs(120);
 pub async fn expire_events(store: Store, stop: CancellationToken) {
     // The same objects are stored once, whichever of the two groups they were written through.
     while stop.run_until_cancelled(tokio::time::sleep(EVERY)).await.is_some() {
-        for group in ["", "events.k8s.io"] {
-            sweep(&store, &keys::kind_prefix(group, "events"), Timestamp::now()).await;
-        }
+        sweep(&store, &keys::kind_prefix("", "events"), Timestamp::now()).await;
     }
 }
 

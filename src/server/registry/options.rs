@@ -36,7 +36,10 @@ pub enum VersionMatch {
 pub struct WriteOptions {
     pub dry_run: bool,
     pub validation: FieldValidation,
+    /// Empty when the client does not say; an apply must.
     pub field_manager: String,
+    /// Who writes: the field manager, or else the client's program.
+    pub manager: String,
     /// Server-side apply takes over fields of others; absent when nothing was said of it.
     pub force: Option<bool>,
 }

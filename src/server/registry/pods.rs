@@ -176,8 +176,10 @@ fn set_condition(pod: &mut Value, mut condition: Value) {
     };
     match conditions.iter_mut().find(|c| c["type"] == condition["type"]) {
         Some(current) => {
-            if current["status"] == condition["status"] {
-                at::keep(&mut condition, current, "lastTransitionTime");
+            if current["status"] == condition["status"]
+                && let Some(since) = at::get(current, "lastTransitionTime")
+            {
+                at::set(&mut condition, "lastTransitionTime", since.clone());
             }
             if let Some(generation) = at::get(current, "observedGeneration") {
                 at::set(&mut condition, "observedGeneration", generation.clone());

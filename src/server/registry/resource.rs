@@ -247,8 +247,9 @@ impl Resource {
         self.rules.scale()
     }
 
-    pub(super) fn field_of(&self, object: &Value, field: &str) -> Option<String> {
-        self.rules.selectable(object, field)
+    /// The value of a field of a stored object that can be selected, under its name in this version.
+    pub(super) fn field_of(&self, stored: &Value, field: &str) -> Option<String> {
+        self.rules.selectable(stored, conversion::storage_field(&self.kind, field))
     }
 }
 

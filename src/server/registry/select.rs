@@ -64,13 +64,12 @@ impl Filter {
             return true;
         }
         let (namespace, name) = keys::namespace_and_name(&self.resource.prefix, entry);
-        let object =
-            if self.deep { self.resource.to_served(encode::decode(&entry.value)) } else { serde_json::Value::Null };
+        let stored = if self.deep { encode::decode(&entry.value) } else { serde_json::Value::Null };
         self.fields.terms().iter().all(|term| {
             let equal = match term.field.as_str() {
                 NAME => name == term.value,
                 NAMESPACE => namespace == term.value,
-                field => self.resource.field_of(&object, field).unwrap_or_default() == term.value,
+                field => self.resource.field_of(&stored, field).unwrap_or_default() == term.value,
             };
             equal == term.equal
         })

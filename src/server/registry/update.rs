@@ -13,11 +13,20 @@ use mk8s_api::{
 use mk8s_store::{CommitError, Entry, Expect, Op};
 use serde_json::{Value, json};
 
-use super::{Call, Registry, Stored, Warnings, commit_failed, create::check_scope, encode, keys};
+use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, encode, keys};
 use crate::admission::Operation;
 
 /// How often a write without a version is tried against a moving object.
 const ATTEMPTS: usize = 64;
+
+/// How an update came about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Written {
+    /// Whoever writes a field has it.
+    Plainly,
+    /// Who has what is settled already.
+    ByApplying,
+}
 
 /// What an update leaves, and whether it made the object.
 #[derive(Debug)]
@@ -49,6 +58,26 @@ impl Registry {
         &self,
         call: &Call<'_>,
         warnings: &mut Warnings,
+        transform: impl FnMut(&Value) -> Result<Value, Status>,
+    ) -> Result<Stored, Status> {
+        self.write(call, Written::Plainly, warnings, transform).await
+    }
+
+    /// As [`Registry::update_with`], for an object that says who manages its fields.
+    pub(super) async fn update_applied(
+        &self,
+        call: &Call<'_>,
+        warnings: &mut Warnings,
+        transform: impl FnMut(&Value) -> Result<Value, Status>,
+    ) -> Result<Stored, Status> {
+        self.write(call, Written::ByApplying, warnings, transform).await
+    }
+
+    async fn write(
+        &self,
+        call: &Call<'_>,
+        how: Written,
+        warnings: &mut Warnings,
         mut transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
@@ -58,7 +87,7 @@ impl Registry {
             let new = transform(&old)?;
             let unconditional = check_version(call, &new, &old)?;
             let mut notes = Warnings::new();
-            let result = self.update_once(call, &entry, new, &old, &mut notes).await?;
+            let result = self.update_once(call, how, &entry, new, &old, &mut notes).await?;
             if let Some(stored) = result {
                 warnings.append(&mut notes);
                 return Ok(stored);
@@ -74,6 +103,7 @@ impl Registry {
     async fn update_once(
         &self,
         call: &Call<'_>,
+        how: Written,
         entry: &Arc<Entry>,
         mut new: Value,
         old: &Value,
@@ -92,6 +122,9 @@ impl Registry {
             true => self.services.reserve_update(&mut new, old, call.options.dry_run)?,
             false => super::services::Reservation::none(),
         };
+        if how == Written::Plainly {
+            apply::note(call, &mut new, old);
+        }
         let errors = resource.validate_update(call.subresource, &new, old);
         if !errors.is_empty() {
             return Err(resource.invalid(call.name, errors));

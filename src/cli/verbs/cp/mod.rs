@@ -11,11 +11,7 @@ use crate::{
     failure::Failure,
     resolve::Info,
     session::Session,
-    streaming::{
-        Refused,
-        channels::{self, Ends, V4, V5},
-        websocket,
-    },
+    streaming::{channels::Ends, process::Process},
 };
 use anyhow::{Result, anyhow, bail};
 use paths::Place;
@@ -181,9 +177,7 @@ async fn run(cx: &Session, pod: &Info, container: &str, command: &[String], ends
 async fn status(cx: &Session, pod: &Info, container: &str, command: &[String], ends: Ends<'_>) -> Result<Value> {
     let wishes = Wishes { stdin: ends.stdin.is_some(), ..Wishes::default() };
     let path = exec::path(pod, container, command, wishes);
-    let socket = websocket(cx.remote().await?, &path, &[V5, V4]).await;
-    let (socket, protocol) = socket.map_err(Refused::into_error)?;
-    channels::carry(socket, &protocol, ends).await
+    Process::open(cx.remote().await?, &path).await?.carry(wishes.shape(), ends).await
 }
 
 #[cfg(test)]

@@ -36,7 +36,7 @@ impl Limit {
     }
 }
 
-/// Why pods did not leave: one failure, or one for each.
+/// Whether the server can evict pods at all.
 pub(super) fn evictable(pods: &Info) -> bool {
     pods.resource.subresources.iter().any(|name| name == "eviction")
 }
@@ -75,9 +75,16 @@ impl Drain {
             "metadata": {"name": pod.name, "namespace": namespace}, "deleteOptions": self.options(dry_run)});
         let mut pod = pod.clone();
         loop {
-            crate::outln!("evicting pod {namespace}/{}{}", pod.name, if dry_run == DryRun::Server { " (server dry run)" } else { "" });
+            crate::outln!(
+                "evicting pod {namespace}/{}{}",
+                pod.name,
+                if dry_run == DryRun::Server { " (server dry run)" } else { "" }
+            );
             if limit.is_over() {
-                return Err(anyhow!("error when evicting {shown}: global timeout reached: {}", go_duration(limit.whole)));
+                return Err(anyhow!(
+                    "error when evicting {shown}: global timeout reached: {}",
+                    go_duration(limit.whole)
+                ));
             }
             let Err(error) = remote.post(&format!("{}/eviction", pod.path()), &eviction).await else { break };
             let delay = go_duration(RETRY_DELAY);
@@ -86,9 +93,16 @@ impl Drain {
                 Some("TooManyRequests") => {
                     crate::errln!("error when evicting {shown} (will retry after {delay}): {error:#}");
                 }
-                Some("Forbidden") if namespace_ends(&error) && pod.object["metadata"]["deletionTimestamp"].is_string() => break,
+                Some("Forbidden")
+                    if namespace_ends(&error) && pod.object["metadata"]["deletionTimestamp"].is_string() =>
+                {
+                    break;
+                }
                 Some("Forbidden") if namespace_ends(&error) => {
-                    crate::errln!("error when evicting pod {:?} from terminating namespace {namespace:?} (will retry after {delay}): {error:#}", pod.name);
+                    crate::errln!(
+                        "error when evicting pod {:?} from terminating namespace {namespace:?} (will retry after {delay}): {error:#}",
+                        pod.name
+                    );
                 }
                 _ => return Err(anyhow!("error when evicting {shown}: {error:#}")),
             }
@@ -100,9 +114,9 @@ impl Drain {
         if dry_run == DryRun::Server {
             return Ok(());
         }
-        self.gone(remote, vec![pod.clone()], limit, "evicted", "eviction failed")
-            .await
-            .map_err(|error| anyhow!("error when waiting for pod {:?} in namespace {namespace:?} to terminate: {error:#}", pod.name))
+        self.gone(remote, vec![pod.clone()], limit, "evicted", "eviction failed").await.map_err(|error| {
+            anyhow!("error when waiting for pod {:?} in namespace {namespace:?} to terminate: {error:#}", pod.name)
+        })
     }
 
     async fn delete_all(&self, cx: &Session, pods: &[Info], dry_run: DryRun, limit: Limit) -> Result<()> {
@@ -126,7 +140,9 @@ impl Drain {
             for pod in pods {
                 match remote.get(&pod.path()).await {
                     Ok(now) if now["metadata"]["uid"] != pod.object["metadata"]["uid"] => self.tell(&pod, done)?,
-                    Ok(now) if filters::long_deleted(&now, self.skip_wait_for_delete_timeout, jiff::Timestamp::now()) => {
+                    Ok(now)
+                        if filters::long_deleted(&now, self.skip_wait_for_delete_timeout, jiff::Timestamp::now()) =>
+                    {
                         crate::outln!(
                             "pod {:?} has DeletionTimestamp older than {} seconds, skipping",
                             pod.name,
@@ -183,7 +199,8 @@ mod tests {
 
     #[test]
     fn durations_are_gos() {
-        let cases = [(5_000, "5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s"), (250, "250ms"), (1_500, "1.5s"), (0, "0s")];
+        let cases =
+            [(5_000, "5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s"), (250, "250ms"), (1_500, "1.5s"), (0, "0s")];
         for (ms, expected) in cases {
             assert_eq!(go_duration(Duration::from_millis(ms)), expected);
         }

@@ -42,7 +42,8 @@ impl Verdict {
 /// The owner that controls a pod, when it is a daemon set.
 pub(super) fn daemon_set(pod: &Value) -> Option<&str> {
     let owner = controller(pod)?;
-    (owner["kind"] == "DaemonSet" && owner["apiVersion"] == "apps/v1").then(|| owner["name"].as_str().unwrap_or_default())
+    (owner["kind"] == "DaemonSet" && owner["apiVersion"] == "apps/v1")
+        .then(|| owner["name"].as_str().unwrap_or_default())
 }
 
 fn controller(pod: &Value) -> Option<&Value> {
@@ -71,7 +72,9 @@ pub(super) fn judge(pod: &Value, owner: Option<&Owner>, allowed: &Allowed, now: 
     if pod["metadata"]["annotations"].get("kubernetes.io/config.mirror").is_some() {
         return Verdict::Stay;
     }
-    let local = pod["spec"]["volumes"].as_array().is_some_and(|volumes| volumes.iter().any(|volume| volume["emptyDir"].is_object()));
+    let local = pod["spec"]["volumes"]
+        .as_array()
+        .is_some_and(|volumes| volumes.iter().any(|volume| volume["emptyDir"].is_object()));
     if local && !is_over(pod) && !allowed.empty_dir_data {
         return Verdict::Stop("Pods with local storage (use --delete-emptydir-data to override)".to_owned());
     }
@@ -101,7 +104,11 @@ pub(super) fn grouped<'a>(said: impl Iterator<Item = (&'a str, &'a Value)>) -> V
     let mut groups: Vec<(&str, Vec<String>)> = Vec::new();
     for (message, pod) in said {
         let metadata = &pod["metadata"];
-        let name = format!("{}/{}", metadata["namespace"].as_str().unwrap_or_default(), metadata["name"].as_str().unwrap_or_default());
+        let name = format!(
+            "{}/{}",
+            metadata["namespace"].as_str().unwrap_or_default(),
+            metadata["name"].as_str().unwrap_or_default()
+        );
         match groups.iter_mut().find(|(known, _)| *known == message) {
             Some((_, names)) => names.push(name),
             None => groups.push((message, vec![name])),
@@ -118,7 +125,8 @@ mod tests {
     fn pod(owner: Option<&str>, volumes: Value, phase: &str) -> Value {
         let mut pod = json!({"metadata": {"namespace": "a", "name": "p"}, "spec": {"volumes": volumes}, "status": {"phase": phase}});
         if let Some(kind) = owner {
-            pod["metadata"]["ownerReferences"] = json!([{"controller": true, "kind": kind, "apiVersion": "apps/v1", "name": "o"}]);
+            pod["metadata"]["ownerReferences"] =
+                json!([{"controller": true, "kind": kind, "apiVersion": "apps/v1", "name": "o"}]);
         }
         pod
     }
@@ -135,12 +143,32 @@ mod tests {
         let (gone, unknown) = (Owner::Gone("gone".into()), Owner::Unknown("why".into()));
         let cases = [
             (pod(Some("ReplicaSet"), json!([]), "Running"), None, &strict, Verdict::Go),
-            (pod(Some("ReplicaSet"), local.clone(), "Running"), None, &strict, stop("Pods with local storage (use --delete-emptydir-data to override)")),
+            (
+                pod(Some("ReplicaSet"), local.clone(), "Running"),
+                None,
+                &strict,
+                stop("Pods with local storage (use --delete-emptydir-data to override)"),
+            ),
             (pod(Some("ReplicaSet"), local.clone(), "Running"), None, &lax, Verdict::Go),
             (pod(None, local, "Succeeded"), None, &strict, Verdict::Go),
-            (pod(None, json!([]), "Running"), None, &strict, stop("Pods that declare no controller (use --force to override)")),
-            (pod(None, json!([]), "Running"), None, &lax, Verdict::GoWith("deleting Pods that declare no controller".into())),
-            (daemon.clone(), Some(&Owner::There), &strict, stop("DaemonSet-managed Pods (use --ignore-daemonsets to ignore)")),
+            (
+                pod(None, json!([]), "Running"),
+                None,
+                &strict,
+                stop("Pods that declare no controller (use --force to override)"),
+            ),
+            (
+                pod(None, json!([]), "Running"),
+                None,
+                &lax,
+                Verdict::GoWith("deleting Pods that declare no controller".into()),
+            ),
+            (
+                daemon.clone(),
+                Some(&Owner::There),
+                &strict,
+                stop("DaemonSet-managed Pods (use --ignore-daemonsets to ignore)"),
+            ),
             (daemon.clone(), Some(&Owner::There), &lax, Verdict::StayWith("ignoring DaemonSet-managed Pods".into())),
             (daemon.clone(), Some(&gone), &strict, stop("gone")),
             (daemon.clone(), Some(&gone), &lax, Verdict::Go),

@@ -114,8 +114,11 @@ impl Nodes {
     async fn mark(&self, cx: &Session, nodes: &[Info], unschedulable: bool) -> Result<()> {
         let flags = self.change();
         let dry_run = flags.dry_run()?;
-        let (verb, done, already) =
-            if unschedulable { ("cordon", "cordoned", "already cordoned") } else { ("uncordon", "uncordoned", "already uncordoned") };
+        let (verb, done, already) = if unschedulable {
+            ("cordon", "cordoned", "already cordoned")
+        } else {
+            ("uncordon", "uncordoned", "already uncordoned")
+        };
         for node in nodes {
             if (node.object["spec"]["unschedulable"] == true) == unschedulable {
                 printers::changed(&flags, dry_run, node, &node.object, already)?;
@@ -187,7 +190,11 @@ impl Drain {
                 printers::changed(&self.nodes.change(), dry_run, node, &node.object, "drained")?;
                 continue;
             }
-            crate::errln!("error: unable to drain node {:?} due to error: {}, continuing command...", node.name, listed(&failures));
+            crate::errln!(
+                "error: unable to drain node {:?} due to error: {}, continuing command...",
+                node.name,
+                listed(&failures)
+            );
             remaining.push(&node.name);
             fatal.push(failures);
         }
@@ -235,15 +242,24 @@ impl Drain {
             Ok(judged) => {
                 let pods = judged.going();
                 if !pods.is_empty() {
-                    crate::errln!("There are pending pods in node {:?} when an error occurred: {}", node.name, listed(failures));
+                    crate::errln!(
+                        "There are pending pods in node {:?} when an error occurred: {}",
+                        node.name,
+                        listed(failures)
+                    );
                     pods.iter().for_each(|pod| crate::errln!("pod/{}", pod.name));
                 }
                 let errors = judged.errors();
                 if !errors.is_empty() {
-                    crate::errln!("Following errors occurred while getting the list of pods to delete:\n{}", listed(&errors));
+                    crate::errln!(
+                        "Following errors occurred while getting the list of pods to delete:\n{}",
+                        listed(&errors)
+                    );
                 }
             }
-            Err(error) => crate::errln!("Following errors occurred while getting the list of pods to delete:\n{error:#}"),
+            Err(error) => {
+                crate::errln!("Following errors occurred while getting the list of pods to delete:\n{error:#}")
+            }
         }
     }
 
@@ -262,8 +278,9 @@ impl Drain {
         };
         let mut judged = Vec::new();
         for pod in pods {
-            let path = daemon_set(&pod.object)
-                .map(|name| format!("/apis/apps/v1/namespaces/{}/daemonsets/{name}", pod.namespace.as_deref().unwrap_or_default()));
+            let path = daemon_set(&pod.object).map(|name| {
+                format!("/apis/apps/v1/namespaces/{}/daemonsets/{name}", pod.namespace.as_deref().unwrap_or_default())
+            });
             if let Some(path) = &path
                 && !owners.contains_key(path)
             {

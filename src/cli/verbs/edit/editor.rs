@@ -70,7 +70,10 @@ mod tests {
         let of = |command: &str| Editor::of(command.to_owned(), "/bin/sh".to_owned());
         assert_eq!(of("nano"), Editor { words: vec!["nano".into()], shell: false });
         assert_eq!(of("code -w"), Editor { words: vec!["code".into(), "-w".into()], shell: false });
-        assert_eq!(of("sed -i 's/a/b/'"), Editor { words: vec!["/bin/sh".into(), "-c".into(), "sed -i 's/a/b/'".into()], shell: true });
+        assert_eq!(
+            of("sed -i 's/a/b/'"),
+            Editor { words: vec!["/bin/sh".into(), "-c".into(), "sed -i 's/a/b/'".into()], shell: true }
+        );
     }
 
     #[test]

@@ -91,10 +91,14 @@ impl Edit {
                 text = text.replace('\n', "\r\n");
             }
             let previous = last.as_ref().map(|(_, file)| file.as_path());
-            let (edited, file) = editor.edit(&text, if json { ".json" } else { ".yaml" }).map_err(|error| preserved(error, previous))?;
+            let (edited, file) =
+                editor.edit(&text, if json { ".json" } else { ".yaml" }).map_err(|error| preserved(error, previous))?;
             if let Some((before, old)) = &last {
                 if page::same(before, &edited) {
-                    return Err(preserved(anyhow::anyhow!("Edit cancelled, no valid changes were saved."), Some(&file)));
+                    return Err(preserved(
+                        anyhow::anyhow!("Edit cancelled, no valid changes were saved."),
+                        Some(&file),
+                    ));
                 }
                 remove(old);
             }
@@ -119,7 +123,10 @@ impl Edit {
             let documents = match files::parse(&edited, "edited-file") {
                 Ok(documents) => documents,
                 Err(error) => {
-                    reasons = vec![Reason { head: format!("The edited file had a syntax error: {error}"), causes: Vec::new() }];
+                    reasons = vec![Reason {
+                        head: format!("The edited file had a syntax error: {error}"),
+                        causes: Vec::new(),
+                    }];
                     last = Some((edited, file));
                     continue;
                 }
@@ -130,7 +137,10 @@ impl Edit {
                 return Err(Failure::Exit(1).into());
             }
             if outcome.missing > 0 {
-                crate::errln!("The edits you made on deleted resources have been saved to {:?}", file.display().to_string());
+                crate::errln!(
+                    "The edits you made on deleted resources have been saved to {:?}",
+                    file.display().to_string()
+                );
                 return Err(Failure::Exit(1).into());
             }
             if outcome.invalid.is_empty() {
@@ -192,8 +202,10 @@ impl Edit {
         if self.output_patch {
             crate::outln!("Patch: {patch}");
         }
-        let path = if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
-        let path = with_query(&path, &[("fieldManager", &self.field_manager), ("fieldValidation", self.validate.query()?)]);
+        let path =
+            if self.subresource.is_empty() { info.path() } else { format!("{}/{}", info.path(), self.subresource) };
+        let path =
+            with_query(&path, &[("fieldManager", &self.field_manager), ("fieldValidation", self.validate.query()?)]);
         match cx.remote().await?.patch(&path, kind, &patch).await {
             Ok(object) => self.tell(info, &object, "edited"),
             Err(error) => {

@@ -32,7 +32,8 @@ pub(crate) fn header(reasons: &[Reason]) -> String {
 fn commented(text: &str) -> String {
     let (body, end) = text.strip_suffix('\n').map_or((text, ""), |body| (body, "\n"));
     let lines: Vec<&str> = body.split('\n').collect();
-    let rest = lines[1..].iter().map(|line| if line.starts_with('#') { format!("\n{line}") } else { format!("\n# {line}") });
+    let rest =
+        lines[1..].iter().map(|line| if line.starts_with('#') { format!("\n{line}") } else { format!("\n# {line}") });
     lines[0].to_owned() + &rest.collect::<String>() + end
 }
 

@@ -149,7 +149,8 @@ mod tests {
     use super::*;
 
     fn info(kind: &str) -> Info {
-        let resource = crate::resolve::discovery::Resource { group: "apps".into(), kind: kind.into(), ..Default::default() };
+        let resource =
+            crate::resolve::discovery::Resource { group: "apps".into(), kind: kind.into(), ..Default::default() };
         Info { resource: resource.into(), namespace: None, name: "web".into(), object: Value::Null, source: None }
     }
 
@@ -170,7 +171,10 @@ mod tests {
     fn restarting_marks_the_template() {
         let mut object = json!({"spec": {"template": {"spec": {}}}});
         restart(&info("StatefulSet"), &mut object, "now").unwrap();
-        assert_eq!(object["spec"]["template"]["metadata"]["annotations"], json!({"kubectl.kubernetes.io/restartedAt": "now"}));
+        assert_eq!(
+            object["spec"]["template"]["metadata"]["annotations"],
+            json!({"kubectl.kubernetes.io/restartedAt": "now"})
+        );
         let time: Zoned = "2024-01-02T03:04:05.6[UTC]".parse().unwrap();
         assert_eq!(go_time(&time), "2024-01-02T03:04:05Z");
     }

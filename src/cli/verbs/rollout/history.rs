@@ -96,7 +96,8 @@ mod tests {
     #[test]
     fn revisions_are_a_table() {
         let resource = crate::resolve::discovery::Resource { kind: "Deployment".into(), ..Default::default() };
-        let info = Info { resource: resource.into(), namespace: None, name: "web".into(), object: Value::Null, source: None };
+        let info =
+            Info { resource: resource.into(), namespace: None, name: "web".into(), object: Value::Null, source: None };
         let state = |cause: &str| {
             json!({"metadata": {"annotations": {CHANGE_CAUSE: cause}}, "spec": {"template": {"metadata": {"labels": {"app": "web"}},
                 "spec": {"containers": [{"name": "web", "image": "nginx"}]}}}})
@@ -109,7 +110,12 @@ mod tests {
         "#]]
         .assert_eq(&shown(&info, &found, 0).unwrap());
         let text = shown(&info, &found, 2).unwrap();
-        assert!(text.starts_with("Pod Template:\n  Labels:\tapp=web\n  Annotations:\tkubernetes.io/change-cause: kubectl set image\n"), "{text}");
+        assert!(
+            text.starts_with(
+                "Pod Template:\n  Labels:\tapp=web\n  Annotations:\tkubernetes.io/change-cause: kubectl set image\n"
+            ),
+            "{text}"
+        );
         assert_eq!(shown(&info, &found, 3).unwrap_err().to_string(), "unable to find the specified revision");
         assert_eq!(shown(&info, &Revisions::new(), 0).unwrap(), "No rollout history found.");
     }

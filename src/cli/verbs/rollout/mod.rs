@@ -70,7 +70,13 @@ impl Workloads {
     }
 
     async fn find(&self, cx: &Session) -> Result<Targets> {
-        let query = Query { args: &self.args, files: Some(&self.files), selector: &self.selector, bare_types: true, ..Query::default() };
+        let query = Query {
+            args: &self.args,
+            files: Some(&self.files),
+            selector: &self.selector,
+            bare_types: true,
+            ..Query::default()
+        };
         targets::find(cx, &query).await
     }
 }

@@ -31,7 +31,12 @@ pub(super) fn refuse_others(info: &Info, what: &str, retrieving: &str) -> Result
         bail!("no {what} has been implemented for {:?}", group_kind(info));
     }
     let resource = &info.resource;
-    bail!("error retrieving {retrieving} for {:?}, no visitor method exists for {{{} {}}}", group_kind(info), resource.group, resource.kind)
+    bail!(
+        "error retrieving {retrieving} for {:?}, no visitor method exists for {{{} {}}}",
+        group_kind(info),
+        resource.group,
+        resource.kind
+    )
 }
 
 /// The replica sets or controller revisions that belong to a workload.
@@ -42,7 +47,11 @@ pub(super) async fn of(remote: &Remote, info: &Info) -> Result<Revisions> {
     let path = format!("/apis/apps/v1/namespaces/{namespace}/{plural}");
     let selector = selector_query(&info.object["spec"]["selector"]);
     let list = remote.list(&with_query(&path, &[("labelSelector", &selector)])).await.map_err(|error| {
-        let what = if is_deployment { "failed to retrieve replica sets from deployment" } else { "unable to find history controlled by" };
+        let what = if is_deployment {
+            "failed to retrieve replica sets from deployment"
+        } else {
+            "unable to find history controlled by"
+        };
         let kind = if is_deployment { String::new() } else { format!("{} ", info.resource.kind) };
         anyhow!("{what} {kind}{}: {error:#}", info.name)
     })?;
@@ -108,7 +117,12 @@ mod tests {
     use serde_json::json;
 
     fn info(kind: &str, object: Value) -> Info {
-        let resource = crate::resolve::discovery::Resource { group: "apps".into(), version: "v1".into(), kind: kind.into(), ..Default::default() };
+        let resource = crate::resolve::discovery::Resource {
+            group: "apps".into(),
+            version: "v1".into(),
+            kind: kind.into(),
+            ..Default::default()
+        };
         Info { resource: resource.into(), namespace: None, name: "web".into(), object, source: None }
     }
 
@@ -122,17 +136,25 @@ mod tests {
         let now = json!({"apiVersion": "apps/v1", "kind": "DaemonSet", "spec": {"minReadySeconds": 1, "template": {"spec": {"containers": [{"name": "new", "image": "2"}]}}}});
         let old = json!({"data": {"spec": {"template": {"$patch": "replace", "spec": {"containers": [{"name": "old", "image": "1"}]}}}}});
         let was = restored(&info("DaemonSet", now), &old).unwrap();
-        assert_eq!(was["spec"], json!({"minReadySeconds": 1, "template": {"spec": {"containers": [{"name": "old", "image": "1"}]}}}));
+        assert_eq!(
+            was["spec"],
+            json!({"minReadySeconds": 1, "template": {"spec": {"containers": [{"name": "old", "image": "1"}]}}})
+        );
     }
 
     #[test]
     fn kinds_without_history() {
         let resource = |group: &str, kind: &str| {
-            let resource = crate::resolve::discovery::Resource { group: group.into(), kind: kind.into(), ..Default::default() };
+            let resource =
+                crate::resolve::discovery::Resource { group: group.into(), kind: kind.into(), ..Default::default() };
             Info { resource: resource.into(), namespace: None, name: String::new(), object: Value::Null, source: None }
         };
-        let told = |group, kind| refuse_others(&resource(group, kind), "history viewer", "history").unwrap_err().to_string();
+        let told =
+            |group, kind| refuse_others(&resource(group, kind), "history viewer", "history").unwrap_err().to_string();
         assert_eq!(told("apps", "ReplicaSet"), "no history viewer has been implemented for \"ReplicaSet.apps\"");
-        assert_eq!(told("", "Service"), "error retrieving history for \"Service\", no visitor method exists for { Service}");
+        assert_eq!(
+            told("", "Service"),
+            "error retrieving history for \"Service\", no visitor method exists for { Service}"
+        );
     }
 }

@@ -151,7 +151,8 @@ fn stateful_set(object: &Value, _: i64) -> Result<(String, bool)> {
     if int(&status["observedGeneration"]) == 0 || !observed(object) {
         return Ok(("Waiting for statefulset spec update to be observed...".to_owned(), false));
     }
-    let (wanted, ready, updated) = (int(&spec["replicas"]), int(&status["readyReplicas"]), int(&status["updatedReplicas"]));
+    let (wanted, ready, updated) =
+        (int(&spec["replicas"]), int(&status["readyReplicas"]), int(&status["updatedReplicas"]));
     if ready < wanted {
         return Ok((format!("Waiting for {} pods to be ready...", wanted - ready), false));
     }
@@ -160,16 +161,30 @@ fn stateful_set(object: &Value, _: i64) -> Result<(String, bool)> {
             && updated < wanted - partition
         {
             let new = wanted - partition;
-            return Ok((format!("Waiting for partitioned roll out to finish: {updated} out of {new} new pods have been updated..."), false));
+            return Ok((
+                format!(
+                    "Waiting for partitioned roll out to finish: {updated} out of {new} new pods have been updated..."
+                ),
+                false,
+            ));
         }
         return Ok((format!("partitioned roll out complete: {updated} new pods have been updated..."), true));
     }
     let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
     let (new, current) = (text("updateRevision"), text("currentRevision"));
     if new != current {
-        return Ok((format!("waiting for statefulset rolling update to complete {updated} pods at revision {new}..."), false));
+        return Ok((
+            format!("waiting for statefulset rolling update to complete {updated} pods at revision {new}..."),
+            false,
+        ));
     }
-    Ok((format!("statefulset rolling update complete {} pods at revision {current}...", int(&status["currentReplicas"])), true))
+    Ok((
+        format!(
+            "statefulset rolling update complete {} pods at revision {current}...",
+            int(&status["currentReplicas"])
+        ),
+        true,
+    ))
 }
 
 #[cfg(test)]
@@ -220,17 +235,22 @@ mod tests {
     fn sets() {
         let daemon = |status: Value| json!({"metadata": {"name": "d", "generation": 1}, "spec": {"updateStrategy": {"type": "RollingUpdate"}}, "status": status});
         assert_eq!(
-            told(daemon_set, daemon(json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1}))),
+            told(
+                daemon_set,
+                daemon(json!({"observedGeneration": 1, "desiredNumberScheduled": 2, "updatedNumberScheduled": 1}))
+            ),
             "wait: Waiting for daemon set \"d\" rollout to finish: 1 out of 2 new pods have been updated..."
         );
-        let stateful = |strategy: Value, status: Value| {
-            json!({"metadata": {"name": "s", "generation": 1}, "spec": {"replicas": 2, "updateStrategy": strategy}, "status": status})
-        };
+        let stateful = |strategy: Value, status: Value| json!({"metadata": {"name": "s", "generation": 1}, "spec": {"replicas": 2, "updateStrategy": strategy}, "status": status});
         let rolling = json!({"type": "RollingUpdate"});
         let partitioned = json!({"type": "RollingUpdate", "rollingUpdate": {"partition": 1}});
         let cases = [
             (rolling.clone(), json!({}), "wait: Waiting for statefulset spec update to be observed..."),
-            (rolling.clone(), json!({"observedGeneration": 1, "readyReplicas": 1}), "wait: Waiting for 1 pods to be ready..."),
+            (
+                rolling.clone(),
+                json!({"observedGeneration": 1, "readyReplicas": 1}),
+                "wait: Waiting for 1 pods to be ready...",
+            ),
             (
                 partitioned.clone(),
                 json!({"observedGeneration": 1, "readyReplicas": 2}),
@@ -251,7 +271,11 @@ mod tests {
                 json!({"observedGeneration": 1, "readyReplicas": 2, "updateRevision": "b", "currentRevision": "b", "currentReplicas": 2}),
                 "done: statefulset rolling update complete 2 pods at revision b...",
             ),
-            (json!({"type": "OnDelete"}), json!({}), "error: rollout status is only available for RollingUpdate strategy type"),
+            (
+                json!({"type": "OnDelete"}),
+                json!({}),
+                "error: rollout status is only available for RollingUpdate strategy type",
+            ),
         ];
         for (strategy, status, expected) in cases {
             assert_eq!(told(stateful_set, stateful(strategy, status)), expected);

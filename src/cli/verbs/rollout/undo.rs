@@ -80,13 +80,20 @@ impl Undo {
             return Ok(if is_deployment { text } else { format!("will roll back to {text}") });
         }
         if is_deployment && info.object["spec"]["paused"] == true {
-            bail!("you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again");
+            bail!(
+                "you cannot rollback a paused deployment; resume it first with 'kubectl rollout resume' and try again"
+            );
         }
         if already_there(&info, state) {
             return Ok(format!("skipped rollback (current template already matches revision {to})"));
         }
-        let (kind, patch) = if is_deployment { (JSON_PATCH, deployment_patch(&info.object, state)) } else { (STRATEGIC, state["data"].clone()) };
-        let path = with_query(&info.path(), &[("fieldManager", self.change.manager("kubectl")), ("dryRun", dry_run.query())]);
+        let (kind, patch) = if is_deployment {
+            (JSON_PATCH, deployment_patch(&info.object, state))
+        } else {
+            (STRATEGIC, state["data"].clone())
+        };
+        let path =
+            with_query(&info.path(), &[("fieldManager", self.change.manager("kubectl")), ("dryRun", dry_run.query())]);
         let patched = remote.patch(&path, kind, &patch).await;
         patched.map_err(|error| anyhow!("failed restoring revision {to}: {error:#}"))?;
         Ok("rolled back".to_owned())
@@ -127,9 +134,12 @@ fn already_there(info: &Info, state: &Value) -> bool {
 /// `creationTimestamp: null` says nothing.
 fn without_nulls(value: &Value) -> Value {
     match value {
-        Value::Object(map) => {
-            map.iter().filter(|(_, value)| !value.is_null()).map(|(key, value)| (key.clone(), without_nulls(value))).collect::<Map<_, _>>().into()
-        }
+        Value::Object(map) => map
+            .iter()
+            .filter(|(_, value)| !value.is_null())
+            .map(|(key, value)| (key.clone(), without_nulls(value)))
+            .collect::<Map<_, _>>()
+            .into(),
         Value::Array(items) => items.iter().map(without_nulls).collect::<Vec<_>>().into(),
         other => other.clone(),
     }
@@ -139,7 +149,10 @@ fn without_nulls(value: &Value) -> Value {
 fn deployment_patch(deployment: &Value, replica_set: &Value) -> Value {
     let of = |object: &Value, own: bool| -> Vec<(String, Value)> {
         let annotations = object["metadata"]["annotations"].as_object().into_iter().flatten();
-        annotations.filter(|(key, _)| OWN.contains(&key.as_str()) == own).map(|(key, value)| (key.clone(), value.clone())).collect()
+        annotations
+            .filter(|(key, _)| OWN.contains(&key.as_str()) == own)
+            .map(|(key, value)| (key.clone(), value.clone()))
+            .collect()
     };
     let annotations: Map<String, Value> = of(deployment, true).into_iter().chain(of(replica_set, false)).collect();
     json!([
@@ -154,7 +167,13 @@ mod tests {
 
     fn info(kind: &str, template: Value) -> Info {
         let resource = crate::resolve::discovery::Resource { kind: kind.into(), ..Default::default() };
-        Info { resource: resource.into(), namespace: None, name: "web".into(), object: json!({"spec": {"template": template}}), source: None }
+        Info {
+            resource: resource.into(),
+            namespace: None,
+            name: "web".into(),
+            object: json!({"spec": {"template": template}}),
+            source: None,
+        }
     }
 
     #[test]
@@ -163,12 +182,18 @@ mod tests {
         let deployment = info("Deployment", Value::Null);
         assert_eq!(chosen(&deployment, &found, 0).unwrap(), "b");
         assert_eq!(chosen(&deployment, &found, 7).unwrap(), "c");
-        assert_eq!(chosen(&deployment, &found, 2).unwrap_err().to_string(), "unable to find specified revision 2 in history");
+        assert_eq!(
+            chosen(&deployment, &found, 2).unwrap_err().to_string(),
+            "unable to find specified revision 2 in history"
+        );
         assert_eq!(
             chosen(&deployment, &Revisions::new(), 0).unwrap_err().to_string(),
             "no rollout history found for deployment \"web\""
         );
-        assert_eq!(chosen(&info("DaemonSet", Value::Null), &Revisions::new(), 0).unwrap_err().to_string(), "no last revision to roll back to");
+        assert_eq!(
+            chosen(&info("DaemonSet", Value::Null), &Revisions::new(), 0).unwrap_err().to_string(),
+            "no last revision to roll back to"
+        );
     }
 
     #[test]

@@ -5,7 +5,11 @@ use serde_json::Value;
 /// The containers of a pod spec (`field` is `containers` or `initContainers`) whose name matches.
 pub(super) fn select<'a>(spec: &'a mut Value, field: &str, pattern: &str) -> Vec<&'a mut Value> {
     let containers = spec.get_mut(field).and_then(Value::as_array_mut);
-    containers.into_iter().flatten().filter(|container| matches(container["name"].as_str().unwrap_or_default(), pattern)).collect()
+    containers
+        .into_iter()
+        .flatten()
+        .filter(|container| matches(container["name"].as_str().unwrap_or_default(), pattern))
+        .collect()
 }
 
 /// The wildcard is as kubectl has it: pieces are looked for one after the other, and the last must end the name.

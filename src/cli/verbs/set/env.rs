@@ -75,7 +75,8 @@ impl Env {
             bail!("when specifying --keys, a configmap or secret must be provided with --from");
         }
         let specs: Vec<String> = self.env.iter().chain(&pairs).cloned().collect();
-        let mut variables = parse(&specs, || std::io::read_to_string(std::io::stdin()).context("cannot read standard input"))?;
+        let mut variables =
+            parse(&specs, || std::io::read_to_string(std::io::stdin()).context("cannot read standard input"))?;
         if !self.from.is_empty() {
             self.import(cx, &mut variables).await?;
         }
@@ -121,7 +122,12 @@ impl Env {
             }
         }
         if !found {
-            crate::errln!("Warning: {}/{} does not have any containers matching {:?}", info.resource.kind, info.name, self.containers);
+            crate::errln!(
+                "Warning: {}/{} does not have any containers matching {:?}",
+                info.resource.kind,
+                info.name,
+                self.containers
+            );
         }
         Ok(())
     }
@@ -134,7 +140,12 @@ impl Env {
             let spec = pod_spec(info, &mut object)?;
             for field in ["containers", "initContainers"] {
                 for container in containers::select(spec, field, &self.containers) {
-                    crate::outln!("# {} {}, container {}", info.resource.kind, info.name, container["name"].as_str().unwrap_or_default());
+                    crate::outln!(
+                        "# {} {}, container {}",
+                        info.resource.kind,
+                        info.name,
+                        container["name"].as_str().unwrap_or_default()
+                    );
                     self.list_container(cx, &whole, container).await?;
                 }
             }
@@ -191,7 +202,9 @@ pub(super) fn parse(specs: &[String], stdin: impl Fn() -> Result<String>) -> Res
         if spec == "-" {
             let text = stdin()?;
             let lines = text.lines().map(|line| line.split_once('#').map_or(line, |(line, _)| line));
-            variables.set.extend(lines.filter_map(|line| line.split_once('=')).map(|(name, value)| variable(name, value)));
+            variables
+                .set
+                .extend(lines.filter_map(|line| line.split_once('=')).map(|(name, value)| variable(name, value)));
         } else if let Some((name, value)) = spec.split_once('=') {
             let wrong = wrong_name(name);
             if !wrong.is_empty() {
@@ -274,11 +287,14 @@ pub(super) fn imported(info: &Info, keys: &[String]) -> Result<Vec<Value>> {
     };
     let data = info.object["data"].as_object().into_iter().flatten().map(|(key, _)| key);
     let wanted = data.filter(|key| keys.is_empty() || keys.contains(key));
-    Ok(wanted.map(|key| json!({"name": env_name(key), "valueFrom": {reference: {"name": info.name, "key": key}}})).collect())
+    Ok(wanted
+        .map(|key| json!({"name": env_name(key), "valueFrom": {reference: {"name": info.name, "key": key}}}))
+        .collect())
 }
 
 fn env_name(key: &str) -> String {
-    let name: String = key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
+    let name: String =
+        key.chars().map(|c| if c.is_ascii_alphanumeric() { c.to_ascii_uppercase() } else { '_' }).collect();
     if name != key {
         crate::errln!("Warning: key {key} transferred to {name}");
     }

@@ -40,7 +40,9 @@ impl Image {
         if images.set.is_empty() {
             complaints.push("at least one image update is required");
         } else if images.set.len() > 1 && images.sets("*") {
-            complaints.push("all containers are already specified by *, but saw more than one container_name=container_image pairs");
+            complaints.push(
+                "all containers are already specified by *, but saw more than one container_name=container_image pairs",
+            );
         }
         // kubectl looks for the objects before it complains about the rest.
         let infos = self.flags.infos(cx, &objects, &self.selector).await?;
@@ -70,7 +72,9 @@ pub(super) fn set_images(spec: &mut Value, images: &Changes) -> Vec<String> {
         let mut found = false;
         for field in ["initContainers", "containers"] {
             let containers = spec.get_mut(field).and_then(Value::as_array_mut);
-            for container in containers.into_iter().flatten().filter(|container| name == "*" || container["name"] == name.as_str()) {
+            for container in
+                containers.into_iter().flatten().filter(|container| name == "*" || container["name"] == name.as_str())
+            {
                 container["image"] = image.clone().into();
                 found = true;
             }

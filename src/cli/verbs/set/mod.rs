@@ -8,6 +8,7 @@ mod resources;
 mod selector;
 mod service_account;
 mod subject;
+mod typed;
 
 use super::targets::{self, between, is_empty};
 use crate::{
@@ -94,7 +95,9 @@ impl SetFlags {
     async fn infos(&self, cx: &Session, args: &[String], selector: &str) -> Result<Vec<Info>> {
         if self.local {
             targets::refuse_local(args)?;
-            return targets::local(&self.files).await?.whole();
+            let mut infos = targets::local(&self.files).await?.whole()?;
+            infos.iter_mut().for_each(|info| typed::complete(&mut info.object));
+            return Ok(infos);
         }
         let query = Query { args, files: Some(&self.files), selector, all: self.all, ..Query::default() };
         targets::find(cx, &query).await?.whole()
@@ -132,7 +135,10 @@ impl SetFlags {
         if self.local || dry_run == DryRun::Client {
             return printers::changed(&self.change, dry_run, info, &object, done);
         }
-        let path = with_query(&info.path(), &[("fieldManager", self.change.manager("kubectl-set")), ("dryRun", dry_run.query())]);
+        let path = with_query(
+            &info.path(),
+            &[("fieldManager", self.change.manager("kubectl-set")), ("dryRun", dry_run.query())],
+        );
         let patched = cx.remote().await?.patch(&path, kind, &patch).await;
         let object = patched.map_err(|error| if failed.is_empty() { error } else { anyhow!("{failed} {error:#}") })?;
         printers::changed(&self.change, dry_run, info, &object, done)
@@ -143,7 +149,9 @@ impl SetFlags {
 fn pod_spec<'a>(info: &Info, object: &'a mut Value) -> Result<&'a mut Value> {
     let path = match info.resource.kind.as_str() {
         "Pod" => "/spec",
-        "ReplicationController" | "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" | "Job" => "/spec/template/spec",
+        "ReplicationController" | "Deployment" | "DaemonSet" | "ReplicaSet" | "StatefulSet" | "Job" => {
+            "/spec/template/spec"
+        }
         "CronJob" => "/spec/jobTemplate/spec/template/spec",
         kind => bail!("the object is not a pod or does not have a pod template: *{}.{kind}", info.resource.version),
     };

@@ -33,7 +33,9 @@ pub(super) async fn value(cx: &Session, source: &Value, object: &Value, containe
     if secret.is_object() {
         let found = read(cx, "secrets", text(&secret["name"])).await?;
         let key = text(&secret["key"]);
-        let data = found["data"][key].as_str().ok_or_else(|| anyhow!("key {key} not found in secret {}", text(&secret["name"])))?;
+        let data = found["data"][key]
+            .as_str()
+            .ok_or_else(|| anyhow!("key {key} not found in secret {}", text(&secret["name"])))?;
         let bytes = base64::engine::general_purpose::STANDARD.decode(data)?;
         return Ok(String::from_utf8_lossy(&bytes).into_owned());
     }
@@ -41,7 +43,9 @@ pub(super) async fn value(cx: &Session, source: &Value, object: &Value, containe
         let found = read(cx, "configmaps", text(&config_map["name"])).await?;
         let key = text(&config_map["key"]);
         let data = found["data"][key].as_str();
-        return data.map(str::to_owned).ok_or_else(|| anyhow!("key {key} not found in config map {}", text(&config_map["name"])));
+        return data
+            .map(str::to_owned)
+            .ok_or_else(|| anyhow!("key {key} not found in config map {}", text(&config_map["name"])));
     }
     if source["fieldRef"].is_object() {
         return field(object, text(&source["fieldRef"]["fieldPath"]));
@@ -73,7 +77,9 @@ fn field(object: &Value, path: &str) -> Result<String> {
     match path {
         "metadata.annotations" => Ok(lines(&metadata["annotations"])),
         "metadata.labels" => Ok(lines(&metadata["labels"])),
-        "metadata.name" | "metadata.namespace" | "metadata.uid" => Ok(text(&metadata[&path["metadata.".len()..]]).to_owned()),
+        "metadata.name" | "metadata.namespace" | "metadata.uid" => {
+            Ok(text(&metadata[&path["metadata.".len()..]]).to_owned())
+        }
         _ => bail!("unsupported fieldPath: {path}"),
     }
 }
@@ -81,7 +87,8 @@ fn field(object: &Value, path: &str) -> Result<String> {
 fn resource(container: &Value, reference: &Value) -> Result<String> {
     let wanted = text(&reference["resource"]);
     let (of, name) = wanted.split_once('.').unwrap_or((wanted, ""));
-    let known = matches!(of, "limits" | "requests") && (matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-"));
+    let known = matches!(of, "limits" | "requests")
+        && (matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-"));
     if !known {
         bail!("Unsupported container resource : {wanted}");
     }
@@ -103,7 +110,10 @@ mod tests {
             (json!({"configMapKeyRef": {"name": "c", "key": "k"}}), "configmap c, key k"),
             (json!({"secretKeyRef": {"name": "s", "key": "k"}}), "secret s, key k"),
             (json!({"fieldRef": {"fieldPath": "metadata.name"}}), "field path metadata.name"),
-            (json!({"resourceFieldRef": {"resource": "limits.cpu", "containerName": "a"}}), "resource field a/limits.cpu"),
+            (
+                json!({"resourceFieldRef": {"resource": "limits.cpu", "containerName": "a"}}),
+                "resource field a/limits.cpu",
+            ),
             (json!({}), "invalid valueFrom"),
         ];
         for (source, expected) in cases {

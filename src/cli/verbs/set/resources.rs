@@ -73,7 +73,12 @@ pub(super) fn list(text: &str) -> Result<Map<String, Value>> {
 }
 
 /// Whether there was a container to change.
-pub(super) fn set_resources(spec: &mut Value, pattern: &str, limits: &Map<String, Value>, requests: &Map<String, Value>) -> bool {
+pub(super) fn set_resources(
+    spec: &mut Value,
+    pattern: &str,
+    limits: &Map<String, Value>,
+    requests: &Map<String, Value>,
+) -> bool {
     let mut found = false;
     for field in ["containers", "initContainers"] {
         for container in containers::select(spec, field, pattern) {

@@ -2,13 +2,7 @@
 
 use super::SetFlags;
 use crate::{
-    failure::all_or,
-    flags::DryRun,
-    printers,
-    record::RecordFlag,
-    remote::with_query,
-    resolve::Info,
-    session::Session,
+    failure::all_or, flags::DryRun, printers, record::RecordFlag, remote::with_query, resolve::Info, session::Session,
     verbs::targets::between,
 };
 use anyhow::{Result, anyhow, bail};
@@ -54,7 +48,10 @@ impl Selector {
             if !self.resource_version.is_empty() {
                 patch["metadata"]["resourceVersion"] = self.resource_version.clone().into();
             }
-            let path = with_query(&info.path(), &[("fieldManager", flags.manager("kubectl-set")), ("dryRun", dry_run.query())]);
+            let path = with_query(
+                &info.path(),
+                &[("fieldManager", flags.manager("kubectl-set")), ("dryRun", dry_run.query())],
+            );
             object = cx.remote().await?.patch(&path, kind, &patch).await?;
         }
         printers::changed(flags, dry_run, info, &object, "selector updated")
@@ -65,10 +62,15 @@ impl Selector {
 fn labels(expression: &str) -> Result<Map<String, Value>> {
     let parsed = LabelSelector::parse(expression)
         .map_err(|error| anyhow!("couldn't parse the selector string \"{expression}\": {error}"))?;
-    let label = |requirement: &mk8s_api::select::Requirement| match (&requirement.operator, requirement.values.as_slice()) {
-        (Operator::Equals | Operator::DoubleEquals, [value]) => Ok((requirement.key.clone(), value.clone().into())),
-        (operator, values) => Err(anyhow!("match expression [{{{} {operator:?} [{}]}}] not supported on this object", requirement.key, values.join(" "))),
-    };
+    let label =
+        |requirement: &mk8s_api::select::Requirement| match (&requirement.operator, requirement.values.as_slice()) {
+            (Operator::Equals | Operator::DoubleEquals, [value]) => Ok((requirement.key.clone(), value.clone().into())),
+            (operator, values) => Err(anyhow!(
+                "match expression [{{{} {operator:?} [{}]}}] not supported on this object",
+                requirement.key,
+                values.join(" ")
+            )),
+        };
     parsed.requirements().iter().map(label).collect()
 }
 

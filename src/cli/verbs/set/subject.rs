@@ -32,7 +32,8 @@ impl Subject {
         let infos = self.flags.infos(cx, &self.args, &self.selector).await?;
         self.flags.check_local(dry_run)?;
         self.check(&infos)?;
-        let namespace = if self.flags.local { cx.namespace_flag().unwrap_or("default").to_owned() } else { cx.namespace().await? };
+        let namespace =
+            if self.flags.local { cx.namespace_flag().unwrap_or("default").to_owned() } else { cx.namespace().await? };
         let wanted = self.subjects(&namespace);
         let failures = self
             .flags
@@ -69,7 +70,10 @@ impl Subject {
     fn subjects(&self, namespace: &str) -> Vec<Value> {
         let of_kind = |kind: &'static str, names: &[String]| -> Vec<Value> {
             let names: BTreeSet<&String> = names.iter().collect();
-            names.into_iter().map(|name| json!({"kind": kind, "apiGroup": "rbac.authorization.k8s.io", "name": name})).collect()
+            names
+                .into_iter()
+                .map(|name| json!({"kind": kind, "apiGroup": "rbac.authorization.k8s.io", "name": name}))
+                .collect()
         };
         let accounts: BTreeSet<&String> = self.serviceaccount.iter().collect();
         let accounts = accounts.into_iter().filter_map(|account| account.split_once(':')).map(|(given, name)| {

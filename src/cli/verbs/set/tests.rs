@@ -5,7 +5,8 @@ use crate::verbs::pairs;
 use serde_json::Map;
 
 fn info(kind: &str, object: Value) -> Info {
-    let resource = crate::resolve::discovery::Resource { kind: kind.into(), version: "v1".into(), ..Default::default() };
+    let resource =
+        crate::resolve::discovery::Resource { kind: kind.into(), version: "v1".into(), ..Default::default() };
     Info { resource: resource.into(), namespace: None, name: "web".into(), object, source: None }
 }
 
@@ -36,7 +37,11 @@ fn images() {
         let mut spec = spec.clone();
         let images = pairs::parse(&words(text), "image", false).unwrap();
         assert_eq!(image::set_images(&mut spec, &images).len(), missing);
-        assert_eq!((&spec["initContainers"][0]["image"], &spec["containers"][0]["image"]), (&json!(first), &json!(second)), "{text}");
+        assert_eq!(
+            (&spec["initContainers"][0]["image"], &spec["containers"][0]["image"]),
+            (&json!(first), &json!(second)),
+            "{text}"
+        );
     }
 }
 
@@ -56,7 +61,8 @@ fn resource_amounts_are_canonical() {
 fn variables_replace_and_go() {
     let stdin = || Ok("C=3 # three\nnothing\n".to_owned());
     let variables = env::parse(&words("A=x=y B- -"), stdin).unwrap();
-    let existing = [json!({"name": "A", "value": "1"}), json!({"name": "B"}), json!({"name": "D"}), json!({"name": "A"})];
+    let existing =
+        [json!({"name": "A", "value": "1"}), json!({"name": "B"}), json!({"name": "D"}), json!({"name": "A"})];
     assert_eq!(
         env::update(&existing, &variables),
         [json!({"name": "A", "value": "x=y"}), json!({"name": "D"}), json!({"name": "C", "value": "3 "})]

@@ -47,7 +47,9 @@ fn parse_path(text: &str) -> Result<Condition> {
     let (path, value) = match parts.as_slice() {
         [path] => (path, None),
         [path, value] => (path, Some(value.trim_matches(['\'', '"']))),
-        _ => bail!("jsonpath wait format must be --for=jsonpath='{{.status.readyReplicas}}'=3 or --for=jsonpath='{{.status.readyReplicas}}'"),
+        _ => bail!(
+            "jsonpath wait format must be --for=jsonpath='{{.status.readyReplicas}}'=3 or --for=jsonpath='{{.status.readyReplicas}}'"
+        ),
     };
     if path.is_empty() {
         bail!("jsonpath expression cannot be empty");
@@ -93,7 +95,9 @@ fn path_is(object: &Value, template: &Template, value: Option<&str>) -> Result<b
     match template.find(object).unwrap_or_default().as_slice() {
         [] => Ok(false),
         [_] if value.is_none() => Ok(true),
-        [Value::Object(_) | Value::Array(_)] => bail!("jsonpath leads to a nested object or list which is not supported"),
+        [Value::Object(_) | Value::Array(_)] => {
+            bail!("jsonpath leads to a nested object or list which is not supported")
+        }
         [found] => Ok(value.is_some_and(|value| value_text(found).trim() == value.trim())),
         _ => bail!("given jsonpath expression matches more than one value"),
     }
@@ -125,7 +129,10 @@ mod tests {
             ("jsonpath={.status.missing}", Ok(false)),
             ("jsonpath={.spec.n}=3", Ok(true)),
             ("jsonpath={.status.conditions[?(@.type==\"Ready\")].status}=True", Ok(true)),
-            ("jsonpath={.status.conditions}=x", Err("jsonpath leads to a nested object or list which is not supported")),
+            (
+                "jsonpath={.status.conditions}=x",
+                Err("jsonpath leads to a nested object or list which is not supported"),
+            ),
             ("jsonpath={.status.conditions[*].type}=x", Err("given jsonpath expression matches more than one value")),
             ("Create", Ok(true)),
             ("delete", Ok(false)),
@@ -141,7 +148,10 @@ mod tests {
         let cases = [
             ("x", "unrecognized condition: \"x\""),
             ("jsonpath=", "jsonpath expression cannot be empty"),
-            ("jsonpath={.a}=", "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3"),
+            (
+                "jsonpath={.a}=",
+                "jsonpath wait has to have a value after equal sign, like --for=jsonpath='{.status.readyReplicas}'=3",
+            ),
             (
                 "jsonpath={.a}=1=2",
                 "jsonpath wait format must be --for=jsonpath='{.status.readyReplicas}'=3 or --for=jsonpath='{.status.readyReplicas}'",

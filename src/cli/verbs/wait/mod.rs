@@ -117,7 +117,14 @@ impl Wait {
         }
     }
 
-    async fn one(&self, cx: &Session, info: &Info, condition: &Condition, timeout: Duration, deadline: Instant) -> Result<()> {
+    async fn one(
+        &self,
+        cx: &Session,
+        info: &Info,
+        condition: &Condition,
+        timeout: Duration,
+        deadline: Instant,
+    ) -> Result<()> {
         let object = if matches!(condition, Condition::Create) {
             info.object.clone()
         } else if timeout.is_zero() {

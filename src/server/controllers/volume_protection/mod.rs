@@ -66,7 +66,8 @@ async fn release_claim(
         return Ok(Outcome::Again);
     }
     let free = released(claim.as_ref(), CLAIM);
-    let result = ctx.api::<PersistentVolumeClaim>(&key.namespace).replace(&key.name, &PostParams::default(), &free).await;
+    let result =
+        ctx.api::<PersistentVolumeClaim>(&key.namespace).replace(&key.name, &PostParams::default(), &free).await;
     unless_gone(result).doing(format_args!("releasing the claim {key}"))?;
     Ok(Outcome::Done)
 }

@@ -59,7 +59,11 @@ async fn check(api: &Api, cases: Vec<Case<'_>>) {
         let (got, status) = read(api.raw(method, &path, headers, body).await).await;
         let said = status["message"].as_str().unwrap_or_default();
         let is_status = status["kind"] == "Status" && status["status"] == "Failure" && status["code"] == got;
-        if got != code || status["reason"].as_str().unwrap_or_default() != reason || !matches(said, message) || !is_status {
+        if got != code
+            || status["reason"].as_str().unwrap_or_default() != reason
+            || !matches(said, message)
+            || !is_status
+        {
             wrong.push(format!("{shown}\n  wanted {code} {reason} {message}\n  got    {got} {status}"));
         }
     }
@@ -131,10 +135,10 @@ async fn bodies_that_are_too_large() {
     api.config_map("a", "1").await;
     let large = |size: usize| format!(r#"{{"metadata":{{"name":"b"}},"data":{{"k":"{}"}}}}"#, "x".repeat(size));
     let one = format!("{CONFIG_MAPS}/a");
-    let operations = |n: usize| {
-        json!(vec![json!({"op": "add", "path": "/data/k", "value": "1"}); n]).to_string()
-    };
-    let copies = json!((0..40).map(|n| json!({"op": "copy", "from": "/data", "path": format!("/data/k{n}")})).collect::<Vec<_>>());
+    let operations = |n: usize| json!(vec![json!({"op": "add", "path": "/data/k", "value": "1"}); n]).to_string();
+    let copies = json!(
+        (0..40).map(|n| json!({"op": "copy", "from": "/data", "path": format!("/data/k{n}")})).collect::<Vec<_>>()
+    );
     let limit = "Request entity too large: limit is 3145728";
     let too_large = "RequestEntityTooLarge";
     check(
@@ -147,7 +151,13 @@ async fn bodies_that_are_too_large() {
             patch(MERGE, &one, large(3 * MIB), 413, too_large, limit),
             patch(APPLY, &format!("{one}?fieldManager=m"), large(3 * MIB), 413, too_large, limit),
             ("DELETE", one.clone(), JSON, large(3 * MIB).into(), 413, too_large, limit),
-            post(CONFIG_MAPS, large(MIB + 1), 422, "Invalid", "ConfigMap \"b\" is invalid: []: Too long: may not be more than 1048576 bytes"),
+            post(
+                CONFIG_MAPS,
+                large(MIB + 1),
+                422,
+                "Invalid",
+                "ConfigMap \"b\" is invalid: []: Too long: may not be more than 1048576 bytes",
+            ),
             patch(
                 JSON_PATCH,
                 &one,
@@ -247,6 +257,7 @@ async fn patches_that_are_none() {
         {"op": "copy", "from": "/data/x", "path": format!("/data/x{}", "/0".repeat(89))},
     ]);
     let rejected = "the server rejected our request due to an error in our request…";
+    let strict = format!("{apply}&fieldValidation=Strict");
     let accepted = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
     check(
         &api,
@@ -274,6 +285,14 @@ async fn patches_that_are_none() {
             patch(STRATEGIC, &one, "7", 400, "BadRequest", "json: cannot unmarshal number into Go value of type map[string]interface {}"),
             patch(STRATEGIC, &one, r#"{"data":{"$patch":"explode"}}"#, 400, "BadRequest", "unknown patch type: explode in map: …"),
             patch(APPLY, &one, "{}", 422, "Invalid", "PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch"),
+            patch(
+                APPLY,
+                &strict,
+                "apiVersion: v1\nkind: ConfigMap\ndata:\n  x: a\n  x: b\n",
+                400,
+                "BadRequest",
+                "…strict decoding error: duplicate field \"data.x\"",
+            ),
             patch(APPLY, &apply, "a: [", 400, "BadRequest", "…yaml: …"),
             patch(APPLY, &apply, "metadata: {name: a}", 400, "BadRequest", "…"),
             patch(APPLY, &apply, r#"{"apiVersion":"v1","kind":"Secret"}"#, 400, "BadRequest", "…cannot be handled as a ConfigMap…"),
@@ -297,21 +316,105 @@ async fn names_and_paths_that_are_wrong() {
         vec![
             post(CONFIG_MAPS, named("Up"), 422, "Invalid", &upper),
             post(CONFIG_MAPS, named("a/b"), 422, "Invalid", &slash),
-            post(CONFIG_MAPS, named(&"x".repeat(254)), 422, "Invalid", "…metadata.name: Invalid value: …must be no more than 253 characters"),
-            post(CONFIG_MAPS, "{}", 422, "Invalid", "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required"),
-            post(CONFIG_MAPS, r#"{"metadata":{"generateName":"Up-"}}"#, 422, "Invalid", "…metadata.generateName: Invalid value: \"Up-\": …"),
-            post(CONFIG_MAPS, r#"{"metadata":{"name":"a","namespace":"other"}}"#, 400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request"),
-            post(CONFIG_MAPS, r#"{"metadata":{"name":"a","labels":{"a b":"c"}}}"#, 422, "Invalid", "…metadata.labels: Invalid value: \"a b\": name part must consist of…"),
-            post(CONFIG_MAPS, r#"{"metadata":{"name":"a","labels":{"a":"b c"}}}"#, 422, "Invalid", "…metadata.labels: Invalid value: \"b c\": a valid label must be…"),
-            post(CONFIG_MAPS, r#"{"metadata":{"name":"a"},"data":{"a b":"c"}}"#, 422, "Invalid", "…data[a b]: Invalid value: \"a b\": a valid config key must consist of…"),
+            post(
+                CONFIG_MAPS,
+                named(&"x".repeat(254)),
+                422,
+                "Invalid",
+                "…metadata.name: Invalid value: …must be no more than 253 characters",
+            ),
+            post(
+                CONFIG_MAPS,
+                "{}",
+                422,
+                "Invalid",
+                "ConfigMap \"\" is invalid: metadata.name: Required value: name or generateName is required",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"generateName":"Up-"}}"#,
+                422,
+                "Invalid",
+                "…metadata.generateName: Invalid value: \"Up-\": …",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"name":"a","namespace":"other"}}"#,
+                400,
+                "BadRequest",
+                "the namespace of the provided object does not match the namespace sent on the request",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"name":"a","labels":{"a b":"c"}}}"#,
+                422,
+                "Invalid",
+                "…metadata.labels: Invalid value: \"a b\": name part must consist of…",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"name":"a","labels":{"a":"b c"}}}"#,
+                422,
+                "Invalid",
+                "…metadata.labels: Invalid value: \"b c\": a valid label must be…",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"name":"a"},"data":{"a b":"c"}}"#,
+                422,
+                "Invalid",
+                "…data[a b]: Invalid value: \"a b\": a valid config key must consist of…",
+            ),
             post("/api/v1/namespaces/none/configmaps", named("a"), 404, "NotFound", "namespaces \"none\" not found"),
-            post(SERVICES, r#"{"metadata":{"name":"1a"},"spec":{"ports":[{"port":80}]}}"#, 422, "Invalid", "Service \"1a\" is invalid: metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of…"),
-            post("/api/v1/namespaces", named("a.b"), 422, "Invalid", "Namespace \"a.b\" is invalid: metadata.name: Invalid value: \"a.b\": …"),
-            ("GET", "/api/v1/namespaces/default/nothings".into(), "", Vec::new(), 404, "NotFound", "the server could not find the requested resource"),
+            post(
+                SERVICES,
+                r#"{"metadata":{"name":"1a"},"spec":{"ports":[{"port":80}]}}"#,
+                422,
+                "Invalid",
+                "Service \"1a\" is invalid: metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of…",
+            ),
+            post(
+                "/api/v1/namespaces",
+                named("a.b"),
+                422,
+                "Invalid",
+                "Namespace \"a.b\" is invalid: metadata.name: Invalid value: \"a.b\": …",
+            ),
+            (
+                "GET",
+                "/api/v1/namespaces/default/nothings".into(),
+                "",
+                Vec::new(),
+                404,
+                "NotFound",
+                "the server could not find the requested resource",
+            ),
             ("GET", format!("{CONFIG_MAPS}/%ff"), "", Vec::new(), 400, "BadRequest", "…not valid UTF-8…"),
-            ("POST", format!("{CONFIG_MAPS}/a"), JSON, named("a").into(), 405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
-            ("PUT", CONFIG_MAPS.into(), JSON, named("a").into(), 405, "MethodNotAllowed", "the server does not allow this method on the requested resource"),
-            post(CONFIG_MAPS, r#"{"metadata":{"name":"a","resourceVersion":"5"}}"#, 500, "", "resourceVersion should not be set on objects to be created"),
+            (
+                "POST",
+                format!("{CONFIG_MAPS}/a"),
+                JSON,
+                named("a").into(),
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            ),
+            (
+                "PUT",
+                CONFIG_MAPS.into(),
+                JSON,
+                named("a").into(),
+                405,
+                "MethodNotAllowed",
+                "the server does not allow this method on the requested resource",
+            ),
+            post(
+                CONFIG_MAPS,
+                r#"{"metadata":{"name":"a","resourceVersion":"5"}}"#,
+                500,
+                "",
+                "resourceVersion should not be set on objects to be created",
+            ),
         ],
     )
     .await;
@@ -323,15 +426,17 @@ async fn content_types_that_are_unknown() {
     let api = Api::new().await;
     let accepted = "the body of the request was in an unknown format - accepted media types include: application/json, application/yaml, application/vnd.kubernetes.protobuf";
     let types = ["text/plain", "application/xml", "application/octet-stream", "nonsense", MERGE];
-    let cases = types.map(|kind| {
-        ("POST", CONFIG_MAPS.to_string(), kind, b"{}".to_vec(), 415, "UnsupportedMediaType", accepted)
-    });
+    let cases = types
+        .map(|kind| ("POST", CONFIG_MAPS.to_string(), kind, b"{}".to_vec(), 415, "UnsupportedMediaType", accepted));
     check(&api, cases.to_vec()).await;
-    let (code, status) =
-        read(api.raw("GET", CONFIG_MAPS, &[("accept", "application/xml")], "").await).await;
+    let (code, status) = read(api.raw("GET", CONFIG_MAPS, &[("accept", "application/xml")], "").await).await;
     assert_eq!(
         (code, &status["reason"], &status["message"]),
-        (406, &json!("NotAcceptable"), &json!("only the following media types are accepted: application/json, application/yaml"))
+        (
+            406,
+            &json!("NotAcceptable"),
+            &json!("only the following media types are accepted: application/json, application/yaml")
+        )
     );
 }
 

@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use mk8s_api::schema::{ListType, Node};
 use serde_json::{Map, Value, json};
 
+use super::merge;
+
 /// One step down from an object to a field or an item.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Element {
@@ -217,20 +219,17 @@ impl Fields {
         other: &Fields,
         theirs: Option<&Value>,
     ) -> Fields {
-        let is_leaf = self.below.is_empty() || other.below.is_empty();
-        if is_leaf {
-            let same = value == theirs || (self.here && other.here && self.below.is_empty() && other.below.is_empty() && value == theirs);
-            return if same { Fields::default() } else { self.clone() };
+        if self.below.is_empty() || other.below.is_empty() {
+            return if value == theirs { Fields::default() } else { self.clone() };
         }
         let mut changed = Fields { here: self.here && !other.here, below: BTreeMap::new() };
         for (element, mine) in &self.below {
-            let below = match (other.below.get(element), super::merge::child(node, element)) {
-                (None, _) => mine.clone(),
-                (Some(known), Some(child)) => {
-                    let at = |value: Option<&'_ Value>| value.and_then(|value| super::merge::at(node, value, element).cloned());
-                    mine.changed(child, at(value).as_ref(), known, at(theirs).as_ref())
-                }
-                (Some(_), None) => Fields::default(),
+            let value = value.and_then(|value| merge::at(node, value, element));
+            let theirs = theirs.and_then(|value| merge::at(node, value, element));
+            let below = match (other.below.get(element), merge::child(node, element)) {
+                (Some(known), Some(child)) => mine.changed(child, value, known, theirs),
+                (Some(_), None) if value == theirs => Fields::default(),
+                _ => mine.clone(),
             };
             if !below.is_empty() {
                 changed.below.insert(element.clone(), below);

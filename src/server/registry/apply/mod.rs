@@ -27,7 +27,7 @@ use mk8s_api::{
     schema::Schema,
     status::{Cause, Status},
 };
-use serde_json::{Value, json};
+use serde_json::Value;
 
 pub(super) use writes::note;
 
@@ -38,15 +38,16 @@ use self::{
 use super::{Call, Registry, Updated, Warnings, keys};
 
 impl Registry {
-    /// Applies a configuration; makes the object when there is none.
+    /// Applies a configuration; makes the object when there is none. `duplicates` are the fields that stand in it twice.
     pub async fn apply(
         &self,
         call: &Call<'_>,
         configuration: Value,
+        duplicates: Vec<String>,
         warnings: &mut Warnings,
     ) -> Result<Updated, Status> {
         let schema = call.resource.schema_of(call.subresource).ok_or_else(Status::resource_not_found)?;
-        let wanted = Wanted::read(call, schema, configuration, warnings)?;
+        let wanted = Wanted::read(call, schema, configuration, duplicates, warnings)?;
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         if self.store().view().get(&key).is_none() {
             if !call.subresource.is_empty() {
@@ -93,7 +94,13 @@ struct Wanted {
 }
 
 impl Wanted {
-    fn read(call: &Call<'_>, schema: &Schema, mut sent: Value, warnings: &mut Warnings) -> Result<Wanted, Status> {
+    fn read(
+        call: &Call<'_>,
+        schema: &Schema,
+        mut sent: Value,
+        duplicates: Vec<String>,
+        warnings: &mut Warnings,
+    ) -> Result<Wanted, Status> {
         if call.options.field_manager.is_empty() {
             let error = FieldError::required(&Path::new("fieldManager"), "is required for apply patch");
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
@@ -120,7 +127,7 @@ impl Wanted {
         }
         // The canonical form has fields nobody sent (`status: {}`); only what was sent is wanted.
         let canonical =
-            call.resource.conform(call.subresource, sent.clone(), Vec::new(), call.options.validation, warnings)?;
+            call.resource.conform(call.subresource, sent.clone(), duplicates, call.options.validation, warnings)?;
         let configuration = merge::restrict(&canonical, &sent);
         let mut fields = Fields::of(schema.node(), &configuration);
         fields.forget_address();

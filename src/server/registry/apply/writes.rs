@@ -34,12 +34,10 @@ pub(super) fn before_first_apply(call: &Call<'_>, node: Node<'_>, live: &Value) 
 }
 
 fn writer(call: &Call<'_>, name: &str, time: String) -> Manager {
-    // What is no part of the object has no fields of it: a scale writes the object itself.
-    let subresource = if call.subresource == "status" { "status" } else { "" };
     Manager {
         name: name.to_string(),
         api_version: call.resource.api_version.clone(),
-        subresource: subresource.to_string(),
+        subresource: call.subresource.to_string(),
         time,
         applies: false,
         fields: Fields::default(),
