@@ -145,6 +145,7 @@ install_packages() {
     have runc || missing="$missing runc"
     have nft || missing="$missing nftables"
     have ip || missing="$missing iproute2"
+    have curl || missing="$missing curl"
     if [ -z "${MK8S_BINARY:-}" ] && checkout >/dev/null; then
         have cc || missing="$missing gcc"
         have protoc || missing="$missing protobuf-compiler"
@@ -178,7 +179,7 @@ install_packages() {
     else
         die "neither apt-get nor dnf is here; install these by hand and run this again:$missing"
     fi
-    for program in containerd runc nft ip; do
+    for program in containerd runc nft ip curl; do
         have "$program" || die "'$program' is still missing after installing:$missing"
     done
 }
@@ -195,6 +196,9 @@ find_binary() {
         build "$dir"
     else
         download
+    fi
+    if [ "$ROLE" = agent ] && ! "$BUILT" agent --help >/dev/null 2>&1; then
+        die "this release of mk8s cannot join other machines yet; install a server here, or a later release"
     fi
 }
 

@@ -5,7 +5,7 @@ use clap::Parser;
 use mk8s_agent::{AgentOptions, EmbeddedImage, ImageArgs};
 use mk8s_net::NetOptions;
 use mk8s_server::{LogFormat, Server, ServerArgs, ServerOptions, auth::User};
-use std::{ffi::OsString, path::Path, process::ExitCode};
+use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -15,7 +15,13 @@ static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 
 /// What is not kubectl's.
 #[derive(Parser)]
-#[command(name = "mk8s", version, about = "A complete Kubernetes cluster in one executable")]
+#[command(
+    name = "mk8s",
+    version = mk8s_api::version::GIT_VERSION,
+    about = "A complete Kubernetes cluster in one executable",
+    after_help = "Every other verb is kubectl's, with or without the word: mk8s get pods, mk8s kubectl get pods.",
+    arg_required_else_help = true
+)]
 enum Command {
     /// Run the control plane, and the node beside it unless --disable-agent is given.
     Server(Box<ServerArgs>),
@@ -29,7 +35,7 @@ fn main() -> ExitCode {
     match (program, argv.get(1).and_then(|verb| verb.to_str())) {
         ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
         ("kubectl", _) => mk8s_cli::main(argv),
-        (_, Some("server" | "image")) => run(Command::parse()),
+        (_, None | Some("server" | "image" | "--version" | "-V" | "--help" | "-h")) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
     }
 }
@@ -42,11 +48,15 @@ fn run(command: Command) -> ExitCode {
 }
 
 fn serve(arguments: ServerArgs) -> ExitCode {
-    let outcome = arguments.resolve().map_err(anyhow::Error::from).and_then(|options| {
-        log_to_stderr(options.log_format);
-        runtime()?.block_on(server(options))
-    });
-    match outcome {
+    let options = match arguments.resolve() {
+        Ok(options) => options,
+        Err(error) => {
+            mk8s_cli::errln!("error: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    log_to_stderr(options.log_format);
+    match runtime().and_then(|runtime| runtime.block_on(server(options))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -72,7 +82,8 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 fn log_to_stderr(format: LogFormat) {
     let filter = tracing_subscriber::EnvFilter::try_from_env("MK8S_LOG").unwrap_or_else(|_| "info".into());
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let colours = std::io::stderr().is_terminal();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_ansi(colours).with_writer(std::io::stderr);
     match format {
         LogFormat::Json => log.json().init(),
         LogFormat::Text => log.init(),

@@ -3,6 +3,7 @@
 
 mod clients;
 mod cluster;
+mod docs;
 mod seeds;
 mod support;
 mod tidy;

@@ -85,7 +85,7 @@ impl AgentOptions {
             pause_image: "docker.io/mk8s/pause:1".into(),
             embedded_images: Vec::new(),
             executable: None,
-            version: "v1.36.0+mk8s".into(),
+            version: mk8s_api::version::GIT_VERSION.into(),
             on_ready: None,
         }
     }

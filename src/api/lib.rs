@@ -27,3 +27,4 @@ pub mod quantity;
 pub mod rules;
 pub mod select;
 pub mod status;
+pub mod version;

@@ -7,7 +7,7 @@
 //! ```
 
 use std::{
-    net::{IpAddr, SocketAddr},
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -187,9 +187,15 @@ fn pki_options(options: &ServerOptions) -> PkiOptions {
         node_ip: options.node_ip,
         service_ip: options.service_ip(),
         cluster_domain: options.cluster_domain.clone(),
-        tls_sans: options.tls_sans.clone(),
+        tls_sans: names_of(options),
         token: options.token.clone(),
     }
+}
+
+/// The names asked for, and the address that is bound when it is one.
+fn names_of(options: &ServerOptions) -> Vec<String> {
+    let bound = Some(options.bind_address).filter(|address| !address.is_unspecified());
+    options.tls_sans.iter().cloned().chain(bound.map(|address| address.to_string())).collect()
 }
 
 fn service_ranges(options: &ServerOptions) -> anyhow::Result<ServiceRanges> {
@@ -224,17 +230,8 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
     }
 }
 
-/// Where clients on this machine reach the port: the loopback address unless only another one is bound.
-fn local_url(options: &ServerOptions) -> String {
-    match options.bind_address {
-        address if address.is_unspecified() => options.local_url(),
-        IpAddr::V4(address) => format!("https://{address}:{}", options.https_listen_port),
-        IpAddr::V6(address) => format!("https://[{address}]:{}", options.https_listen_port),
-    }
-}
-
 fn write_kubeconfig(options: &ServerOptions, pki: &Pki) -> anyhow::Result<()> {
-    let text = pki.admin_kubeconfig(&local_url(options));
+    let text = pki.admin_kubeconfig(&options.local_url());
     kubeconfig::write(&options.write_kubeconfig, &text, options.write_kubeconfig_mode).context("--write-kubeconfig")
 }
 

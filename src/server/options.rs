@@ -14,7 +14,7 @@ mod tests;
 
 use std::{
     fmt::Display,
-    net::IpAddr,
+    net::{IpAddr, SocketAddr},
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
@@ -143,9 +143,13 @@ impl ServerOptions {
         nth_address(&self.service_cidr, 1)
     }
 
-    /// Where clients on this machine reach the server.
+    /// Where clients on this machine reach the server: the loopback address unless only another one is bound.
     pub fn local_url(&self) -> String {
-        format!("https://127.0.0.1:{}", self.https_listen_port)
+        let address = match self.bind_address {
+            address if address.is_unspecified() => IpAddr::from([127, 0, 0, 1]),
+            address => address,
+        };
+        format!("https://{}", SocketAddr::new(address, self.https_listen_port))
     }
 
     /// Who signs service-account tokens, and whom they are for.
@@ -241,6 +245,9 @@ fn check_networks(cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> 
 fn check_node_ip(ip: IpAddr, cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
     if ip.is_unspecified() || ip.is_multicast() {
         return Err(wrong("node-ip", ip.to_string(), "is not the address of a machine; use one other nodes reach this machine by"));
+    }
+    if ip.is_loopback() {
+        return Err(wrong("node-ip", ip.to_string(), "is a loopback address, which Endpoints may not have; use one other nodes reach this machine by"));
     }
     for (flag, network) in [("cluster-cidr", cluster), ("service-cidr", service)] {
         if network.contains(&ip) {

@@ -57,6 +57,7 @@ mod template;
 mod tests;
 
 pub use namespace::validate_finalize;
+pub use secret::fold_string_data;
 pub use pod::{qos_class, validate_ephemeral_containers};
 pub use scale::Scale;
 pub use table::of;

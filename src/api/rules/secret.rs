@@ -21,6 +21,11 @@ pub(super) static RULES: Rules = Rules {
 
 fn set_defaults(secret: &mut Value) {
     default(secret, "type", "Opaque");
+    fold_string_data(secret);
+}
+
+/// `stringData` is only written: its texts become `data`.
+pub fn fold_string_data(secret: &mut Value) {
     let written: Map<String, Value> = map(secret, "stringData").clone();
     remove(secret, "stringData");
     if written.is_empty() {

@@ -172,7 +172,13 @@ fn nodes(pieces: &mut std::vec::IntoIter<Piece>, depth: usize) -> Result<(Vec<No
             match parser.peek() {
                 None => break,
                 Some(quote @ ('"' | '\'')) => found.push(Node::Text(parser.quoted(quote)?)),
-                Some(_) => found.push(Node::Path(parser.path()?)),
+                Some(c) => {
+                    let before = parser.at;
+                    found.push(Node::Path(parser.path()?));
+                    if parser.at == before {
+                        bail!("unrecognized character in action: U+{:04X} '{c}'", u32::from(c));
+                    }
+                }
             }
         }
     }

@@ -200,13 +200,6 @@ impl Mapper {
             .find(|resource| resource.kind == kind && resource.group == group && resource.version == version)
             .cloned()
     }
-
-    /// The type of an owner or target whose version may no longer be served.
-    pub(crate) fn of_group_kind(&self, api_version: &str, kind: &str) -> Option<Arc<Resource>> {
-        let group = api_version.split_once('/').map_or("", |(group, _)| group);
-        self.of_kind(api_version, kind)
-            .or_else(|| self.resources.iter().find(|r| r.kind == kind && r.group == group).cloned())
-    }
 }
 
 fn join(group: &str, version: &str) -> String {

@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
 /// The release of Kubernetes whose kubectl this is.
-const VERSION: &str = concat!("v1.36.2+mk8s-", env!("CARGO_PKG_VERSION"));
+use mk8s_api::version::GIT_VERSION as VERSION;
 /// What that kubectl names here; it is printed for scripts that expect the line.
 const KUSTOMIZE: &str = "v5.8.1";
 /// The fields of version documents as upstream's JSON has them.

@@ -43,7 +43,7 @@ pub fn version() -> serde_json::Value {
         "emulationMinor": "36",
         "minCompatibilityMajor": "1",
         "minCompatibilityMinor": "35",
-        "gitVersion": concat!("v1.36.2+mk8s-", env!("CARGO_PKG_VERSION")),
+        "gitVersion": mk8s_api::version::GIT_VERSION,
         "gitCommit": "",
         "gitTreeState": "clean",
         "buildDate": "1970-01-01T00:00:00Z",

@@ -68,7 +68,7 @@ impl Metrics {
     }
 
     /// The text of `/metrics`: requests, sorted, and what the store counts.
-    pub fn render(&self, store: &mk8s_store::Metrics, revision: u64) -> String {
+    pub fn render(&self) -> String {
         let requests = self.requests.read();
         let mut all: Vec<_> = requests
             .iter()
@@ -117,7 +117,6 @@ impl Metrics {
         );
         header(&mut text, "apiserver_request_panics_total", "counter", "Requests whose handler panicked.");
         line(&mut text, format_args!("apiserver_request_panics_total {}", self.panics.load(Relaxed)));
-        store_metrics(&mut text, store, revision);
         text
     }
 
@@ -126,27 +125,6 @@ impl Metrics {
         self.watches.fetch_add(1, Relaxed);
         Watching(self.clone())
     }
-}
-
-/// The store's counters under etcd's names, where etcd has them.
-fn store_metrics(text: &mut String, store: &mk8s_store::Metrics, revision: u64) {
-    let counters = [
-        ("etcd_server_proposals_committed_total", "Transactions that took place.", &store.commits),
-        ("etcd_server_proposals_failed_total", "Transactions refused by an expectation.", &store.conflicts),
-        ("etcd_disk_wal_write_bytes_total", "Bytes appended to the log.", &store.log_bytes),
-        ("etcd_snap_db_save_total", "Checkpoints of the keyspace.", &store.checkpoints),
-    ];
-    for (name, help, counter) in counters {
-        header(text, name, "counter", help);
-        line(text, format_args!("{name} {}", counter.load(Relaxed)));
-    }
-    let (count, sum) =
-        (store.syncs.load(Relaxed), Duration::from_micros(store.sync_micros.load(Relaxed)).as_secs_f64());
-    header(text, "etcd_disk_wal_fsync_duration_seconds", "summary", "How long batches took to become durable.");
-    line(text, format_args!("etcd_disk_wal_fsync_duration_seconds_sum {sum}"));
-    line(text, format_args!("etcd_disk_wal_fsync_duration_seconds_count {count}"));
-    header(text, "etcd_debugging_mvcc_current_revision", "gauge", "The newest revision of the store.");
-    line(text, format_args!("etcd_debugging_mvcc_current_revision {revision}"));
 }
 
 /// A request under way.
@@ -185,14 +163,13 @@ mod tests {
         metrics.answered("GET", "pods", 200, Duration::from_micros(700));
         metrics.answered("GET", "pods", 200, Duration::from_micros(100));
         let guard = metrics.begin();
-        let text = metrics.render(&mk8s_store::Metrics::default(), 7);
+        let text = metrics.render();
         drop(guard);
         for expected in [
             "apiserver_request_total{code=\"200\",resource=\"pods\",verb=\"GET\"} 2",
             "apiserver_request_duration_seconds_bucket{code=\"200\",resource=\"pods\",verb=\"GET\",le=\"0.0005\"} 1",
             "apiserver_request_duration_seconds_bucket{code=\"200\",resource=\"pods\",verb=\"GET\",le=\"0.001\"} 2",
             "apiserver_current_inflight_requests 1",
-            "etcd_debugging_mvcc_current_revision 7",
         ] {
             assert!(text.lines().any(|line| line == expected), "{expected}\n{text}");
         }

@@ -261,8 +261,7 @@ async fn other(
 }
 
 fn metrics(inner: &Inner) -> Response<Body> {
-    let store = inner.registry.store();
-    answer::text(200, inner.metrics.render(store.metrics(), store.revision()))
+    answer::text(200, inner.metrics.render() + &inner.registry.store().metrics_text())
 }
 
 fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {

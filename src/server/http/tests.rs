@@ -584,6 +584,17 @@ async fn managers_apply_what_they_want() {
     assert_eq!(nobody.0, 422);
 }
 
+#[tokio::test]
+async fn applied_texts_of_a_secret_become_its_data() {
+    let api = Api::new().await;
+    let path = "/api/v1/namespaces/default/secrets/a?fieldManager=one";
+    for (text, code, data) in [("hello", 201, "aGVsbG8="), ("there", 200, "dGhlcmU=")] {
+        let body = json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "a"}, "stringData": {"k": text}});
+        let (answered, secret) = api.send("PATCH", path, &[("content-type", "application/apply-patch+yaml")], body).await;
+        assert_eq!((answered, &secret["data"]), (code, &json!({"k": data})), "{secret}");
+    }
+}
+
 /// `manager operation subresource fields` of each entry.
 fn managers(object: &Value) -> Vec<String> {
     let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    net::{IpAddr, UdpSocket},
+    net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
 };
 
 pub(super) fn name() -> Option<String> {
@@ -10,12 +10,51 @@ pub(super) fn name() -> Option<String> {
     (!name.is_empty() && name != "(none)").then_some(name)
 }
 
-/// The address packets to elsewhere would carry. Nothing is sent: connecting a UDP socket only asks the routing table.
+/// The address that packets to the default gateway would carry.
 pub(super) fn address() -> Option<IpAddr> {
-    let by_route = |local: &str, remote: &str| {
-        let socket = UdpSocket::bind(local).ok()?;
-        socket.connect(remote).ok()?;
-        Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
-    };
-    by_route("0.0.0.0:0", "198.51.100.1:9").or_else(|| by_route("[::]:0", "[2001:db8::1]:9"))
+    let gateway = fs::read_to_string("/proc/net/route").ok().and_then(|routes| gateway(&routes));
+    gateway.and_then(|gateway| address_towards("0.0.0.0:0", SocketAddr::from((gateway, 9)))).or_else(|| {
+        // An interface that needs no gateway, or IPv6 alone: towards addresses that are nobody's.
+        address_towards("0.0.0.0:0", SocketAddr::from(([198, 51, 100, 1], 9)))
+            .or_else(|| address_towards("[::]:0", "[2001:db8::1]:9".parse().ok()?))
+    })
+}
+
+/// Nothing is sent: connecting a UDP socket only asks the routing table.
+fn address_towards(local: &str, remote: SocketAddr) -> Option<IpAddr> {
+    let socket = UdpSocket::bind(local).ok()?;
+    socket.connect(remote).ok()?;
+    Some(socket.local_addr().ok()?.ip()).filter(|ip| !ip.is_unspecified() && !ip.is_loopback())
+}
+
+/// The gateway of the default route with the lowest metric, from the kernel's table: hexadecimal, bytes in the order of
+/// the machine.
+fn gateway(routes: &str) -> Option<Ipv4Addr> {
+    let defaults = routes.lines().skip(1).filter_map(|line| {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        let [_, "00000000", gateway, _, _, _, metric, "00000000", ..] = fields[..] else { return None };
+        let gateway = u32::from_str_radix(gateway, 16).ok().filter(|gateway| *gateway != 0)?;
+        Some((metric.parse::<u32>().ok()?, Ipv4Addr::from(gateway.to_ne_bytes())))
+    });
+    defaults.min().map(|(_, gateway)| gateway)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_default_gateway_is_found() {
+        let head = "Iface\tDestination\tGateway \tFlags\tRefCnt\tUse\tMetric\tMask\t\tMTU\tWindow\tIRTT\n";
+        let route = |destination: &str, gateway: [u8; 4], metric: u32, mask: &str| {
+            let gateway = u32::from_ne_bytes(gateway);
+            format!("eth0\t{destination}\t{gateway:08X}\t0003\t0\t0\t{metric}\t{mask}\t0\t0\t0\n")
+        };
+        let link = route("000200C0", [0; 4], 0, "00FFFFFF");
+        let slow = route("00000000", [192, 0, 2, 1], 200, "00000000");
+        let fast = route("00000000", [198, 51, 100, 7], 100, "00000000");
+        assert_eq!(gateway(&format!("{head}{link}{slow}{fast}")), Some(Ipv4Addr::new(198, 51, 100, 7)));
+        assert_eq!(gateway(&format!("{head}{link}")), None);
+        assert_eq!(gateway("nonsense"), None);
+    }
 }

@@ -77,6 +77,7 @@ fn bad_values_name_flag_value_and_remedy() {
         (("write-kubeconfig-mode", "abc"), r#"--write-kubeconfig-mode "abc": "#, "600 or 644"),
         (("log-format", "xml"), r#"--log-format "xml": is no format"#, "text or json"),
         (("node-name", "My_Node"), r#"--node-name "My_Node": "#, "lower case"),
+        (("node-ip", "127.0.0.1"), "is a loopback address", "reach this machine"),
         (("node-ip", "0.0.0.0"), "is not the address of a machine", "reach this machine"),
         (("tls-san", "a b"), "is neither an address nor a host name", ""),
         (("node-label", "x"), "has no value", "KEY=VALUE"),

@@ -118,7 +118,7 @@ expect("Welcome to nginx!" in page, "a pod through the proxy")
 
 # The dynamic client finds kinds by discovery, and applies on the server.
 found = dynamic.DynamicClient(client.ApiClient()).resources.get(api_version="v1", kind="Secret")
-secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dynamic"}, "data": {"k": "dg=="}}
+secret = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "dynamic"}, "stringData": {"k": "v"}}
 found.server_side_apply(body=secret, namespace=namespace, field_manager="tests")
 expect(found.get(name="dynamic", namespace=namespace).data["k"] == "dg==", "a Secret by the dynamic client")
 

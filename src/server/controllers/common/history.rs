@@ -31,13 +31,6 @@ pub(crate) fn data(template: &PodTemplateSpec) -> Value {
     json!({"spec": {"template": template}})
 }
 
-/// The template in a revision.
-pub(crate) fn template(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
-    let mut template = revision.data.as_ref()?.0.get("spec")?.get("template")?.clone();
-    template.as_object_mut()?.remove("$patch");
-    serde_json::from_value(template).ok()
-}
-
 pub(crate) fn hash_of(revision: &ControllerRevision) -> String {
     let labels = revision.labels();
     labels.get(HASH).or_else(|| labels.get(POD_HASH)).cloned().unwrap_or_default()

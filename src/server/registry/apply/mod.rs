@@ -125,6 +125,9 @@ impl Wanted {
         if call.resource.kind.namespaced && meta::namespace(&sent).is_empty() {
             meta::set_namespace(&mut sent, call.namespace);
         }
+        if call.resource.is("", "secrets") {
+            mk8s_api::rules::fold_string_data(&mut sent);
+        }
         // The canonical form has fields nobody sent (`status: {}`); only what was sent is wanted.
         let canonical =
             call.resource.conform(call.subresource, sent.clone(), duplicates, call.options.validation, warnings)?;
