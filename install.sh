@@ -462,7 +462,7 @@ stop_background() {
             warn "the old process does not end after 15 s and is killed; please report it with $LOG"
             kill -9 "$(cat "$PID_FILE")" 2>/dev/null || true
         fi
-        [ "$tries" -lt 200 ] || die "process $(cat "$PID_FILE") cannot be ended"
+        [ "$tries" -lt 200 ] || die "the old process cannot be ended; end the one in $PID_FILE and run this again"
         sleep 0.1
     done
 }

@@ -30,6 +30,9 @@ use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 const LEASE_SECONDS: i32 = 40;
+/// Below this share of free bytes or inodes the disk is under pressure. k3s' threshold, half of kubelet's own: the machines
+/// are small, their disks are used for other things too.
+const DISK_FREE_PERCENT: u64 = 5;
 const RENEW: Duration = Duration::from_secs(10);
 /// A status without news is written this often.
 const QUIET_MAX: Duration = Duration::from_secs(300);
@@ -221,7 +224,7 @@ impl Follower {
         let disk = disk_free(&self.options.data_dir);
         let mut health = Health {
             memory_pressure: memory_available() < 100 << 20,
-            disk_pressure: disk.0 < 10 || disk.1 < 5,
+            disk_pressure: disk.0 < DISK_FREE_PERCENT || disk.1 < DISK_FREE_PERCENT,
             pid_pressure: pids_free() < 5,
             ..Health::default()
         };

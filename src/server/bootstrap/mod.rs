@@ -73,19 +73,19 @@ pub async fn run(client: &Client, bootstrap: &Bootstrap) -> Result<(), Bootstrap
 async fn apply_files(client: &Client, bootstrap: &Bootstrap) {
     let paths = match manifests::files(&bootstrap.manifests_dir, &bootstrap.disabled) {
         Ok(paths) => paths,
-        Err(error) => return tracing::error!(error = %anyhow::Error::new(error), "manifests are not applied"),
+        Err(error) => return tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "manifests are not applied"),
     };
     for path in paths {
         let objects: Vec<Value> = match manifests::read(&path) {
             Ok(objects) => objects,
             Err(error) => {
-                tracing::error!(path = %path.display(), error = %anyhow::Error::new(error), "manifest is not applied");
+                tracing::error!(path = %path.display(), error = %format!("{:#}", anyhow::Error::new(error)), "manifest is not applied");
                 continue;
             }
         };
         for object in objects {
             if let Err(error) = ensure::apply(client, &object).await {
-                tracing::error!(path = %path.display(), error = %anyhow::Error::new(error), "object of a manifest is not applied");
+                tracing::error!(path = %path.display(), error = %format!("{:#}", anyhow::Error::new(error)), "object of a manifest is not applied");
             }
         }
     }

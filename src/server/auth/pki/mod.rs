@@ -273,7 +273,7 @@ impl Pki {
             match self.renew(SystemTime::now()) {
                 Ok(roles) if roles.is_empty() => {}
                 Ok(roles) => tracing::info!(?roles, "certificates renewed"),
-                Err(error) => tracing::error!(error = %anyhow::Error::new(error), "certificates cannot be renewed"),
+                Err(error) => tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "certificates cannot be renewed"),
             }
         }
     }
