@@ -12,7 +12,7 @@ use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::{body::Incoming, upgrade::OnUpgrade};
+use hyper::{body::Incoming, upgrade::{OnUpgrade, Upgraded}};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
 use tokio::{
@@ -132,11 +132,8 @@ pub(super) fn messages(
 }
 
 async fn send(client: OnUpgrade, mut body: Incoming) {
-    let upgraded = match client.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return tracing::debug!(%error, "the client did not upgrade"),
-    };
-    let (mut sink, mut stream) = WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await.split();
+    let Some(upgraded) = upgraded(client).await else { return };
+    let (mut sink, mut stream) = WebSocketStream::from_raw_socket(upgraded, Role::Server, None).await.split();
     let sending = async {
         while let Some(Ok(frame)) = body.frame().await {
             let Ok(data) = frame.into_data() else { continue };
@@ -154,6 +151,17 @@ async fn send(client: OnUpgrade, mut body: Incoming) {
     tokio::select! {
         () = sending => {}
         () = gone => {}
+    }
+}
+
+/// The client's connection once it has switched protocols.
+async fn upgraded(client: OnUpgrade) -> Option<TokioIo<Upgraded>> {
+    match client.await {
+        Ok(upgraded) => Some(TokioIo::new(upgraded)),
+        Err(error) => {
+            tracing::debug!(%error, "the client did not upgrade");
+            None
+        }
     }
 }
 
@@ -177,11 +185,8 @@ fn switching(handshake: &Handshake, chosen: Option<HeaderValue>) -> Result<Respo
 
 /// Copies both ways until the agent has said all it has to say, or the client is gone.
 async fn copy(client: OnUpgrade, to_agent: mpsc::Sender<Bytes>, mut from_agent: Incoming) {
-    let upgraded = match client.await {
-        Ok(upgraded) => upgraded,
-        Err(error) => return tracing::debug!(%error, "the client did not upgrade"),
-    };
-    let (mut reader, mut writer) = tokio::io::split(TokioIo::new(upgraded));
+    let Some(upgraded) = upgraded(client).await else { return };
+    let (mut reader, mut writer) = tokio::io::split(upgraded);
     let upstream = async move {
         let mut buffer = bytes::BytesMut::with_capacity(PIECE);
         loop {
