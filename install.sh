@@ -415,7 +415,7 @@ done
 
 echo "removing files"
 [ -L "$BIN_DIR/kubectl" ] && [ "$(readlink "$BIN_DIR/kubectl")" = mk8s ] && rm -f "$BIN_DIR/kubectl"
-rm -rf "$DATA_DIR/agent" "$DATA_DIR/server" "$STATE" /run/mk8s.pid /etc/mk8s /var/log/mk8s.log
+rm -rf "$DATA_DIR/agent" "$DATA_DIR/server" "$STATE" /run/mk8s.pid /etc/mk8s /var/log/mk8s.log* /etc/logrotate.d/mk8s
 # Only as it was written: others may have been merged into it since.
 [ -f "$KUBECONFIG_FILE" ] && [ "$(grep -c '^ *server: ' "$KUBECONFIG_FILE")" -le 1 ] && rm -f "$KUBECONFIG_FILE"
 rmdir /run/mk8s /var/log/pods 2>/dev/null
@@ -447,6 +447,9 @@ start() {
             set +a
             eval "setsid '$BIN_DIR/mk8s' $COMMAND </dev/null >>$LOG 2>&1 & echo \$! >$PID_FILE"
         )
+        if [ -d /etc/logrotate.d ]; then
+            printf '%s {\n    size 50M\n    rotate 3\n    compress\n    copytruncate\n    missingok\n    notifempty\n}\n' "$LOG" >/etc/logrotate.d/mk8s
+        fi
         say "no systemd here: it runs in the background, log $LOG, pid file $PID_FILE"
     fi
 }

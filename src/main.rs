@@ -2,10 +2,13 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mk8s_agent::{AgentOptions, EmbeddedImage, ImageArgs};
+use mk8s_agent::{AgentOptions, Connection, EmbeddedImage, Identity, ImageArgs};
 use mk8s_net::NetOptions;
-use mk8s_server::{LogFormat, Server, ServerArgs, ServerOptions, auth::User};
-use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode};
+use mk8s_server::{
+    LogFormat, Server, ServerArgs, ServerOptions,
+    auth::{Pki, User, pki::Role},
+};
+use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +108,8 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
     let server = Server::start(options, stop.clone()).await?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let Some(options) = node {
-        let (agent, net) = node_options(&options, &server);
+        let identity = node_identity(server.pki().clone(), stop.clone())?;
+        let (agent, net) = node_options(&options, &server, identity);
         let client = server.router().client(User::control_plane("system:kube-proxy"));
         let (ended, network) = (stop.clone(), stop.clone());
         parts.spawn(async move { mk8s_agent::run(agent, ended).await.context("the node") });
@@ -121,14 +125,26 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
     outcome
 }
 
-/// The node beside a server: the same addresses, the server's own certificate for it.
-fn node_options(options: &ServerOptions, server: &Server) -> (AgentOptions, NetOptions) {
-    let leaf = server.pki().leaf(mk8s_server::auth::pki::Role::Agent);
-    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip);
-    agent.server = options.local_url();
-    agent.ca_pem = server.pki().ca_pem().to_owned();
-    agent.client_cert_pem = leaf.cert_pem.clone();
-    agent.client_key_pem = leaf.key_pem.clone();
+/// The certificate that the server keeps for the node beside it, and its successors.
+fn node_identity(pki: Arc<Pki>, stop: CancellationToken) -> anyhow::Result<Identity> {
+    let leaf = pki.leaf(Role::Agent);
+    let identity = Identity::from_pem(&leaf.cert_pem, &leaf.key_pem)?;
+    let (mut renewals, renewed) = (pki.renewals(), identity.clone());
+    tokio::spawn(async move {
+        while let Some(Ok(())) = stop.run_until_cancelled(renewals.changed()).await {
+            let leaf = pki.leaf(Role::Agent);
+            if let Err(error) = renewed.replace(&leaf.cert_pem, &leaf.key_pem) {
+                tracing::error!(%error, "the node keeps its old certificate");
+            }
+        }
+    });
+    Ok(identity)
+}
+
+/// The node beside a server: the same addresses.
+fn node_options(options: &ServerOptions, server: &Server, identity: Identity) -> (AgentOptions, NetOptions) {
+    let connection = Connection { server: options.local_url(), ca_pem: server.pki().ca_pem().to_owned(), identity };
+    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip, connection);
     agent.cluster_dns = options.cluster_dns;
     agent.cluster_domain = options.cluster_domain.clone();
     agent.cluster_cidr = options.cluster_cidr.to_string();

@@ -23,10 +23,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     for folder in [&paths.root, &paths.state, &paths.pods(), &paths.static_pods(), &paths.images(), &paths.streams()] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let client = match &options.client {
-        Some(client) => client.clone(),
-        None => connect::from_pem(&options.server, &options.ca_pem, &options.client_cert_pem, &options.client_key_pem).await?,
-    };
+    let client = connect::client(&options.server, &options.ca_pem, &options.identity)?;
     let (socket, private) = match &options.container_runtime_endpoint {
         Some(socket) => (socket.clone(), false),
         None => {

@@ -25,5 +25,6 @@ mod waker;
 
 pub use assemble::run;
 pub use image::{ImageArgs, image_command};
-pub use options::{AgentOptions, EmbeddedImage, Paths};
+pub use mk8s_client::Identity;
+pub use options::{AgentOptions, Connection, EmbeddedImage, Paths};
 pub use supervise::SuperviseError;

@@ -1,5 +1,6 @@
 //! What an agent is told when it starts.
 
+use mk8s_client::Identity;
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -17,6 +18,15 @@ pub struct EmbeddedImage {
     pub binary: &'static [u8],
 }
 
+/// How an agent reaches its server.
+pub struct Connection {
+    /// `https://host:port`.
+    pub server: String,
+    pub ca_pem: String,
+    /// Who the agent is. Who renews its certificate replaces it in here.
+    pub identity: Identity,
+}
+
 #[derive(Clone)]
 pub struct AgentOptions {
     /// The cluster's data directory; the agent keeps its own in `agent` below it.
@@ -26,11 +36,8 @@ pub struct AgentOptions {
     /// `https://host:port`.
     pub server: String,
     pub ca_pem: String,
-    pub client_cert_pem: String,
-    pub client_key_pem: String,
-    /// A client made by somebody else, for instance over the router in the same process. By default one is made from the
-    /// certificate above.
-    pub client: Option<kube::Client>,
+    /// Who the agent is to the server. Who renews its certificate replaces it in here.
+    pub identity: Identity,
     pub cluster_dns: IpAddr,
     pub cluster_domain: String,
     pub cluster_cidr: String,
@@ -60,17 +67,16 @@ pub struct AgentOptions {
 }
 
 impl AgentOptions {
-    /// Options with their usual values; the connection must be filled in.
-    pub fn new(data_dir: &Path, node_name: &str, node_ip: IpAddr) -> AgentOptions {
+    /// Options with their usual values for an agent of the server at `server`.
+    pub fn new(data_dir: &Path, node_name: &str, node_ip: IpAddr, connection: Connection) -> AgentOptions {
+        let Connection { server, ca_pem, identity } = connection;
         AgentOptions {
             data_dir: data_dir.to_owned(),
             node_name: node_name.to_owned(),
             node_ip,
-            server: "https://127.0.0.1:6443".into(),
-            ca_pem: String::new(),
-            client_cert_pem: String::new(),
-            client_key_pem: String::new(),
-            client: None,
+            server,
+            ca_pem,
+            identity,
             cluster_dns: IpAddr::from([10, 43, 0, 10]),
             cluster_domain: "cluster.local".into(),
             cluster_cidr: "10.42.0.0/16".into(),

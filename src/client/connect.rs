@@ -1,60 +1,150 @@
-//! Where a client comes from: a kubeconfig, certificates in hand, or a service in this process.
+//! A client over the network, for a machine that has certificates.
 //!
-//! A client over any tower service is `kube::Client::new(service, namespace)`; nothing is added to it here.
+//! A client over any other tower service is `kube::Client::new(service, namespace)`; nothing is added to it here.
 
-use base64::{Engine, engine::general_purpose::STANDARD};
+use http::Uri;
+use hyper_rustls::HttpsConnectorBuilder;
+use hyper_util::{
+    client::legacy::Client as Http,
+    rt::{TokioExecutor, TokioTimer},
+};
 use kube::{
     Client, Config,
-    config::{AuthInfo, Cluster, Context, KubeConfigOptions, Kubeconfig, NamedAuthInfo, NamedCluster, NamedContext},
+    client::{Body, ConfigExt},
 };
-use std::path::{Path, PathBuf};
+use parking_lot::RwLock;
+use rustls::{
+    ClientConfig, RootCertStore, SignatureScheme, client::ResolvesClientCert, crypto::ring, sign::CertifiedKey,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use std::{fmt::Display, sync::Arc, time::Duration};
+use tower::ServiceBuilder;
+
+/// A server that is silent for so long is asked for a sign of life, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
-    #[error("cannot read the kubeconfig {path}")]
-    Read { path: PathBuf, source: kube::config::KubeconfigError },
-    #[error("the connection to {server} cannot be made from its configuration")]
-    Config { server: String, source: kube::config::KubeconfigError },
-    #[error("a client for {server} cannot be built")]
-    Client { server: String, source: kube::Error },
+    #[error("{server:?} is not an address of a server; write https://host:port")]
+    Address { server: String },
+    #[error("the {what} cannot be used: {why}")]
+    Certificate { what: &'static str, why: String },
 }
 
-/// A client for the current context of a kubeconfig file.
-pub async fn from_kubeconfig(path: &Path) -> Result<Client, ConnectError> {
-    let kubeconfig =
-        Kubeconfig::read_from(path).map_err(|source| ConnectError::Read { path: path.to_owned(), source })?;
-    build(path.display().to_string(), kubeconfig).await
+/// A client certificate with its key, replaceable while connections are made with it: those that come after a
+/// replacement show the new one. Clones are the same identity.
+#[derive(Debug, Clone)]
+pub struct Identity(Arc<Shown>);
+
+#[derive(Debug)]
+struct Shown(RwLock<Arc<CertifiedKey>>);
+
+impl Identity {
+    /// # Errors
+    /// [`ConnectError::Certificate`] also when the two do not belong together.
+    pub fn from_pem(cert_pem: &str, key_pem: &str) -> Result<Identity, ConnectError> {
+        Ok(Identity(Arc::new(Shown(RwLock::new(certified(cert_pem, key_pem)?)))))
+    }
+
+    /// # Errors
+    /// As [`Identity::from_pem`]; the old certificate stays then.
+    pub fn replace(&self, cert_pem: &str, key_pem: &str) -> Result<(), ConnectError> {
+        *self.0.0.write() = certified(cert_pem, key_pem)?;
+        Ok(())
+    }
+
+    /// The TLS side of a connection with this identity to a server whose certificate `ca_pem` signed.
+    ///
+    /// # Errors
+    /// [`ConnectError::Certificate`] when `ca_pem` holds no certificates.
+    pub fn tls(&self, ca_pem: &str) -> Result<ClientConfig, ConnectError> {
+        let wrong = |why: &dyn Display| unusable("cluster's CA certificate", why);
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+            roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+        }
+        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+        let builder = builder.with_safe_default_protocol_versions().map_err(|error| wrong(&error))?;
+        Ok(builder.with_root_certificates(roots).with_client_cert_resolver(self.0.clone()))
+    }
 }
 
-/// A client that trusts `ca_pem` and shows a client certificate. `server` is a URL as `https://127.0.0.1:6443`.
-pub async fn from_pem(server: &str, ca_pem: &str, cert_pem: &str, key_pem: &str) -> Result<Client, ConnectError> {
-    let cluster = Cluster {
-        server: Some(server.to_owned()),
-        certificate_authority_data: Some(STANDARD.encode(ca_pem)),
-        ..Cluster::default()
-    };
-    let auth = AuthInfo {
-        client_certificate_data: Some(STANDARD.encode(cert_pem)),
-        client_key_data: Some(STANDARD.encode(key_pem).into()),
-        ..AuthInfo::default()
-    };
-    let name = || "mk8s".to_owned();
-    let context = Context { cluster: name(), user: Some(name()), ..Context::default() };
-    let kubeconfig = Kubeconfig {
-        clusters: vec![NamedCluster { name: name(), cluster: Some(cluster), ..Default::default() }],
-        auth_infos: vec![NamedAuthInfo { name: name(), auth_info: Some(auth), ..Default::default() }],
-        contexts: vec![NamedContext { name: name(), context: Some(context), ..Default::default() }],
-        current_context: Some(name()),
-        ..Kubeconfig::default()
-    };
-    build(server.to_owned(), kubeconfig).await
+impl ResolvesClientCert for Shown {
+    fn resolve(&self, _issuers: &[&[u8]], _schemes: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(self.0.read().clone())
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
 }
 
-async fn build(server: String, kubeconfig: Kubeconfig) -> Result<Client, ConnectError> {
-    let mut config = Config::from_custom_kubeconfig(kubeconfig, &KubeConfigOptions::default())
-        .await
-        .map_err(|source| ConnectError::Config { server: server.clone(), source })?;
-    // A watch may be silent for as long as its server lets it live; the server ends it, not a read timeout.
-    config.read_timeout = None;
-    Client::try_from(config).map_err(|source| ConnectError::Client { server, source })
+fn certified(cert_pem: &str, key_pem: &str) -> Result<Arc<CertifiedKey>, ConnectError> {
+    let wrong = |why: &dyn Display| unusable("client certificate", why);
+    let chain = CertificateDer::pem_slice_iter(cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+    let key = PrivateKeyDer::from_pem_slice(key_pem.as_bytes()).map_err(|error| wrong(&error))?;
+    let key = ring::sign::any_supported_type(&key).map_err(|error| wrong(&error))?;
+    let certified = CertifiedKey::new(chain.map_err(|error| wrong(&error))?, key);
+    certified.keys_match().map_err(|error| wrong(&error))?;
+    Ok(Arc::new(certified))
+}
+
+fn unusable(what: &'static str, why: &dyn Display) -> ConnectError {
+    ConnectError::Certificate { what, why: why.to_string() }
+}
+
+/// A client of one server. All its requests and watches share one HTTP/2 connection, which is made anew when it breaks.
+/// `server` is a URL as `https://127.0.0.1:6443`.
+///
+/// # Errors
+/// Only what is wrong with the arguments; nothing is connected yet.
+pub fn client(server: &str, ca_pem: &str, identity: &Identity) -> Result<Client, ConnectError> {
+    let uri: Uri = server.parse().map_err(|_| ConnectError::Address { server: server.to_owned() })?;
+    let connector =
+        HttpsConnectorBuilder::new().with_tls_config(identity.tls(ca_pem)?).https_only().enable_http2().build();
+    let http = Http::builder(TokioExecutor::new())
+        .timer(TokioTimer::new())
+        .http2_only(true)
+        .http2_keep_alive_interval(KEEP_ALIVE)
+        .http2_keep_alive_timeout(KEEP_ALIVE)
+        .build::<_, Body>(connector);
+    let config = Config::new(uri);
+    let service = ServiceBuilder::new().layer(config.base_uri_layer()).service(http);
+    Ok(Client::new(service, config.default_namespace))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn pair() -> (String, String) {
+        let made = rcgen::generate_simple_self_signed(["a".to_owned()]).expect("a certificate");
+        (made.cert.pem(), made.signing_key.serialize_pem())
+    }
+
+    #[test]
+    fn a_replaced_certificate_is_the_one_that_is_shown() {
+        let (first, second) = (pair(), pair());
+        let identity = Identity::from_pem(&first.0, &first.1).expect("usable");
+        let shown = || identity.0.resolve(&[], &[]).expect("a certificate").cert[0].clone();
+        let before = shown();
+        assert!(identity.replace(&second.0, &first.1).is_err(), "another certificate's key");
+        assert_eq!(shown(), before);
+        identity.replace(&second.0, &second.1).expect("usable");
+        assert_ne!(shown(), before);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_used_is_named() {
+        let (cert, key) = pair();
+        let identity = Identity::from_pem(&cert, &key).expect("usable");
+        let cases = [
+            ("https://10.0.0.1:6443", cert.as_str(), None),
+            ("not a url", &cert, Some("\"not a url\" is not an address of a server; write https://host:port")),
+        ];
+        for (server, ca, expected) in cases {
+            let error = client(server, ca, &identity).err().map(|error| error.to_string());
+            assert_eq!(error.as_deref(), expected);
+        }
+    }
 }

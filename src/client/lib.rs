@@ -16,6 +16,7 @@ pub mod informer;
 pub mod key;
 pub mod queue;
 
+pub use connect::Identity;
 pub use events::EventRecorder;
 pub use informer::{Change, Informer, Informers, Kind, Selection};
 pub use key::Key;

@@ -1,7 +1,7 @@
 //! The store as its users see it, over the engine in memory.
 
 use crate::{
-    Alone, CommitError, EventKind, Expect, Op, Options, Stamped, Store, Txn, WatchItem, Watcher,
+    Alone, CommitError, EventKind, Expect, Leadership, Op, Options, Stamped, Store, Txn, WatchItem, Watcher,
     engine::{Engine, Fault, MemoryEngine},
 };
 use bytes::Bytes;
@@ -163,6 +163,7 @@ async fn a_broken_disk_acknowledges_nothing() {
     commit(&store, put("a", "")).await;
     engine.fail_writes(true);
     assert!(matches!(store.commit(put("b", "")).await, Err(CommitError::Unavailable(_))));
+    assert_eq!(*store.leadership().borrow(), Leadership::default(), "who cannot write does not lead");
     engine.fail_writes(false);
     assert!(matches!(store.commit(put("c", "")).await, Err(CommitError::Unavailable(_))), "it stays refused");
     let again = open(&engine, Options::default());

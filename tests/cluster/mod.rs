@@ -4,4 +4,5 @@ mod first_light;
 mod network;
 mod pods;
 mod restart;
+mod runtime;
 mod settings;

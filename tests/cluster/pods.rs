@@ -41,6 +41,58 @@ fn a_failed_liveness_probe_restarts_the_container() {
     });
 }
 
+/// nginx speaks HTTP/2 and can end an answer with a trailer: with the right file it is a gRPC health service.
+const HEALTH: &str = "
+apiVersion: v1
+kind: ConfigMap
+metadata: {name: health}
+data:
+  nginx.conf: |
+    events {}
+    http {
+      server {
+        listen 8081 http2;
+        location / {
+          root /health;
+          default_type application/grpc;
+          add_trailer grpc-status 0;
+          error_page 405 =200 $uri;
+        }
+      }
+    }
+binaryData: {answer: AAAAAAIIAQ==}
+---
+apiVersion: v1
+kind: Pod
+metadata: {name: grpc}
+spec:
+  containers:
+  - name: nginx
+    image: nginx:1.25
+    command: [nginx, -c, /etc/health/nginx.conf, -g, 'daemon off;']
+    readinessProbe: {grpc: {port: 8081}, periodSeconds: 1, failureThreshold: 1}
+    volumeMounts:
+    - {name: config, mountPath: /etc/health}
+    - {name: answer, mountPath: /health/grpc.health.v1.Health}
+  volumes:
+  - {name: config, configMap: {name: health, items: [{key: nginx.conf, path: nginx.conf}]}}
+  - {name: answer, configMap: {name: health, items: [{key: answer, path: Check}]}}
+";
+
+#[test]
+fn a_grpc_service_is_asked_for_its_health() {
+    let space = Space::new(shared(), "grpc");
+    space.apply(HEALTH);
+    space.ready("grpc");
+    // NOT_SERVING.
+    space.kubectl(&["patch", "configmap", "health", "--type=merge", "-p", r#"{"binaryData": {"answer": "AAAAAAIIAg=="}}"#]);
+    let ready = "{.status.conditions[?(@.type=='Ready')].status}";
+    space.wait_field("pod/grpc", ready, MINUTE, |ready| ready == "False");
+    space.wait_for(&["get", "events", "-o", "custom-columns=M:.message"], MINUTE, |events| {
+        events.contains("Readiness probe failed: service unhealthy (responded with \"NOT_SERVING\")")
+    });
+}
+
 #[test]
 fn readiness_decides_who_is_behind_a_service() {
     let space = Space::new(shared(), "readiness");

@@ -73,6 +73,11 @@ impl Host {
         host
     }
 
+    /// More flags for the server, from its next start on.
+    pub(crate) fn add_flags(&mut self, flags: &[&str]) {
+        self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
+    }
+
     /// Starts the server and waits until its node is Ready; returns how long that took.
     pub(crate) fn start_server(&mut self) -> Duration {
         let begun = Instant::now();

@@ -14,6 +14,7 @@ use std::{
 };
 
 /// One image under all of its names.
+#[derive(Clone)]
 pub(crate) struct Image {
     pub(crate) names: Vec<&'static str>,
     pub(crate) config: Vec<u8>,

@@ -4,7 +4,7 @@ use super::{refuse, serve};
 use crate::{AgentOptions, pod::Pods};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use rustls_pki_types::ServerName;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
@@ -20,8 +20,8 @@ const KEEP_ALIVE: Duration = Duration::from_secs(15);
 enum TunnelError {
     #[error("{server:?} is not an address of a server; write https://host:port")]
     Address { server: String },
-    #[error("the certificates for the tunnel cannot be used: {0}")]
-    Certificates(String),
+    #[error(transparent)]
+    Certificates(#[from] mk8s_client::connect::ConnectError),
     #[error("cannot connect to {at}: {source}")]
     Connect { at: String, source: std::io::Error },
     #[error("the tunnel broke: {0}")]
@@ -82,18 +82,7 @@ fn authority(server: &str) -> Result<(String, u16), TunnelError> {
 }
 
 fn config(options: &AgentOptions) -> Result<rustls::ClientConfig, TunnelError> {
-    let failed = |error: &dyn std::fmt::Display| TunnelError::Certificates(error.to_string());
-    let mut roots = rustls::RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(options.ca_pem.as_bytes()) {
-        roots.add(certificate.map_err(|error| failed(&error))?).map_err(|error| failed(&error))?;
-    }
-    let chain = CertificateDer::pem_slice_iter(options.client_cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
-    let chain = chain.map_err(|error| failed(&error))?;
-    let key = PrivateKeyDer::from_pem_slice(options.client_key_pem.as_bytes()).map_err(|error| failed(&error))?;
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-    let builder = builder.map_err(|error| failed(&error))?.with_root_certificates(roots);
-    let mut config = builder.with_client_auth_cert(chain, key).map_err(|error| failed(&error))?;
+    let mut config = options.identity.tls(&options.ca_pem)?;
     config.alpn_protocols = vec![ALPN.to_vec()];
     Ok(config)
 }

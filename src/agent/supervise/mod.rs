@@ -10,6 +10,7 @@
 //! Containers are children of their shims, and those of init: containerd's death stops none of them either.
 
 mod config;
+mod log;
 
 use crate::{AgentOptions, options::Paths};
 use config::ContainerdConfig;
@@ -61,12 +62,13 @@ pub(crate) async fn containerd(options: &AgentOptions, stop: CancellationToken) 
         }
         false => Some(daemon.start()?),
     };
-    let socket = daemon.socket.clone();
+    let (socket, log) = (daemon.socket.clone(), daemon.log.clone());
     daemon.await_answer(&client).await?;
     tokio::spawn(async move {
         tokio::select! {
             () = stop.cancelled() => {}
             () = keep(daemon, client, child) => {}
+            () = log::keep_short(log) => {}
         }
     });
     Ok(socket)

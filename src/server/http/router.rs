@@ -266,7 +266,10 @@ fn metrics(inner: &Inner) -> Response<Body> {
 
 fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {
     let stopping = inner.stop.is_cancelled();
-    let mut checks: Vec<health::Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", Ok(()))];
+    let led = inner.registry.store().leadership().borrow().leader.is_some();
+    let store = if led { Ok(()) } else { Err("the store has no leader, or its disk failed".to_string()) };
+    // Under the name that monitoring of Kubernetes asks for.
+    let mut checks: Vec<health::Check> = vec![("ping", Ok(())), ("log", Ok(())), ("etcd", store)];
     if path.starts_with("/readyz") {
         let booted =
             if inner.ready.load(Ordering::Acquire) { Ok(()) } else { Err("the server is still starting".to_string()) };

@@ -308,12 +308,14 @@ impl Node {
         let error = CommitError::Unavailable(why);
         self.pending.fail(&error);
         self.broken = Some(error);
+        self.leadership.send_replace(Leadership::default());
     }
 }
 
 impl Drop for Node {
     /// Whatever ends this thread, those who watch hear of it.
     fn drop(&mut self) {
+        self.leadership.send_replace(Leadership::default());
         self.hub.close();
     }
 }
