@@ -164,12 +164,14 @@ pub struct FieldError {
     pub value: Value,
     /// What was expected, possibly empty.
     pub detail: String,
+    /// The value is not told: it is large, or says nothing.
+    omitted: bool,
 }
 
 impl FieldError {
     fn new(kind: FieldErrorKind, path: &Path, value: Value, detail: impl Into<String>) -> FieldError {
         let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
-        FieldError { kind, field, value, detail: detail.into() }
+        FieldError { kind, field, value, detail: detail.into(), omitted: false }
     }
 
     pub fn required(path: &Path, detail: impl Into<String>) -> FieldError {
@@ -230,23 +232,25 @@ impl FieldError {
 
     pub fn too_many(path: &Path, found: usize, max: usize) -> FieldError {
         let unit = if max == 1 { "item" } else { "items" };
-        FieldError::new(
-            FieldErrorKind::TooMany,
-            path,
-            Value::from(found),
-            format!("must have at most {max} {unit}"),
-        )
+        FieldError::new(FieldErrorKind::TooMany, path, Value::from(found), format!("must have at most {max} {unit}"))
     }
 
     pub fn internal(path: &Path, detail: impl Into<String>) -> FieldError {
         FieldError::new(FieldErrorKind::Internal, path, Value::Null, detail)
     }
 
+    /// The error without its value.
+    pub fn without_value(mut self) -> FieldError {
+        self.value = Value::Null;
+        self.omitted = true;
+        self
+    }
+
     /// The text without the field's path, as a Status cause carries it.
     pub fn body(&self) -> String {
         let mut text = self.kind.words().to_string();
         let told = !(self.value.is_null() && matches!(self.kind, FieldErrorKind::TooMany | FieldErrorKind::TooFew));
-        if self.kind.shows_value() && told {
+        if self.kind.shows_value() && told && !self.omitted {
             text.push_str(": ");
             match &self.value {
                 Value::String(value) => text.push_str(&quote(value)),

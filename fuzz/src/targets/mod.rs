@@ -1,6 +1,7 @@
 //! What is fed, and what must hold of it. A target is made once a process and then takes one input after the other.
 
 mod bodies;
+mod expressions;
 mod network;
 mod patches;
 mod requests;
@@ -20,7 +21,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 16] = [
+pub static ALL: [Target; 18] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -33,6 +34,8 @@ pub static ALL: [Target; 16] = [
     target("quantities", words::quantities),
     target("paths", words::paths),
     target("jsonpath", words::jsonpath),
+    target("cel", expressions::expressions),
+    target("cel-rules", expressions::rules),
     target("dns", network::dns),
     target("cni", network::cni),
     target("channels", network::channels),
