@@ -14,7 +14,11 @@ use parking_lot::RwLock;
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{answer, body::Body, negotiate};
+use super::{
+    answer,
+    body::Body,
+    negotiate::{self, Encoding},
+};
 
 /// The documents of one set of kinds.
 #[derive(Default)]
@@ -27,7 +31,7 @@ pub struct Documents {
 struct Document {
     bytes: Bytes,
     etag: HeaderValue,
-    content_type: &'static str,
+    content_type: HeaderValue,
 }
 
 /// What browsers and old tools are told of paths that are not in the API's tree.
@@ -59,14 +63,11 @@ impl Documents {
         if let Some(name) = path.strip_prefix("/openapi/") {
             return self.openapi(name, headers);
         }
-        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let aggregated = matches!(path, "/api" | "/apis") && wants_aggregated(accept);
-        if !aggregated {
-            negotiate::form(headers)?;
-        }
+        let (encoding, aggregated) = negotiate::of_document(headers, matches!(path, "/api" | "/apis"))?;
         // The core group's document names the address under which the client came.
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let id = if path == "/api" { format!("{path}|{aggregated}|{host}") } else { format!("{path}|{aggregated}") };
+        let host_of_id = if path == "/api" { host } else { "" };
+        let id = format!("{path}|{aggregated}|{encoding:?}|{host_of_id}");
         let document = self.make(
             &id,
             || match (path, aggregated) {
@@ -74,11 +75,8 @@ impl Documents {
                 ("/apis", true) => Some(discovery::aggregated_groups(self.kinds())),
                 _ => self.plain(path, host),
             },
-            if aggregated {
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-            } else {
-                "application/json"
-            },
+            encoding,
+            aggregated,
         );
         let document = document.ok_or_else(Status::resource_not_found)?;
         let mut response = document.answer(headers);
@@ -92,12 +90,13 @@ impl Documents {
         &self,
         id: &str,
         make: impl FnOnce() -> Option<Value>,
-        content_type: &'static str,
+        encoding: Encoding,
+        aggregated: bool,
     ) -> Option<Arc<Document>> {
         if let Some(known) = self.made.read().get(id) {
             return known.clone();
         }
-        let document = Arc::new(Document::new(&make()?, content_type));
+        let document = Arc::new(Document::new(&make()?, encoding, aggregated));
         let mut made = self.made.write();
         // Ids carry what clients say about the host, so they are not kept without end.
         if made.len() > 1024 {
@@ -141,7 +140,7 @@ impl Documents {
         let gzipped = match name {
             "v2" => self.openapi.v2(kinds, &custom),
             "v3" => {
-                let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), "application/json");
+                let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), Encoding::Json, false);
                 return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
             }
             name => {
@@ -169,11 +168,16 @@ impl Documents {
 }
 
 impl Document {
-    fn new(value: &Value, content_type: &'static str) -> Document {
-        let bytes = serde_json::to_vec(value).expect("a JSON value always has a text");
+    fn new(value: &Value, encoding: Encoding, aggregated: bool) -> Document {
+        let bytes = answer::text_of(encoding, value).unwrap_or_default();
         let hash: String = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02X}")).collect();
         let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hex digits are a header's text");
-        Document { bytes: bytes.into(), etag, content_type }
+        let content_type = match aggregated {
+            true => format!("{};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", encoding.media_type()),
+            false => encoding.media_type().to_owned(),
+        };
+        let content_type = HeaderValue::from_str(&content_type).expect("media types are a header's text");
+        Document { bytes, etag, content_type }
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
@@ -182,7 +186,7 @@ impl Document {
         }
         let mut response = answer::json_bytes(200, self.bytes.clone());
         let sent = response.headers_mut();
-        sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        sent.insert(header::CONTENT_TYPE, self.content_type.clone());
         sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
         sent.insert(header::ETAG, self.etag.clone());
         response
@@ -198,18 +202,6 @@ fn not_modified(etag: &HeaderValue) -> Response<Body> {
     *response.status_mut() = StatusCode::NOT_MODIFIED;
     response.headers_mut().insert(header::ETAG, etag.clone());
     response
-}
-
-/// The first range that can be served asks for the aggregated form.
-fn wants_aggregated(accept: &str) -> bool {
-    let aggregated = |range: &str| {
-        range.contains("as=APIGroupDiscoveryList") && range.contains("v=v2") && !range.contains("v=v2beta1")
-    };
-    let mut ranges = accept.split(',').map(str::trim);
-    let first = ranges.find(|range| {
-        aggregated(range) || matches!(*range, "application/json" | "*/*" | "application/*" | "application/yaml")
-    });
-    first.is_some_and(aggregated)
 }
 
 fn accepts_gzip(headers: &HeaderMap) -> bool {
@@ -239,22 +231,6 @@ fn unzip(gzipped: &[u8]) -> Result<Vec<u8>, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn aggregated_discovery_is_asked_for() {
-        let cases = [
-            (
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
-                true,
-            ),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", false),
-            ("application/json", false),
-            ("", false),
-        ];
-        for (accept, expected) in cases {
-            assert_eq!(wants_aggregated(accept), expected, "{accept}");
-        }
-    }
 
     #[test]
     fn documents_are_found_by_path() {

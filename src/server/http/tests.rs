@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod bad_input;
+mod encodings;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -17,9 +17,15 @@ use tokio::time::{Instant, Interval, MissedTickBehavior};
 use super::{Registry, Resource, encode, keys, options::ListOptions, select::Filter};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// Slots of an event's cache.
-const FRAME: usize = 0;
-const DELETED_OBJECT: usize = 1;
+
+/// What is kept of an event once it was made: each has a slot of the event's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    Json = 0,
+    DeletedObject = 1,
+    Protobuf = 2,
+    Metadata = 3,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -56,12 +62,7 @@ impl Change {
     /// The line of the plain JSON encoding.
     pub fn frame(&self, resource: &Resource) -> Bytes {
         match self {
-            Change::Object { kind, object, event } => match event {
-                Some(event) if *kind == plain_kind(event) => {
-                    event.frames.get_or_make(FRAME, || line(kind.as_str(), object))
-                }
-                _ => line(kind.as_str(), object),
-            },
+            Change::Object { .. } => self.cached(Frame::Json, |kind, object| line(kind.as_str(), object)),
             Change::Bookmark { revision, initial_events_end } => {
                 let annotations =
                     if *initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
@@ -72,6 +73,26 @@ impl Change {
                 line("BOOKMARK", object.as_bytes())
             }
             Change::Error(status) => line("ERROR", &status.to_json()),
+        }
+    }
+
+    /// An object's frame, made once for all watchers that see this type of change in the event. Nothing for what is no
+    /// object.
+    pub fn cached(&self, frame: Frame, make: impl FnOnce(ChangeKind, &Bytes) -> Bytes) -> Bytes {
+        match self {
+            Change::Object { kind, object, event: Some(event) } if *kind == plain_kind(event) => {
+                event.frames.get_or_make(frame as usize, || make(*kind, object))
+            }
+            Change::Object { object, .. } => self.made(object, make),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// The frame of another form of the object, for this watcher alone.
+    pub fn made(&self, object: &Bytes, make: impl FnOnce(ChangeKind, &Bytes) -> Bytes) -> Bytes {
+        match self {
+            Change::Object { kind, .. } => make(*kind, object),
+            _ => Bytes::new(),
         }
     }
 }
@@ -237,7 +258,7 @@ fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
     };
     let object = match (kind, &event.previous) {
         (ChangeKind::Deleted, Some(last)) => {
-            event.frames.get_or_make(DELETED_OBJECT, || encode::with_version(&last.value, event.revision))
+            event.frames.get_or_make(Frame::DeletedObject as usize, || encode::with_version(&last.value, event.revision))
         }
         _ => event.entry.value.clone(),
     };
