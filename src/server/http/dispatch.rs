@@ -297,6 +297,10 @@ impl<'a> Asked<'a> {
         let shown = self.shown()?;
         let mut options = self.query.list_options()?;
         if !self.path.name.is_empty() {
+            let selected = options.fields.exact("metadata.name");
+            if !options.fields.is_everything() && selected != Some(&*self.path.name) {
+                return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+            }
             options.fields = FieldSelector::parse(&format!("metadata.name={}", self.path.name))
                 .map_err(|error| Status::bad_request(error.to_string()))?;
         }

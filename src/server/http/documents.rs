@@ -1,8 +1,13 @@
 //! Discovery and OpenAPI: documents made once from the table of kinds, with ETags for clients that keep them.
 
-use std::{collections::HashMap, io::Read, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use mk8s_api::{
     discovery,
@@ -10,7 +15,7 @@ use mk8s_api::{
     openapi,
     status::Status,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
@@ -18,6 +23,8 @@ use super::{
     answer,
     body::Body,
     negotiate::{self, Encoding},
+    protobuf,
+    query::Query,
 };
 
 /// The documents of one set of kinds.
@@ -26,6 +33,8 @@ pub struct Documents {
     openapi: openapi::Documents,
     /// Small documents and their ETags, by what tells them apart.
     made: RwLock<HashMap<String, Option<Arc<Document>>>>,
+    /// OpenAPI documents in protobuf, with the hash of what they were made of. While one is made, others wait for it.
+    protobufs: Mutex<HashMap<String, (String, Bytes)>>,
 }
 
 struct Document {
@@ -59,9 +68,9 @@ impl Documents {
     }
 
     /// The document at a path without a slash at its end.
-    pub fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    pub fn answer(&self, path: &str, query: &Query, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         if let Some(name) = path.strip_prefix("/openapi/") {
-            return self.openapi(name, headers);
+            return self.openapi(name, query.get("hash"), headers);
         }
         let (encoding, aggregated) = negotiate::of_document(headers, matches!(path, "/api" | "/apis"))?;
         // The core group's document names the address under which the client came.
@@ -134,36 +143,62 @@ impl Documents {
         paths
     }
 
-    fn openapi(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    fn openapi(&self, name: &str, asked_hash: Option<&str>, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         let (kinds, custom) = (self.kinds(), Map::new());
-        accepts_json(headers)?;
+        if name == "v3" {
+            let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), Encoding::Json, false);
+            return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
+        }
+        let version = if name == "v2" { 2 } else { 3 };
         let gzipped = match name {
             "v2" => self.openapi.v2(kinds, &custom),
-            "v3" => {
-                let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), Encoding::Json, false);
-                return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
-            }
             name => {
                 let document = name.strip_prefix("v3/").and_then(|name| self.openapi.v3(kinds, &custom, name));
                 document.ok_or_else(Status::resource_not_found)?
             }
         };
-        let etag =
-            HeaderValue::from_str(&format!("\"{}\"", openapi::etag(kinds, &custom))).map_err(Status::internal)?;
-        if matches(headers, &etag) {
-            return Ok(not_modified(&etag));
+        let hash = openapi::etag(kinds, &custom);
+        if let Some(other) = asked_hash.filter(|asked| *asked != hash && version == 3) {
+            tracing::debug!(other, "an old address of an OpenAPI document");
+            return Ok(moved(&format!("/openapi/{name}?hash={hash}")));
         }
-        let mut response = match accepts_gzip(headers) {
-            true => answer::json_bytes(200, gzipped),
-            false => answer::json_bytes(200, unzip(&gzipped)?),
+        let etag = HeaderValue::from_str(&format!("\"{hash}\"")).map_err(Status::internal)?;
+        let encoding = openapi_encoding(headers, version)?;
+        let mut response = match (matches(headers, &etag), encoding) {
+            (true, _) => not_modified(&etag),
+            (false, OpenApiEncoding::Json) => compressed(headers, gzipped)?,
+            (false, OpenApiEncoding::Protobuf) => {
+                let mut response = compressed(headers, self.protobuf(name, &hash, version, &gzipped)?)?;
+                let kind = format!("application/com.github.proto-openapi.spec.v{version}.v1.0+protobuf");
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_str(&kind).map_err(Status::internal)?);
+                response
+            }
         };
         let sent = response.headers_mut();
-        if accepts_gzip(headers) {
-            sent.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         sent.insert(header::ETAG, etag);
         sent.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+        // An address with the right hash never means anything else.
+        if version == 3 && asked_hash.is_some() {
+            sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
         Ok(response)
+    }
+
+    /// A document in protobuf, compressed, made of its JSON.
+    fn protobuf(&self, name: &str, hash: &str, version: u8, gzipped: &[u8]) -> Result<Bytes, Status> {
+        let mut made = self.protobufs.lock();
+        match made.get(name) {
+            Some((of, bytes)) if of == hash => return Ok(bytes.clone()),
+            _ => {}
+        }
+        let message = protobuf::openapi(version, &unzip(gzipped)?).map_err(Status::internal)?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let written = gzip.write_all(&message).and_then(|()| gzip.finish());
+        let bytes = Bytes::from(written.map_err(Status::internal)?);
+        made.insert(name.to_owned(), (hash.to_owned(), bytes.clone()));
+        Ok(bytes)
     }
 }
 
@@ -211,15 +246,46 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.contains("gzip"))
 }
 
-fn accepts_json(headers: &HeaderMap) -> Result<(), Status> {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
-    let json = |range: &str| {
-        matches!(range.split(';').next().unwrap_or_default().trim(), "*/*" | "application/*" | "application/json")
-    };
-    match accept.split(',').any(json) {
-        true => Ok(()),
-        false => Err(Status::not_acceptable(&["application/json"])),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenApiEncoding {
+    Json,
+    Protobuf,
+}
+
+/// The first media range that there is a form of the document for. The names with an `@` are old.
+fn openapi_encoding(headers: &HeaderMap, version: u8) -> Result<OpenApiEncoding, Status> {
+    let protobuf = format!("com.github.proto-openapi.spec.v{version}");
+    negotiate::first_of(headers, |kind, sub| match (kind, sub) {
+        ("*" | "application", "*" | "json") => Some(OpenApiEncoding::Json),
+        ("*" | "application", sub) => {
+            let rest = sub.strip_prefix(&protobuf)?;
+            matches!(rest, ".v1.0+protobuf" | "@v1.0+protobuf").then_some(OpenApiEncoding::Protobuf)
+        }
+        _ => None,
+    })
+    .ok_or_else(|| {
+        let protobuf = format!("application/{protobuf}.v1.0+protobuf");
+        Status::not_acceptable(&["application/json", &protobuf])
+    })
+}
+
+/// A gzipped body for those who take it, or what it was made of.
+fn compressed(headers: &HeaderMap, gzipped: Bytes) -> Result<Response<Body>, Status> {
+    if !accepts_gzip(headers) {
+        return Ok(answer::json_bytes(200, unzip(&gzipped)?));
     }
+    let mut response = answer::json_bytes(200, gzipped);
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(response)
+}
+
+fn moved(to: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
 }
 
 fn unzip(gzipped: &[u8]) -> Result<Vec<u8>, Status> {
@@ -248,7 +314,7 @@ mod tests {
         ];
         for (path, code) in cases {
             let got = documents
-                .answer(path, &HeaderMap::new())
+                .answer(path, &Query::parse(None), &HeaderMap::new())
                 .map_or_else(|status| status.code, |response| response.status().as_u16());
             assert_eq!(got, code, "{path}");
         }
@@ -257,10 +323,11 @@ mod tests {
     #[test]
     fn known_documents_are_not_sent_again() {
         let documents = Documents::default();
-        let first = documents.answer("/apis", &HeaderMap::new()).expect("a document");
+        let first = documents.answer("/apis", &Query::parse(None), &HeaderMap::new()).expect("a document");
         let etag = first.headers()[header::ETAG].clone();
-        let again =
-            documents.answer("/apis", &HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)])).expect("a document");
+        let again = documents
+            .answer("/apis", &Query::parse(None), &HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)]))
+            .expect("a document");
         assert_eq!(again.status(), 304);
     }
 }

@@ -114,6 +114,12 @@ pub fn of_document(headers: &HeaderMap, aggregates: bool) -> Result<(Encoding, b
     }
 }
 
+/// The first media range that means something to the caller, who sees its two parts.
+pub fn first_of<T>(headers: &HeaderMap, meaning: impl Fn(&str, &str) -> Option<T>) -> Option<T> {
+    let accept = Some(accepted(headers)).filter(|accept| !accept.is_empty()).unwrap_or("*/*");
+    sorted(accept.split(',').filter_map(Range::read).collect()).iter().find_map(|range| meaning(range.kind, range.sub))
+}
+
 fn accepted(headers: &HeaderMap) -> &str {
     headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default()
 }

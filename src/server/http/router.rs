@@ -262,7 +262,7 @@ async fn other(
             Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
         }
         "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
-        _ => inner.documents.answer(trimmed, headers),
+        _ => inner.documents.answer(trimmed, &query, headers),
     }
 }
 

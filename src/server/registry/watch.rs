@@ -11,7 +11,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mk8s_api::status::Status;
-use mk8s_store::{Entry, Event, EventKind, WatchItem, Watcher};
+use mk8s_store::{Compacted, Entry, Event, EventKind, WatchItem, Watcher};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::{Registry, Resource, encode, keys, options::ListOptions, select::Filter};
@@ -127,10 +127,13 @@ pub struct Watch {
     /// Events up to here are part of what the client has.
     seen: u64,
     bookmarks: Option<Interval>,
+    /// Why the watch could not begin, which is still to be said.
+    failure: Option<Status>,
     over: bool,
 }
 
 impl Registry {
+    /// Once the options are understood, whatever stands in the way of the watch is an event of it.
     pub async fn watch(
         &self,
         resource: &Arc<Resource>,
@@ -139,24 +142,31 @@ impl Registry {
     ) -> Result<Watch, Status> {
         let filter = Filter::new(resource, options)?;
         let scope = keys::scope(&resource.prefix, namespace);
-        let view = match options.resource_version {
-            Some(version) if version > 0 => self.view_not_older(version).await?,
-            _ => self.store.view(),
+        let asked = options.resource_version.unwrap_or(0);
+        let wants_initial = options.send_initial_events.unwrap_or(asked == 0);
+        let mut failure = None;
+        let view = match wants_initial && asked > 0 {
+            true => self.view_not_older(asked).await.unwrap_or_else(|status| {
+                failure = Some(status);
+                self.store.view()
+            }),
+            false => self.store.view(),
         };
-        let wants_initial = options.send_initial_events.unwrap_or(options.resource_version.unwrap_or(0) == 0);
-        let from = match options.resource_version {
-            Some(version) if version > 0 && !wants_initial => version,
-            _ => view.revision(),
-        };
+        let from = if wants_initial { view.revision() } else { asked };
         // A single object has a prefix of its own, which spares it the events of its neighbours.
         let prefix = match filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
             Some(name) => format!("{scope}{name}"),
             None => scope.clone(),
         };
-        let watcher = self.store.watch(prefix.as_bytes(), from).map_err(|compacted| {
-            Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
-        })?;
-        let initial: Vec<_> = match wants_initial {
+        // A version in the future is waited for by leaving out what comes before it.
+        let watcher = match self.store.watch(prefix.as_bytes(), from.min(view.revision())) {
+            Ok(watcher) => watcher,
+            Err(compacted) => {
+                failure = Some(too_old(&compacted));
+                self.store.watch(prefix.as_bytes(), self.store.view().revision()).map_err(|gone| too_old(&gone))?
+            }
+        };
+        let initial: Vec<_> = match wants_initial && failure.is_none() {
             true if prefix != scope => {
                 view.get(prefix.as_bytes()).filter(|entry| filter.matches(entry)).cloned().into_iter().collect()
             }
@@ -180,6 +190,7 @@ impl Registry {
             pending: Vec::new().into_iter(),
             seen: from,
             bookmarks,
+            failure,
             over: false,
         })
     }
@@ -214,8 +225,7 @@ impl Watch {
                 Ok(WatchItem::Closed) => return None,
                 Err(compacted) => {
                     self.over = true;
-                    let why = format!("too old resource version: {} ({})", compacted.asked, compacted.oldest);
-                    return Some(Change::Error(Status::expired(why)));
+                    return Some(Change::Error(too_old(&compacted)));
                 }
             }
         }
@@ -223,6 +233,13 @@ impl Watch {
 
     /// The next change that needs no waiting.
     pub fn ready(&mut self) -> Option<Change> {
+        if self.over {
+            return None;
+        }
+        if let Some(status) = self.failure.take() {
+            self.over = true;
+            return Some(Change::Error(status));
+        }
         if let Some(entry) = self.initial.next() {
             return Some(Change::Object { kind: ChangeKind::Added, object: entry.value.clone(), event: None });
         }
@@ -240,6 +257,11 @@ impl Watch {
         }
         None
     }
+}
+
+/// The 410 of a version whose events are gone.
+fn too_old(compacted: &Compacted) -> Status {
+    Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
 }
 
 /// What an event is for a selection, if it is anything.

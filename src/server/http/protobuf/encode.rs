@@ -10,20 +10,20 @@
 //!
 //! Invariant: any JSON is encoded; a value that is not what the table says is left out.
 
-use std::fmt;
+use std::{collections::HashMap, fmt};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use serde::{
     Deserialize, Deserializer,
-    de::{DeserializeSeed, IgnoredAny, MapAccess, SeqAccess, Visitor},
+    de::{DeserializeSeed, Error as _, IgnoredAny, MapAccess, SeqAccess, Visitor},
 };
 use serde_json::value::RawValue;
 
 use super::{
     MAGIC,
     special::Special,
-    table::{Field, Form, Message, Shape, TABLE, Type},
+    table::{Field, Form, Message, Place, Shape, TABLE, Type},
     wire::{close, open, put_bytes, put_double, put_varint, put_varint_field},
 };
 
@@ -108,6 +108,13 @@ fn type_meta(api_version: &str, kind: &str) -> Vec<u8> {
     out
 }
 
+/// An OpenAPI document of version 2 or 3, of which protobuf is the bare message.
+pub fn openapi(version: u8, json: &[u8]) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::with_capacity(json.len());
+    write(TABLE.named(if version == 2 { "openapi.v2.Document" } else { "openapi.v3.Document" }), json, &mut out)?;
+    Ok(out)
+}
+
 /// Bytes that can still be written in front of.
 struct Front {
     bytes: Vec<u8>,
@@ -180,10 +187,26 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-        while let Some(place) = map.next_key_seed(Name(self.message))? {
-            let Some(place) = place else {
-                map.next_value::<IgnoredAny>()?;
-                continue;
+        while let Some(found) = map.next_key_seed(Name(self.message))? {
+            let place = match found {
+                Found::Place(place) => place,
+                Found::Other(field, name) => {
+                    let at = open(field.number, self.out);
+                    put_bytes(1, name.as_bytes(), self.out);
+                    map.next_value_seed(Value {
+                        number: 2,
+                        shape: Shape::One,
+                        of: field.of,
+                        item: true,
+                        out: self.out,
+                    })?;
+                    close(at, self.out);
+                    continue;
+                }
+                Found::Nothing => {
+                    map.next_value::<IgnoredAny>()?;
+                    continue;
+                }
             };
             let field = &TABLE.message(place.message).fields[place.field];
             let start = self.out.len();
@@ -208,11 +231,37 @@ impl<'de> Visitor<'de> for Fields<'_> {
     }
 }
 
+/// What a name means in a message.
+enum Found {
+    Place(&'static Place),
+    /// It is a key of this field's entries.
+    Other(&'static Field, String),
+    Nothing,
+}
+
+/// The field of a message whose condition holds for a value.
+fn chosen(message: &'static Message, raw: &str) -> Option<&'static Field> {
+    let member = |name: &str| -> Option<&RawValue> {
+        let members: HashMap<&str, &RawValue> = serde_json::from_str(raw).ok()?;
+        members.get(name).copied()
+    };
+    let holds = |field: &&Field| match (field.name.as_str(), field.name.split_once('=')) {
+        ("-", _) => false,
+        ("!b", _) => raw.starts_with(['t', 'f']),
+        ("!n", _) => raw.starts_with(|c: char| c == '-' || c.is_ascii_digit()),
+        ("!s", _) => raw.starts_with('"'),
+        (_, Some((name, text))) => member(name).is_some_and(|found| found.get().trim_matches('"') == text),
+        (name, None) => member(name).is_some(),
+    };
+    let fields = &message.fields;
+    fields.iter().find(holds).or_else(|| fields.iter().find(|field| field.name == "-"))
+}
+
 /// The name of a field, looked up without being copied.
 struct Name(&'static Message);
 
 impl<'de> DeserializeSeed<'de> for Name {
-    type Value = Option<&'static super::table::Place>;
+    type Value = Found;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_str(self)
@@ -220,14 +269,18 @@ impl<'de> DeserializeSeed<'de> for Name {
 }
 
 impl Visitor<'_> for Name {
-    type Value = Option<&'static super::table::Place>;
+    type Value = Found;
 
     fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str("a name")
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(self.0.by_name(name))
+        Ok(match (self.0.by_name(name), self.0.other(name)) {
+            (Some(place), _) => Found::Place(place),
+            (None, Some(field)) => Found::Other(field, name.to_owned()),
+            (None, None) => Found::Nothing,
+        })
     }
 }
 
@@ -287,7 +340,38 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
             }
             return self.visit_unit();
         }
-        deserializer.deserialize_any(self)
+        match self.of {
+            Type::Special(Special::Any) if self.is_one() => {
+                let raw = <&RawValue>::deserialize(deserializer)?.get();
+                nested(self.number, self.out, |out| {
+                    put_bytes(2, raw.as_bytes(), out);
+                    Ok(())
+                })
+            }
+            Type::Message(id) if self.is_one() && TABLE.message(id).form == Form::Choice => {
+                let raw = <&RawValue>::deserialize(deserializer)?.get();
+                let Some(field) = chosen(TABLE.message(id), raw) else { return Ok(()) };
+                nested(self.number, self.out, |out| {
+                    let value = Value { number: field.number, shape: Shape::One, of: field.of, item: true, out };
+                    value.deserialize(&mut serde_json::Deserializer::from_str(raw)).map_err(D::Error::custom)
+                })
+            }
+            Type::Message(id) if self.is_one() && TABLE.message(id).is_list_of_messages() => {
+                let raw = <&RawValue>::deserialize(deserializer)?.get();
+                let mut inner = serde_json::Deserializer::from_str(raw);
+                if raw.starts_with('[') {
+                    return inner.deserialize_any(self).map_err(D::Error::custom);
+                }
+                // A list may be written as its only item.
+                let (number, of) = (TABLE.message(id).fields[0].number, TABLE.message(id).fields[0].of);
+                nested(self.number, self.out, |out| {
+                    Value { number, shape: Shape::One, of, item: true, out }
+                        .deserialize(&mut inner)
+                        .map_err(D::Error::custom)
+                })
+            }
+            _ => deserializer.deserialize_any(self),
+        }
     }
 }
 
@@ -348,6 +432,14 @@ impl<'de> Visitor<'de> for Value<'_> {
                 self.special(bytes);
             }
             Type::Special(special) => self.special(special.of_text(text)),
+            // So may a list of texts.
+            Type::Message(_) => {
+                if let Some(field) = self.alternative(Form::List, |field| field.of == Type::Text) {
+                    let at = open(self.number, self.out);
+                    put_bytes(field.number, text.as_bytes(), self.out);
+                    close(at, self.out);
+                }
+            }
             _ => {}
         }
         Ok(())
@@ -397,7 +489,9 @@ impl<'de> Visitor<'de> for Value<'_> {
                 match message.form {
                     Form::Object => nested(self.number, self.out, |out| Fields { message, out }.visit_map(map)),
                     Form::Either => nested(self.number, self.out, |out| {
-                        for flag in message.fields.iter().filter(|field| field.of == Type::Boolean) {
+                        for flag in
+                            message.fields.iter().filter(|field| field.of == Type::Boolean && field.name == "allows")
+                        {
                             put_varint_field(flag.number, 1, out);
                         }
                         let of_message =
@@ -409,7 +503,7 @@ impl<'de> Visitor<'de> for Value<'_> {
                             _ => drain(map),
                         }
                     }),
-                    Form::List => drain(map),
+                    Form::List | Form::Choice => drain(map),
                 }
             }
             _ => drain(map),

@@ -19,7 +19,7 @@ mod wire;
 use mk8s_api::decode::nests_within;
 use serde_json::{Map, Value};
 
-pub use self::encode::{EncodeError, Encoder};
+pub use self::encode::{EncodeError, Encoder, openapi};
 use self::{
     table::{Field, Form, Message, Shape, TABLE, Table, Type},
     wire::{Field as Wire, Reader},
@@ -94,7 +94,7 @@ impl Table {
         let mut object = Map::new();
         self.fields(message, bytes, depth, &mut object)?;
         Ok(match message.form {
-            Form::Object => Value::Object(object),
+            Form::Object | Form::Choice => Value::Object(object),
             Form::List => object.remove("items").unwrap_or_else(|| Value::Array(Vec::new())),
             Form::Either => either(message, object),
         })

@@ -18,6 +18,8 @@ pub(super) enum Special {
     Duration,
     IntOrString,
     Raw,
+    /// A value of any form in an OpenAPI document: YAML, of which JSON is a part.
+    Any,
 }
 
 impl Special {
@@ -29,6 +31,7 @@ impl Special {
             "duration" => Special::Duration,
             "intorstring" => Special::IntOrString,
             "raw" => Special::Raw,
+            "any" => Special::Any,
             _ => return None,
         })
     }
@@ -40,7 +43,7 @@ impl Special {
             Special::MicroTime => Ok(time(bytes)?.map_or(Value::Null, |time| meta::format_micro_time(time).into())),
             Special::Duration => Ok(Value::String(duration(numbers(bytes)?.0))),
             Special::IntOrString => int_or_string(bytes),
-            Special::Raw => match first_bytes(bytes)? {
+            Special::Raw | Special::Any => match first_bytes(bytes)? {
                 None | Some([]) => Ok(Value::Null),
                 Some(json) => serde_json::from_slice(json).map_err(|_| ProtobufError::Json),
             },
@@ -58,7 +61,7 @@ impl Special {
             Special::MicroTime => put_time(text.parse().ok()?, true, &mut out),
             Special::Duration => put_varint_field(1, parse_duration(text)?.cast_unsigned(), &mut out),
             Special::IntOrString => put_int_or_string(1, 0, text, &mut out),
-            Special::Raw => return None,
+            Special::Raw | Special::Any => return None,
         }
         Some(out)
     }

@@ -42,6 +42,8 @@ pub(super) enum Form {
     List,
     /// As whichever of its fields is set; the JSON's type tells which one that is.
     Either,
+    /// As [`Form::Either`], where fields have conditions instead of names.
+    Choice,
 }
 
 /// Where the field of a JSON name stands: in a message, and that in the inlined messages around it.
@@ -62,6 +64,9 @@ pub(super) struct Message {
     pub(super) fields: Vec<Field>,
     /// By name, with those of inlined messages.
     places: Vec<Place>,
+    /// What holds the members whose names begin with `x-`, and those of any other name.
+    extensions: Option<usize>,
+    rest: Option<usize>,
 }
 
 impl Message {
@@ -71,6 +76,16 @@ impl Message {
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Place> {
         self.places.binary_search_by(|place| place.name.as_str().cmp(name)).ok().map(|at| &self.places[at])
+    }
+
+    pub(super) fn is_list_of_messages(&self) -> bool {
+        self.form == Form::List && matches!(self.fields.first(), Some(Field { of: Type::Message(_), .. }))
+    }
+
+    /// The field that holds members of names the table does not know.
+    pub(super) fn other(&self, name: &str) -> Option<&Field> {
+        let extension = self.extensions.filter(|_| name.starts_with("x-"));
+        extension.or(self.rest).map(|at| &self.fields[at])
     }
 
     /// The field that a value of this form is, of a message that is one of several.
@@ -86,7 +101,8 @@ pub(super) struct Table {
     messages: Vec<Message>,
 }
 
-pub(super) static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("messages.txt")));
+pub(super) static TABLE: LazyLock<Table> =
+    LazyLock::new(|| Table::read(concat!(include_str!("messages.txt"), include_str!("openapi.txt"))));
 
 impl Table {
     /// The message of a kind.
@@ -109,7 +125,7 @@ impl Table {
         let rows = || text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
         let heads = rows().filter(|line| !line.starts_with('@')).filter_map(|line| line.split(' ').next());
         let names: HashMap<String, usize> =
-            heads.enumerate().map(|(id, name)| (name.trim_start_matches(['=', '|']).to_owned(), id)).collect();
+            heads.enumerate().map(|(id, name)| (name.trim_start_matches(['=', '|', '?']).to_owned(), id)).collect();
         let mut table = Table { names, ..Table::default() };
         for row in rows() {
             let mut words = row.split(' ');
@@ -123,11 +139,14 @@ impl Table {
             let form = match head.as_bytes().first() {
                 Some(b'=') => Form::List,
                 Some(b'|') => Form::Either,
+                Some(b'?') => Form::Choice,
                 _ => Form::Object,
             };
             let mut fields: Vec<Field> = words.filter_map(|word| Field::read(word, &table.names)).collect();
             fields.sort_by_key(|field| field.number);
-            table.messages.push(Message { form, fields, places: Vec::new() });
+            let at = |name: &str| fields.iter().position(|field| field.name == name);
+            let (extensions, rest) = (at("x-*"), at("*"));
+            table.messages.push(Message { form, fields, places: Vec::new(), extensions, rest });
         }
         for id in 0..table.messages.len() {
             let mut places = Vec::new();
@@ -144,6 +163,7 @@ impl Table {
                 (Shape::Inline, Type::Message(inner)) => {
                     self.place(inner, &[within, &[field.number]].concat(), places);
                 }
+                _ if matches!(&*field.name, "*" | "x-*") => {}
                 _ => places.push(Place { name: field.name.clone(), within: within.to_vec(), message: id, field: at }),
             }
         }
