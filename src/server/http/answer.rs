@@ -94,7 +94,9 @@ pub(super) fn text_of(encoding: Encoding, value: &Value) -> Result<Bytes, Status
         Encoding::Yaml => serde_yaml::to_string(value).map(Bytes::from).map_err(Status::internal),
         Encoding::Protobuf => {
             let text = |key: &str| value[key].as_str().unwrap_or_default();
-            let encoder = Encoder::of(text("apiVersion"), text("kind"))
+            // Discovery's old documents do not say their version.
+            let api_version = Some(text("apiVersion")).filter(|version| !version.is_empty()).unwrap_or("v1");
+            let encoder = Encoder::of(api_version, text("kind"))
                 .ok_or_else(|| Status::not_acceptable(&["application/json", "application/yaml"]))?;
             encoder.object(&to_json(value)).map_err(Status::internal)
         }

@@ -105,7 +105,7 @@ impl Documents {
         if let Some(known) = self.made.read().get(id) {
             return known.clone();
         }
-        let document = Arc::new(Document::new(&make()?, encoding, aggregated));
+        let document = Arc::new(Document::new(&make()?, encoding, aggregated)?);
         let mut made = self.made.write();
         // Ids carry what clients say about the host, so they are not kept without end.
         if made.len() > 1024 {
@@ -203,8 +203,9 @@ impl Documents {
 }
 
 impl Document {
-    fn new(value: &Value, encoding: Encoding, aggregated: bool) -> Document {
-        let bytes = answer::text_of(encoding, value).unwrap_or_default();
+    /// `None` for what has no such encoding.
+    fn new(value: &Value, encoding: Encoding, aggregated: bool) -> Option<Document> {
+        let bytes = answer::text_of(encoding, value).ok()?;
         let hash: String = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02X}")).collect();
         let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hex digits are a header's text");
         let content_type = match aggregated {
@@ -212,7 +213,7 @@ impl Document {
             false => encoding.media_type().to_owned(),
         };
         let content_type = HeaderValue::from_str(&content_type).expect("media types are a header's text");
-        Document { bytes, etag, content_type }
+        Some(Document { bytes, etag, content_type })
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {

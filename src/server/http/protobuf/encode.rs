@@ -350,7 +350,10 @@ impl<'de> DeserializeSeed<'de> for Value<'_> {
             }
             Type::Message(id) if self.is_one() && TABLE.message(id).form == Form::Choice => {
                 let raw = <&RawValue>::deserialize(deserializer)?.get();
-                let Some(field) = chosen(TABLE.message(id), raw) else { return Ok(()) };
+                let Some(field) = chosen(TABLE.message(id), raw) else {
+                    put_bytes(self.number, b"", self.out);
+                    return Ok(());
+                };
                 nested(self.number, self.out, |out| {
                     let value = Value { number: field.number, shape: Shape::One, of: field.of, item: true, out };
                     value.deserialize(&mut serde_json::Deserializer::from_str(raw)).map_err(D::Error::custom)

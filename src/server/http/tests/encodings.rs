@@ -62,9 +62,18 @@ async fn objects_and_statuses_are_had_in_protobuf() {
         (&json!("PartialObjectMetadata"), &made["metadata"], &Value::Null)
     );
 
-    let (_, kind, bytes) = got(&api, "/apis/apps/v1", &[PROTOBUF]).await;
-    let resources = protobuf::decode(&bytes).expect("discovery");
-    assert_eq!((kind.as_str(), &resources["groupVersion"]), ("application/vnd.kubernetes.protobuf", &json!("apps/v1")));
+    for path in ["/api", "/api/v1", "/apis", "/apis/apps", "/apis/apps/v1"] {
+        let (_, kind, bytes) = got(&api, path, &[PROTOBUF]).await;
+        let mut found = protobuf::decode(&bytes).expect("discovery");
+        let (_, mut document) = api.get(path).await;
+        found["apiVersion"] = Value::Null;
+        document["apiVersion"] = Value::Null;
+        assert_eq!(kind, "application/vnd.kubernetes.protobuf");
+        assert_eq!(found["groups"].as_array().map(Vec::len), document["groups"].as_array().map(Vec::len), "{path}");
+        if path != "/apis" {
+            assert_eq!(found, document, "{path}");
+        }
+    }
 }
 
 #[tokio::test]
