@@ -47,6 +47,8 @@ pub struct Status {
     pub details: Option<Box<Details>>,
     /// `true` only for the answer to a successful delete and its like.
     pub success: bool,
+    /// How a list goes on that cannot be continued as it was begun.
+    pub list_continue: Option<String>,
 }
 
 /// What a Status is about. `kind` holds the resource for most errors, as upstream has it.
@@ -85,12 +87,12 @@ pub struct Cause {
 impl Status {
     /// A failure with the code, reason and message given.
     pub fn failure(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Status {
-        Status { code, reason: reason.into(), message: message.into(), details: None, success: false }
+        Status { code, reason: reason.into(), message: message.into(), details: None, success: false, list_continue: None }
     }
 
     /// `Success` about one object.
     pub fn success(details: Option<Details>) -> Status {
-        Status { code: 200, reason: Cow::Borrowed(""), message: String::new(), details: details.map(Box::new), success: true }
+        Status { code: 200, reason: Cow::Borrowed(""), message: String::new(), details: details.map(Box::new), success: true, list_continue: None }
     }
 
     pub fn with_details(mut self, details: Details) -> Status {
@@ -298,7 +300,7 @@ impl Status {
         Wire {
             kind: "Status",
             api_version: "v1",
-            metadata: Empty {},
+            metadata: ListMeta { next: self.list_continue.as_deref() },
             status: if self.success { "Success" } else { "Failure" },
             message: &self.message,
             reason: &self.reason,
@@ -313,7 +315,7 @@ impl Status {
 struct Wire<'a> {
     kind: &'static str,
     api_version: &'static str,
-    metadata: Empty,
+    metadata: ListMeta<'a>,
     status: &'static str,
     #[serde(skip_serializing_if = "str::is_empty")]
     message: &'a str,
@@ -326,7 +328,10 @@ struct Wire<'a> {
 }
 
 #[derive(Serialize)]
-struct Empty {}
+struct ListMeta<'a> {
+    #[serde(rename = "continue", skip_serializing_if = "Option::is_none")]
+    next: Option<&'a str>,
+}
 
 impl Display for Status {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -9,7 +9,10 @@ use mk8s_api::{
     meta, rules, schema,
 };
 use mk8s_server::{
-    http::decode::{object, yaml as apply_body},
+    http::{
+        decode::{object, yaml as apply_body},
+        protobuf::{self, ProtobufError},
+    },
     table,
 };
 use serde_json::Value;
@@ -64,6 +67,24 @@ pub(super) fn objects() -> Feed {
         if let Some(kind) = kind_of(&object).filter(|_| dice.one_in(3)) {
             update(kind, &object, dice.pick(&corpus::OBJECTS));
         }
+    })
+}
+
+/// Whatever JSON is stored can be had in protobuf, and that can be read.
+pub(super) fn encoded() -> Feed {
+    Box::new(|dice| {
+        let object = mutate::value(dice, &corpus::OBJECTS);
+        let kind = kind_of(&object).unwrap_or_else(|| dice.pick(kinds::builtin()));
+        let Some(encoder) = protobuf::Encoder::of(&kind.api_version(), &kind.kind) else { return };
+        let stored = object.to_string();
+        let Ok(bytes) = encoder.object(stored.as_bytes()) else {
+            assert!(!nests_within(&object, DEPTH), "{stored}");
+            return;
+        };
+        let read = protobuf::decode(&bytes);
+        assert!(read.is_ok() || matches!(read, Err(ProtobufError::Wire | ProtobufError::Depth)), "{read:?} {stored}");
+        drop(encoder.event("ADDED", stored.as_bytes()));
+        drop(encoder.list(&kind.api_version(), &kind.list_kind, b"{}", [stored.as_bytes()].into_iter(), 0));
     })
 }
 

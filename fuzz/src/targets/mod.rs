@@ -21,10 +21,11 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 18] = [
+pub static ALL: [Target; 19] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
+    target("encoded", bodies::encoded),
     target("objects", bodies::objects),
     target("json-patch", patches::json),
     target("merge-patch", patches::merge),

@@ -18,8 +18,9 @@ use super::{
     answer::{self, Shown},
     body::{Body, RequestBody},
     decode, negotiate,
-    negotiate::View,
+    negotiate::{Offer, View},
     path::ResourcePath,
+    protobuf,
     query::Query,
     review,
     router::{Inner, now},
@@ -215,7 +216,11 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
 
 impl<'a> Asked<'a> {
     fn shown(&self) -> Result<Shown, Status> {
-        let form = negotiate::form(self.headers)?;
+        let offer = Offer {
+            protobuf: protobuf::Encoder::of(&self.resource.api_version, &self.resource.kind.kind).is_some(),
+            watch: self.verb == "watch",
+        };
+        let form = negotiate::form(self.headers, offer)?;
         let include = Include::parse(self.query.get("includeObject").unwrap_or_default()).ok_or_else(|| {
             Status::bad_request(
                 "unrecognized includeObject value, must be one of: \"\", \"None\", \"Metadata\", \"Object\"",
@@ -292,6 +297,10 @@ impl<'a> Asked<'a> {
         let shown = self.shown()?;
         let mut options = self.query.list_options()?;
         if !self.path.name.is_empty() {
+            let selected = options.fields.exact("metadata.name");
+            if !options.fields.is_everything() && selected != Some(&*self.path.name) {
+                return Err(Status::bad_request("fieldSelector metadata.name doesn't match requested name"));
+            }
             options.fields = FieldSelector::parse(&format!("metadata.name={}", self.path.name))
                 .map_err(|error| Status::bad_request(error.to_string()))?;
         }
@@ -380,7 +389,7 @@ impl<'a> Asked<'a> {
         let call = self.call(&write);
         match self.inner.registry.delete(&call, &options).await? {
             Deleted::Gone(stored) if self.resource.returns_deleted => Ok(shown.object(200, &stored)),
-            Deleted::Gone(stored) => Ok(answer::status(&success(&call, &stored.served(&self.resource)))),
+            Deleted::Gone(stored) => Ok(shown.status(&success(&call, &stored.served(&self.resource)))),
             Deleted::Terminating(stored) => {
                 let code = if options.orphan_dependents == Some(false) { 202 } else { 200 };
                 Ok(shown.object(code, &stored))
@@ -407,14 +416,14 @@ impl<'a> Asked<'a> {
         let options = self.write_options()?;
         let mut warnings = Warnings::new();
         let done = self.inner.registry.bind(&self.call(&options), binding, &mut warnings).await?;
-        Ok(answer::status(&done))
+        Ok(self.shown()?.status(&done))
     }
 
     async fn evict(&self, body: RequestBody) -> Result<Response<Body>, Status> {
         let eviction = self.read_object(body).await?;
         let options = self.write_options()?;
         let done = self.inner.registry.evict(&self.call(&options), &eviction).await?;
-        Ok(answer::status(&done))
+        Ok(self.shown()?.status(&done))
     }
 
     async fn token(&self, body: RequestBody) -> Result<Response<Body>, Status> {

@@ -1,8 +1,13 @@
 //! Discovery and OpenAPI: documents made once from the table of kinds, with ETags for clients that keep them.
 
-use std::{collections::HashMap, io::Read, sync::Arc};
+use std::{
+    collections::HashMap,
+    io::{Read, Write},
+    sync::Arc,
+};
 
 use bytes::Bytes;
+use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use mk8s_api::{
     discovery,
@@ -10,11 +15,17 @@ use mk8s_api::{
     openapi,
     status::Status,
 };
-use parking_lot::RwLock;
+use parking_lot::{Mutex, RwLock};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use super::{answer, body::Body, negotiate};
+use super::{
+    answer,
+    body::Body,
+    negotiate::{self, Encoding},
+    protobuf,
+    query::Query,
+};
 
 /// The documents of one set of kinds.
 #[derive(Default)]
@@ -22,12 +33,14 @@ pub struct Documents {
     openapi: openapi::Documents,
     /// Small documents and their ETags, by what tells them apart.
     made: RwLock<HashMap<String, Option<Arc<Document>>>>,
+    /// OpenAPI documents in protobuf, with the hash of what they were made of. While one is made, others wait for it.
+    protobufs: Mutex<HashMap<String, (String, Bytes)>>,
 }
 
 struct Document {
     bytes: Bytes,
     etag: HeaderValue,
-    content_type: &'static str,
+    content_type: HeaderValue,
 }
 
 /// What browsers and old tools are told of paths that are not in the API's tree.
@@ -55,18 +68,15 @@ impl Documents {
     }
 
     /// The document at a path without a slash at its end.
-    pub fn answer(&self, path: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    pub fn answer(&self, path: &str, query: &Query, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         if let Some(name) = path.strip_prefix("/openapi/") {
-            return self.openapi(name, headers);
+            return self.openapi(name, query.get("hash"), headers);
         }
-        let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or_default();
-        let aggregated = matches!(path, "/api" | "/apis") && wants_aggregated(accept);
-        if !aggregated {
-            negotiate::form(headers)?;
-        }
+        let (encoding, aggregated) = negotiate::of_document(headers, matches!(path, "/api" | "/apis"))?;
         // The core group's document names the address under which the client came.
         let host = headers.get(header::HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        let id = if path == "/api" { format!("{path}|{aggregated}|{host}") } else { format!("{path}|{aggregated}") };
+        let host_of_id = if path == "/api" { host } else { "" };
+        let id = format!("{path}|{aggregated}|{encoding:?}|{host_of_id}");
         let document = self.make(
             &id,
             || match (path, aggregated) {
@@ -74,11 +84,8 @@ impl Documents {
                 ("/apis", true) => Some(discovery::aggregated_groups(self.kinds())),
                 _ => self.plain(path, host),
             },
-            if aggregated {
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
-            } else {
-                "application/json"
-            },
+            encoding,
+            aggregated,
         );
         let document = document.ok_or_else(Status::resource_not_found)?;
         let mut response = document.answer(headers);
@@ -92,12 +99,13 @@ impl Documents {
         &self,
         id: &str,
         make: impl FnOnce() -> Option<Value>,
-        content_type: &'static str,
+        encoding: Encoding,
+        aggregated: bool,
     ) -> Option<Arc<Document>> {
         if let Some(known) = self.made.read().get(id) {
             return known.clone();
         }
-        let document = Arc::new(Document::new(&make()?, content_type));
+        let document = Arc::new(Document::new(&make()?, encoding, aggregated)?);
         let mut made = self.made.write();
         // Ids carry what clients say about the host, so they are not kept without end.
         if made.len() > 1024 {
@@ -135,45 +143,77 @@ impl Documents {
         paths
     }
 
-    fn openapi(&self, name: &str, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    fn openapi(&self, name: &str, asked_hash: Option<&str>, headers: &HeaderMap) -> Result<Response<Body>, Status> {
         let (kinds, custom) = (self.kinds(), Map::new());
-        accepts_json(headers)?;
+        if name == "v3" {
+            let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), Encoding::Json, false);
+            return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
+        }
+        let version = if name == "v2" { 2 } else { 3 };
         let gzipped = match name {
             "v2" => self.openapi.v2(kinds, &custom),
-            "v3" => {
-                let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), "application/json");
-                return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
-            }
             name => {
                 let document = name.strip_prefix("v3/").and_then(|name| self.openapi.v3(kinds, &custom, name));
                 document.ok_or_else(Status::resource_not_found)?
             }
         };
-        let etag =
-            HeaderValue::from_str(&format!("\"{}\"", openapi::etag(kinds, &custom))).map_err(Status::internal)?;
-        if matches(headers, &etag) {
-            return Ok(not_modified(&etag));
+        let hash = openapi::etag(kinds, &custom);
+        if let Some(other) = asked_hash.filter(|asked| *asked != hash && version == 3) {
+            tracing::debug!(other, "an old address of an OpenAPI document");
+            return Ok(moved(&format!("/openapi/{name}?hash={hash}")));
         }
-        let mut response = match accepts_gzip(headers) {
-            true => answer::json_bytes(200, gzipped),
-            false => answer::json_bytes(200, unzip(&gzipped)?),
+        let etag = HeaderValue::from_str(&format!("\"{hash}\"")).map_err(Status::internal)?;
+        let encoding = openapi_encoding(headers, version)?;
+        let mut response = match (matches(headers, &etag), encoding) {
+            (true, _) => not_modified(&etag),
+            (false, OpenApiEncoding::Json) => compressed(headers, gzipped)?,
+            (false, OpenApiEncoding::Protobuf) => {
+                let mut response = compressed(headers, self.protobuf(name, &hash, version, &gzipped)?)?;
+                let kind = format!("application/com.github.proto-openapi.spec.v{version}.v1.0+protobuf");
+                response
+                    .headers_mut()
+                    .insert(header::CONTENT_TYPE, HeaderValue::from_str(&kind).map_err(Status::internal)?);
+                response
+            }
         };
         let sent = response.headers_mut();
-        if accepts_gzip(headers) {
-            sent.insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
-        }
         sent.insert(header::ETAG, etag);
         sent.insert(header::VARY, HeaderValue::from_static("Accept-Encoding, Accept"));
+        // An address with the right hash never means anything else.
+        if version == 3 && asked_hash.is_some() {
+            sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("public, immutable"));
+        }
         Ok(response)
+    }
+
+    /// A document in protobuf, compressed, made of its JSON.
+    fn protobuf(&self, name: &str, hash: &str, version: u8, gzipped: &[u8]) -> Result<Bytes, Status> {
+        let mut made = self.protobufs.lock();
+        match made.get(name) {
+            Some((of, bytes)) if of == hash => return Ok(bytes.clone()),
+            _ => {}
+        }
+        let message = protobuf::openapi(version, &unzip(gzipped)?).map_err(Status::internal)?;
+        let mut gzip = GzEncoder::new(Vec::new(), Compression::default());
+        let written = gzip.write_all(&message).and_then(|()| gzip.finish());
+        let bytes = Bytes::from(written.map_err(Status::internal)?);
+        made.insert(name.to_owned(), (hash.to_owned(), bytes.clone()));
+        Ok(bytes)
     }
 }
 
 impl Document {
-    fn new(value: &Value, content_type: &'static str) -> Document {
-        let bytes = serde_json::to_vec(value).expect("a JSON value always has a text");
+    /// `None` for what has no such encoding.
+    fn new(value: &Value, encoding: Encoding, aggregated: bool) -> Option<Document> {
+        let bytes = answer::text_of(encoding, value).ok()?;
         let hash: String = Sha256::digest(&bytes).iter().take(16).map(|byte| format!("{byte:02X}")).collect();
         let etag = HeaderValue::from_str(&format!("\"{hash}\"")).expect("hex digits are a header's text");
-        Document { bytes: bytes.into(), etag, content_type }
+        let content_type = match aggregated {
+            true => format!("{};g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList", encoding.media_type()),
+            false => encoding.media_type().to_owned(),
+        };
+        let content_type = HeaderValue::from_str(&content_type).expect("media types are a header's text");
+        Some(Document { bytes, etag, content_type })
     }
 
     fn answer(&self, headers: &HeaderMap) -> Response<Body> {
@@ -182,7 +222,7 @@ impl Document {
         }
         let mut response = answer::json_bytes(200, self.bytes.clone());
         let sent = response.headers_mut();
-        sent.insert(header::CONTENT_TYPE, HeaderValue::from_static(self.content_type));
+        sent.insert(header::CONTENT_TYPE, self.content_type.clone());
         sent.insert(header::CACHE_CONTROL, HeaderValue::from_static("public"));
         sent.insert(header::ETAG, self.etag.clone());
         response
@@ -200,18 +240,6 @@ fn not_modified(etag: &HeaderValue) -> Response<Body> {
     response
 }
 
-/// The first range that can be served asks for the aggregated form.
-fn wants_aggregated(accept: &str) -> bool {
-    let aggregated = |range: &str| {
-        range.contains("as=APIGroupDiscoveryList") && range.contains("v=v2") && !range.contains("v=v2beta1")
-    };
-    let mut ranges = accept.split(',').map(str::trim);
-    let first = ranges.find(|range| {
-        aggregated(range) || matches!(*range, "application/json" | "*/*" | "application/*" | "application/yaml")
-    });
-    first.is_some_and(aggregated)
-}
-
 fn accepts_gzip(headers: &HeaderMap) -> bool {
     headers
         .get(header::ACCEPT_ENCODING)
@@ -219,15 +247,46 @@ fn accepts_gzip(headers: &HeaderMap) -> bool {
         .is_some_and(|value| value.contains("gzip"))
 }
 
-fn accepts_json(headers: &HeaderMap) -> Result<(), Status> {
-    let accept = headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok()).unwrap_or("*/*");
-    let json = |range: &str| {
-        matches!(range.split(';').next().unwrap_or_default().trim(), "*/*" | "application/*" | "application/json")
-    };
-    match accept.split(',').any(json) {
-        true => Ok(()),
-        false => Err(Status::not_acceptable(&["application/json"])),
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum OpenApiEncoding {
+    Json,
+    Protobuf,
+}
+
+/// The first media range that there is a form of the document for. The names with an `@` are old.
+fn openapi_encoding(headers: &HeaderMap, version: u8) -> Result<OpenApiEncoding, Status> {
+    let protobuf = format!("com.github.proto-openapi.spec.v{version}");
+    negotiate::first_of(headers, |kind, sub| match (kind, sub) {
+        ("*" | "application", "*" | "json") => Some(OpenApiEncoding::Json),
+        ("*" | "application", sub) => {
+            let rest = sub.strip_prefix(&protobuf)?;
+            matches!(rest, ".v1.0+protobuf" | "@v1.0+protobuf").then_some(OpenApiEncoding::Protobuf)
+        }
+        _ => None,
+    })
+    .ok_or_else(|| {
+        let protobuf = format!("application/{protobuf}.v1.0+protobuf");
+        Status::not_acceptable(&["application/json", &protobuf])
+    })
+}
+
+/// A gzipped body for those who take it, or what it was made of.
+fn compressed(headers: &HeaderMap, gzipped: Bytes) -> Result<Response<Body>, Status> {
+    if !accepts_gzip(headers) {
+        return Ok(answer::json_bytes(200, unzip(&gzipped)?));
     }
+    let mut response = answer::json_bytes(200, gzipped);
+    response.headers_mut().insert(header::CONTENT_ENCODING, HeaderValue::from_static("gzip"));
+    Ok(response)
+}
+
+fn moved(to: &str) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    if let Ok(to) = HeaderValue::from_str(to) {
+        response.headers_mut().insert(header::LOCATION, to);
+    }
+    response
 }
 
 fn unzip(gzipped: &[u8]) -> Result<Vec<u8>, Status> {
@@ -239,22 +298,6 @@ fn unzip(gzipped: &[u8]) -> Result<Vec<u8>, Status> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn aggregated_discovery_is_asked_for() {
-        let cases = [
-            (
-                "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json",
-                true,
-            ),
-            ("application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json", false),
-            ("application/json", false),
-            ("", false),
-        ];
-        for (accept, expected) in cases {
-            assert_eq!(wants_aggregated(accept), expected, "{accept}");
-        }
-    }
 
     #[test]
     fn documents_are_found_by_path() {
@@ -272,7 +315,7 @@ mod tests {
         ];
         for (path, code) in cases {
             let got = documents
-                .answer(path, &HeaderMap::new())
+                .answer(path, &Query::parse(None), &HeaderMap::new())
                 .map_or_else(|status| status.code, |response| response.status().as_u16());
             assert_eq!(got, code, "{path}");
         }
@@ -281,10 +324,11 @@ mod tests {
     #[test]
     fn known_documents_are_not_sent_again() {
         let documents = Documents::default();
-        let first = documents.answer("/apis", &HeaderMap::new()).expect("a document");
+        let first = documents.answer("/apis", &Query::parse(None), &HeaderMap::new()).expect("a document");
         let etag = first.headers()[header::ETAG].clone();
-        let again =
-            documents.answer("/apis", &HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)])).expect("a document");
+        let again = documents
+            .answer("/apis", &Query::parse(None), &HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)]))
+            .expect("a document");
         assert_eq!(again.status(), 304);
     }
 }

@@ -17,6 +17,7 @@ pub mod listener;
 pub mod metrics;
 pub mod negotiate;
 pub mod path;
+pub mod pretty;
 pub mod protobuf;
 pub mod query;
 pub mod review;

@@ -57,18 +57,9 @@ impl Query {
             None => FieldSelector::everything(),
             Some(text) => FieldSelector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?,
         };
-        let version_match = match self.get("resourceVersionMatch") {
-            None => None,
-            Some("Exact") => Some(VersionMatch::Exact),
-            Some("NotOlderThan") => Some(VersionMatch::NotOlderThan),
-            Some(other) => {
-                let supported = ["Exact", "NotOlderThan", ""];
-                let path = Path::new("resourceVersionMatch");
-                return Err(invalid_list_option(FieldError::not_supported(&path, other, &supported)));
-            }
-        };
         let limit = self.number("limit")?.unwrap_or(0);
-        let options = ListOptions {
+        let (version_match, send_initial_events) = self.versions()?;
+        Ok(ListOptions {
             labels,
             fields,
             limit: usize::try_from(limit).unwrap_or(0),
@@ -77,10 +68,77 @@ impl Query {
             version_match,
             timeout_s: self.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
             bookmarks: self.flag("allowWatchBookmarks"),
-            send_initial_events: self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents")),
-        };
-        check_versions(&options, self.flag("watch"))?;
-        Ok(options)
+            send_initial_events,
+        })
+    }
+
+    /// `resourceVersionMatch` and `sendInitialEvents`, which must fit what is asked beside them.
+    fn versions(&self) -> Result<(Option<VersionMatch>, Option<bool>), Status> {
+        let watch = self.flag("watch");
+        let asked = self.get("resourceVersionMatch");
+        let initial = self.has("sendInitialEvents").then(|| self.flag("sendInitialEvents"));
+        let errors = if watch { self.check_watch(asked, initial) } else { self.check_list(asked, initial) };
+        if !errors.is_empty() {
+            return Err(Status::invalid("meta.k8s.io", "ListOptions", "", errors));
+        }
+        let version_match = asked.map(|asked| match asked {
+            "Exact" => VersionMatch::Exact,
+            _ => VersionMatch::NotOlderThan,
+        });
+        // A watch that names no version begins with what there is, and says when that was all.
+        let from_now = watch && version_match.is_none() && matches!(self.get("resourceVersion"), None | Some("0"));
+        Ok((version_match, initial.or(from_now.then_some(true))))
+    }
+
+    fn check_list(&self, asked: Option<&str>, initial: Option<bool>) -> Vec<FieldError> {
+        let path = Path::new("resourceVersionMatch");
+        let mut errors = Vec::new();
+        if let Some(asked) = asked {
+            let version = self.get("resourceVersion");
+            if version.is_none() {
+                let why = "resourceVersionMatch is forbidden unless resourceVersion is provided";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+            if self.get("continue").is_some() {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+            if !matches!(asked, "Exact" | "NotOlderThan") {
+                errors.push(FieldError::not_supported(&path, asked, &["Exact", "NotOlderThan", ""]));
+            }
+            if asked == "Exact" && version == Some("0") {
+                let why = "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+        }
+        if initial.is_some() {
+            let path = Path::new("sendInitialEvents");
+            errors.push(FieldError::forbidden(&path, "sendInitialEvents is forbidden for list"));
+        }
+        errors
+    }
+
+    fn check_watch(&self, asked: Option<&str>, initial: Option<bool>) -> Vec<FieldError> {
+        let path = Path::new("resourceVersionMatch");
+        let mut errors = Vec::new();
+        if initial.is_some() && asked != Some("NotOlderThan") {
+            let why = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
+            errors.push(FieldError::forbidden(&path, why));
+        }
+        if let Some(asked) = asked {
+            if initial.is_none() {
+                let why = "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+            if asked != "NotOlderThan" {
+                errors.push(FieldError::not_supported(&path, asked, &["NotOlderThan"]));
+            }
+            if self.get("continue").is_some() {
+                let why = "resourceVersionMatch is forbidden when continue is provided";
+                errors.push(FieldError::forbidden(&path, why));
+            }
+        }
+        errors
     }
 
     /// `resourceVersion`: absent, or a number. Zero means "any".
@@ -115,35 +173,6 @@ impl Query {
             force: self.has("force").then(|| self.flag("force")),
         })
     }
-}
-
-fn check_versions(options: &ListOptions, watch: bool) -> Result<(), Status> {
-    let forbidden = |field, why: &str| Err(invalid_list_option(FieldError::forbidden(&Path::new(field), why)));
-    match (watch, options.send_initial_events, options.version_match) {
-        (false, Some(_), _) => forbidden("sendInitialEvents", "sendInitialEvents is forbidden for list"),
-        (true, Some(_), Some(VersionMatch::NotOlderThan)) => Ok(()),
-        (true, Some(_), _) => {
-            forbidden("resourceVersionMatch", "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan")
-        }
-        (true, None, Some(_)) => forbidden(
-            "resourceVersionMatch",
-            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
-        ),
-        (false, None, Some(_)) if options.resource_version.is_none() => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden unless resourceVersion is provided")
-        }
-        (false, None, Some(_)) if options.continue_token.is_some() => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch is forbidden when continue is provided")
-        }
-        (false, None, Some(VersionMatch::Exact)) if options.resource_version == Some(0) => {
-            forbidden("resourceVersionMatch", "resourceVersionMatch \"Exact\" is forbidden for resourceVersion \"0\"")
-        }
-        _ => Ok(()),
-    }
-}
-
-fn invalid_list_option(error: FieldError) -> Status {
-    Status::invalid("meta.k8s.io", "ListOptions", "", vec![error])
 }
 
 /// The name of a field manager: short, and nothing but printable characters.

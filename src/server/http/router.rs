@@ -30,7 +30,9 @@ use super::{
     documents::Documents,
     gzip, health,
     metrics::Metrics,
+    negotiate,
     path::{self, Route},
+    pretty,
     query::Query,
 };
 use crate::{
@@ -113,25 +115,29 @@ impl Router {
         let _in_flight = self.0.metrics.begin();
         let (method, uri) = (parts.method.clone(), parts.uri.clone());
         let accepted = parts.headers.get(http::header::ACCEPT_ENCODING).cloned();
+        let of_status = negotiate::of_status(&parts.headers);
+        let pretty = pretty::is_wanted(&uri, &parts.headers);
         let outcome = AssertUnwindSafe(handle(&self.0, parts, body)).catch_unwind().await;
         let (verb, resource, response) = match outcome {
             Ok(Handled { verb, resource, result: Ok(response) }) => (verb, resource, response),
-            Ok(Handled { verb, resource, result: Err(status) }) => (verb, resource, answer::status(&status)),
+            Ok(Handled { verb, resource, result: Err(status) }) => (verb, resource, answer::status(of_status, &status)),
             Err(panic) => {
                 self.0.metrics.panicked();
                 tracing::error!(%method, path = uri.path(), panic = panic_text(&*panic), "a request handler panicked");
                 (
                     "PANIC",
                     String::new(),
-                    answer::status(&Status::internal(
-                        "this request caused apiserver to panic. Look in the logs for details",
-                    )),
+                    answer::status(
+                        of_status,
+                        &Status::internal("this request caused apiserver to panic. Look in the logs for details"),
+                    ),
                 )
             }
         };
         let took = started.elapsed();
         self.0.metrics.answered(verb, &resource, response.status().as_u16(), took);
         tracing::trace!(target: "mk8s::access", %method, %uri, code = response.status().as_u16(), took_us = took.as_micros(), "answered");
+        let response = if pretty { pretty::print(response).await } else { response };
         match accepted {
             Some(encoding) => {
                 gzip::compress(&HeaderMap::from_iter([(http::header::ACCEPT_ENCODING, encoding)]), response)
@@ -256,7 +262,7 @@ async fn other(
             Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
         }
         "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
-        _ => inner.documents.answer(trimmed, headers),
+        _ => inner.documents.answer(trimmed, &query, headers),
     }
 }
 

@@ -38,17 +38,20 @@ impl ContinueToken {
     }
 
     pub(super) fn decode(token: &str) -> Result<ContinueToken, Status> {
-        let bad = |why: &str| Status::bad_request(format!("invalid continue token: {why}"));
+        let bad = |why: &str| Status::bad_request(format!("invalid continue token: continue key is not valid: {why}"));
         let bytes = URL_SAFE_NO_PAD.decode(token.trim_end_matches('=')).map_err(|error| bad(&error.to_string()))?;
         let wire: Wire = serde_json::from_slice(&bytes).map_err(|error| bad(&error.to_string()))?;
         if wire.v != FORM {
-            return Err(bad(&format!("server does not recognize this encoded version {:?}", wire.v)));
+            return Err(bad(&format!("server does not recognize this encoded version {}", wire.v)));
         }
         if wire.rv == 0 {
             return Err(bad("incorrect encoded start resourceVersion (version meta.k8s.io/v1)"));
         }
-        if wire.start.is_empty() || wire.start.split('/').any(|part| part == "..") {
-            return Err(bad("encoded start key is empty or leaves its prefix"));
+        if wire.start.is_empty() {
+            return Err(bad("encoded start key empty (version meta.k8s.io/v1)"));
+        }
+        if wire.start.split('/').any(|part| matches!(part, "." | "..")) || wire.start.contains("//") {
+            return Err(bad(&wire.start));
         }
         Ok(ContinueToken { revision: u64::try_from(wire.rv).ok(), start: wire.start, seen: wire.seen })
     }

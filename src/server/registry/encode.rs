@@ -114,6 +114,12 @@ pub(super) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
     labels.and_then(|labels| labels.labels).unwrap_or_default()
 }
 
+/// The text of an object's metadata.
+pub fn metadata_text(object: &[u8]) -> Option<&str> {
+    let object: RawObject<'_> = serde_json::from_slice(object).ok()?;
+    object.metadata.map(RawValue::get)
+}
+
 /// Decodes stored bytes.
 pub fn decode(bytes: &[u8]) -> Value {
     serde_json::from_slice(bytes).expect("only encoded objects are stored")

@@ -59,7 +59,7 @@ impl Registry {
             }
             return match token.revision {
                 None => Ok(self.store.view()),
-                Some(revision) => self.store.view_at(revision).map_err(|_| too_old_to_continue()),
+                Some(revision) => self.store.view_at(revision).map_err(|_| too_old_to_continue(token)),
             };
         }
         match (options.resource_version, options.version_match) {
@@ -142,11 +142,13 @@ fn page(view: &View, prefix: &str, token: Option<&ContinueToken>, limit: usize, 
     list
 }
 
-/// The 410 of a token whose root is gone.
-fn too_old_to_continue() -> Status {
-    Status::expired(
-        "The provided continue parameter is too old to display a consistent list result. You must start a new list without the continue parameter.",
-    )
+/// The 410 of a token whose root is gone: it carries another token, for those to whom an inconsistent rest will do.
+fn too_old_to_continue(token: &ContinueToken) -> Status {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter, or use the continue token in this response to retrieve the remainder of the results. Continuing with the provided token results in an inconsistent list - objects that were created, modified, or deleted between the time the first chunk was returned and now may show up in the list.",
+    );
+    status.list_continue = Some(ContinueToken { revision: None, ..token.clone() }.encode());
+    status
 }
 
 /// The 504 of a version that lies in the future.

@@ -31,7 +31,7 @@ mod watch;
 mod tests;
 
 pub use delete::{Deleted, success};
-pub use encode::decode;
+pub use encode::{decode, metadata_text};
 pub use expiry::expire_events;
 pub use list::List;
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
@@ -39,7 +39,7 @@ pub use patch::{Patch, PatchKind};
 pub use resource::{Resource, Resources};
 pub use services::ServiceRanges;
 pub use update::Updated;
-pub use watch::{Change, ChangeKind, Watch};
+pub use watch::{Change, ChangeKind, Frame, Watch};
 
 use std::sync::Arc;
 

@@ -11,15 +11,21 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use mk8s_api::status::Status;
-use mk8s_store::{Entry, Event, EventKind, WatchItem, Watcher};
+use mk8s_store::{Compacted, Entry, Event, EventKind, WatchItem, Watcher};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
 use super::{Registry, Resource, encode, keys, options::ListOptions, select::Filter};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
-/// Slots of an event's cache.
-const FRAME: usize = 0;
-const DELETED_OBJECT: usize = 1;
+
+/// What is kept of an event once it was made: each has a slot of the event's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Frame {
+    Json = 0,
+    DeletedObject = 1,
+    Protobuf = 2,
+    Metadata = 3,
+}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ChangeKind {
@@ -56,12 +62,7 @@ impl Change {
     /// The line of the plain JSON encoding.
     pub fn frame(&self, resource: &Resource) -> Bytes {
         match self {
-            Change::Object { kind, object, event } => match event {
-                Some(event) if *kind == plain_kind(event) => {
-                    event.frames.get_or_make(FRAME, || line(kind.as_str(), object))
-                }
-                _ => line(kind.as_str(), object),
-            },
+            Change::Object { .. } => self.cached(Frame::Json, |kind, object| line(kind.as_str(), object)),
             Change::Bookmark { revision, initial_events_end } => {
                 let annotations =
                     if *initial_events_end { r#""annotations":{"k8s.io/initial-events-end":"true"},"# } else { "" };
@@ -72,6 +73,26 @@ impl Change {
                 line("BOOKMARK", object.as_bytes())
             }
             Change::Error(status) => line("ERROR", &status.to_json()),
+        }
+    }
+
+    /// An object's frame, made once for all watchers that see this type of change in the event. Nothing for what is no
+    /// object.
+    pub fn cached(&self, frame: Frame, make: impl FnOnce(ChangeKind, &Bytes) -> Bytes) -> Bytes {
+        match self {
+            Change::Object { kind, object, event: Some(event) } if *kind == plain_kind(event) => {
+                event.frames.get_or_make(frame as usize, || make(*kind, object))
+            }
+            Change::Object { object, .. } => self.made(object, make),
+            _ => Bytes::new(),
+        }
+    }
+
+    /// The frame of another form of the object, for this watcher alone.
+    pub fn made(&self, object: &Bytes, make: impl FnOnce(ChangeKind, &Bytes) -> Bytes) -> Bytes {
+        match self {
+            Change::Object { kind, .. } => make(*kind, object),
+            _ => Bytes::new(),
         }
     }
 }
@@ -106,10 +127,13 @@ pub struct Watch {
     /// Events up to here are part of what the client has.
     seen: u64,
     bookmarks: Option<Interval>,
+    /// Why the watch could not begin, which is still to be said.
+    failure: Option<Status>,
     over: bool,
 }
 
 impl Registry {
+    /// Once the options are understood, whatever stands in the way of the watch is an event of it.
     pub async fn watch(
         &self,
         resource: &Arc<Resource>,
@@ -118,24 +142,31 @@ impl Registry {
     ) -> Result<Watch, Status> {
         let filter = Filter::new(resource, options)?;
         let scope = keys::scope(&resource.prefix, namespace);
-        let view = match options.resource_version {
-            Some(version) if version > 0 => self.view_not_older(version).await?,
-            _ => self.store.view(),
+        let asked = options.resource_version.unwrap_or(0);
+        let wants_initial = options.send_initial_events.unwrap_or(asked == 0);
+        let mut failure = None;
+        let view = match wants_initial && asked > 0 {
+            true => self.view_not_older(asked).await.unwrap_or_else(|status| {
+                failure = Some(status);
+                self.store.view()
+            }),
+            false => self.store.view(),
         };
-        let wants_initial = options.send_initial_events.unwrap_or(options.resource_version.unwrap_or(0) == 0);
-        let from = match options.resource_version {
-            Some(version) if version > 0 && !wants_initial => version,
-            _ => view.revision(),
-        };
+        let from = if wants_initial { view.revision() } else { asked };
         // A single object has a prefix of its own, which spares it the events of its neighbours.
         let prefix = match filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
             Some(name) => format!("{scope}{name}"),
             None => scope.clone(),
         };
-        let watcher = self.store.watch(prefix.as_bytes(), from).map_err(|compacted| {
-            Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
-        })?;
-        let initial: Vec<_> = match wants_initial {
+        // A version in the future is waited for by leaving out what comes before it.
+        let watcher = match self.store.watch(prefix.as_bytes(), from.min(view.revision())) {
+            Ok(watcher) => watcher,
+            Err(compacted) => {
+                failure = Some(too_old(&compacted));
+                self.store.watch(prefix.as_bytes(), self.store.view().revision()).map_err(|gone| too_old(&gone))?
+            }
+        };
+        let initial: Vec<_> = match wants_initial && failure.is_none() {
             true if prefix != scope => {
                 view.get(prefix.as_bytes()).filter(|entry| filter.matches(entry)).cloned().into_iter().collect()
             }
@@ -159,6 +190,7 @@ impl Registry {
             pending: Vec::new().into_iter(),
             seen: from,
             bookmarks,
+            failure,
             over: false,
         })
     }
@@ -193,8 +225,7 @@ impl Watch {
                 Ok(WatchItem::Closed) => return None,
                 Err(compacted) => {
                     self.over = true;
-                    let why = format!("too old resource version: {} ({})", compacted.asked, compacted.oldest);
-                    return Some(Change::Error(Status::expired(why)));
+                    return Some(Change::Error(too_old(&compacted)));
                 }
             }
         }
@@ -202,6 +233,13 @@ impl Watch {
 
     /// The next change that needs no waiting.
     pub fn ready(&mut self) -> Option<Change> {
+        if self.over {
+            return None;
+        }
+        if let Some(status) = self.failure.take() {
+            self.over = true;
+            return Some(Change::Error(status));
+        }
         if let Some(entry) = self.initial.next() {
             return Some(Change::Object { kind: ChangeKind::Added, object: entry.value.clone(), event: None });
         }
@@ -221,6 +259,11 @@ impl Watch {
     }
 }
 
+/// The 410 of a version whose events are gone.
+fn too_old(compacted: &Compacted) -> Status {
+    Status::expired(format!("too old resource version: {} ({})", compacted.asked, compacted.oldest))
+}
+
 /// What an event is for a selection, if it is anything.
 fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
     let kind = if filter.is_everything() {
@@ -237,7 +280,7 @@ fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
     };
     let object = match (kind, &event.previous) {
         (ChangeKind::Deleted, Some(last)) => {
-            event.frames.get_or_make(DELETED_OBJECT, || encode::with_version(&last.value, event.revision))
+            event.frames.get_or_make(Frame::DeletedObject as usize, || encode::with_version(&last.value, event.revision))
         }
         _ => event.entry.value.clone(),
     };

@@ -1,23 +1,27 @@
-//! Bodies in Kubernetes' protobuf encoding, read into the JSON they stand for.
+//! Kubernetes' protobuf encoding: bodies are read into the JSON they stand for, stored JSON is written in it.
 //!
-//! Client-go's typed clients, and so `kubectl create`, send built-in objects this way. The answer is JSON, which they
-//! accept beside it. Field numbers come from a table (`messages.txt`); what a field means is the schema's business, as it
-//! is for JSON.
+//! Client-go's typed clients send and prefer built-in objects this way. Field numbers come from a table
+//! (`messages.txt`); what a field means is the schema's business, as it is for JSON.
+//!
+//! Reading order: [`table`], [`wire`], this file (reading), [`encode`] (writing), [`special`].
 //!
 //! Invariant: any bytes are decoded or refused; nothing here recurses deeper than [`DEPTH`].
 
+mod encode;
+#[cfg(test)]
+mod generate;
 mod special;
+mod table;
 #[cfg(test)]
 mod tests;
 mod wire;
 
-use std::{collections::HashMap, sync::LazyLock};
-
 use mk8s_api::decode::nests_within;
 use serde_json::{Map, Value};
 
+pub use self::encode::{EncodeError, Encoder, openapi};
 use self::{
-    special::Special,
+    table::{Field, Form, Message, Shape, TABLE, Table, Type},
     wire::{Field as Wire, Reader},
 };
 
@@ -46,48 +50,6 @@ pub enum ProtobufError {
     Json,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Type {
-    Text,
-    Boolean,
-    Integer,
-    Double,
-    Bytes,
-    Special(Special),
-    Message(usize),
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
-    One,
-    List,
-    Map,
-    /// The fields of the message stand in the one around it.
-    Inline,
-}
-
-#[derive(Debug)]
-struct Field {
-    name: String,
-    shape: Shape,
-    of: Type,
-}
-
-#[derive(Debug, Default)]
-struct Message {
-    fields: HashMap<u32, Field>,
-    /// Written as the list it holds.
-    is_list: bool,
-}
-
-#[derive(Debug, Default)]
-struct Table {
-    kinds: HashMap<(String, String), usize>,
-    messages: Vec<Message>,
-}
-
-static TABLE: LazyLock<Table> = LazyLock::new(|| Table::read(include_str!("messages.txt")));
-
 /// Decodes a body: the envelope says which kind it is.
 pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
     let envelope = bytes.strip_prefix(MAGIC).ok_or(ProtobufError::Magic)?;
@@ -100,11 +62,10 @@ pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
             _ => {}
         }
     }
-    // The options of a deletion belong to every group.
-    let home = if kind == "DeleteOptions" { "v1" } else { &api_version };
-    let message = TABLE.kinds.get(&(home.to_owned(), kind.clone())).copied();
-    let Some(message) = message else { return Err(ProtobufError::Unknown { api_version, kind }) };
-    let mut object = match TABLE.message(message, raw, 0)? {
+    let Some(message) = TABLE.kind(&api_version, &kind) else {
+        return Err(ProtobufError::Unknown { api_version, kind });
+    };
+    let mut object = match TABLE.read_message(message, raw, 0)? {
         Value::Object(object) => object,
         _ => Map::new(),
     };
@@ -128,35 +89,15 @@ fn type_meta(bytes: &[u8]) -> Result<(String, String), ProtobufError> {
 }
 
 impl Table {
-    fn read(text: &str) -> Table {
-        let rows = || text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
-        let heads = rows().filter(|line| !line.starts_with('@')).filter_map(|line| line.split(' ').next());
-        let ids: HashMap<&str, usize> =
-            heads.enumerate().map(|(id, name)| (name.trim_start_matches('='), id)).collect();
-        let mut table = Table::default();
-        for row in rows() {
-            let mut words = row.split(' ');
-            let head = words.next().unwrap_or_default();
-            if let Some(api_version) = head.strip_prefix('@') {
-                let kind = words.next().unwrap_or_default();
-                let id = ids[words.next().unwrap_or_default()];
-                table.kinds.insert((api_version.to_string(), kind.to_string()), id);
-            } else {
-                let fields = words.filter_map(|word| Field::read(word, &ids)).collect();
-                table.messages.push(Message { fields, is_list: head.starts_with('=') });
-            }
-        }
-        table
-    }
-
-    fn message(&self, id: usize, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
-        let message = &self.messages[id];
+    fn read_message(&self, id: usize, bytes: &[u8], depth: usize) -> Result<Value, ProtobufError> {
+        let message = self.message(id);
         let mut object = Map::new();
         self.fields(message, bytes, depth, &mut object)?;
-        if message.is_list {
-            return Ok(object.remove("items").unwrap_or_else(|| Value::Array(Vec::new())));
-        }
-        Ok(Value::Object(object))
+        Ok(match message.form {
+            Form::Object | Form::Choice => Value::Object(object),
+            Form::List => object.remove("items").unwrap_or_else(|| Value::Array(Vec::new())),
+            Form::Either => either(message, object),
+        })
     }
 
     fn fields(
@@ -172,10 +113,10 @@ impl Table {
         let mut reader = Reader(bytes);
         while let Some((number, wire)) = reader.field()? {
             // Fields of a newer client, which JSON would call unknown, are passed over.
-            let Some(field) = message.fields.get(&number) else { continue };
+            let Some(field) = message.by_number(number) else { continue };
             match (field.shape, field.of, wire) {
                 (Shape::Inline, Type::Message(id), Wire::Bytes(bytes)) => {
-                    self.fields(&self.messages[id], bytes, depth + 1, object)?
+                    self.fields(self.message(id), bytes, depth + 1, object)?
                 }
                 (Shape::Map, of, Wire::Bytes(bytes)) => {
                     let (key, value) = self.entry(of, bytes, depth)?;
@@ -241,34 +182,28 @@ impl Table {
             (Type::Double, Wire::Fixed32(bits)) => Ok(Value::from(f64::from(f32::from_bits(bits)))),
             (Type::Bytes, Wire::Bytes(bytes)) => Ok(Value::String(special::base64(bytes))),
             (Type::Special(special), Wire::Bytes(bytes)) => special.read(bytes),
-            (Type::Message(id), Wire::Bytes(bytes)) => self.message(id, bytes, depth + 1),
+            (Type::Message(id), Wire::Bytes(bytes)) => self.read_message(id, bytes, depth + 1),
             _ => Err(ProtobufError::Wire),
         }
     }
 }
 
-fn member<'a>(object: &'a mut Map<String, Value>, name: &str, make: impl FnOnce() -> Value) -> &'a mut Value {
-    object.entry(name.to_string()).or_insert_with(make)
+/// What is set of a message of which one field is: a message before a list before a flag.
+fn either(message: &Message, mut object: Map<String, Value>) -> Value {
+    let rank = |field: &&Field| match (field.shape, field.of) {
+        (Shape::One, Type::Message(_)) => 0,
+        (Shape::List, _) => 1,
+        _ => 2,
+    };
+    let mut fields: Vec<&Field> = message.fields.iter().collect();
+    fields.sort_by_key(rank);
+    let set = fields.iter().find_map(|field| object.remove(&field.name));
+    set.unwrap_or_else(|| match message.alternative(|field| field.of == Type::Boolean) {
+        Some(_) => Value::Bool(false),
+        None => Value::Null,
+    })
 }
 
-impl Field {
-    fn read(word: &str, ids: &HashMap<&str, usize>) -> Option<(u32, Field)> {
-        let mut parts = word.splitn(3, ':');
-        let (name, number, of) = (parts.next()?, parts.next()?.parse().ok()?, parts.next()?);
-        let (shape, of) = match of.chars().next()? {
-            '*' => (Shape::List, &of[1..]),
-            '%' => (Shape::Map, &of[1..]),
-            '^' => (Shape::Inline, &of[1..]),
-            _ => (Shape::One, of),
-        };
-        let of = match of {
-            "s" => Type::Text,
-            "b" => Type::Boolean,
-            "i" => Type::Integer,
-            "d" => Type::Double,
-            "y" => Type::Bytes,
-            name => Special::of(name).map_or_else(|| Type::Message(ids[name]), Type::Special),
-        };
-        Some((number, Field { name: name.to_string(), shape, of }))
-    }
+fn member<'a>(object: &'a mut Map<String, Value>, name: &str, make: impl FnOnce() -> Value) -> &'a mut Value {
+    object.entry(name.to_string()).or_insert_with(make)
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{
     ProtobufError,
-    wire::{Field, Reader, text},
+    wire::{Field, Reader, put_bytes, put_varint_field, text},
 };
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +18,8 @@ pub(super) enum Special {
     Duration,
     IntOrString,
     Raw,
+    /// A value of any form in an OpenAPI document: YAML, of which JSON is a part.
+    Any,
 }
 
 impl Special {
@@ -29,6 +31,7 @@ impl Special {
             "duration" => Special::Duration,
             "intorstring" => Special::IntOrString,
             "raw" => Special::Raw,
+            "any" => Special::Any,
             _ => return None,
         })
     }
@@ -40,12 +43,80 @@ impl Special {
             Special::MicroTime => Ok(time(bytes)?.map_or(Value::Null, |time| meta::format_micro_time(time).into())),
             Special::Duration => Ok(Value::String(duration(numbers(bytes)?.0))),
             Special::IntOrString => int_or_string(bytes),
-            Special::Raw => match first_bytes(bytes)? {
+            Special::Raw | Special::Any => match first_bytes(bytes)? {
                 None | Some([]) => Ok(Value::Null),
                 Some(json) => serde_json::from_slice(json).map_err(|_| ProtobufError::Json),
             },
         }
     }
+}
+
+impl Special {
+    /// The message of what JSON has as a text; `None` for a text that is no such thing.
+    pub(super) fn of_text(self, text: &str) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(24);
+        match self {
+            Special::Quantity => put_bytes(1, text.as_bytes(), &mut out),
+            Special::Time => put_time(text.parse().ok()?, false, &mut out),
+            Special::MicroTime => put_time(text.parse().ok()?, true, &mut out),
+            Special::Duration => put_varint_field(1, parse_duration(text)?.cast_unsigned(), &mut out),
+            Special::IntOrString => put_int_or_string(1, 0, text, &mut out),
+            Special::Raw | Special::Any => return None,
+        }
+        Some(out)
+    }
+
+    /// As [`Special::of_text`] for a number.
+    pub(super) fn of_number(self, number: i64) -> Option<Vec<u8>> {
+        let mut out = Vec::with_capacity(24);
+        match self {
+            Special::Quantity => put_bytes(1, number.to_string().as_bytes(), &mut out),
+            Special::IntOrString => put_int_or_string(0, number, "", &mut out),
+            _ => return None,
+        }
+        Some(out)
+    }
+}
+
+/// Only [`Special::MicroTime`] has parts of a second.
+fn put_time(time: Timestamp, parts: bool, out: &mut Vec<u8>) {
+    let (mut seconds, mut nanos) = (time.as_second(), i64::from(time.subsec_nanosecond()));
+    if nanos < 0 {
+        (seconds, nanos) = (seconds - 1, nanos + 1_000_000_000);
+    }
+    put_varint_field(1, seconds.cast_unsigned(), out);
+    put_varint_field(2, if parts { nanos.cast_unsigned() } else { 0 }, out);
+}
+
+fn put_int_or_string(kind: u64, number: i64, text: &str, out: &mut Vec<u8>) {
+    put_varint_field(1, kind, out);
+    put_varint_field(2, number.cast_unsigned(), out);
+    put_bytes(3, text.as_bytes(), out);
+}
+
+/// Go's text of a duration (`1h2m3.5s`) in nanoseconds.
+fn parse_duration(text: &str) -> Option<i64> {
+    const UNITS: [(&str, f64); 8] =
+        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Some(0);
+    }
+    if rest.is_empty() {
+        return None;
+    }
+    let mut nanos = 0.0;
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
+        let unit = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| digits + at);
+        let (_, scale) = UNITS.iter().find(|(name, _)| *name == &rest[digits..unit])?;
+        nanos += rest[..digits].parse::<f64>().ok()? * scale;
+        rest = &rest[unit..];
+    }
+    Some(if negative { -nanos as i64 } else { nanos as i64 })
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {

@@ -61,3 +61,49 @@ impl<'a> Reader<'a> {
 pub(super) fn text(bytes: &[u8]) -> Result<String, ProtobufError> {
     std::str::from_utf8(bytes).map(str::to_string).map_err(|_| ProtobufError::Text)
 }
+
+pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+    while number > 0x7f {
+        out.push((number & 0x7f) as u8 | 0x80);
+        number >>= 7;
+    }
+    out.push(number as u8);
+}
+
+pub(super) fn put_varint_field(number: u32, value: u64, out: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3, out);
+    put_varint(value, out);
+}
+
+pub(super) fn put_double(number: u32, value: f64, out: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3 | 1, out);
+    out.extend_from_slice(&value.to_bits().to_le_bytes());
+}
+
+pub(super) fn put_bytes(number: u32, bytes: &[u8], out: &mut Vec<u8>) {
+    put_varint(u64::from(number) << 3 | 2, out);
+    put_varint(bytes.len() as u64, out);
+    out.extend_from_slice(bytes);
+}
+
+/// Begins a field of a length that is not known yet; [`close`] takes what this returns.
+pub(super) fn open(number: u32, out: &mut Vec<u8>) -> usize {
+    put_varint(u64::from(number) << 3 | 2, out);
+    out.push(0);
+    out.len()
+}
+
+/// Ends the field that begins at `at`. Most are short, so one byte of length was left for them.
+pub(super) fn close(at: usize, out: &mut Vec<u8>) {
+    let length = out.len() - at;
+    if let Ok(short @ 0..=0x7f) = u8::try_from(length) {
+        out[at - 1] = short;
+        return;
+    }
+    let mut varint = Vec::with_capacity(10);
+    put_varint(length as u64, &mut varint);
+    let more = varint.len() - 1;
+    out.resize(out.len() + more, 0);
+    out.copy_within(at..at + length, at + more);
+    out[at - 1..at + more].copy_from_slice(&varint);
+}
