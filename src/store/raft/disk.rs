@@ -50,7 +50,7 @@ fn run(waiting: &Receiver<Write>, engine: &dyn Engine, metrics: &Metrics, done: 
     while let Some(mut write) = next.take().or_else(|| waiting.recv().ok()) {
         while let Ok(later) = waiting.try_recv() {
             if let Err(apart) = write.merge(later) {
-                next = Some(apart);
+                next = Some(*apart);
                 break;
             }
         }

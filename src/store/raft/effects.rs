@@ -72,18 +72,18 @@ impl Write {
     }
 
     /// Takes a later write into this one, so that one fsync serves both; gives it back where that cannot be.
-    pub(crate) fn merge(&mut self, later: Write) -> Result<(), Write> {
+    pub(crate) fn merge(&mut self, later: Write) -> Result<(), Box<Write>> {
         let (What::Append { entries, hard_state }, What::Append { entries: more, hard_state: newer }) =
             (&mut self.what, &later.what)
         else {
-            return Err(later);
+            return Err(Box::new(later));
         };
         let follows = match (entries.last(), more.first()) {
             (Some(last), Some(first)) => first.index == last.index + 1,
             (None, _) | (_, None) => true,
         };
         if !follows {
-            return Err(later);
+            return Err(Box::new(later));
         }
         entries.extend(more.iter().cloned());
         *hard_state = newer.or(*hard_state);

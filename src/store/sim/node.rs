@@ -125,7 +125,7 @@ impl Node {
             && let Some(later) = self.writes.pop_front()
         {
             if let Err(apart) = write.merge(later) {
-                self.writes.push_front(apart);
+                self.writes.push_front(*apart);
                 break;
             }
         }
