@@ -22,6 +22,8 @@ mod metrics;
 pub mod mvcc;
 mod options;
 mod raft;
+#[cfg(test)]
+mod sim;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -31,6 +33,8 @@ pub use hub::{WatchItem, Watcher};
 pub use metrics::{Histogram, Metrics};
 pub use mvcc::{Change, Compacted, Entry, Event, EventKind, FrameCache, Now, View};
 pub use options::{OpenError, Options};
-pub use raft::{Alone, Leadership, MemberChange, PeerMessage, Transport};
+pub use raft::{
+    Alone, Assembly, Leadership, MemberChange, MemberStatus, NotAPiece, PeerMessage, Pieces, Transport, Whole,
+};
 pub use store::{NotAMessage, Store, Unavailable};
 pub use txn::{Commit, CommitError, Expect, Op, Stamped, Txn};

@@ -21,11 +21,13 @@ pub struct Options {
     pub event_window_bytes: usize,
     /// The log is cut when this many bytes have been appended since the last time.
     pub checkpoint_bytes: u64,
+    /// How many bytes of log are kept behind a checkpoint, for replicas that are late. One that is later gets a snapshot.
+    pub keep_bytes: u64,
     /// Writes are refused when the disk has less room than this, in bytes.
     pub reserve_bytes: u64,
     /// A write or a barrier that is not decided after this long fails; the write may take place nevertheless.
     pub timeout: Duration,
-    /// Raft's clock: a leader is missed after ten to twenty of them.
+    /// Raft's clock: a leader is missed after six to twelve of them.
     pub tick: Duration,
 }
 
@@ -39,6 +41,7 @@ impl Default for Options {
             event_window_count: 100_000,
             event_window_bytes: 128 << 20,
             checkpoint_bytes: 64 << 20,
+            keep_bytes: 32 << 20,
             reserve_bytes: 64 << 20,
             timeout: Duration::from_secs(7),
             tick: Duration::from_millis(100),

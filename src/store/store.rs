@@ -6,7 +6,7 @@ use crate::{
     metrics::{Gauges, Metrics},
     mvcc::{Compacted, View, Window, WindowLimits},
     options::{OpenError, Options},
-    raft::{self, Alone, Leadership, MemberChange, Node, Parts, Request, Transport},
+    raft::{self, Alone, Leadership, MemberChange, MemberStatus, Owner, Parts, Request, Transport, Whole},
     txn::{self, Commit, CommitError, Txn},
 };
 use std::{
@@ -97,16 +97,16 @@ impl Store {
             to_self: requests.clone(),
             leadership,
         };
-        let node = Node::start(parts, |view| hub.insert(Arc::new(Hub::new(Window::new(view, limits)))).clone())
+        let owner = Owner::start(parts, |view| hub.insert(Arc::new(Hub::new(Window::new(view, limits)))).clone())
             .map_err(|source| match source.kind() {
                 std::io::ErrorKind::InvalidData => OpenError::Damaged { dir: dir.clone(), detail: source.to_string() },
                 _ => OpenError::Io { dir: dir.clone(), source },
             })?;
         std::thread::Builder::new()
             .name("store".to_owned())
-            .spawn(move || node.run())
+            .spawn(move || owner.run())
             .map_err(|source| OpenError::Io { dir, source })?;
-        let hub = hub.expect("a started node has asked for its hub");
+        let hub = hub.expect("a started owner has asked for its hub");
         let room = Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT));
         Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, timeout })
     }
@@ -184,7 +184,7 @@ impl Store {
 
     /// All metrics in Prometheus' text format, under etcd's names where etcd has them.
     pub fn metrics_text(&self) -> String {
-        let Leadership { leader, here } = *self.leadership.borrow();
+        let Leadership { leader, here, .. } = *self.leadership.borrow();
         let (watchers, slow_watchers) = self.hub.watchers();
         let used_bytes = self.engine.upgrade().and_then(|engine| engine.used_bytes()).unwrap_or(0);
         let (has_leader, is_leader) = (leader.is_some(), here);
@@ -221,8 +221,34 @@ impl Store {
     /// [`NotAMessage`] when it is none. That this store is closed is no error: messages may be lost.
     pub fn deliver(&self, message: &[u8]) -> Result<(), NotAMessage> {
         let message = raft::decode_message(message).ok_or(NotAMessage { size: message.len() })?;
-        drop(self.requests.send(Request::Message(Box::new(message))));
+        drop(self.requests.send(Request::Message(Box::new(message), None)));
         Ok(())
+    }
+
+    /// As [`Store::deliver`], for a message that a keyspace came with.
+    ///
+    /// # Errors
+    /// As [`Store::deliver`].
+    pub fn deliver_with(&self, message: &[u8], keyspace: Whole) -> Result<(), NotAMessage> {
+        let message = raft::decode_message(message).ok_or(NotAMessage { size: message.len() })?;
+        drop(self.requests.send(Request::Message(Box::new(message), Some(keyspace))));
+        Ok(())
+    }
+
+    /// Who takes part, as this replica knows it.
+    ///
+    /// # Errors
+    /// [`Unavailable`] when the store is closed.
+    pub async fn members(&self) -> Result<Vec<MemberStatus>, Unavailable> {
+        let (answer, answered) = oneshot::channel();
+        self.requests.send(Request::Members { answer }).map_err(|_| Unavailable)?;
+        answered.await.map_err(|_| Unavailable)
+    }
+
+    /// Hands the lead, if it is here, to a voter, or to the one that is nearest. That it went there shows in
+    /// [`Store::leadership`].
+    pub fn transfer_lead(&self, to: Option<u64>) {
+        drop(self.requests.send(Request::Transfer { to }));
     }
 
     /// A peer cannot be reached at the moment.
@@ -235,7 +261,8 @@ impl Store {
         drop(self.requests.send(Request::SnapshotSent { to, arrived }));
     }
 
-    /// Ends every watch and stops taking writes; what was acknowledged is on disk already.
+    /// Ends every watch and stops taking writes; what was acknowledged is on disk already. A leader that has peers
+    /// hands the lead over first.
     pub async fn close(&self) {
         let (answer, answered) = oneshot::channel();
         if self.requests.send(Request::Close { answer }).is_ok() {

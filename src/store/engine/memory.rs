@@ -24,7 +24,7 @@ pub enum Fault {
 #[derive(Debug, Clone, Default)]
 struct Disk {
     hard_state: HardState,
-    log: BTreeMap<u64, LogEntry>,
+    log: BTreeMap<u64, Arc<LogEntry>>,
     /// By revision, as on a disk.
     entries: BTreeMap<u64, Arc<Entry>>,
     mark: CheckpointMark,
@@ -78,12 +78,12 @@ impl Engine for MemoryEngine {
         Ok(Loaded {
             hard_state: disk.hard_state,
             mark: disk.mark.clone(),
-            log: disk.log.range(disk.mark.index + 1..).map(|(_, entry)| entry.clone()).collect(),
+            log: disk.log.range(disk.mark.index + 1..).map(|(_, entry)| LogEntry::clone(entry)).collect(),
             entries: disk.entries.values().cloned().collect(),
         })
     }
 
-    fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()> {
+    fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()> {
         let fault = self.disk.lock().fault.take();
         if fault != Some(Fault::Lost) {
             self.write(|disk| {
@@ -105,11 +105,11 @@ impl Engine for MemoryEngine {
     fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>> {
         let disk = self.disk.lock();
         let mut bytes = 0;
-        let fits = |entry: &&LogEntry| {
+        let fits = |entry: &&Arc<LogEntry>| {
             bytes += entry.data.len() as u64;
             entry.index == low || bytes <= bytes_max
         };
-        Ok(disk.log.range(low..high).map(|(_, entry)| entry).take_while(fits).cloned().collect())
+        Ok(disk.log.range(low..high).map(|(_, entry)| entry).take_while(fits).map(|entry| LogEntry::clone(entry)).collect())
     }
 
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {

@@ -66,7 +66,7 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Appends entries, replacing those from the first one's index on, together with the hard state. All of it or
     /// nothing, with one fsync.
-    fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()>;
+    fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()>;
 
     /// Entries with `low <= index < high`: the first, and as many more as fit into `bytes_max`.
     fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>>;

@@ -37,6 +37,8 @@ pub struct SledEngine {
     file: File,
     dir: PathBuf,
     state: Mutex<State>,
+    /// Held by what is slow, of which there is one at a time.
+    slow: Mutex<()>,
     /// Last, so that the directory is unlocked when all else is done.
     db: sled::Db,
 }
@@ -78,7 +80,7 @@ impl SledEngine {
         check_format(dir, format.as_deref())?;
         let file = File::options().write(true).open(dir.join("db")).map_err(io)?;
         let state = Mutex::new(State { last: 0, generation: 0 });
-        let engine = Self { raft, keys, file, dir: dir.to_owned(), state, db };
+        let engine = Self { raft, keys, file, dir: dir.to_owned(), state, slow: Mutex::default(), db };
         if format.is_none() {
             meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
             engine.sync().map_err(io)?;
@@ -227,7 +229,7 @@ impl Engine for SledEngine {
         Ok(loaded)
     }
 
-    fn append(&self, entries: &[LogEntry], hard_state: Option<HardState>) -> io::Result<()> {
+    fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()> {
         let mut state = *self.state.lock();
         let mut batch = sled::Batch::default();
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
@@ -272,6 +274,7 @@ impl Engine for SledEngine {
     }
 
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {
+        let _alone = self.slow.lock();
         let generation = self.state.lock().generation;
         let records = changes.iter().map(|change| {
             let record = match &change.now {
@@ -295,6 +298,7 @@ impl Engine for SledEngine {
     }
 
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
+        let _alone = self.slow.lock();
         let before = *self.state.lock();
         let generation = before.generation.wrapping_add(1);
         // Left there by an install that did not end.
@@ -318,6 +322,7 @@ impl Engine for SledEngine {
     }
 
     fn cut(&self, through: u64) -> io::Result<()> {
+        let _alone = self.slow.lock();
         for key in self.raft.range(parts::keys(LOG, 0..through + 1)).keys() {
             self.raft.remove(key.map_err(to_io)?).map_err(to_io)?;
         }

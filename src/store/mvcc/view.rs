@@ -32,6 +32,12 @@ impl View {
         self.root.entries().range(bounds).map(|(_, entry)| entry)
     }
 
+    /// The entries behind a key, or all of them.
+    pub(crate) fn after(&self, key: Option<&[u8]>) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
+        let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(Bytes::copy_from_slice(key)));
+        self.root.entries().range((from, Bound::Unbounded)).map(|(_, entry)| entry)
+    }
+
     /// The entries whose keys start with `prefix`.
     pub fn prefix(&self, prefix: &[u8]) -> impl DoubleEndedIterator<Item = &Arc<Entry>> + use<'_> {
         self.range(prefix, &end_of(prefix))

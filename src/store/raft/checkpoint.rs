@@ -1,91 +1,97 @@
 //! How the log is kept short: now and then what it came to is written down, and then the log behind that is cut.
 //!
 //! ```text
-//! enough log ─▶ write changes, mark (thread) ─▶ trim raft's log ─▶ cut the engine's (thread)
+//! enough log ─▶ write changes, mark ─▶ trim raft's log ─▶ cut the engine's
 //! ```
 //!
-//! Both slow parts run beside the owner thread; there is one of them at a time.
+//! Both slow parts run beside everything else; there is one of them at a time.
 
-use super::node::{Node, Request};
-use crate::{engine::CheckpointMark, metrics::Metrics};
-use std::{io, thread::JoinHandle};
+use super::replica::Replica;
+use crate::{
+    engine::CheckpointMark,
+    metrics::Metrics,
+    mvcc::Change,
+};
+use std::collections::VecDeque;
 
-/// Entries that a replica with peers keeps behind a checkpoint, for peers that are a little late.
-const KEEP_FOR_PEERS: u64 = 2000;
-
-/// What runs beside the owner thread.
-pub(super) struct Background {
-    number: u64,
-    thread: JoinHandle<()>,
+/// How large the log is, and where, about.
+#[derive(Debug, Default)]
+pub(super) struct Sizes {
+    /// Bytes that were applied, since this was made.
+    total: u64,
+    at_checkpoint: u64,
+    /// Now and then: an entry, and the total up to it.
+    marks: VecDeque<(u64, u64)>,
 }
 
-/// What ended.
-pub(crate) enum Done {
-    Checkpoint(CheckpointMark),
-    Cut,
-}
+/// How many marks there are for what is kept for late replicas.
+const MARKS: u64 = 64;
 
-impl Node {
-    pub(super) fn checkpoint_if_due(&mut self) {
-        if self.background.is_some()
-            || self.broken.is_some()
-            || self.bytes_since_checkpoint < self.options.checkpoint_bytes
+impl Sizes {
+    pub(super) fn applied(&mut self, index: u64, bytes: u64) {
+        self.total += bytes;
+        if self.marks.back().is_none_or(|(at, _)| index > *at) {
+            self.marks.push_back((index, self.total));
+        }
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.at_checkpoint = self.total;
+        self.marks.clear();
+    }
+
+    fn since_checkpoint(&self) -> u64 {
+        self.total - self.at_checkpoint
+    }
+
+    /// The entry behind which about `keep` bytes lie; forgets what is before it.
+    fn behind(&mut self, keep: u64) -> u64 {
+        let mut through = 0;
+        while let Some((index, total)) = self.marks.front().copied()
+            && self.total - total >= keep
         {
-            return;
+            through = index;
+            self.marks.pop_front();
         }
-        // A checkpoint writes at most about twice the log's bytes before it gives any back. What it may take is not what
-        // the writes are left with: rather a long log than a disk that is full halfway.
-        let needed = self.options.reserve_bytes + 2 * self.bytes_since_checkpoint;
-        if self.engine.free_bytes().is_some_and(|free| free < needed) {
-            return;
-        }
-        self.bytes_since_checkpoint = 0;
-        let mark = self.log.applied().mark();
-        let changes = self.keyspace.take_changes();
-        let engine = self.engine.clone();
-        self.in_background(move || engine.checkpoint(&changes, &mark).map(|()| Done::Checkpoint(mark)));
+        // Fewer, and as good.
+        let apart = keep / MARKS;
+        let mut last = 0;
+        self.marks.retain(|(_, total)| {
+            let stays = *total >= last + apart;
+            last = if stays { *total } else { last };
+            stays
+        });
+        through
+    }
+}
+
+impl Replica {
+    /// How many bytes of log came since the last checkpoint.
+    pub(crate) fn bytes_since_checkpoint(&self) -> u64 {
+        self.sizes.since_checkpoint()
     }
 
-    pub(super) fn background_done(&mut self, number: u64, outcome: io::Result<Done>) {
-        if self.background.take_if(|running| running.number == number).is_none() {
-            // Somebody has waited for it since.
-            return;
-        }
-        match outcome {
-            Ok(Done::Checkpoint(mark)) => {
-                Metrics::add(&self.metrics.checkpoints, 1);
-                self.cut(&mark);
-            }
-            Ok(Done::Cut) => {}
-            Err(error) => self.break_down(&error),
-        }
+    /// What a checkpoint of now holds; [`Replica::checkpointed`] is told when it is durable.
+    pub(crate) fn checkpoint(&mut self) -> (Vec<Change>, CheckpointMark) {
+        self.sizes.at_checkpoint = self.sizes.total;
+        (self.keyspace.take_changes(), self.log.applied().mark())
     }
 
-    fn cut(&mut self, mark: &CheckpointMark) {
-        let keep = if mark.voters.len() + mark.learners.len() > 1 { KEEP_FOR_PEERS } else { 0 };
-        let through = mark.index.saturating_sub(keep);
+    /// A checkpoint is durable: gives up to where the log may be cut, if it may.
+    pub(crate) fn checkpointed(&mut self, mark: &CheckpointMark) -> Option<u64> {
+        Metrics::add(&self.metrics.checkpoints, 1);
+        let through = if self.has_peers() { self.needed_by_nobody().min(mark.index) } else { mark.index };
         // A snapshot may have come meanwhile, and the log may begin behind this already.
-        if self.log.trim(through).is_ok() {
-            let engine = self.engine.clone();
-            self.in_background(move || engine.cut(through).map(|()| Done::Cut));
-        }
+        (through > 0 && self.log.trim(through).is_ok()).then_some(through)
     }
 
-    fn in_background(&mut self, work: impl FnOnce() -> io::Result<Done> + Send + 'static) {
-        let (to_self, number) = (self.to_self.clone(), self.next_background);
-        self.next_background += 1;
-        // The node is gone when the store was closed meanwhile; a checkpoint is whole or absent either way.
-        let work = move || drop(to_self.send(Request::BackgroundDone(number, work())));
-        match std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(work) {
-            Ok(thread) => self.background = Some(Background { number, thread }),
-            Err(error) => self.break_down(&error),
+    /// The last entry that no peer is going to ask for; one that is very late gets a snapshot.
+    fn needed_by_nobody(&mut self) -> u64 {
+        let by_size = self.sizes.behind(self.settings.keep_bytes);
+        if !self.leads() {
+            return by_size;
         }
-    }
-
-    /// Waits for what runs beside this thread.
-    pub(super) fn finish_background(&mut self) {
-        if let Some(running) = self.background.take() {
-            running.thread.join().expect("a checkpoint does not panic");
-        }
+        let slowest = self.raw.raft.prs().iter().map(|(_, progress)| progress.matched).min();
+        by_size.max(slowest.unwrap_or(0))
     }
 }

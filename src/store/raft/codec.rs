@@ -27,6 +27,13 @@ pub(super) fn members(mark: &CheckpointMark) -> ConfState {
     ConfState { voters: mark.voters.clone(), learners: mark.learners.clone(), ..ConfState::default() }
 }
 
+/// Members in an order that is the same everywhere.
+pub(super) fn sorted(mut members: ConfState) -> ConfState {
+    members.voters.sort_unstable();
+    members.learners.sort_unstable();
+    members
+}
+
 /// A message as it crosses the network.
 pub(crate) fn encode_message(message: &Message) -> Vec<u8> {
     message.encode_to_vec()

@@ -1,6 +1,6 @@
 //! Raft's view of the log: the newest entries in memory, the rest in the engine; and the state that a snapshot is made of.
 
-use super::{codec, snapshot};
+use super::{codec, effects::What};
 use crate::{
     engine::{CheckpointMark, Engine, HardState, LogEntry},
     mvcc::View,
@@ -10,7 +10,10 @@ use raft::{
     GetEntriesContext, RaftState, Storage, StorageError,
     eraftpb::{ConfState, Entry, HardState as RaftHardState, Snapshot, SnapshotMetadata},
 };
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 /// See the module.
 pub(super) struct Log {
@@ -21,11 +24,13 @@ pub(super) struct Log {
 struct State {
     hard_state: HardState,
     /// The newest entries; what is before the first one is in the engine only.
-    recent: VecDeque<LogEntry>,
+    recent: VecDeque<Arc<LogEntry>>,
     last: Position,
     /// The entry before the log's first; its term is all that is left of it.
     trimmed: Position,
     applied: Applied,
+    /// By replica, the place and the keyspace that a snapshot's message was last made for.
+    offers: BTreeMap<u64, (u64, View)>,
 }
 
 /// A place in the log.
@@ -66,31 +71,30 @@ impl Log {
         // The commit index is not synced by itself; what is in the checkpoint was committed.
         hard_state.commit = hard_state.commit.max(trimmed.index);
         let last = log.last().map_or(trimmed, |entry| Position { index: entry.index, term: entry.term });
-        hard_state.term = hard_state.term.max(last.term);
-        SharedLog(Arc::new(Self {
-            engine,
-            state: RwLock::new(State { hard_state, recent: log.into(), last, trimmed, applied }),
-        }))
+        if last.term > hard_state.term {
+            // It has not voted in a term that it knows from an entry only.
+            (hard_state.term, hard_state.vote) = (last.term, 0);
+        }
+        let recent = log.into_iter().map(Arc::new).collect();
+        let offers = BTreeMap::new();
+        let state = RwLock::new(State { hard_state, recent, last, trimmed, applied, offers });
+        SharedLog(Arc::new(Self { engine, state }))
     }
 
-    /// Makes entries and state durable with one fsync.
-    pub(super) fn append(&self, entries: Vec<Entry>, hard_state: Option<&RaftHardState>) -> io::Result<()> {
-        let entries: Vec<LogEntry> = entries.into_iter().map(codec::from_raft).collect();
+    /// Takes entries and state into memory, where raft sees them, and gives what makes them durable.
+    pub(super) fn stage(&self, entries: Vec<Entry>, hard_state: Option<&RaftHardState>) -> What {
+        let entries: Vec<Arc<LogEntry>> = entries.into_iter().map(|entry| Arc::new(codec::from_raft(entry))).collect();
         let hard_state = hard_state.map(codec::hard_state_from_raft);
-        self.engine.append(&entries, hard_state)?;
         let mut state = self.state.write();
-        if let Some(hard_state) = hard_state {
-            state.hard_state = hard_state;
-        }
+        state.hard_state = hard_state.unwrap_or(state.hard_state);
         if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
             state.last = Position { index: last.index, term: last.term };
-            let first = first.index;
-            while state.recent.back().is_some_and(|entry| entry.index >= first) {
+            while state.recent.back().is_some_and(|entry| entry.index >= first.index) {
                 state.recent.pop_back();
             }
-            state.recent.extend(entries);
+            state.recent.extend(entries.iter().cloned());
         }
-        Ok(())
+        What::Append { entries, hard_state }
     }
 
     /// The commit index moved. It is found again from the log, so this alone is worth no fsync.
@@ -98,14 +102,11 @@ impl Log {
         self.state.write().hard_state.commit = commit;
     }
 
-    /// Makes it durable that the log is committed up to `index`: before members change, so that a member who comes back
-    /// knows of them before it takes part in anything.
-    pub(super) fn persist_commit(&self, index: u64) -> io::Result<()> {
-        let mut hard_state = self.state.read().hard_state;
-        hard_state.commit = hard_state.commit.max(index);
-        self.engine.append(&[], Some(hard_state))?;
-        self.state.write().hard_state = hard_state;
-        Ok(())
+    /// The state that says that the log is committed up to `index`.
+    pub(super) fn commit_through(&self, index: u64) -> HardState {
+        let mut state = self.state.write();
+        state.hard_state.commit = state.hard_state.commit.max(index);
+        state.hard_state
     }
 
     pub(super) fn applied(&self) -> Applied {
@@ -124,16 +125,29 @@ impl Log {
         drop(older);
     }
 
-    /// Replaces everything by another replica's state.
-    pub(super) fn install(&self, applied: Applied, hard_state: Option<&RaftHardState>) -> io::Result<()> {
-        let mut hard_state = hard_state.map_or(self.state.read().hard_state, codec::hard_state_from_raft);
-        hard_state.commit = hard_state.commit.max(applied.at.index);
-        let entries: Vec<_> = applied.view.prefix(b"").cloned().collect();
-        self.engine.install(&entries, &applied.mark(), hard_state)?;
+    pub(super) fn applied_index(&self) -> u64 {
+        self.state.read().applied.at.index
+    }
+
+    pub(super) fn members(&self) -> ConfState {
+        self.state.read().applied.members.clone()
+    }
+
+    /// Begins anew with another replica's state, and gives what makes that durable.
+    pub(super) fn restart(&self, applied: Applied, hard_state: Option<HardState>) -> (CheckpointMark, HardState) {
+        let mark = applied.mark();
         let mut state = self.state.write();
+        let mut hard_state = hard_state.unwrap_or(state.hard_state);
+        hard_state.commit = hard_state.commit.max(applied.at.index);
         state.recent.clear();
         (state.hard_state, state.last, state.trimmed, state.applied) = (hard_state, applied.at, applied.at, applied);
-        Ok(())
+        (mark, hard_state)
+    }
+
+    /// The keyspace for a snapshot's message that raft made.
+    pub(super) fn offered(&self, to: u64, index: u64) -> Option<View> {
+        let offers = &mut self.state.write().offers;
+        offers.remove(&to).filter(|(at, _)| *at == index).map(|(_, view)| view)
     }
 
     /// Ends the use of what is at `through` and before it, so that the engine may drop it.
@@ -204,9 +218,11 @@ impl Storage for SharedLog {
             Some(front) if low >= front.index => {
                 let skip = usize::try_from(low - front.index).expect("within memory");
                 let take = usize::try_from(high - low).expect("within memory");
-                state.recent.iter().skip(skip).take(take).map(codec::to_raft).collect()
+                state.recent.iter().skip(skip).take(take).map(|entry| codec::to_raft(entry)).collect()
             }
-            _ => {
+            front => {
+                // What is in memory is perhaps not on the disk yet, or there are others in its place.
+                let high = front.map_or(high, |front| high.min(front.index));
                 let found = self.engine.entries(low, high, max_size.unwrap_or(u64::MAX)).map_err(raft::Error::Io)?;
                 found.iter().map(codec::to_raft).collect()
             }
@@ -227,12 +243,14 @@ impl Storage for SharedLog {
         Ok(self.state.read().last.index)
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
+    /// Only the place in the log: the keyspace travels beside the message.
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let Applied { at, members, view } = self.applied();
         if at.index < request_index {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
+        self.state.write().offers.insert(to, (at.index, view));
         let metadata = SnapshotMetadata { conf_state: Some(members), index: at.index, term: at.term };
-        Ok(Snapshot { data: snapshot::encode(&view), metadata: Some(metadata) })
+        Ok(Snapshot { data: Vec::new(), metadata: Some(metadata) })
     }
 }

@@ -1,189 +1,193 @@
-//! What raft wants done, in the order it must be done.
+//! What raft wants done, and when it may be told that it was.
 //!
 //! ```text
-//! send messages ─▶ install a snapshot ─▶ apply what is committed ─▶ append, fsync ─▶ send the messages that say so
-//!   ─▶ advance ─▶ apply what that committed ─▶ answer
+//! ready ─▶ messages at once ─▶ a snapshot, entries, term and vote: one write ─▶ held until durable ─▶ messages that say so
+//!   └─▶ committed entries ─▶ apply
 //! ```
 //!
-//! Invariant: nothing is told to anyone, peers included, that says more than what is durable.
+//! Invariant: what raft holds back until something is durable waits for every write before it as well: a message may
+//! confirm an entry that an earlier write holds.
 
 use super::{
     codec,
+    effects::{Outgoing, Settled, Show, What, Write},
     log::{Applied, Position},
-    node::{Leadership, Node, names},
-    pending::Answer,
-    snapshot,
-    transport::PeerMessage,
+    replica::Replica,
 };
-use crate::{
-    metrics::Metrics,
-    mvcc::{Event, EventKind, Keyspace},
-    txn::{Commit, CommitError, Reader, Txn},
-};
-use bytes::Bytes;
-use prost_raft::Message as _;
+use crate::{metrics::Metrics, mvcc::Keyspace};
 use raft::{
-    Ready, SoftState, StateRole,
-    eraftpb::{ConfChange, Entry, EntryType, Message, MessageType, Snapshot},
+    Ready,
+    eraftpb::{Message, MessageType},
 };
-use std::{io, sync::Arc, time::Instant};
+use std::io;
 
-impl Node {
-    pub(super) fn process_ready(&mut self) -> io::Result<()> {
-        while self.raw.has_ready() {
+/// A ready whose end is waited for.
+pub(super) struct Held {
+    ready: u64,
+    /// The write that must be durable first.
+    write: u64,
+    term: u64,
+    messages: Vec<Message>,
+}
+
+impl Replica {
+    /// Lets raft go as far as it can.
+    pub(super) fn settle(&mut self) -> io::Result<()> {
+        self.settle_election();
+        // What waited for a write goes on, though raft has nothing new.
+        self.apply()?;
+        loop {
+            self.propose_waiting();
+            if !self.raw.has_ready() {
+                break;
+            }
             let mut ready = self.raw.ready();
-            if let Some(state) = ready.ss() {
-                self.tell_leadership(state);
-            }
+            self.notice_leader(&ready);
             self.send(ready.take_messages());
-            let installed = !ready.snapshot().is_empty();
-            if installed {
-                self.install(&ready)?;
-            }
+            self.committed.extend(ready.take_committed_entries());
+            self.write(&mut ready)?;
             for read in ready.take_read_states() {
                 self.pending.read_confirmed(&read.request_ctx, read.index);
             }
-            self.apply(ready.take_committed_entries())?;
-            let entries = ready.take_entries();
-            // The state came with the snapshot.
-            let hard_state = ready.hs().filter(|_| !installed);
-            if !entries.is_empty() || hard_state.is_some() {
-                let begun = Instant::now();
-                self.log.append(entries, hard_state)?;
-                self.metrics.synced(begun.elapsed());
-            }
-            self.send(ready.take_persisted_messages());
-            let mut light = self.raw.advance(ready);
-            if let Some(commit) = light.commit_index() {
-                self.log.set_commit(commit);
-            }
-            self.send(light.take_messages());
-            self.apply(light.take_committed_entries())?;
-            self.raw.advance_apply();
+            let mut messages = ready.take_persisted_messages();
+            let (at_once, later) = messages.drain(..).partition(|m| self.is_free(m));
+            self.send(at_once);
+            let (number, term) = (ready.number(), self.raw.raft.term);
+            self.raw.advance_append_async(ready);
+            self.held.push_back(Held { ready: number, write: self.last_write, term, messages: later });
+            self.release();
+            self.apply()?;
         }
-        for answer in self.pending.readable(self.log.applied().at.index) {
-            // The reader may have gone.
-            drop(answer.send(self.hub.view()));
+        let applied = self.log.applied_index();
+        for answer in self.pending.readable(applied) {
+            self.effects.answers.push(Settled::Read(answer, self.keyspace.view()));
         }
+        self.notice_term();
         Ok(())
     }
 
-    fn tell_leadership(&mut self, state: &SoftState) {
-        let leader = Some(state.leader_id).filter(|id| *id != raft::INVALID_ID);
-        let here = state.raft_state == StateRole::Leader;
-        let before = self.leadership.send_replace(Leadership { leader, here });
-        if here {
-            Metrics::add(&self.metrics.elections_won, 1);
-        }
-        if before.leader.is_some() && before.leader != leader {
-            // What the old leader had not decided may be lost with it, and nothing would ever say so.
-            let why = "the leader is gone; the write may have taken place, or may still".to_owned();
-            self.pending.fail(&CommitError::Unavailable(why));
+    /// Messages that promise nothing about the log: a slow disk does not hold them up. That a leader is heard says that
+    /// its term is known, so that must not be forgotten.
+    fn is_free(&self, message: &Message) -> bool {
+        match message.msg_type() {
+            MessageType::MsgHeartbeatResponse => message.term <= self.durable_term,
+            MessageType::MsgPropose | MessageType::MsgReadIndex => true,
+            _ => false,
         }
     }
 
-    fn send(&mut self, messages: Vec<Message>) {
-        for message in messages {
-            let is_snapshot = message.msg_type == MessageType::MsgSnapshot as i32;
-            self.transport.send(PeerMessage { to: message.to, bytes: codec::encode_message(&message), is_snapshot });
+    /// Ends what has become durable.
+    pub(super) fn release(&mut self) {
+        while self.held.front().is_some_and(|held| held.write <= self.durable_write) {
+            let held = self.held.pop_front().expect("just seen");
+            self.durable_term = self.durable_term.max(held.term);
+            self.raw.on_persist_ready(held.ready);
+            self.send(held.messages);
         }
+        if let Some((write, index)) = self.installing
+            && write <= self.durable_write
+        {
+            self.installing = None;
+            self.raw.advance_apply_to(index);
+        }
+        if let Some((write, commit)) = self.commit_write
+            && write <= self.durable_write
+        {
+            self.durable_commit = commit;
+            self.commit_write = None;
+        }
+    }
+
+    fn notice_leader(&mut self, ready: &Ready) {
+        if ready.ss().is_some() && self.leads() {
+            Metrics::add(&self.metrics.elections_won, 1);
+        }
+    }
+
+    /// What an old leader had not decided may be lost with it, and nothing would ever say so.
+    fn notice_term(&mut self) {
+        let led = (self.raw.raft.leader_id, self.raw.raft.term);
+        if led == self.led {
+            return;
+        }
+        let before = std::mem::replace(&mut self.led, led);
+        if before.0 != raft::INVALID_ID {
+            self.fail_pending("the leader is gone; the write may have taken place, or may still");
+        }
+        if led.0 != raft::INVALID_ID {
+            self.ask_again();
+        }
+        self.inbox.clear();
+    }
+
+    pub(super) fn send(&mut self, messages: Vec<Message>) {
+        for message in messages {
+            let keyspace = match message.msg_type() {
+                MessageType::MsgSnapshot => {
+                    let at = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map_or(0, |m| m.index);
+                    let Some(view) = self.log.offered(message.to, at) else { continue };
+                    Some(view)
+                }
+                _ => None,
+            };
+            self.effects.messages.push(Outgoing { message, keyspace });
+        }
+    }
+
+    pub(super) fn ask_write(&mut self, what: What) -> u64 {
+        self.last_write += 1;
+        self.effects.writes.push(Write { number: self.last_write, what });
+        self.last_write
+    }
+
+    fn write(&mut self, ready: &mut Ready) -> io::Result<()> {
+        if !ready.snapshot().is_empty() {
+            self.install(ready)?;
+            // The term and vote went with the snapshot.
+            let entries = ready.take_entries();
+            if !entries.is_empty() {
+                let what = self.log.stage(entries, None);
+                self.ask_write(what);
+            }
+            return Ok(());
+        }
+        let entries = ready.take_entries();
+        let hard_state = ready.hs().cloned();
+        match hard_state {
+            // Where the commit index is is found again from the log; that alone is worth no fsync.
+            Some(state) if !ready.must_sync() => self.log.set_commit(state.commit),
+            None if entries.is_empty() => {}
+            hard_state => {
+                let what = self.log.stage(entries, hard_state.as_ref());
+                self.ask_write(what);
+            }
+        }
+        Ok(())
     }
 
     /// Another replica's state takes the place of ours.
     fn install(&mut self, ready: &Ready) -> io::Result<()> {
-        let Snapshot { data, metadata } = ready.snapshot();
         let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot {what}"));
-        let metadata = metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
-        let (revision, entries) = snapshot::decode(data).ok_or_else(|| wrong("that cannot be read"))?;
-        self.finish_background();
-        self.keyspace = Keyspace::restored(revision, entries);
+        let metadata = ready.snapshot().metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
+        let whole = self.arrived.take().ok_or_else(|| wrong("without a keyspace"))?;
+        self.keyspace = Keyspace::restored(whole.revision, whole.entries.iter().cloned());
         let members = metadata.conf_state.clone().unwrap_or_default();
         tracing::info!(
-            revision,
+            revision = whole.revision,
             index = metadata.index,
-            members = names(&members),
+            members = super::members::names(&members),
             "took over another replica's state"
         );
         let at = Position { index: metadata.index, term: metadata.term };
-        self.log.install(Applied { at, members, view: self.keyspace.view() }, ready.hs())?;
-        self.hub.restart(self.keyspace.view());
-        self.bytes_since_checkpoint = 0;
+        self.committed.clear();
+        self.commit_write = None;
+        self.durable_commit = self.durable_commit.max(at.index);
+        let applied = Applied { at, members, view: self.keyspace.view() };
+        let (mark, hard_state) = self.log.restart(applied, ready.hs().map(codec::hard_state_from_raft));
+        let write = self.ask_write(What::Install { entries: whole.entries, mark, hard_state });
+        self.installing = Some((write, at.index));
+        self.effects.shows.push(Show::Restart(self.keyspace.view()));
+        self.sizes.restart();
         Ok(())
-    }
-
-    fn apply(&mut self, entries: Vec<Entry>) -> io::Result<()> {
-        let Some(last) = entries.last() else { return Ok(()) };
-        let begun = Instant::now();
-        let at = Position { index: last.index, term: last.term };
-        let mut members = self.log.applied().members;
-        let mut outcomes = Vec::new();
-        let mut events = Vec::new();
-        for entry in entries {
-            match entry.entry_type() {
-                EntryType::EntryNormal => self.apply_batch(entry, &mut events, &mut outcomes),
-                EntryType::EntryConfChange => {
-                    self.log.persist_commit(entry.index)?;
-                    members = self.apply_member_change(&entry)?;
-                }
-                EntryType::EntryConfChangeV2 => {
-                    return Err(io::Error::new(
-                        io::ErrorKind::InvalidData,
-                        "a change of members of a kind that is never proposed",
-                    ));
-                }
-            }
-        }
-        self.log.set_applied(Applied { at, members, view: self.keyspace.view() });
-        if !events.is_empty() {
-            self.count(&events);
-            self.hub.publish(self.keyspace.view(), &events);
-        }
-        for (answer, outcome) in outcomes {
-            // The caller may have gone; the write stands.
-            drop(answer.send(outcome));
-        }
-        self.metrics.apply_durations.observe(begun.elapsed());
-        Ok(())
-    }
-
-    fn apply_batch(
-        &mut self,
-        entry: Entry,
-        events: &mut Vec<Arc<Event>>,
-        outcomes: &mut Vec<(Answer, Result<Commit, CommitError>)>,
-    ) {
-        // An empty entry opens a leader's term.
-        self.bytes_since_checkpoint += entry.data.len() as u64;
-        let mut answers = self.pending.proposed(&entry.context).into_iter();
-        let record = Bytes::from(entry.data);
-        let mut reader = Reader(&record);
-        while !reader.0.is_empty() {
-            let txn = Txn::decode(&record, &mut reader).expect("the log holds what a store encoded");
-            let applied = self.keyspace.apply(&txn);
-            let counter = if applied.outcome.is_ok() { &self.metrics.commits } else { &self.metrics.conflicts };
-            Metrics::add(counter, 1);
-            events.extend(applied.events);
-            if let Some(answer) = answers.next() {
-                outcomes.push((answer, applied.outcome));
-            }
-        }
-    }
-
-    fn apply_member_change(&mut self, entry: &Entry) -> io::Result<raft::eraftpb::ConfState> {
-        let change = ConfChange::decode(entry.data.as_slice()).map_err(io::Error::other)?;
-        let members = self.raw.apply_conf_change(&change).map_err(io::Error::other)?;
-        tracing::info!(members = names(&members), "the members changed");
-        if let Some(answer) = self.pending.member_changed(&entry.context) {
-            // Whoever asked may have gone; the change stands.
-            drop(answer.send(Ok(())));
-        }
-        Ok(members)
-    }
-
-    fn count(&self, events: &[Arc<Event>]) {
-        let puts = events.iter().filter(|event| event.kind == EventKind::Put).count() as u64;
-        Metrics::add(&self.metrics.puts, puts);
-        Metrics::add(&self.metrics.deletes, events.len() as u64 - puts);
-        self.metrics.keys.store(self.keyspace.len() as u64, std::sync::atomic::Ordering::Relaxed);
     }
 }

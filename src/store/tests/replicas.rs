@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use mk8s_store::{
-    Alone, CommitError, Expect, MemberChange, Op, Options, PeerMessage, Stamped, Store, Transport, Txn, View,
+    Alone, Assembly, CommitError, Expect, MemberChange, Op, Options, PeerMessage, Stamped, Store, Transport, Txn, View,
     WatchItem, engine::MemoryEngine,
 };
 use std::{
@@ -36,9 +36,17 @@ impl Transport for Line {
         drop(cut_off);
         let to = self.network.stores.lock().expect("not poisoned").get(&message.to).filter(|_| arrives).cloned();
         if let Some(to) = &to {
-            to.deliver(&message.bytes).expect("what raft sends is a message");
+            match message.keyspace.clone() {
+                None => to.deliver(&message.bytes),
+                Some(pieces) => {
+                    let mut assembly = Assembly::default();
+                    pieces.for_each(|piece| assembly.add(&piece).expect("it is a piece"));
+                    to.deliver_with(&message.bytes, assembly.finish().expect("all are there"))
+                }
+            }
+            .expect("what raft sends is a message");
         }
-        if message.is_snapshot {
+        if message.keyspace.is_some() {
             *self.network.snapshots.lock().expect("not poisoned") += 1;
             if let Some(me) = self.network.stores.lock().expect("not poisoned").get(&self.from) {
                 me.snapshot_sent(message.to, to.is_some());

@@ -1,0 +1,171 @@
+//! Who takes part, who leads, and how that changes.
+
+use super::{
+    effects::Settled,
+    pending::MemberAnswer,
+    replica::{ELECTION_TICKS, Replica},
+};
+use crate::txn::CommitError;
+use raft::{
+    ProgressState,
+    eraftpb::{ConfChange, ConfChangeType, ConfState},
+};
+
+/// A change of who takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberChange {
+    AddVoter(u64),
+    /// Gets the log, and has no vote until it has caught up; then the leader makes it a voter.
+    AddLearner(u64),
+    Remove(u64),
+}
+
+/// Who leads, as this replica knows it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Leadership {
+    /// The leader's id, if there is one.
+    pub leader: Option<u64>,
+    /// Whether that is this replica.
+    pub here: bool,
+    pub term: u64,
+}
+
+/// One of those who take part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemberStatus {
+    pub id: u64,
+    pub voter: bool,
+    pub leader: bool,
+    /// How many entries of the log it lacks, and whether it was heard of lately; known to the leader only.
+    pub behind: Option<u64>,
+    pub active: Option<bool>,
+}
+
+/// A learner that lacks no more entries than this is promoted.
+const CAUGHT_UP: u64 = 256;
+
+/// A leader whose disk has not done a write for so many ticks gives the lead to another one.
+const STALLED_TICKS: usize = 3 * ELECTION_TICKS;
+
+impl Replica {
+    pub(super) fn propose_member(&mut self, change: MemberChange, answer: MemberAnswer) {
+        let (kind, node_id) = match change {
+            MemberChange::AddVoter(id) => (ConfChangeType::AddNode, id),
+            MemberChange::AddLearner(id) => (ConfChangeType::AddLearnerNode, id),
+            MemberChange::Remove(id) => (ConfChangeType::RemoveNode, id),
+        };
+        let refuse = |why: String| Err(CommitError::Unavailable(why));
+        let voters: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
+        if change == MemberChange::Remove(node_id) && voters == [node_id] {
+            let refusal = refuse("the last voter cannot be removed".to_owned());
+            return self.effects.answers.push(Settled::Member(answer, refusal));
+        }
+        if change == MemberChange::Remove(self.settings.node_id) && self.step_aside() {
+            let refusal = refuse("this server leads; another one takes the lead now, try again".to_owned());
+            return self.effects.answers.push(Settled::Member(answer, refusal));
+        }
+        if matches!(change, MemberChange::AddLearner(_)) && voters.contains(&node_id) {
+            let refusal = refuse(format!("member {node_id} has a vote already; remove it first"));
+            return self.effects.answers.push(Settled::Member(answer, refusal));
+        }
+        if self.raw.raft.has_pending_conf() && self.leads() {
+            let refusal = refuse("another change of members is under way; try again".to_owned());
+            return self.effects.answers.push(Settled::Member(answer, refusal));
+        }
+        let context = self.pending.member_change(answer, self.raw.raft.term);
+        if let Err(error) = self.raw.propose_conf_change(context.clone(), conf_change(kind, node_id))
+            && let Some(answer) = self.pending.member_changed(&context)
+        {
+            self.effects.answers.push(Settled::Member(answer, refuse(no_proposal(&error))));
+        }
+    }
+
+    /// What a leader does about the others, now and then.
+    pub(super) fn look_after_members(&mut self) {
+        if !self.leads() {
+            return;
+        }
+        if self.stalled_ticks >= STALLED_TICKS {
+            self.stalled_ticks = 0;
+            if self.step_aside() {
+                tracing::warn!("the disk has not done a write for long; another server takes the lead");
+            }
+        }
+        self.promote();
+    }
+
+    fn promote(&mut self) {
+        let raft = &self.raw.raft;
+        if raft.has_pending_conf() || raft.lead_transferee.is_some() {
+            return;
+        }
+        let committed = raft.raft_log.committed;
+        let learners = raft.prs().conf().learners();
+        let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(_, progress)| {
+            let near = progress.matched + CAUGHT_UP >= committed && progress.matched > 0;
+            near && progress.recent_active && progress.state == ProgressState::Replicate
+        });
+        if let Some(id) = caught_up.map(|(id, _)| *id).min() {
+            let context = self.pending.nobodys(raft.term);
+            // Refused now, it is tried again at the next tick.
+            drop(self.raw.propose_conf_change(context, conf_change(ConfChangeType::AddNode, id)));
+        }
+    }
+
+    /// Asks the voter that is nearest to take the lead; whether there is one.
+    pub(crate) fn step_aside(&mut self) -> bool {
+        let raft = &self.raw.raft;
+        let voters = raft.prs().conf().voters().ids();
+        let others = raft.prs().iter().filter(|(id, progress)| {
+            **id != self.settings.node_id && voters.contains(**id) && progress.recent_active
+        });
+        let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
+        let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
+        self.raw.transfer_leader(nearest);
+        true
+    }
+
+    /// Hands the lead to a voter.
+    pub(crate) fn transfer(&mut self, to: u64) -> std::io::Result<()> {
+        self.raw.transfer_leader(to);
+        self.settle()
+    }
+
+    /// Those who take part, by id.
+    pub(crate) fn members(&self) -> Vec<MemberStatus> {
+        let raft = &self.raw.raft;
+        let (voters, last) = (raft.prs().conf().voters().ids(), raft.raft_log.last_index());
+        let known = self.leads();
+        let mut members: Vec<MemberStatus> = raft
+            .prs()
+            .iter()
+            .map(|(id, progress)| MemberStatus {
+                id: *id,
+                voter: voters.contains(*id),
+                leader: raft.leader_id == *id,
+                behind: known.then(|| last.saturating_sub(progress.matched)),
+                active: known.then_some(progress.recent_active || *id == self.settings.node_id),
+            })
+            .collect();
+        members.sort_unstable_by_key(|member| member.id);
+        members
+    }
+}
+
+fn conf_change(kind: ConfChangeType, node_id: u64) -> ConfChange {
+    ConfChange { change_type: kind.into(), node_id, ..ConfChange::default() }
+}
+
+pub(super) fn no_proposal(error: &raft::Error) -> String {
+    match error {
+        raft::Error::ProposalDropped => {
+            "there is no leader at the moment, or it is changing its members; try again".to_owned()
+        }
+        other => other.to_string(),
+    }
+}
+
+/// For logs.
+pub(super) fn names(members: &ConfState) -> String {
+    format!("voters {:?}, learners {:?}", members.voters, members.learners)
+}

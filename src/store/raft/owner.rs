@@ -1,0 +1,399 @@
+//! The thread that owns a replica: it gives it time, requests, a disk and a network.
+//!
+//! ```text
+//! requests ─▶ gather (everything that waits) ─▶ replica ─▶ messages ─▶ writes ─▶ publish ─▶ answer
+//!     ▲                                                               │
+//!     └ peers' messages, ticks, what ended beside this thread ◀───────┘
+//! ```
+//!
+//! Alone, it writes itself: one fsync serves what was gathered. With peers a thread writes, see `disk`.
+
+use super::{
+    Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Pieces, Replica, Settings, Show, Transport,
+    Whole, Write, codec,
+    disk::Disk,
+    pending::{Answer, MemberAnswer, ReadAnswer},
+};
+use crate::{
+    engine::{CheckpointMark, Engine},
+    hub::Hub,
+    metrics::Metrics,
+    mvcc::View,
+    options::Options,
+    txn::CommitError,
+};
+use raft::eraftpb::Message;
+use std::{
+    io,
+    sync::{
+        Arc,
+        atomic::Ordering::Relaxed,
+        mpsc::{Receiver, RecvTimeoutError, Sender},
+    },
+    thread::JoinHandle,
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+use tokio::sync::{oneshot, watch};
+
+/// What the thread is asked.
+pub(crate) enum Request {
+    /// An encoded transaction.
+    Commit { txn: Vec<u8>, answer: Answer },
+    /// A view that includes every write acknowledged before the question.
+    Barrier { answer: ReadAnswer },
+    ChangeMember { change: MemberChange, answer: MemberAnswer },
+    Members { answer: oneshot::Sender<Vec<MemberStatus>> },
+    Transfer { to: Option<u64> },
+    /// From a peer.
+    Message(Box<Message>, Option<Whole>),
+    Unreachable(u64),
+    SnapshotSent { to: u64, arrived: bool },
+    /// The disk's thread did a write, and all before it.
+    Written(u64, io::Result<()>),
+    BackgroundDone(u64, io::Result<Done>),
+    Close { answer: oneshot::Sender<()> },
+}
+
+/// What ended beside this thread.
+pub(crate) enum Done {
+    Checkpoint(CheckpointMark),
+    Cut,
+}
+
+struct Background {
+    number: u64,
+    thread: JoinHandle<()>,
+}
+
+/// What an owner is made of.
+pub(crate) struct Parts {
+    pub(crate) engine: Arc<dyn Engine>,
+    pub(crate) transport: Box<dyn Transport>,
+    pub(crate) options: Options,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) requests: Receiver<Request>,
+    pub(crate) to_self: Sender<Request>,
+    pub(crate) leadership: watch::Sender<Leadership>,
+}
+
+/// How often the room on the disk is looked at: after so long, or after so many bytes of log.
+const ROOM_EVERY: Duration = Duration::from_millis(500);
+const ROOM_EVERY_BYTES: u64 = 1 << 20;
+
+/// How long one turn gathers requests at most, by their number.
+const GATHER: usize = 4096;
+
+/// How long a leader that closes waits for another one to take the lead.
+const HAND_OVER: Duration = Duration::from_millis(1500);
+
+/// See the module.
+pub(crate) struct Owner {
+    replica: Replica,
+    engine: Arc<dyn Engine>,
+    transport: Box<dyn Transport>,
+    hub: Arc<Hub>,
+    metrics: Arc<Metrics>,
+    options: Options,
+    requests: Receiver<Request>,
+    to_self: Sender<Request>,
+    leadership: watch::Sender<Leadership>,
+    /// There from the moment this replica first has peers.
+    disk: Option<Disk>,
+    background: Option<Background>,
+    next_background: u64,
+    /// When the room on the disk was looked at last, and how much log had been written by then.
+    room_checked: Option<(Instant, u64)>,
+    full: bool,
+    /// Why writes are refused for good: the disk failed.
+    broken: Option<CommitError>,
+    closing: Option<Closing>,
+}
+
+struct Closing {
+    answer: oneshot::Sender<()>,
+    until: Instant,
+    asked: bool,
+}
+
+impl Owner {
+    /// Reads the engine back, applies what is known to be committed, and elects itself if it is alone.
+    pub(crate) fn start(parts: Parts, hub: impl FnOnce(View) -> Arc<Hub>) -> io::Result<Self> {
+        let Parts { engine, transport, options, metrics, requests, to_self, leadership } = parts;
+        let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        let life = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
+        let replica = Replica::start(engine.clone(), Settings::new(&options, life), metrics.clone())?;
+        // The checkpoint; what the log adds is shown like any other write, so that watches can resume in it.
+        let hub = hub(replica.view());
+        let mut owner = Self {
+            replica,
+            engine,
+            transport,
+            hub,
+            metrics,
+            options,
+            requests,
+            to_self,
+            leadership,
+            disk: None,
+            background: None,
+            next_background: 0,
+            room_checked: None,
+            full: false,
+            broken: None,
+            closing: None,
+        };
+        owner.replica.begin()?;
+        owner.perform()?;
+        owner.replica.lead_if_alone()?;
+        owner.perform()?;
+        Ok(owner)
+    }
+
+    pub(crate) fn run(mut self) {
+        let mut next_tick = Instant::now() + self.options.tick;
+        loop {
+            let first = match self.requests.recv_timeout(next_tick.saturating_duration_since(Instant::now())) {
+                Ok(request) => Some(request),
+                Err(RecvTimeoutError::Timeout) => None,
+                Err(RecvTimeoutError::Disconnected) => break,
+            };
+            if Instant::now() >= next_tick {
+                self.step(Replica::tick);
+                next_tick = Instant::now() + self.options.tick;
+            }
+            self.turn(first);
+            if self.may_go()
+                && let Some(closing) = self.closing.take()
+            {
+                return self.end(closing.answer);
+            }
+        }
+    }
+
+    /// One turn: everything that waits, made durable together.
+    fn turn(&mut self, first: Option<Request>) {
+        let (mut txns, mut reads) = (Vec::new(), Vec::new());
+        let mut next = first;
+        let mut gathered = 0;
+        while let Some(request) = next.take() {
+            gathered += 1;
+            match request {
+                Request::Commit { txn, answer } => match self.refusal() {
+                    None => txns.push((txn, answer)),
+                    Some(error) => drop(answer.send(Err(error))),
+                },
+                Request::Barrier { answer } => reads.push(answer),
+                other => self.take(other),
+            }
+            if gathered < GATHER {
+                next = self.requests.try_recv().ok();
+            }
+        }
+        if !txns.is_empty() {
+            self.step(|replica| replica.propose(txns));
+        }
+        // With a broken disk they are dropped here, which tells who asked.
+        if !reads.is_empty() {
+            self.step(|replica| replica.read(reads));
+        }
+        if self.broken.is_none()
+            && let Err(error) = self.perform()
+        {
+            self.break_down(&error);
+        }
+        self.checkpoint_if_due();
+    }
+
+    fn take(&mut self, request: Request) {
+        match request {
+            Request::Commit { .. } | Request::Barrier { .. } => unreachable!("gathered by the turn"),
+            Request::ChangeMember { change, answer } => self.step(|replica| replica.change_member(change, answer)),
+            Request::Members { answer } => drop(answer.send(self.replica.members())),
+            Request::Transfer { to: Some(to) } => self.step(|replica| replica.transfer(to)),
+            Request::Transfer { to: None } => self.step(|replica| {
+                replica.step_aside();
+                replica.begin()
+            }),
+            Request::Message(message, keyspace) => self.step(|replica| replica.receive(*message, keyspace)),
+            Request::Unreachable(peer) => self.step(|replica| replica.unreachable(peer)),
+            Request::SnapshotSent { to, arrived } => self.step(|replica| replica.snapshot_sent(to, arrived)),
+            Request::Written(number, Ok(())) => self.step(|replica| replica.written(number)),
+            Request::Written(_, Err(error)) => self.break_down(&error),
+            Request::BackgroundDone(number, outcome) => self.background_done(number, outcome),
+            Request::Close { answer } => {
+                self.replica.hold_proposals();
+                self.closing = Some(Closing { answer, until: Instant::now() + HAND_OVER, asked: false });
+            }
+        }
+    }
+
+    /// Tells the replica something, unless its disk has failed.
+    fn step(&mut self, tell: impl FnOnce(&mut Replica) -> io::Result<()>) {
+        if self.broken.is_none()
+            && let Err(error) = tell(&mut self.replica)
+        {
+            self.break_down(&error);
+        }
+    }
+
+    /// Does what the replica wants done.
+    fn perform(&mut self) -> io::Result<()> {
+        loop {
+            let Effects { messages, writes, shows, answers } = self.replica.effects();
+            messages.into_iter().for_each(|outgoing| self.send(outgoing));
+            for show in shows {
+                match show {
+                    Show::Events { view, events } => self.hub.publish(view, &events),
+                    Show::Restart(view) => self.hub.restart(view),
+                }
+            }
+            answers.into_iter().for_each(super::effects::Settled::tell);
+            if writes.is_empty() {
+                break;
+            }
+            self.write(writes)?;
+        }
+        let leadership = self.replica.leadership();
+        self.leadership.send_if_modified(|known| std::mem::replace(known, leadership) != leadership);
+        Ok(())
+    }
+
+    fn write(&mut self, writes: Vec<Write>) -> io::Result<()> {
+        if self.disk.is_none() && self.replica.has_peers() {
+            self.disk = Some(Disk::start(self.engine.clone(), self.metrics.clone(), self.to_self.clone())?);
+        }
+        for write in writes {
+            if let Some(disk) = &self.disk {
+                disk.write(write);
+                continue;
+            }
+            let begun = Instant::now();
+            write.perform(&*self.engine)?;
+            self.metrics.synced(begun.elapsed());
+            self.replica.written(write.number)?;
+        }
+        Ok(())
+    }
+
+    fn send(&mut self, outgoing: Outgoing) {
+        let Outgoing { message, keyspace } = outgoing;
+        let (to, bytes) = (message.to, codec::encode_message(&message));
+        self.transport.send(PeerMessage { to, bytes, keyspace: keyspace.map(Pieces::new) });
+    }
+
+    fn refusal(&mut self) -> Option<CommitError> {
+        if self.broken.is_some() {
+            return self.broken.clone();
+        }
+        let written = self.metrics.log_bytes.load(Relaxed);
+        let known = |(at, then): (Instant, u64)| at.elapsed() < ROOM_EVERY && written - then < ROOM_EVERY_BYTES;
+        if !self.room_checked.is_some_and(known) {
+            self.room_checked = Some((Instant::now(), written));
+            let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
+            if full != self.full {
+                tracing::warn!(full, "the disk under the store");
+            }
+            self.full = full;
+        }
+        self.full.then_some(CommitError::Full { reserve: self.options.reserve_bytes })
+    }
+
+    fn break_down(&mut self, error: &io::Error) {
+        tracing::error!(%error, "the store's disk failed; no write is taken until mk8s is started again");
+        let why = match error.kind() {
+            io::ErrorKind::InvalidData => {
+                format!("its data is damaged ({error}); remove this server from the cluster and let it join again")
+            }
+            _ => format!("its disk failed ({error}); look at the disk, then start mk8s again"),
+        };
+        let error = CommitError::Unavailable(why);
+        self.replica.fail_all(&error).into_iter().for_each(super::effects::Settled::tell);
+        self.broken = Some(error);
+        self.leadership.send_replace(Leadership::default());
+    }
+
+    fn checkpoint_if_due(&mut self) {
+        let bytes = self.replica.bytes_since_checkpoint();
+        if self.background.is_some() || self.broken.is_some() || bytes < self.options.checkpoint_bytes {
+            return;
+        }
+        // A checkpoint writes at most about twice the log's bytes before it gives any back. What it may take is not what
+        // the writes are left with: rather a long log than a disk that is full halfway.
+        let needed = self.options.reserve_bytes + 2 * bytes;
+        if self.engine.free_bytes().is_some_and(|free| free < needed) {
+            return;
+        }
+        let (changes, mark) = self.replica.checkpoint();
+        let engine = self.engine.clone();
+        self.in_background(move || engine.checkpoint(&changes, &mark).map(|()| Done::Checkpoint(mark)));
+    }
+
+    fn background_done(&mut self, number: u64, outcome: io::Result<Done>) {
+        if self.background.take_if(|running| running.number == number).is_none() {
+            // Somebody has waited for it since.
+            return;
+        }
+        match outcome {
+            Ok(Done::Checkpoint(mark)) => {
+                if let Some(through) = self.replica.checkpointed(&mark) {
+                    let engine = self.engine.clone();
+                    self.in_background(move || engine.cut(through).map(|()| Done::Cut));
+                }
+            }
+            Ok(Done::Cut) => {}
+            Err(error) => self.break_down(&error),
+        }
+    }
+
+    fn in_background(&mut self, work: impl FnOnce() -> io::Result<Done> + Send + 'static) {
+        let (to_self, number) = (self.to_self.clone(), self.next_background);
+        self.next_background += 1;
+        // The owner is gone when the store was closed meanwhile; a checkpoint is whole or absent either way.
+        let work = move || drop(to_self.send(Request::BackgroundDone(number, work())));
+        match std::thread::Builder::new().name("store-checkpoint".to_owned()).spawn(work) {
+            Ok(thread) => self.background = Some(Background { number, thread }),
+            Err(error) => self.break_down(&error),
+        }
+    }
+
+    /// Whether it is time to go: not before another one leads, if one can.
+    fn may_go(&mut self) -> bool {
+        let Some(closing) = &mut self.closing else { return false };
+        if self.broken.is_some() || !self.replica.leads() || Instant::now() >= closing.until {
+            return true;
+        }
+        // What is under way is decided first, if it is soon.
+        if !closing.asked && (!self.replica.has_pending() || Instant::now() + HAND_OVER / 2 >= closing.until) {
+            closing.asked = true;
+            let handed_over = self.replica.step_aside();
+            self.step(Replica::begin);
+            drop(self.perform());
+            return !handed_over;
+        }
+        false
+    }
+
+    fn end(mut self, closer: oneshot::Sender<()>) {
+        if self.broken.is_none() {
+            // The last word of a leader that goes is the one that lets another lead.
+            drop(self.perform());
+        }
+        self.hub.close();
+        self.disk = None;
+        if let Some(running) = self.background.take() {
+            running.thread.join().expect("a checkpoint does not panic");
+        }
+        // The directory is free for the next one to open before the closer hears of it.
+        drop(self);
+        // The closer may have stopped waiting.
+        closer.send(()).unwrap_or(());
+    }
+}
+
+impl Drop for Owner {
+    /// Whatever ends this thread, those who watch hear of it.
+    fn drop(&mut self) {
+        self.leadership.send_replace(Leadership::default());
+        self.hub.close();
+    }
+}
