@@ -74,6 +74,9 @@ pub(super) fn objects() -> Feed {
 pub(super) fn encoded() -> Feed {
     Box::new(|dice| {
         let object = mutate::value(dice, &corpus::OBJECTS);
+        if !object.is_object() {
+            return;
+        }
         let kind = kind_of(&object).unwrap_or_else(|| dice.pick(kinds::builtin()));
         let Some(encoder) = protobuf::Encoder::of(&kind.api_version(), &kind.kind) else { return };
         let stored = object.to_string();
