@@ -12,6 +12,7 @@
 //! Invariant: bad input is an error value, never a panic.
 //! Invariant: no kind is described twice; schemas come from k8s-openapi and one table of additions.
 
+pub mod apply;
 pub mod cel;
 pub mod conversion;
 pub mod decode;

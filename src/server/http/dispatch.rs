@@ -255,7 +255,7 @@ impl<'a> Asked<'a> {
         };
         let mut options = self.query.write_options(kind)?;
         if options.manager.is_empty() {
-            let program = self.headers.get(header::USER_AGENT).map_or(self.user.name.as_bytes(), HeaderValue::as_bytes);
+            let program = self.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
             options.manager = manager_of(program);
         }
         Ok(options)
@@ -349,6 +349,10 @@ impl<'a> Asked<'a> {
             let sent = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?;
             let Updated { stored, created } =
                 self.inner.registry.apply(&call, sent.value, sent.duplicates, &mut warnings).await?;
+            if call.subresource == "scale" {
+                let scale = stored.served(&self.resource);
+                return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
+            }
             return Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings));
         }
         let patch = Patch::read(kind, &bytes)?;
