@@ -4,8 +4,8 @@
 //! how they are patched, selected, defaulted and validated, and how all of it is described to clients.
 //!
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
-//! bodies), `patch`, `rules` (what a schema cannot say), `cel` (what authors of rules and policies say), `conversion`; then
-//! `discovery` and `openapi`, which only describe.
+//! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
+//! policies say), `conversion`; then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.

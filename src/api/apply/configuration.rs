@@ -134,10 +134,10 @@ fn once(
     }
     let object = form(merged).map_err(ApplyError::Form)?;
     let difference = difference(writer, live, &object);
-    let seen = seen(writer, &mut managers, live, &object, &difference);
+    let seen = seen(writer, &mut managers, live, &object, difference);
     let mut conflicts = Vec::new();
-    for (at, difference) in &seen {
-        let manager = &managers.0[*at];
+    for manager in &managers.0 {
+        let Some(difference) = seen.by(manager) else { continue };
         let shared = manager.fields.shared(&difference.changed);
         let id = manager.id();
         let paths = shared.members().into_iter().map(|path| path.into_iter().map(str::to_owned).collect());
@@ -147,10 +147,11 @@ fn once(
         conflicts.sort_by(|a, b| a.manager.cmp(&b.manager));
         return Err(ApplyError::Conflicts(conflicts));
     }
-    for (at, difference) in &seen {
-        let manager = &mut managers.0[*at];
-        manager.fields.subtract(&difference.changed);
-        manager.fields.subtract(&difference.removed);
+    for manager in &mut managers.0 {
+        if let Some(difference) = seen.by(manager) {
+            manager.fields.subtract(&difference.changed);
+            manager.fields.subtract(&difference.removed);
+        }
     }
     let same = is_same(&object, live);
     if same {

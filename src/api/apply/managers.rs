@@ -1,11 +1,13 @@
 //! Who owns which fields of an object: the entries of `metadata.managedFields`.
 
+use std::collections::{HashMap, hash_map::Entry};
+
 use serde_json::{Map, Value, json};
 
 use super::set::{FieldSet, SetError};
 
 /// How a manager came to own fields.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Operation {
     /// It said what it wants.
     Apply,
@@ -23,7 +25,7 @@ impl Operation {
 }
 
 /// What tells managers apart. Whoever applies is the same in every version.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Id {
     pub name: String,
     pub operation: Operation,
@@ -154,16 +156,24 @@ impl Managers {
             Value::Array(list) => list,
             _ => return Err(ManagersError::Form),
         };
-        let mut managers = Managers(Vec::with_capacity(list.len() + 1));
+        let mut managers = Vec::with_capacity(list.len() + 1);
+        let mut places: HashMap<Id, usize> = HashMap::new();
         for (at, entry) in list.into_iter().enumerate() {
             let manager = Manager::decode(at, entry, trusted)?;
+            if trusted {
+                managers.push(manager);
+                continue;
+            }
             // Of entries for one manager the last counts.
-            match managers.0.iter_mut().find(|known| known.is(&manager)) {
-                Some(known) if !trusted => *known = manager,
-                _ => managers.0.push(manager),
+            match places.entry(manager.id()) {
+                Entry::Occupied(known) => managers[*known.get()] = manager,
+                Entry::Vacant(new) => {
+                    new.insert(managers.len());
+                    managers.push(manager);
+                }
             }
         }
-        Ok(managers)
+        Ok(Managers(managers))
     }
 
     /// The entries in their order; `None` when there are none.
@@ -172,10 +182,8 @@ impl Managers {
             return None;
         }
         self.0.sort_by(|a, b| {
-            let key = |m: &'_ Manager| (m.operation, m.time.clone());
-            key(a).cmp(&key(b)).then_with(|| {
-                (&a.name, &a.api_version, &a.subresource).cmp(&(&b.name, &b.api_version, &b.subresource))
-            })
+            let (first, second) = ((a.operation, &a.time, &a.name), (b.operation, &b.time, &b.name));
+            first.cmp(&second).then_with(|| (&a.api_version, &a.subresource).cmp(&(&b.api_version, &b.subresource)))
         });
         Some(Value::Array(self.0.into_iter().map(Manager::encode).collect()))
     }
@@ -199,45 +207,43 @@ impl Managers {
 
     /// Makes one of the oldest writers of each version, as long as there are too many.
     pub(super) fn cap(&mut self) {
-        let writers = |managers: &[Manager]| managers.iter().filter(|m| m.operation == Operation::Update).count();
-        let mut count = writers(&self.0);
+        let mut oldest: Vec<usize> = (0..self.0.len()).filter(|at| self.0[*at].operation == Operation::Update).collect();
+        let mut count = oldest.len();
         if count <= WRITERS {
             return;
         }
-        let mut oldest: Vec<(Option<String>, Id)> = self
-            .0
+        oldest.sort_by_cached_key(|at| (self.0[*at].time.clone(), self.0[*at].id()));
+        let is_ancient = |manager: &Manager| manager.name == ANCIENT && manager.subresource.is_empty();
+        // By version: the first seen, and the one that takes in the others.
+        let mut first: HashMap<String, usize> = HashMap::new();
+        let mut bucket: HashMap<String, usize> = oldest
             .iter()
-            .filter(|manager| manager.operation == Operation::Update)
-            .map(|manager| (manager.time.clone(), manager.id()))
+            .filter(|at| is_ancient(&self.0[**at]))
+            .map(|at| (self.0[*at].api_version.clone(), *at))
             .collect();
-        oldest.sort();
-        let mut first: Vec<Id> = Vec::new();
-        for (time, id) in oldest {
+        for at in oldest {
             if count <= WRITERS {
-                return;
+                break;
             }
-            let Some(known) = first.iter().find(|first| first.version == id.version).cloned() else {
-                first.push(id);
+            let version = self.0[at].api_version.clone();
+            let Some(known) = first.get(&version).copied() else {
+                first.insert(version, at);
                 continue;
             };
-            let bucket = Id { name: ANCIENT.into(), subresource: String::new(), ..id.clone() };
-            if !self.0.iter().any(|manager| manager.id() == bucket)
-                && let Some(at) = self.0.iter().position(|manager| manager.id() == known)
-            {
-                self.0[at].name = ANCIENT.into();
-                self.0[at].subresource = String::new();
-            }
-            let Some(at) = self.0.iter().position(|manager| manager.id() == id) else { continue };
-            if id == bucket {
+            let into = *bucket.entry(version).or_insert(known);
+            if into == at {
                 continue;
             }
-            let gone = self.0.remove(at);
-            if let Some(bucket) = self.0.iter_mut().find(|manager| manager.id() == bucket) {
-                bucket.fields.unite(&gone.fields);
-                bucket.time = time;
-            }
+            let fields = std::mem::take(&mut self.0[at].fields);
+            let time = self.0[at].time.clone();
+            let bucket = &mut self.0[into];
+            bucket.name = ANCIENT.into();
+            bucket.subresource = String::new();
+            bucket.fields.unite(&fields);
+            bucket.time = time;
             count -= 1;
         }
+        self.drop_empty();
     }
 }
 

@@ -5,7 +5,7 @@
 //!
 //! Reading order: `step` and `set` (paths and sets of them), `atom` (what a value is to the walks), the walks themselves:
 //! `extract` (what a configuration says), `compare`, `merge`, `prune`, `reconcile`, `check`; then `managers` (the entries),
-//! `reset` (what a way of writing leaves alone), `write` (plain writes), `configuration` (applies) with `conflict`, `scale`.
+//! `reset` (what a way of writing leaves alone), `write` (plain writes), `configuration` (applies) with `conflict`, `scale`, `upgrade` (for clients).
 //!
 //! Invariant: nobody owns what names an object or what only the server writes in its metadata.
 //! Invariant: a write that changes nothing leaves the entries as they are, times included.
@@ -24,6 +24,7 @@ mod reset;
 pub mod scale;
 mod set;
 mod step;
+pub mod upgrade;
 pub mod write;
 
 #[cfg(test)]

@@ -420,6 +420,28 @@ fn owners_of_a_scale_are_owners_of_the_replicas() {
     assert_eq!(shown(scale::to_parent(parent.clone(), scale, &replicas, "apps/v1")), shown(parent));
 }
 
+#[test]
+fn what_was_written_becomes_what_was_applied() {
+    let entry = |name: &str, operation: &str, fields: Value| json!({"manager": name, "operation": operation, "apiVersion": "apps/v1", "fieldsType": "FieldsV1", "fieldsV1": fields});
+    let annotated = json!({"f:metadata": {"f:annotations": {".": {}, (format!("f:{}", configuration::LAST_APPLIED)): {}}}, "f:spec": {"f:paused": {}}});
+    let object = |entries: Value| json!({"metadata": {"resourceVersion": "7", "managedFields": entries}});
+    let written = entry("kubectl-client-side-apply", "Update", annotated.clone());
+    let one = object(json!([written]));
+    let owners = upgrade::annotation_owners(&one, Operation::Update);
+    assert_eq!(owners, ["kubectl-client-side-apply"]);
+    let patch = |entries: Value| Some(json!([
+        {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+    ]));
+    assert_eq!(upgrade::patch(&one, &owners, "kubectl"), patch(json!([entry("kubectl", "Apply", annotated.clone())])));
+    let both = object(json!([entry("kubectl", "Apply", json!({"f:spec": {"f:replicas": {}}})), written]));
+    let mut united = annotated;
+    united["f:spec"]["f:replicas"] = json!({});
+    assert_eq!(upgrade::patch(&both, &owners, "kubectl"), patch(json!([entry("kubectl", "Apply", united)])));
+    let done = object(json!([entry("kubectl", "Apply", json!({"f:spec": {"f:replicas": {}}}))]));
+    assert_eq!(upgrade::patch(&done, &owners, "kubectl"), None);
+}
+
 fn set() -> impl Strategy<Value = Value> {
     let step = prop_oneof!["f:[a-c]", "k:\\{\"n\":[0-2]\\}", "v:[0-2]"];
     let leaf = Just(json!({})).boxed();

@@ -116,12 +116,14 @@ pub(super) fn note(writer: &Writer<'_>, managers: &mut Managers, old: &Value, ne
 
 fn settle(writer: &Writer<'_>, managers: &mut Managers, old: &Value, new: &Value, difference: Difference) {
     adapt(writer, managers);
-    for (manager, difference) in seen(writer, managers, old, new, &difference) {
-        if let Some(manager) = managers.0.get_mut(manager) {
+    let seen = seen(writer, managers, old, new, difference);
+    for manager in &mut managers.0 {
+        if let Some(difference) = seen.by(manager) {
             manager.fields.subtract(&difference.removed);
             manager.fields.subtract(&difference.changed);
         }
     }
+    let difference = seen.into_own();
     if !difference.changed.is_empty() {
         let mut mine = writer.manager(Operation::Update, difference.changed);
         match managers.find(&mine) {
@@ -147,29 +149,45 @@ pub(super) fn adapt(writer: &Writer<'_>, managers: &mut Managers) {
     });
 }
 
-/// Each manager with the difference between two states as its version shows it. Managers whose version the object cannot
-/// be had in go.
+/// The difference between two states as each version shows it in which a manager has fields. Managers of versions that the
+/// object cannot be had in go.
 pub(super) fn seen(
     writer: &Writer<'_>,
     managers: &mut Managers,
     old: &Value,
     new: &Value,
-    difference: &Difference,
-) -> Vec<(usize, Difference)> {
-    let mut versions: Vec<(String, Option<Difference>)> = vec![(writer.api_version.into(), Some(difference.clone()))];
-    for manager in &managers.0 {
-        if versions.iter().any(|(version, _)| *version == manager.api_version) {
-            continue;
-        }
+    difference: Difference,
+) -> Seen {
+    let mut versions = vec![(writer.api_version.to_owned(), Some(difference))];
+    managers.0.retain(|manager| {
         let version = manager.api_version.as_str();
+        if let Some((_, known)) = versions.iter().find(|(known, _)| known == version) {
+            return known.is_some();
+        }
         let compared = || {
             let node = writer.versions.node(version)?;
             let (old, new) = (writer.versions.convert(old, version)?, writer.versions.convert(new, version)?);
             Some(counted(writer, compare(node, &old, &new)))
         };
-        versions.push((version.into(), compared()));
+        let compared = compared();
+        let is_there = compared.is_some();
+        versions.push((version.into(), compared));
+        is_there
+    });
+    Seen(versions)
+}
+
+/// A difference in the terms of several versions.
+pub(super) struct Seen(Vec<(String, Option<Difference>)>);
+
+impl Seen {
+    /// As a manager sees it.
+    pub(super) fn by(&self, manager: &Manager) -> Option<&Difference> {
+        self.0.iter().find(|(version, _)| *version == manager.api_version).and_then(|(_, seen)| seen.as_ref())
     }
-    let found = |version: &str| versions.iter().find(|(known, _)| known == version).and_then(|(_, found)| found.clone());
-    managers.0.retain(|manager| found(&manager.api_version).is_some());
-    managers.0.iter().enumerate().filter_map(|(at, manager)| Some((at, found(&manager.api_version)?))).collect()
+
+    /// As the writer sees it.
+    pub(super) fn into_own(self) -> Difference {
+        self.0.into_iter().next().and_then(|(_, own)| own).unwrap_or_default()
+    }
 }

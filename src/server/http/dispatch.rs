@@ -120,6 +120,17 @@ fn verb_of(verb: &str) -> Option<Verb> {
 }
 
 pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    match asked.resource.kind.deprecation() {
+        None => answered(asked, body).await,
+        // Told whatever the answer is.
+        Some(warning) => {
+            let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(&status));
+            Ok(answer::warn(response, &[warning.to_owned()]))
+        }
+    }
+}
+
+async fn answered(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     if !asked.path.subresource.is_empty() {
         return subresource(asked, body).await;
     }

@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub(super) use noting::only_times_differ;
 
-use super::{Call, Registry, Stored, Updated, Warnings, encode, keys};
+use super::{Call, Registry, Stored, Updated, Warnings, keys};
 
 impl Registry {
     /// Applies a configuration; makes the object when there is none. `duplicates` are the fields that stand in it twice.
@@ -142,13 +142,6 @@ impl Registry {
         let scale = update.await?;
         warnings.append(&mut said);
         Ok(Stored::Value(scale))
-    }
-
-    /// The stored object that a call is about, as the call's version shows it.
-    pub(super) fn live(&self, call: &Call<'_>) -> Option<Value> {
-        let key = keys::object(&call.resource.prefix, call.namespace, call.name);
-        let entry = self.store().view().get(&key).cloned()?;
-        Some(call.resource.to_served(encode::decode(&entry.value)))
     }
 }
 
