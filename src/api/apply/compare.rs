@@ -98,10 +98,9 @@ fn both(node: Option<Node<'_>>, old: &Value, new: &Value) -> Found {
         (Atom::Map, Atom::Map) if !(is_void(old) && is_void(new)) => maps(node, old, new, &[]),
         (Atom::List(items), Atom::List(_)) if !(is_void(old) && is_void(new)) => lists(items, node, old, new),
         // Another form altogether: what was below is gone, what is below now is new, and so is the place.
-        (Atom::Map, Atom::Leaf) if old.is_object() => Found {
-            removed: maps(node, old, &Value::Null, &[]).removed,
-            changed: Some(leaf()),
-        },
+        (Atom::Map, Atom::Leaf) if old.is_object() => {
+            Found { removed: maps(node, old, &Value::Null, &[]).removed, changed: Some(leaf()) }
+        }
         (Atom::Leaf, Atom::Map) if new.is_object() => Found {
             removed: None,
             changed: Some(match maps(node, &Value::Null, new, &[]).changed {

@@ -1,7 +1,13 @@
 //! Fields that two managers want differently, and how the client is told.
 
-use super::{managers::{Id, Operation}, step::show};
-use crate::{field::quote, status::{Cause, Status}};
+use super::{
+    managers::{Id, Operation},
+    step::show,
+};
+use crate::{
+    field::quote,
+    status::{Cause, Status},
+};
 
 /// A field that another manager owns with another value.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -207,7 +207,8 @@ impl Managers {
 
     /// Makes one of the oldest writers of each version, as long as there are too many.
     pub(super) fn cap(&mut self) {
-        let mut oldest: Vec<usize> = (0..self.0.len()).filter(|at| self.0[*at].operation == Operation::Update).collect();
+        let mut oldest: Vec<usize> =
+            (0..self.0.len()).filter(|at| self.0[*at].operation == Operation::Update).collect();
         let mut count = oldest.len();
         if count <= WRITERS {
             return;

@@ -40,7 +40,8 @@ fn maps(node: Option<Node<'_>>, live: &Value, wanted: &Value) -> Value {
 fn lists(items: Items<'_>, node: Option<Node<'_>>, live: &Value, wanted: &Value) -> Value {
     let list = |value: &'_ Value| value.as_array().cloned().unwrap_or_default();
     let (live, wanted) = (list(live), list(wanted));
-    let steps = |list: &[Value]| -> Vec<String> { list.iter().map(|item| items.step(item).unwrap_or_default()).collect() };
+    let steps =
+        |list: &[Value]| -> Vec<String> { list.iter().map(|item| items.step(item).unwrap_or_default()).collect() };
     let (left, right) = (steps(&live), steps(&wanted));
     let mut in_live: HashMap<&str, Option<&Value>> = HashMap::new();
     for (step, item) in left.iter().zip(&live) {

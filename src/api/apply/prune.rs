@@ -61,7 +61,8 @@ pub(super) fn prune(
 /// The whole object without what neither the pruned one nor a manager has.
 fn add_back(node: Node<'_>, mut whole: Value, pruned: &Value, owned: &FieldSet) -> Value {
     let node = Some(node);
-    let fields = |object: &Value| node.map(|node| named(Some(node), &extract::fields(node, object))).unwrap_or_default();
+    let fields =
+        |object: &Value| node.map(|node| named(Some(node), &extract::fields(node, object))).unwrap_or_default();
     let mut gone = fields(&whole);
     gone.subtract(&fields(pruned));
     gone.subtract(&named(node, owned));

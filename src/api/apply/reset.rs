@@ -51,7 +51,9 @@ pub fn counted(group: &str, kind: &str, subresource: &str, has_status: bool) -> 
         }
         ("apps", "Deployment", "status") => without(&[spec, &["f:metadata", "f:labels"]]),
         ("certificates.k8s.io", "CertificateSigningRequest", "") => without(&[spec, status]),
-        ("certificates.k8s.io", "CertificateSigningRequest", "status") => without(&[spec, &["f:status", "f:conditions"]]),
+        ("certificates.k8s.io", "CertificateSigningRequest", "status") => {
+            without(&[spec, &["f:status", "f:conditions"]])
+        }
         ("certificates.k8s.io", "CertificateSigningRequest", "approval") => {
             without(&[spec, &["f:status", "f:certificate"]])
         }

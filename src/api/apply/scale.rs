@@ -12,7 +12,10 @@ const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 /// The managers of an object's scale: those who own its replicas.
 pub fn of_parent(parent: &Managers, replicas: &[&str]) -> Managers {
     let own = parent.iter().filter(|manager| manager.fields.has(replicas));
-    Managers(own.map(|manager| Manager { api_version: VERSION.into(), fields: FieldSet::one(&REPLICAS), ..manager.clone() }).collect())
+    Managers(
+        own.map(|manager| Manager { api_version: VERSION.into(), fields: FieldSet::one(&REPLICAS), ..manager.clone() })
+            .collect(),
+    )
 }
 
 /// The managers of an object after its scale was written. Who lost the replicas there loses them here, and who has them

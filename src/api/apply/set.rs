@@ -144,9 +144,8 @@ impl FieldSet {
     /// A set of one field.
     pub fn one(steps: &[&str]) -> FieldSet {
         let Some((first, rest)) = steps.split_first() else { return FieldSet::default() };
-        let place = rest.iter().rev().fold(leaf(), |below, step| {
-            Value::Object(Map::from_iter([((*step).to_owned(), below)]))
-        });
+        let place =
+            rest.iter().rev().fold(leaf(), |below, step| Value::Object(Map::from_iter([((*step).to_owned(), below)])));
         FieldSet(Map::from_iter([((*first).to_owned(), place)]))
     }
 

@@ -127,7 +127,9 @@ fn a_configuration_owns_what_it_says() {
             json!({"f:spec": {"f:replicas": {}, "f:selector": {}, "f:strategy": {"f:type": {}}}}),
         ),
         (
-            containers(json!([{"name": "c", "image": "i", "ports": [{"containerPort": 80}], "command": ["a", "b"], "args": []}])),
+            containers(
+                json!([{"name": "c", "image": "i", "ports": [{"containerPort": 80}], "command": ["a", "b"], "args": []}]),
+            ),
             json!({"f:spec": {"f:template": {"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {
                 ".": {}, "f:args": {}, "f:command": {}, "f:image": {}, "f:name": {},
                 "f:ports": {"k:{\"containerPort\":80,\"protocol\":\"TCP\"}": {".": {}, "f:containerPort": {}}}}}}}}}),
@@ -152,12 +154,11 @@ fn states_are_compared_by_keys() {
     let found = compare(node(), &old, &new);
     assert_eq!(
         found.changed.into_value(),
-        list(json!({"k:{\"name\":\"a\"}": {"f:image": {}}, "k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}}}))
+        list(
+            json!({"k:{\"name\":\"a\"}": {"f:image": {}}, "k:{\"name\":\"c\"}": {".": {}, "f:image": {}, "f:name": {}}})
+        )
     );
-    assert_eq!(
-        found.removed.into_value(),
-        list(json!({"k:{\"name\":\"b\"}": {".": {}, "f:image": {}, "f:name": {}}}))
-    );
+    assert_eq!(found.removed.into_value(), list(json!({"k:{\"name\":\"b\"}": {".": {}, "f:image": {}, "f:name": {}}})));
     let turned = containers(json!([{"name": "b", "image": "1"}, {"name": "a", "image": "1", "args": ["x"]}]));
     assert!(compare(node(), &old, &turned).is_empty(), "the order of items is nobody's");
     let twice = containers(json!([{"name": "a", "image": "1"}, {"name": "a", "image": "1"}]));
@@ -241,7 +242,10 @@ fn conflicts_name_owners_and_fields() {
         other => panic!("{other:?}"),
     };
     let status = refused(&mut kept, json!({"spec": {"replicas": 2}}));
-    assert_eq!((status.code, status.message.as_str()), (409, "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas"));
+    assert_eq!(
+        (status.code, status.message.as_str()),
+        (409, "Apply failed with 1 conflict: conflict with \"one\": .spec.replicas")
+    );
     let status = refused(&mut kept, json!({"spec": {"replicas": 2, "minReadySeconds": 4}}));
     assert_eq!(
         status.message,
@@ -251,14 +255,21 @@ fn conflicts_name_owners_and_fields() {
     kept.apply("two", true, json!({"spec": {"replicas": 2}})).expect("forced");
     assert_eq!(
         kept.managers(),
-        [r#"one Apply {"f:spec":{"f:paused":{}}}"#, r#"two Apply {"f:spec":{"f:replicas":{}}}"#, r#"writer Update {"f:spec":{"f:minReadySeconds":{}}}"#]
+        [
+            r#"one Apply {"f:spec":{"f:paused":{}}}"#,
+            r#"two Apply {"f:spec":{"f:replicas":{}}}"#,
+            r#"writer Update {"f:spec":{"f:minReadySeconds":{}}}"#
+        ]
     );
 }
 
 #[test]
 fn what_merging_clients_applied_may_be_taken_over() {
-    let last = |replicas: u32| json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}}).to_string();
-    let configuration = json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 5}});
+    let last = |replicas: u32| {
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "spec": {"replicas": replicas}}).to_string()
+    };
+    let configuration =
+        json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "d"}, "spec": {"replicas": 5}});
     for (said, taken) in [(last(3), true), (last(4), false), ("{".into(), false)] {
         let mut kept = Kept::new();
         kept.update("kubectl-client-side-apply", |object| {
@@ -268,7 +279,10 @@ fn what_merging_clients_applied_may_be_taken_over() {
         assert_eq!(kept.apply("kubectl", false, configuration.clone()).is_ok(), taken, "{said}");
         if taken {
             assert_eq!(kept.at("/spec/replicas"), json!(5));
-            let renewed = kept.object.as_ref().and_then(|o| crate::meta::annotation(o, configuration::LAST_APPLIED).map(str::to_owned));
+            let renewed = kept
+                .object
+                .as_ref()
+                .and_then(|o| crate::meta::annotation(o, configuration::LAST_APPLIED).map(str::to_owned));
             assert_eq!(renewed, Some(format!("{configuration}\n")));
         }
     }
@@ -279,7 +293,12 @@ fn times_move_with_changes_only() {
     let mut kept = Kept::new();
     let times = |kept: &Kept| -> Vec<String> {
         let entries = kept.at("/metadata/managedFields");
-        entries.as_array().into_iter().flatten().map(|e| format!("{}@{}", e["manager"].as_str().unwrap_or("-"), e["time"].as_str().unwrap_or("-"))).collect()
+        entries
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(|e| format!("{}@{}", e["manager"].as_str().unwrap_or("-"), e["time"].as_str().unwrap_or("-")))
+            .collect()
     };
     kept.apply_at("one", "2026-01-01T00:00:00Z", false, json!({"spec": {"replicas": 1}})).expect("made");
     kept.apply_at("one", "2026-01-02T00:00:00Z", false, json!({"spec": {"replicas": 1}})).expect("the same");
@@ -296,7 +315,8 @@ fn the_oldest_writers_become_one() {
     for n in 10..23 {
         kept.update(&format!("w{n}"), |object| object["metadata"]["labels"][format!("x{n}")] = json!("v"));
     }
-    let names: Vec<String> = kept.managers().iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect();
+    let names: Vec<String> =
+        kept.managers().iter().map(|line| line.split(' ').next().unwrap_or("").to_owned()).collect();
     assert_eq!(names, ["ancient-changes", "w14", "w15", "w16", "w17", "w18", "w19", "w20", "w21", "w22"]);
     let first = &kept.at("/metadata/managedFields/0/fieldsV1/f:metadata/f:labels");
     assert_eq!(first, &json!({".": {}, "f:x10": {}, "f:x11": {}, "f:x12": {}, "f:x13": {}}));
@@ -367,7 +387,10 @@ fn ways_of_writing_leave_fields_alone() {
     };
     let cases = [
         (counted("", "Pod", "", true), json!({"without": ["f:status"]})),
-        (counted("", "Pod", "status", true), json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:status": {"f:phase": {}}})),
+        (
+            counted("", "Pod", "status", true),
+            json!({"f:metadata": {"f:labels": {"f:a": {}}}, "f:status": {"f:phase": {}}}),
+        ),
         (
             counted("", "Pod", "ephemeralcontainers", true),
             json!({"f:spec": {"f:ephemeralContainers": {".": {}, "k:{\"name\":\"e\"}": {".": {}, "f:image": {}}}}}),
@@ -391,10 +414,16 @@ fn ways_of_writing_leave_fields_alone() {
 
 #[test]
 fn what_became_one_value_is_owned_as_one() {
-    let set = FieldSet::decode(&json!({"f:spec": {"f:selector": {".": {}, "f:matchLabels": {".": {}, "f:a": {}}}, "f:replicas": {}}})).expect("a set");
+    let set = FieldSet::decode(
+        &json!({"f:spec": {"f:selector": {".": {}, "f:matchLabels": {".": {}, "f:a": {}}}, "f:replicas": {}}}),
+    )
+    .expect("a set");
     let today = reconcile::reconcile(node(), &set).map(FieldSet::into_value);
     assert_eq!(today, Some(json!({"f:spec": {"f:selector": {}, "f:replicas": {}}})));
-    assert_eq!(reconcile::reconcile(node(), &FieldSet::decode(&json!({"f:spec": {"f:selector": {}}})).expect("a set")), None);
+    assert_eq!(
+        reconcile::reconcile(node(), &FieldSet::decode(&json!({"f:spec": {"f:selector": {}}})).expect("a set")),
+        None
+    );
 }
 
 #[test]
@@ -402,10 +431,19 @@ fn owners_of_a_scale_are_owners_of_the_replicas() {
     let replicas = ["f:spec", "f:replicas"];
     let entry = |name: &str, operation: &str, version: &str, fields: Value| json!({"manager": name, "operation": operation, "apiVersion": version, "fieldsType": "FieldsV1", "fieldsV1": fields});
     let both = json!({"f:spec": {"f:replicas": {}, "f:paused": {}}});
-    let parent = Managers::decode(json!([entry("a", "Apply", "apps/v1", both.clone()), entry("b", "Update", "apps/v1", json!({"f:spec": {"f:paused": {}}}))])).expect("entries");
+    let parent = Managers::decode(json!([
+        entry("a", "Apply", "apps/v1", both.clone()),
+        entry("b", "Update", "apps/v1", json!({"f:spec": {"f:paused": {}}}))
+    ]))
+    .expect("entries");
     let scale = scale::of_parent(&parent, &replicas);
-    assert_eq!(scale.clone().encode(), Some(json!([entry("a", "Apply", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))])));
-    let stolen = Managers::decode(json!([entry("c", "Update", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))])).expect("entries");
+    assert_eq!(
+        scale.clone().encode(),
+        Some(json!([entry("a", "Apply", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]))
+    );
+    let stolen =
+        Managers::decode(json!([entry("c", "Update", "autoscaling/v1", json!({"f:spec": {"f:replicas": {}}}))]))
+            .expect("entries");
     let shown = |managers: Managers| -> BTreeSet<String> {
         managers.iter().map(|m| format!("{} {} {}", m.name, m.api_version, m.fields.clone().into_value())).collect()
     };
@@ -429,10 +467,12 @@ fn what_was_written_becomes_what_was_applied() {
     let one = object(json!([written]));
     let owners = upgrade::annotation_owners(&one, Operation::Update);
     assert_eq!(owners, ["kubectl-client-side-apply"]);
-    let patch = |entries: Value| Some(json!([
-        {"op": "replace", "path": "/metadata/managedFields", "value": entries},
-        {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
-    ]));
+    let patch = |entries: Value| {
+        Some(json!([
+            {"op": "replace", "path": "/metadata/managedFields", "value": entries},
+            {"op": "replace", "path": "/metadata/resourceVersion", "value": "7"},
+        ]))
+    };
     assert_eq!(upgrade::patch(&one, &owners, "kubectl"), patch(json!([entry("kubectl", "Apply", annotated.clone())])));
     let both = object(json!([entry("kubectl", "Apply", json!({"f:spec": {"f:replicas": {}}})), written]));
     let mut united = annotated;
@@ -465,19 +505,20 @@ fn configuration() -> impl Strategy<Value = Value> {
     let env = proptest::collection::btree_map("[A-C]", "[xy]", 0..3);
     let list = proptest::collection::btree_map("[a-c]", (env, proptest::option::of("[xy]"), 0..2_u8), 0..3);
     (labels, list, proptest::option::of(0..3_i32)).prop_map(|(labels, list, replicas)| {
-        let container = |(name, (env, image, args)): (String, (std::collections::BTreeMap<String, String>, Option<String>, u8))| {
-            let mut container = json!({"name": name});
-            if !env.is_empty() {
-                container["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-            }
-            if let Some(image) = image {
-                container["image"] = json!(image);
-            }
-            if args > 0 {
-                container["args"] = json!(["a", "b"]);
-            }
-            container
-        };
+        let container =
+            |(name, (env, image, args)): (String, (std::collections::BTreeMap<String, String>, Option<String>, u8))| {
+                let mut container = json!({"name": name});
+                if !env.is_empty() {
+                    container["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+                }
+                if let Some(image) = image {
+                    container["image"] = json!(image);
+                }
+                if args > 0 {
+                    container["args"] = json!(["a", "b"]);
+                }
+                container
+            };
         let mut object = containers(list.into_iter().map(container).collect());
         object["metadata"] = json!({"name": "d"});
         if !labels.is_empty() {
@@ -492,11 +533,16 @@ fn configuration() -> impl Strategy<Value = Value> {
 
 /// Only what a set has of an object, as an extraction for a manager gives it.
 fn extracted(node: Option<Node<'_>>, value: &Value, place: &Value) -> Value {
-    let Some(below) = place.as_object().filter(|below| below.keys().any(|step| step != ".")) else { return value.clone() };
+    let Some(below) = place.as_object().filter(|below| below.keys().any(|step| step != ".")) else {
+        return value.clone();
+    };
     match value {
         Value::Object(fields) => {
             let kept = fields.iter().filter_map(|(name, value)| {
-                Some((name.clone(), extracted(node.and_then(|n| n.child(name)), value, below.get(&format!("f:{name}"))?)))
+                Some((
+                    name.clone(),
+                    extracted(node.and_then(|n| n.child(name)), value, below.get(&format!("f:{name}"))?),
+                ))
             });
             Value::Object(kept.collect())
         }

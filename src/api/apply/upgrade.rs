@@ -49,7 +49,8 @@ fn upgraded(mut managers: Managers, writer: &str, applier: &str) -> Managers {
     let find = |managers: &Managers, name: &str, operation: Operation| {
         managers.0.iter().position(|manager| is(manager, name, operation))
     };
-    let Some(at) = find(&managers, applier, Operation::Apply).or_else(|| find(&managers, writer, Operation::Update)) else {
+    let Some(at) = find(&managers, applier, Operation::Apply).or_else(|| find(&managers, writer, Operation::Update))
+    else {
         return managers;
     };
     let mut target = managers.0.remove(at);

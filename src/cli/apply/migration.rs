@@ -44,7 +44,9 @@ pub(crate) async fn take_over(cx: &Session, info: &Info, manager: &str, object: 
         let Some(patch) = upgrade::patch(&object, &writers, manager) else { return Ok(false) };
         match remote.patch(&path, JSON_PATCH, &patch).await {
             Ok(_) => return Ok(true),
-            Err(error) if Failure::is_conflict(&error) && attempt < MIGRATIONS => object = remote.get(&info.path()).await?,
+            Err(error) if Failure::is_conflict(&error) && attempt < MIGRATIONS => {
+                object = remote.get(&info.path()).await?
+            }
             Err(error) => return Err(error),
         }
     }

@@ -287,7 +287,8 @@ impl<'a> Asked<'a> {
         let bytes = decode::read(self.headers, body).await?;
         let subresource = self.path.subresource.as_ref();
         let parsed = decode::object(self.headers, &bytes, self.resource.kind_of(subresource))?;
-        self.resource.conform(subresource, parsed.value, parsed.duplicates, options.validation, warnings)
+        let (value, doubles) = parsed.into_parts();
+        self.resource.conform(subresource, value, doubles, options.validation, warnings)
     }
 
     async fn get(&self) -> Result<Response<Body>, Status> {

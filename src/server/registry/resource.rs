@@ -7,7 +7,7 @@ use std::{collections::HashMap, sync::Arc};
 use mk8s_api::{
     apply::{Counted, counted, is_reset},
     at, conversion,
-    decode::{self as api_decode, Decoded, Refusal, Target},
+    decode::{self as api_decode, Decoded, Doubles, Refusal, Target},
     field::{FieldError, Path},
     kinds::{self, Kind},
     meta,
@@ -190,13 +190,13 @@ impl Resource {
         &self,
         subresource: &str,
         object: Value,
-        duplicates: Vec<String>,
+        doubles: impl Into<Doubles>,
         validation: FieldValidation,
         warnings: &mut Warnings,
     ) -> Result<Value, Status> {
         let target = self.target(subresource)?;
         let object = keep_reset(object);
-        let decoded = api_decode::value(object, duplicates, target, validation)?;
+        let decoded = api_decode::value(object, doubles, target, validation)?;
         Ok(self.completed(subresource, decoded, warnings))
     }
 

@@ -40,7 +40,8 @@ async fn whoever_writes_is_noted() {
     assert_eq!(made["metadata"]["managedFields"][0]["fieldsType"], "FieldsV1");
     assert_eq!(made["metadata"]["managedFields"][0]["time"], made["metadata"]["creationTimestamp"]);
     let path = format!("{CONFIG_MAPS}/a");
-    let (_, patched) = api.send("PATCH", &format!("{path}?fieldManager=m"), &MERGE, json!({"data": {"k": "2", "l": "1"}})).await;
+    let (_, patched) =
+        api.send("PATCH", &format!("{path}?fieldManager=m"), &MERGE, json!({"data": {"k": "2", "l": "1"}})).await;
     assert_eq!(
         managers(&patched),
         [r#"curl Update - v1 {"f:data":{}}"#, r#"m Update - v1 {"f:data":{"f:k":{},"f:l":{}}}"#]
@@ -55,7 +56,12 @@ async fn whoever_writes_is_noted() {
     assert_eq!(managers(&put), [r#"curl Update - v1 {"f:data":{".":{},"f:k":{}}}"#]);
     let (_, nobody) = api.post(CONFIG_MAPS, json!({"metadata": {"name": "b"}, "data": {"k": "1"}})).await;
     assert_eq!(managers(&nobody), [r#"unknown Update - v1 {"f:data":{".":{},"f:k":{}}}"#]);
-    let (_, dry) = api.post(&format!("{CONFIG_MAPS}?dryRun=All&fieldManager=dry"), json!({"metadata": {"name": "c"}, "data": {"k": "1"}})).await;
+    let (_, dry) = api
+        .post(
+            &format!("{CONFIG_MAPS}?dryRun=All&fieldManager=dry"),
+            json!({"metadata": {"name": "c"}, "data": {"k": "1"}}),
+        )
+        .await;
     assert_eq!(managers(&dry), [r#"dry Update - v1 {"f:data":{".":{},"f:k":{}}}"#]);
 }
 
@@ -82,20 +88,30 @@ async fn the_parts_of_an_object_have_writers_of_their_own() {
     let of_maker = noted.iter().find(|line| line.starts_with("maker ")).cloned().unwrap_or_default();
     assert!(!of_maker.contains("f:replicas"), "{of_maker}");
     // Who applies the object now meets the scaler; who applies the scale takes it over.
-    let (code, refused) = api.send("PATCH", &format!("{path}?fieldManager=one"), &APPLY, deployment(json!({"replicas": 5}))).await;
+    let (code, refused) =
+        api.send("PATCH", &format!("{path}?fieldManager=one"), &APPLY, deployment(json!({"replicas": 5}))).await;
     assert_eq!(code, 409);
     let message = refused["message"].as_str().unwrap_or_default();
     assert!(message.contains("\"scaler\" with subresource \"scale\" using apps/v1"), "{message}");
-    let scale = json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 5}});
+    let scale =
+        json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 5}});
     let (code, refused) = api.send("PATCH", &format!("{path}/scale?fieldManager=one"), &APPLY, scale.clone()).await;
     assert_eq!(
         (code, &refused["message"]),
-        (409, &json!("Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\" using autoscaling/v1: .spec.replicas"))
+        (
+            409,
+            &json!(
+                "Apply failed with 1 conflict: conflict with \"scaler\" with subresource \"scale\" using autoscaling/v1: .spec.replicas"
+            )
+        )
     );
     let (code, scaled) = api.send("PATCH", &format!("{path}/scale?fieldManager=one&force=true"), &APPLY, scale).await;
     assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(5)), "{scaled}");
     let (_, object) = api.get(&path).await;
-    assert!(managers(&object).contains(&r#"one Apply scale apps/v1 {"f:spec":{"f:replicas":{}}}"#.to_string()), "{object}");
+    assert!(
+        managers(&object).contains(&r#"one Apply scale apps/v1 {"f:spec":{"f:replicas":{}}}"#.to_string()),
+        "{object}"
+    );
 }
 
 #[tokio::test]
@@ -118,21 +134,27 @@ async fn plain_writes_and_applies_share_an_object() {
     let (code, forced) = apply(json!({"x": "1", "y": "1"}), "&force=true").await;
     assert_eq!(
         (code, managers(&forced)),
-        (200, vec![
-            r#"one Apply - v1 {"f:data":{"f:x":{},"f:y":{}}}"#.to_string(),
-            r#"maker Update - v1 {"f:data":{".":{},"f:z":{}}}"#.to_string(),
-        ])
+        (
+            200,
+            vec![
+                r#"one Apply - v1 {"f:data":{"f:x":{},"f:y":{}}}"#.to_string(),
+                r#"maker Update - v1 {"f:data":{".":{},"f:z":{}}}"#.to_string(),
+            ]
+        )
     );
     let writer = [("content-type", "application/merge-patch+json"), ("user-agent", "kubectl/v1.36.0 (linux/amd64)")];
     let (code, patched) = api.send("PATCH", &path, &writer, json!({"data": {"x": "2", "y": "1", "z": null}})).await;
     assert_eq!(code, 200);
     let mut noted = managers(&patched);
     noted.sort();
-    assert_eq!(noted, [
-        r#"kubectl Update - v1 {"f:data":{"f:x":{}}}"#,
-        r#"maker Update - v1 {"f:data":{}}"#,
-        r#"one Apply - v1 {"f:data":{"f:y":{}}}"#,
-    ]);
+    assert_eq!(
+        noted,
+        [
+            r#"kubectl Update - v1 {"f:data":{"f:x":{}}}"#,
+            r#"maker Update - v1 {"f:data":{}}"#,
+            r#"one Apply - v1 {"f:data":{"f:y":{}}}"#,
+        ]
+    );
     // What a plain write took is not pruned by an apply that leaves it out.
     let (code, kept) = apply(json!({"y": "1"}), "").await;
     assert_eq!((code, &kept["data"]), (200, &json!({"x": "2", "y": "1"})), "{kept}");
@@ -189,9 +211,15 @@ async fn an_apply_says_what_is_wrong() {
     }
     let twice = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a}\ndata: {k: '1', k: '2'}\n";
     let (code, refused) =
-        read(api.raw("PATCH", &format!("{CONFIG_MAPS}/a?fieldManager=m&fieldValidation=Strict"), &APPLY, twice).await).await;
+        read(api.raw("PATCH", &format!("{CONFIG_MAPS}/a?fieldManager=m&fieldValidation=Strict"), &APPLY, twice).await)
+            .await;
     let message = refused["message"].as_str().unwrap_or_default();
-    assert!(code == 400 && message.starts_with("error strict decoding YAML: ") && message.contains("key \"k\" already set in map"), "{message}");
+    assert!(
+        code == 400
+            && message.starts_with("error strict decoding YAML: ")
+            && message.contains("key \"k\" already set in map"),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -213,8 +241,14 @@ async fn both_versions_of_a_kind_share_their_owners() {
     let (code, forced) = api.send("PATCH", &format!("{}?fieldManager=two&force=true", at("v2")), &APPLY, two).await;
     assert_eq!(code, 200, "{forced}");
     let noted = managers(&forced);
-    assert!(noted.iter().any(|line| line.starts_with("one Apply - autoscaling/v1 ") && !line.contains("maxReplicas")), "{noted:?}");
-    assert!(noted.iter().any(|line| line.starts_with("two Apply - autoscaling/v2 ") && line.contains("maxReplicas")), "{noted:?}");
+    assert!(
+        noted.iter().any(|line| line.starts_with("one Apply - autoscaling/v1 ") && !line.contains("maxReplicas")),
+        "{noted:?}"
+    );
+    assert!(
+        noted.iter().any(|line| line.starts_with("two Apply - autoscaling/v2 ") && line.contains("maxReplicas")),
+        "{noted:?}"
+    );
 }
 
 #[tokio::test]
@@ -224,12 +258,16 @@ async fn who_applies_with_kubectl_keeps_its_annotation_up_to_date() {
     let mut first = config_map(json!({"k": "1"}));
     first["metadata"]["annotations"] = json!({LAST: format!("{}\n", config_map(json!({"k": "1"})))});
     api.post(&format!("{CONFIG_MAPS}?fieldManager=kubectl-client-side-apply"), first).await;
-    let (code, applied) =
-        api.send("PATCH", &format!("{CONFIG_MAPS}/a?fieldManager=kubectl"), &APPLY, config_map(json!({"k": "2"}))).await;
+    let (code, applied) = api
+        .send("PATCH", &format!("{CONFIG_MAPS}/a?fieldManager=kubectl"), &APPLY, config_map(json!({"k": "2"})))
+        .await;
     assert_eq!((code, &applied["data"]["k"]), (200, &json!("2")), "{applied}");
     let mut sent = config_map(json!({"k": "2"}));
     sent["metadata"]["namespace"] = json!("default");
-    let said: Value = applied["metadata"]["annotations"][LAST].as_str().and_then(|text| serde_json::from_str(text).ok()).unwrap_or_default();
+    let said: Value = applied["metadata"]["annotations"][LAST]
+        .as_str()
+        .and_then(|text| serde_json::from_str(text).ok())
+        .unwrap_or_default();
     assert_eq!(said["data"], sent["data"]);
 }
 

@@ -59,12 +59,12 @@ impl Registry {
     ) -> Result<Stored, Status> {
         let uid = meta::uid(configuration);
         if !uid.is_empty() {
-            let why = format!(
-                "uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            );
+            let why =
+                format!("uid mismatch: the provided object specified uid {uid}, and no existing object was found");
             return Err(Status::conflict(call.group_resource(), call.name, why));
         }
-        let made = self.writing(call, &call.options.field_manager, |writer| configuration::create(writer, configuration));
+        let made =
+            self.writing(call, &call.options.field_manager, |writer| configuration::create(writer, configuration));
         let managers = made.map_err(|error| refused(call, error))?;
         say_duplicates(call, duplicates, warnings)?;
         let mut object =
@@ -84,7 +84,8 @@ impl Registry {
         let version = meta::resource_version(configuration);
         let update = self.update_applied(call, warnings, |live| {
             said.clear();
-            let Applied { object, managers } = self.applied(call, call.resource.zero(call.subresource), live, configuration)?;
+            let Applied { object, managers } =
+                self.applied(call, call.resource.zero(call.subresource), live, configuration)?;
             say_duplicates(call, duplicates, &mut said)?;
             let mut object = match object {
                 Some(mut object) => {

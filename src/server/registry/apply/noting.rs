@@ -25,7 +25,12 @@ impl Registry {
     }
 
     /// Calls with what is known of the writer of a request.
-    pub(in crate::registry) fn writing<T>(&self, call: &Call<'_>, name: &str, then: impl FnOnce(&Writer<'_>) -> T) -> T {
+    pub(in crate::registry) fn writing<T>(
+        &self,
+        call: &Call<'_>,
+        name: &str,
+        then: impl FnOnce(&Writer<'_>) -> T,
+    ) -> T {
         let versions = Kinds { resources: &self.resources, resource: call.resource, subresource: call.subresource };
         let now = meta::format_time(Timestamp::now());
         then(&Writer {
@@ -41,9 +46,8 @@ impl Registry {
 
 /// Whether only the times of the managers differ between two states: then the write changes nothing.
 pub(in crate::registry) fn only_times_differ(new: &Value, old: &Value) -> bool {
-    let entries = |object: &Value| -> usize {
-        meta::metadata(object).get(FIELD).and_then(Value::as_array).map_or(0, Vec::len)
-    };
+    let entries =
+        |object: &Value| -> usize { meta::metadata(object).get(FIELD).and_then(Value::as_array).map_or(0, Vec::len) };
     if entries(new) == 0 || entries(new) != entries(old) {
         return false;
     }
