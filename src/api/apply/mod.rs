@@ -33,6 +33,6 @@ mod tests;
 pub use conflict::{Conflict, refusal};
 pub use managers::{Id, Manager, Managers, ManagersError, Operation, is_reset};
 pub use prune::Versions;
-pub use reset::{Counted, counted};
+pub use reset::{Counted, counted, counted_custom};
 pub use set::{FieldSet, SetError};
 pub use write::Writer;

@@ -65,6 +65,20 @@ pub fn counted(group: &str, kind: &str, subresource: &str, has_status: bool) -> 
     }
 }
 
+/// As [`counted`], for a kind that clients define.
+pub fn counted_custom(subresource: &str, has_status: bool) -> Counted {
+    let mut left = FieldSet::default();
+    match subresource {
+        "" if has_status => left.unite(&FieldSet::one(&["f:status"])),
+        "status" => {
+            left.unite(&FieldSet::one(&["f:metadata"]));
+            left.unite(&FieldSet::one(&["f:spec"]));
+        }
+        _ => return Counted::All,
+    }
+    Counted::Without(left)
+}
+
 impl Counted {
     /// Takes out what does not count.
     pub(super) fn keep(&self, set: &mut FieldSet) {

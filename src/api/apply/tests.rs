@@ -400,6 +400,8 @@ fn ways_of_writing_leave_fields_alone() {
             json!({"f:spec": {"f:containers": {"k:{\"name\":\"c\"}": {".": {}, "f:resources": {"f:limits": {}}}}}}),
         ),
         (counted("apiregistration.k8s.io", "APIService", "status", true), json!({"f:status": {"f:phase": {}}})),
+        (counted_custom("status", true), json!({"f:status": {"f:phase": {}}})),
+        (counted_custom("", true), json!({"without": ["f:status"]})),
     ];
     for (counted, expected) in cases {
         let mut kept = set();

@@ -80,12 +80,10 @@ impl Resource {
     pub fn new(kind: Kind) -> Resource {
         let id = (kind.group.as_str(), kind.plural.as_str());
         let schema = schema::schema_of(&kind.group, &kind.version, &kind.kind);
-        let has_status = kind.subresource("status").is_some();
-        let ways = [""].into_iter().chain(kind.subresources.iter().map(|sub| sub.name.as_str()));
         Resource {
             zero: zero(schema, &kind.api_version(), &kind.kind),
             zero_scale: zero(schema::schema_of("autoscaling", "v1", "Scale"), "autoscaling/v1", "Scale"),
-            counted: ways.map(|way| (way.to_owned(), counted(&kind.group, &kind.kind, way, has_status))).collect(),
+            counted: ways(&kind, |way, has_status| counted(&kind.group, &kind.kind, way, has_status)),
             group_resource: kind.group_resource(),
             api_version: kind.api_version(),
             prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),
@@ -311,6 +309,13 @@ fn zero(schema: Option<&Schema>, api_version: &str, kind: &str) -> Value {
     zero
 }
 
+/// The ways in which objects of a kind are written, with what counts on each.
+fn ways(kind: &Kind, counted: impl Fn(&str, bool) -> Counted) -> Vec<(String, Counted)> {
+    let has_status = kind.subresource("status").is_some();
+    let ways = [""].into_iter().chain(kind.subresources.iter().map(|sub| sub.name.as_str()));
+    ways.map(|way| (way.to_owned(), counted(way, has_status))).collect()
+}
+
 /// An empty list of managers is an order to forget them; an empty list would not outlive the decoder, an empty entry does.
 fn keep_reset(mut object: Value) -> Value {
     if let Some(entries) = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("managedFields"))
@@ -349,6 +354,13 @@ impl Resources {
         let kind = resource.kind.clone();
         let versions = self.by_version.entry(kind.group.clone()).or_default();
         versions.entry(kind.version.clone()).or_default().insert(kind.plural.clone(), Arc::new(resource));
+    }
+
+    /// A resource in all its versions, in other groups that store their objects in the same place, too.
+    pub(super) fn versions_of(&self, resource: &Resource) -> Vec<Arc<Resource>> {
+        let plural = &resource.kind.plural;
+        let all = self.by_version.values().flat_map(HashMap::values).filter_map(|kinds| kinds.get(plural));
+        all.filter(|other| other.prefix == resource.prefix).cloned().collect()
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {

@@ -31,7 +31,7 @@ impl Registry {
         name: &str,
         then: impl FnOnce(&Writer<'_>) -> T,
     ) -> T {
-        let versions = Kinds { resources: &self.resources, resource: call.resource, subresource: call.subresource };
+        let versions = Kinds::new(&self.resources, call.resource, call.subresource);
         let now = meta::format_time(Timestamp::now());
         then(&Writer {
             name,
