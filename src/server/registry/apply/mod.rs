@@ -11,7 +11,7 @@ use mk8s_api::{
         configuration::{Applied, ApplyError},
         refusal,
     },
-    decode::FieldValidation,
+    decode::{Doubles, FieldValidation},
     field::{FieldError, Path, quote},
     meta,
     status::Status,
@@ -68,7 +68,7 @@ impl Registry {
         let managers = made.map_err(|error| refused(call, error))?;
         say_duplicates(call, duplicates, warnings)?;
         let mut object =
-            call.resource.conform("", configuration.clone(), Vec::new(), FieldValidation::Ignore, warnings)?;
+            call.resource.conform("", configuration.clone(), Doubles::default(), FieldValidation::Ignore, warnings)?;
         manage(&mut object, managers);
         self.create_managed(call, object, warnings).await
     }
