@@ -23,7 +23,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     for folder in [&paths.root, &paths.state, &paths.pods(), &paths.static_pods(), &paths.images(), &paths.streams()] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let client = connect::client(&options.server, &options.ca_pem, &options.identity)?;
+    let client = connect::client(&options.server, &options.ca_pem, &options.identity, "kubelet")?;
     let (socket, private) = match &options.container_runtime_endpoint {
         Some(socket) => (socket.clone(), false),
         None => {

@@ -89,7 +89,8 @@ pub struct Decoded {
 /// `apiVersion` and `kind` may be missing; when they are there, they must be the target's.
 pub fn object(bytes: &[u8], media: Media, target: Target<'_>, validation: FieldValidation) -> Result<Decoded, Status> {
     let body = parse_object(bytes, media, target.kind)?;
-    value(body.value, body.duplicates, target, validation)
+    let (object, doubles) = body.into_parts();
+    value(object, doubles, target, validation)
 }
 
 /// Parses a body that must hold an object, which `kind` names for the error's text. What the object holds is not looked at.
@@ -118,13 +119,53 @@ pub fn unrecognized(bytes: &[u8], kind: &str, why: &dyn fmt::Display) -> Status 
 
 /// Like [`object`] for a body that was parsed already.
 pub fn value(
-    object: Value,
-    duplicates: Vec<String>,
+    mut object: Value,
+    doubles: impl Into<Doubles>,
     target: Target<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
-    let duplicates = duplicate_fields(&duplicates);
-    check(object, duplicates, target, validation).map_err(|refusal| refusal.status(target))
+    let unknown = fields(&mut object, target).map_err(|refusal| refusal.status(target))?;
+    let complaints = doubles.into().with_unknown(unknown);
+    judged(object, complaints, validation).map_err(|refusal| refusal.status(target))
+}
+
+/// Keys that stand twice in a body.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Doubles {
+    pub paths: Vec<String>,
+    /// The paths of all keys in the order of the text, where complaints follow it.
+    order: Vec<String>,
+}
+
+impl From<Vec<String>> for Doubles {
+    fn from(paths: Vec<String>) -> Doubles {
+        Doubles { paths, order: Vec::new() }
+    }
+}
+
+impl Doubles {
+    /// The complaints about keys that stand twice and about those that mean nothing, where they stand in the text.
+    fn with_unknown(self, unknown: Vec<String>) -> Vec<String> {
+        let Doubles { mut paths, order } = self;
+        if order.is_empty() {
+            return duplicate_fields(&paths).into_iter().chain(unknown_fields(&unknown)).collect();
+        }
+        // Of what means nothing it does not matter how often it stands there.
+        paths.retain(|path| !unknown.contains(path));
+        let place = |path: &str, nth: usize| {
+            let places = order.iter().enumerate().filter(|(_, known)| *known == path);
+            places.map(|(at, _)| at).nth(nth).unwrap_or(usize::MAX)
+        };
+        let twice = paths.iter().zip(duplicate_fields(&paths)).map(|(path, said)| (place(path, 1), said));
+        let unknown = unknown.iter().zip(unknown_fields(&unknown)).map(|(path, said)| (place(path, 0), said));
+        let mut all: Vec<(usize, String)> = twice.chain(unknown).collect();
+        all.sort_by_key(|(at, _)| *at);
+        all.into_iter().map(|(_, said)| said).collect()
+    }
+}
+
+fn unknown_fields(paths: &[String]) -> Vec<String> {
+    paths.iter().map(|path| format!("unknown field {}", crate::field::quote(path))).collect()
 }
 
 /// `duplicate field "data.a"` for each of the paths.
@@ -163,9 +204,19 @@ pub fn check(
     target: Target<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Refusal> {
-    name(&mut object, target).map_err(Refusal::Kind)?;
-    let unknown = target.schema.decode(&mut object)?;
-    complaints.extend(unknown.iter().map(|path| format!("unknown field {}", crate::field::quote(path))));
+    let unknown = fields(&mut object, target)?;
+    complaints.extend(unknown_fields(&unknown));
+    judged(object, complaints, validation)
+}
+
+/// Brings an object of the target's kind into its form; the paths of fields that mean nothing.
+fn fields(object: &mut Value, target: Target<'_>) -> Result<Vec<String>, Refusal> {
+    name(object, target).map_err(Refusal::Kind)?;
+    Ok(target.schema.decode(object)?)
+}
+
+/// What becomes of an object about which there are complaints.
+fn judged(object: Value, mut complaints: Vec<String>, validation: FieldValidation) -> Result<Decoded, Refusal> {
     complaints.truncate(100);
     match validation {
         FieldValidation::Strict if !complaints.is_empty() => {
@@ -233,7 +284,19 @@ pub struct Body {
     pub value: Value,
     /// Paths of keys that stand twice in one object.
     pub duplicates: Vec<String>,
+    /// Paths of all keys in the order of a JSON text, when some stand twice.
+    order: Vec<String>,
 }
+
+impl Body {
+    /// The value, and its keys that stand twice.
+    pub fn into_parts(self) -> (Value, Doubles) {
+        (self.value, Doubles { paths: self.duplicates, order: self.order })
+    }
+}
+
+/// How many keys are put into the order of the text.
+const ORDERED: usize = 10_000;
 
 /// Bytes that are neither JSON nor YAML, or nested more than [`DEPTH`] levels.
 #[derive(Debug, thiserror::Error)]
@@ -257,7 +320,8 @@ impl ParseError {
 /// Reads a body as it is, whatever it contains.
 pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
     let duplicates = RefCell::new(Vec::new());
-    let seed = Seed { at: &At::Root, levels: DEPTH, duplicates: &duplicates };
+    let order = RefCell::new(Vec::new());
+    let seed = Seed { at: &At::Root, levels: DEPTH, duplicates: &duplicates, order: None };
     let value = match media {
         Media::Json => {
             let mut reader = serde_json::Deserializer::from_slice(bytes);
@@ -266,7 +330,11 @@ pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
         }
         Media::Yaml => seed.deserialize(serde_yaml::Deserializer::from_slice(bytes)).map_err(ParseError::Yaml)?,
     };
-    Ok(Body { value, duplicates: duplicates.into_inner() })
+    if media == Media::Json && !duplicates.borrow().is_empty() {
+        // Seldom, and so not worth a thought while reading all the others.
+        let _ = Seed { order: Some(&order), ..seed }.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
+    }
+    Ok(Body { value, duplicates: duplicates.into_inner(), order: order.into_inner() })
 }
 
 enum At<'a> {
@@ -293,6 +361,7 @@ struct Seed<'a> {
     /// How many more may follow.
     levels: usize,
     duplicates: &'a RefCell<Vec<String>>,
+    order: Option<&'a RefCell<Vec<String>>>,
 }
 
 impl<'de> DeserializeSeed<'de> for Seed<'_> {
@@ -359,6 +428,11 @@ impl<'de> Visitor<'de> for Seed<'_> {
         let levels = self.deeper()?;
         while let Some(key) = entries.next_key_seed(Key)? {
             let at = At::Key(self.at, &key);
+            if let Some(mut order) = self.order.map(RefCell::borrow_mut)
+                && order.len() < ORDERED
+            {
+                order.push(at.to_string());
+            }
             let value = entries.next_value_seed(Seed { at: &at, levels, ..self })?;
             if map.contains_key(&key) {
                 self.note(at.to_string());

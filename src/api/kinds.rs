@@ -108,6 +108,17 @@ impl Kind {
         self.verbs.contains(&verb)
     }
 
+    /// What clients are told who still use a kind that has been replaced.
+    pub fn deprecation(&self) -> Option<&'static str> {
+        match (self.group.as_str(), self.version.as_str(), self.kind.as_str()) {
+            ("", "v1", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+            ("", "v1", "Endpoints") => {
+                Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+            }
+            _ => None,
+        }
+    }
+
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources.iter().find(|sub| sub.name == name)
     }

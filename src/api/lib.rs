@@ -4,14 +4,15 @@
 //! how they are patched, selected, defaulted and validated, and how all of it is described to clients.
 //!
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
-//! bodies), `patch`, `rules` (what a schema cannot say), `cel` (what authors of rules and policies say), `conversion`; then
-//! `discovery` and `openapi`, which only describe.
+//! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
+//! policies say), `conversion`; then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
 //! Invariant: no kind is described twice; schemas come from k8s-openapi and one table of additions.
 
+pub mod apply;
 pub mod cel;
 pub mod conversion;
 pub mod decode;

@@ -2,7 +2,7 @@
 //!
 //! A client over any other tower service is `kube::Client::new(service, namespace)`; nothing is added to it here.
 
-use http::Uri;
+use http::{HeaderValue, Request, Uri, header::USER_AGENT};
 use hyper_rustls::HttpsConnectorBuilder;
 use hyper_util::{
     client::legacy::Client as Http,
@@ -98,7 +98,12 @@ fn unusable(what: &'static str, why: &dyn Display) -> ConnectError {
 ///
 /// # Errors
 /// Only what is wrong with the arguments; nothing is connected yet.
-pub fn client(server: &str, ca_pem: &str, identity: &Identity) -> Result<Client, ConnectError> {
+pub fn client(
+    server: &str,
+    ca_pem: &str,
+    identity: &Identity,
+    program: &'static str,
+) -> Result<Client, ConnectError> {
     let uri: Uri = server.parse().map_err(|_| ConnectError::Address { server: server.to_owned() })?;
     let connector =
         HttpsConnectorBuilder::new().with_tls_config(identity.tls(ca_pem)?).https_only().enable_http2().build();
@@ -109,7 +114,11 @@ pub fn client(server: &str, ca_pem: &str, identity: &Identity) -> Result<Client,
         .http2_keep_alive_timeout(KEEP_ALIVE)
         .build::<_, Body>(connector);
     let config = Config::new(uri);
-    let service = ServiceBuilder::new().layer(config.base_uri_layer()).service(http);
+    let named = move |mut request: Request<Body>| {
+        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(program));
+        request
+    };
+    let service = ServiceBuilder::new().map_request(named).layer(config.base_uri_layer()).service(http);
     Ok(Client::new(service, config.default_namespace))
 }
 

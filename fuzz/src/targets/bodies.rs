@@ -117,7 +117,7 @@ fn write(object: &Value) {
 fn conform(kind: &Kind, object: Value) -> Option<Value> {
     let schema = schema::schema_of(&kind.group, &kind.version, &kind.kind)?;
     let target = Target { group: &kind.group, version: &kind.version, kind: &kind.kind, schema };
-    let mut object = decode::value(object, Vec::new(), target, FieldValidation::Warn).ok()?.object;
+    let mut object = decode::value(object, decode::Doubles::default(), target, FieldValidation::Warn).ok()?.object;
     schema.default(&mut object);
     rules::of(&kind.group, &kind.kind).default(&mut object);
     let mut errors = Vec::new();

@@ -1,5 +1,6 @@
 //! What is fed, and what must hold of it. A target is made once a process and then takes one input after the other.
 
+mod applies;
 mod bodies;
 mod expressions;
 mod network;
@@ -21,7 +22,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 19] = [
+pub static ALL: [Target; 21] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -30,6 +31,8 @@ pub static ALL: [Target; 19] = [
     target("json-patch", patches::json),
     target("merge-patch", patches::merge),
     target("strategic", patches::strategic),
+    target("fields", applies::fields),
+    target("applies", applies::applies),
     target("requests", requests::requests),
     target("selectors", words::selectors),
     target("quantities", words::quantities),

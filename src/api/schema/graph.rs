@@ -45,6 +45,8 @@ pub(super) struct Struct {
     pub(super) fields: Box<[Field]>,
     /// Unknown fields are kept.
     pub(super) open: bool,
+    /// Owned as a whole: `x-kubernetes-map-type: atomic`.
+    pub(super) atomic: bool,
     /// Something below has a default, an enum or a required field: others need no walk.
     pub(super) has_defaults: bool,
     pub(super) has_rules: bool,
@@ -63,6 +65,8 @@ pub(super) struct Field {
     pub(super) shape: ShapeId,
     pub(super) presence: Presence,
     pub(super) required: bool,
+    /// OpenAPI shows the zero value as its default.
+    pub(super) zero_default: bool,
     /// The Go type, where it does not follow from the shape.
     pub(super) go: Option<Box<str>>,
     pub(super) extra: Option<Box<Extra>>,
@@ -102,6 +106,16 @@ pub enum ListType {
     Atomic,
     Set,
     Map,
+}
+
+/// The form of a plain value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plain {
+    Text,
+    Number,
+    Flag,
+    /// Any of these.
+    Any,
 }
 
 impl Graph {
@@ -192,9 +206,39 @@ impl<'a> Node<'a> {
         self.extra().into_iter().flat_map(|extra| extra.map_keys.iter()).map(|key| &**key)
     }
 
-    /// `x-kubernetes-map-type: atomic`.
+    /// `x-kubernetes-map-type: atomic`, of the field or of its type.
     pub fn is_atomic_map(self) -> bool {
-        self.extra().is_some_and(|extra| extra.atomic_map)
+        matches!(self.shape(), Shape::Object(object) if object.atomic) || self.extra().is_some_and(|extra| extra.atomic_map)
+    }
+
+    /// What a plain value must be; `None` for lists, maps, structs and what may be anything.
+    pub fn plain(self) -> Option<Plain> {
+        match self.shape() {
+            Shape::String | Shape::Bytes => Some(Plain::Text),
+            Shape::Integer { .. } | Shape::Number => Some(Plain::Number),
+            Shape::Boolean => Some(Plain::Flag),
+            Shape::IntOrString | Shape::Quantity | Shape::Time { .. } => Some(Plain::Any),
+            Shape::Any | Shape::Object(_) | Shape::Map(_) | Shape::List(_) => None,
+        }
+    }
+
+    /// A struct that keeps fields which it does not know.
+    pub fn is_open(self) -> bool {
+        matches!(self.shape(), Shape::Object(object) if object.open)
+    }
+
+    /// What the field counts as that tells items of a list apart, in an item that lacks it.
+    pub fn key_default(self, name: &str) -> Option<Value> {
+        let Shape::Object(object) = self.shape() else { return None };
+        let field = object.field(name)?;
+        if !field.zero_default {
+            return field.extra.as_ref()?.default.clone();
+        }
+        Some(match self.graph.shape(field.shape) {
+            Shape::Integer { .. } | Shape::Number | Shape::IntOrString => Value::from(0),
+            Shape::Boolean => Value::Bool(false),
+            _ => Value::from(""),
+        })
     }
 
     /// Patch strategy `merge`: a list is merged item by item, not replaced.

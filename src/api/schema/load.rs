@@ -95,6 +95,7 @@ impl Loader<'_> {
             go: format!("{package}.{kind}").into(),
             fields: fields.into(),
             open: schema["x-kubernetes-preserve-unknown-fields"] == true,
+            atomic: schema["x-kubernetes-map-type"] == "atomic",
             has_defaults: false,
             has_rules: false,
         })
@@ -120,8 +121,9 @@ impl Loader<'_> {
             shape,
             presence,
             required,
+            zero_default: schema.get("default").is_some_and(|default| !default.is_null() && is_zero(default)),
             go: (!go.is_empty()).then(|| go.into()),
-            extra: extra(schema, presence),
+            extra: if is_raw(schema) { Some(raw()) } else { extra(schema, presence) },
         })
     }
 
@@ -157,6 +159,16 @@ impl Loader<'_> {
             _ => self.shared("any".into(), || Shape::Any),
         })
     }
+}
+
+/// A field that holds any object, and holds it as one value.
+fn is_raw(schema: &Value) -> bool {
+    let reference = schema.get("$ref").or_else(|| schema["allOf"].get(0)?.get("$ref"));
+    reference.and_then(Value::as_str).is_some_and(|reference| reference.ends_with(".RawExtension"))
+}
+
+fn raw() -> Box<Extra> {
+    Box::new(Extra { atomic_map: true, ..Extra::default() })
 }
 
 fn extra(schema: &Value, presence: Presence) -> Option<Box<Extra>> {

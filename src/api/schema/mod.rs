@@ -24,7 +24,7 @@ use serde_json::Value;
 use self::graph::{Graph, ShapeId};
 pub use self::{
     decode::DecodeError,
-    graph::{ListType, Node},
+    graph::{ListType, Node, Plain},
 };
 use crate::field::{FieldError, Path};
 

@@ -1,5 +1,7 @@
-//! The arithmetic of client-side apply; `verbs/apply.rs` does the talking.
+//! Client-side apply: its arithmetic (`three_way`; `verbs/apply.rs` does the talking), and the way from it to server-side
+//! apply (`migration`).
 
+pub(crate) mod migration;
 pub(crate) mod three_way;
 
 use serde_json::Value;

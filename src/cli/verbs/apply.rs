@@ -1,7 +1,7 @@
 //! `apply`: makes the server's objects what the files say.
 
 use crate::{
-    apply::{LAST_APPLIED, last_applied, set_last_applied, three_way},
+    apply::{LAST_APPLIED, last_applied, migration, set_last_applied, three_way},
     failure::{Failure, all_or},
     flags::{ChangeFlags, DryRun, Files, ValidateFlag},
     printers::{self, drop_managed_fields},
@@ -146,11 +146,45 @@ impl Apply {
                 ("dryRun", dry_run.query()),
             ],
         );
-        match cx.remote().await?.patch(&path, APPLY, &info.object).await {
-            Ok(object) => Ok((object, "serverside-applied")),
-            Err(error) if Failure::is_conflict(&error) => Err(anyhow!("{error}\n{CONFLICT_HINT}")),
-            Err(error) => Err(error),
+        let applied = match cx.remote().await?.patch(&path, APPLY, &info.object).await {
+            Ok(object) => object,
+            Err(error) if Failure::is_conflict(&error) => return Err(anyhow!("{error}\n{CONFLICT_HINT}")),
+            Err(error) => return Err(error),
+        };
+        let object = match dry_run {
+            DryRun::None => self.migrate(cx, info, &path, applied).await,
+            _ => applied,
+        };
+        Ok((object, "serverside-applied"))
+    }
+
+    /// What client-side applies wrote becomes what this manager applied, so that it can be let go of. That it fails is no
+    /// failure: the next apply tries again.
+    async fn migrate(&self, cx: &Session, info: &Info, path: &str, applied: Value) -> Value {
+        let manager = self.change.manager("kubectl");
+        let mut object = applied;
+        if manager == "kubectl" {
+            match migration::keep_annotation(cx, info, &object).await {
+                Ok(kept) => object = kept.unwrap_or(object),
+                Err(error) => {
+                    crate::errln!("Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}");
+                    return object;
+                }
+            }
         }
+        match migration::take_over(cx, info, manager, &object).await {
+            Ok(false) => return object,
+            Ok(true) => {}
+            Err(error) => {
+                crate::errln!("Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}");
+                return object;
+            }
+        }
+        let again = async { cx.remote().await?.patch(path, APPLY, &info.object).await };
+        again.await.unwrap_or_else(|error| {
+            crate::errln!("Warning: failed to re-apply configuration after performing Server-Side Apply migration. This is non-fatal and will be retried next time you apply. Error: {error}");
+            object
+        })
     }
 
     async fn client_side(&self, cx: &Session, info: &mut Info, dry_run: DryRun) -> Result<(Value, &'static str)> {

@@ -120,6 +120,17 @@ fn verb_of(verb: &str) -> Option<Verb> {
 }
 
 pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
+    match asked.resource.kind.deprecation() {
+        None => answered(asked, body).await,
+        // Told whatever the answer is.
+        Some(warning) => {
+            let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(&status));
+            Ok(answer::warn(response, &[warning.to_owned()]))
+        }
+    }
+}
+
+async fn answered(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     if !asked.path.subresource.is_empty() {
         return subresource(asked, body).await;
     }
@@ -255,7 +266,7 @@ impl<'a> Asked<'a> {
         };
         let mut options = self.query.write_options(kind)?;
         if options.manager.is_empty() {
-            let program = self.headers.get(header::USER_AGENT).map_or(self.user.name.as_bytes(), HeaderValue::as_bytes);
+            let program = self.headers.get(header::USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
             options.manager = manager_of(program);
         }
         Ok(options)
@@ -276,7 +287,8 @@ impl<'a> Asked<'a> {
         let bytes = decode::read(self.headers, body).await?;
         let subresource = self.path.subresource.as_ref();
         let parsed = decode::object(self.headers, &bytes, self.resource.kind_of(subresource))?;
-        self.resource.conform(subresource, parsed.value, parsed.duplicates, options.validation, warnings)
+        let (value, doubles) = parsed.into_parts();
+        self.resource.conform(subresource, value, doubles, options.validation, warnings)
     }
 
     async fn get(&self) -> Result<Response<Body>, Status> {
@@ -349,6 +361,10 @@ impl<'a> Asked<'a> {
             let sent = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?;
             let Updated { stored, created } =
                 self.inner.registry.apply(&call, sent.value, sent.duplicates, &mut warnings).await?;
+            if call.subresource == "scale" {
+                let scale = stored.served(&self.resource);
+                return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
+            }
             return Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings));
         }
         let patch = Patch::read(kind, &bytes)?;

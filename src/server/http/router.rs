@@ -18,7 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http::{Extensions, HeaderMap, Method, Request, Response, Uri, request::Parts};
+use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
 use jiff::Timestamp;
 use mk8s_api::status::Status;
 use tokio_util::sync::CancellationToken;
@@ -105,7 +105,8 @@ impl Router {
 
     /// A client inside the process that acts as `user`.
     pub fn client(&self, user: User) -> kube::Client {
-        kube::Client::new(InProcess { router: self.clone(), user: Arc::new(user) }, "default")
+        let program = HeaderValue::from_static(program_of(&user.name));
+        kube::Client::new(InProcess { router: self.clone(), user: Arc::new(user), program }, "default")
     }
 
     /// Answers a request. Never fails; a panic on the way is a 500.
@@ -314,6 +315,19 @@ where
 struct InProcess {
     router: Router,
     user: Arc<User>,
+    /// Who is noted as the manager of what is written.
+    program: HeaderValue,
+}
+
+/// The programs of a control plane, by the users that they are.
+fn program_of(user: &str) -> &'static str {
+    match user {
+        "system:kube-controller-manager" => "kube-controller-manager",
+        "system:kube-scheduler" => "kube-scheduler",
+        "system:kube-proxy" => "kube-proxy",
+        "system:apiserver" => "kube-apiserver",
+        _ => "mk8s",
+    }
 }
 
 impl<B> tower::Service<Request<B>> for InProcess
@@ -332,6 +346,7 @@ where
     fn call(&mut self, request: Request<B>) -> Self::Future {
         let (router, user) = (self.router.clone(), self.user.clone());
         let mut request = request.map(request_body);
+        request.headers_mut().entry(header::USER_AGENT).or_insert_with(|| self.program.clone());
         let mut extensions = Extensions::new();
         extensions.insert(Caller(user));
         *request.extensions_mut() = extensions;

@@ -21,6 +21,7 @@ mod bad_input;
 mod encodings;
 mod kinds;
 mod life;
+mod managers;
 mod patching;
 mod reading;
 

@@ -14,6 +14,17 @@ const GENERATED_NAMES: usize = 8;
 impl Registry {
     /// Creates an object that was decoded and defaulted.
     pub async fn create(&self, call: &Call<'_>, mut object: Value, warnings: &mut Warnings) -> Result<Stored, Status> {
+        self.note_create(call, &mut object);
+        self.create_managed(call, object, warnings).await
+    }
+
+    /// Creates an object that says who manages its fields.
+    pub(super) async fn create_managed(
+        &self,
+        call: &Call<'_>,
+        mut object: Value,
+        warnings: &mut Warnings,
+    ) -> Result<Stored, Status> {
         check_scope(call, &mut object)?;
         if !meta::resource_version(&object).is_empty() {
             return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
@@ -41,6 +52,10 @@ impl Registry {
                 Ok(stored) => {
                     ready.reservation.keep();
                     return Ok(stored);
+                }
+                Err(CommitError::TooLarge { .. }) if meta::metadata(&ready.object).contains_key("managedFields") => {
+                    // The object is worth more than the notes about it.
+                    meta::remove(&mut ready.object, "managedFields");
                 }
                 Err(CommitError::Conflict { .. }) => match &base {
                     Some(base) => meta::set_name(&mut ready.object, &generate(base)),

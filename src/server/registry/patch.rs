@@ -60,7 +60,7 @@ impl Patch {
             PatchKind::Strategic => Status::bad_request(why.to_string()),
             _ => Status::bad_request(format!("error decoding patch: {why}")),
         };
-        let Body { value: document, duplicates } =
+        let Body { value: document, duplicates, .. } =
             decode::parse(bytes, Media::Json).map_err(|error| refused(&error.reason()))?;
         let wanted = match (kind, &document) {
             (PatchKind::Json, Value::Array(_)) | (PatchKind::Merge | PatchKind::Strategic, Value::Object(_)) => None,

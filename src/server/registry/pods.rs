@@ -100,15 +100,20 @@ impl Registry {
     ) -> Result<Stored, Status> {
         self.update_with(call, warnings, |old| {
             let asked = transform(old)?;
-            let mut new = old.clone();
-            if let Some(spec) = at::sub_mut(&mut new, "spec") {
-                at::keep(spec, at::sub(&asked, "spec"), "ephemeralContainers");
-            }
-            meta::set(&mut new, "resourceVersion", meta::resource_version(&asked));
-            Ok(new)
+            Ok(with_ephemeral_containers(old, &asked))
         })
         .await
     }
+}
+
+/// The pod with the ephemeral containers that are asked for, and for the version that is asked for.
+pub(super) fn with_ephemeral_containers(old: &Value, asked: &Value) -> Value {
+    let mut new = old.clone();
+    if let Some(spec) = at::sub_mut(&mut new, "spec") {
+        at::keep(spec, at::sub(asked, "spec"), "ephemeralContainers");
+    }
+    meta::set(&mut new, "resourceVersion", meta::resource_version(asked));
+    new
 }
 
 fn pods_binding() -> GroupResource {

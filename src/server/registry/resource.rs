@@ -5,8 +5,9 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mk8s_api::{
+    apply::{Counted, counted, is_reset},
     at, conversion,
-    decode::{self as api_decode, Decoded, Refusal, Target},
+    decode::{self as api_decode, Decoded, Doubles, Refusal, Target},
     field::{FieldError, Path},
     kinds::{self, Kind},
     meta,
@@ -15,7 +16,7 @@ use mk8s_api::{
     status::{GroupResource, Status},
 };
 use mk8s_store::Stamped;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::{FieldValidation, Warnings, encode, keys};
 
@@ -68,12 +69,21 @@ pub struct Resource {
     converted: bool,
     rules: &'static Rules,
     schema: Option<&'static Schema>,
+    /// What objects look like before anything is set: of the kind, and of its scale.
+    zero: Value,
+    zero_scale: Value,
+    /// What counts of a write, as a whole (first) and through each subresource.
+    counted: Vec<(String, Counted)>,
 }
 
 impl Resource {
     pub fn new(kind: Kind) -> Resource {
         let id = (kind.group.as_str(), kind.plural.as_str());
+        let schema = schema::schema_of(&kind.group, &kind.version, &kind.kind);
         Resource {
+            zero: zero(schema, &kind.api_version(), &kind.kind),
+            zero_scale: zero(schema::schema_of("autoscaling", "v1", "Scale"), "autoscaling/v1", "Scale"),
+            counted: ways(&kind, |way, has_status| counted(&kind.group, &kind.kind, way, has_status)),
             group_resource: kind.group_resource(),
             api_version: kind.api_version(),
             prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),
@@ -83,7 +93,7 @@ impl Resource {
             returns_deleted: kind.delete_returns_object || id == ("", "namespaces"),
             converted: conversion::is_converted(&kind),
             rules: rules::of(&kind.group, &kind.kind),
-            schema: schema::schema_of(&kind.group, &kind.version, &kind.kind),
+            schema,
             kind: Arc::new(kind),
         }
     }
@@ -111,6 +121,42 @@ impl Resource {
         match self.kind.subresource(subresource) {
             Some(sub) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
             _ => self.schema,
+        }
+    }
+
+    /// The version of what [`Resource::kind_of`] names.
+    pub(super) fn api_version_of(&self, subresource: &str) -> &str {
+        match subresource {
+            "scale" => "autoscaling/v1",
+            _ => &self.api_version,
+        }
+    }
+
+    /// What an object, or its scale, looks like before anything is set.
+    pub(super) fn zero(&self, subresource: &str) -> &Value {
+        if subresource == "scale" { &self.zero_scale } else { &self.zero }
+    }
+
+    /// What counts of a write when it is noted who wrote.
+    pub(super) fn counted(&self, subresource: &str) -> &Counted {
+        let way = self.counted.iter().find(|(way, _)| way == subresource);
+        way.map_or(&Counted::All, |(_, counted)| counted)
+    }
+
+    /// An object in its form, not defaulted; or why it cannot be.
+    pub(super) fn form(&self, subresource: &str, mut object: Value) -> Result<Value, String> {
+        let schema = self.schema_of(subresource).ok_or("no schema of the kind is known")?;
+        schema.decode(&mut object).map_err(|error| error.to_string())?;
+        Ok(object)
+    }
+
+    /// Sets what was left out.
+    pub(super) fn default(&self, subresource: &str, object: &mut Value) {
+        if let Some(schema) = self.schema_of(subresource) {
+            schema.default(object);
+        }
+        if self.kind_of(subresource) == self.kind.kind {
+            self.rules.default(object);
         }
     }
 
@@ -142,13 +188,14 @@ impl Resource {
         &self,
         subresource: &str,
         object: Value,
-        duplicates: Vec<String>,
+        doubles: impl Into<Doubles>,
         validation: FieldValidation,
         warnings: &mut Warnings,
     ) -> Result<Value, Status> {
         let target = self.target(subresource)?;
-        let decoded = api_decode::value(object, duplicates, target, validation)?;
-        Ok(self.completed(target, decoded, warnings))
+        let object = keep_reset(object);
+        let decoded = api_decode::value(object, doubles, target, validation)?;
+        Ok(self.completed(subresource, decoded, warnings))
     }
 
     /// As [`Resource::conform`] for what a patch made; why it is refused is for the caller to put in words. The
@@ -162,8 +209,9 @@ impl Resource {
         warnings: &mut Warnings,
     ) -> Result<Value, Refusal> {
         let target = self.target(subresource).map_err(Refusal::Kind)?;
+        let object = keep_reset(object);
         let decoded = api_decode::check(object, complaints, target, validation)?;
-        Ok(self.completed(target, decoded, warnings))
+        Ok(self.completed(subresource, decoded, warnings))
     }
 
     /// What a body sent to this subresource must be.
@@ -177,13 +225,10 @@ impl Resource {
         Ok(Target { group, version, kind, schema })
     }
 
-    fn completed(&self, target: Target<'_>, decoded: Decoded, warnings: &mut Warnings) -> Value {
+    fn completed(&self, subresource: &str, decoded: Decoded, warnings: &mut Warnings) -> Value {
         let Decoded { mut object, warnings: said } = decoded;
         warnings.extend(said);
-        target.schema.default(&mut object);
-        if *target.kind == self.kind.kind {
-            self.rules.default(&mut object);
-        }
+        self.default(subresource, &mut object);
         object
     }
 
@@ -253,6 +298,34 @@ impl Resource {
     }
 }
 
+/// What Go encodes for an object that was never touched.
+fn zero(schema: Option<&Schema>, api_version: &str, kind: &str) -> Value {
+    let mut zero = json!({});
+    if let Some(schema) = schema {
+        schema.prune(&mut zero);
+    }
+    zero["apiVersion"] = json!(api_version);
+    zero["kind"] = json!(kind);
+    zero
+}
+
+/// The ways in which objects of a kind are written, with what counts on each.
+fn ways(kind: &Kind, counted: impl Fn(&str, bool) -> Counted) -> Vec<(String, Counted)> {
+    let has_status = kind.subresource("status").is_some();
+    let ways = [""].into_iter().chain(kind.subresources.iter().map(|sub| sub.name.as_str()));
+    ways.map(|way| (way.to_owned(), counted(way, has_status))).collect()
+}
+
+/// An empty list of managers is an order to forget them; an empty list would not outlive the decoder, an empty entry does.
+fn keep_reset(mut object: Value) -> Value {
+    if let Some(entries) = object.get_mut("metadata").and_then(|metadata| metadata.get_mut("managedFields"))
+        && is_reset(entries)
+    {
+        *entries = json!([{}]);
+    }
+    object
+}
+
 /// Leaves of a write only one field of one part, and the version it is for.
 fn keep_all_but(new: &mut Value, old: &Value, part: &str, field: &str) {
     let asked = std::mem::replace(new, old.clone());
@@ -281,6 +354,13 @@ impl Resources {
         let kind = resource.kind.clone();
         let versions = self.by_version.entry(kind.group.clone()).or_default();
         versions.entry(kind.version.clone()).or_default().insert(kind.plural.clone(), Arc::new(resource));
+    }
+
+    /// A resource in all its versions, in other groups that store their objects in the same place, too.
+    pub(super) fn versions_of(&self, resource: &Resource) -> Vec<Arc<Resource>> {
+        let plural = &resource.kind.plural;
+        let all = self.by_version.values().flat_map(HashMap::values).filter_map(|kinds| kinds.get(plural));
+        all.filter(|other| other.prefix == resource.prefix).cloned().collect()
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {

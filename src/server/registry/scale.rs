@@ -1,6 +1,7 @@
 //! `scale`: how many replicas, said and read the same way for every kind that has them.
 
 use mk8s_api::{
+    apply::{Managers, scale},
     field::{FieldError, Path},
     meta,
     rules::Scale,
@@ -8,7 +9,10 @@ use mk8s_api::{
 };
 use serde_json::Value;
 
-use super::{Call, Registry, Warnings, encode};
+use super::{Call, Registry, Warnings, apply::manage, encode};
+
+/// Where all kinds have what their scale shows.
+const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 
 impl Registry {
     pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
@@ -23,14 +27,40 @@ impl Registry {
         warnings: &mut Warnings,
         mut transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Value, Status> {
+        self.write_scale(call, warnings, |live| {
+            let mut scale = transform(live)?;
+            self.note_update(call, live, &mut scale);
+            Ok(scale)
+        })
+        .await
+    }
+
+    /// As [`Registry::update_scale`], for a `transform` that says who manages the scale's fields. Owners of the replicas
+    /// are the same in the scale and in the object.
+    pub(super) async fn write_scale(
+        &self,
+        call: &Call<'_>,
+        warnings: &mut Warnings,
+        mut transform: impl FnMut(&Value) -> Result<Value, Status>,
+    ) -> Result<Value, Status> {
         let paths = paths(call)?;
+        let managers = |object: &Value| {
+            let entries = meta::metadata(object).get("managedFields").cloned().unwrap_or_default();
+            Managers::decode(entries).unwrap_or_default()
+        };
+        let whole = Call { subresource: "", ..*call };
         let stored = self
-            .update_with(&Call { subresource: "", ..*call }, warnings, |old| {
-                let scale = transform(&paths.read(old))?;
+            .update_applied(&whole, warnings, |old| {
+                let parent = managers(old);
+                let mut live = paths.read(old);
+                manage(&mut live, scale::of_parent(&parent, &REPLICAS));
+                let scale = transform(&live)?;
                 check(call, &scale)?;
                 let mut new = old.clone();
                 paths.write(&mut new, &scale);
                 meta::set(&mut new, "resourceVersion", meta::resource_version(&scale));
+                let parent = scale::to_parent(parent, managers(&scale), &REPLICAS, &call.resource.api_version);
+                manage(&mut new, parent);
                 Ok(new)
             })
             .await?;

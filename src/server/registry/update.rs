@@ -11,7 +11,7 @@ use mk8s_api::{
     status::{GroupResource, Status},
 };
 use mk8s_store::{CommitError, Entry, Expect, Op};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, encode, keys};
 use crate::admission::Operation;
@@ -115,16 +115,22 @@ impl Registry {
             return Err(wrong_name(meta::name(&new), call.name));
         }
         check_scope(call, &mut new)?;
+        // A binding is noted nowhere.
+        if how == Written::Plainly && call.subresource != "binding" {
+            self.note_update(call, old, &mut new);
+        }
         self.admission.mutate(&request, &mut new).await?;
+        let managers = meta::metadata_mut(&mut new).and_then(|metadata| metadata.remove("managedFields"));
         keep_system_fields(&mut new, old);
         resource.prepare_update(call.subresource, &mut new, old);
+        match managers {
+            Some(managers) => meta::set(&mut new, "managedFields", managers),
+            None => meta::remove(&mut new, "managedFields"),
+        }
         let mut reservation = match resource.is("", "services") && call.subresource.is_empty() {
             true => self.services.reserve_update(&mut new, old, call.options.dry_run)?,
             false => super::services::Reservation::none(),
         };
-        if how == Written::Plainly {
-            apply::note(call, &mut new, old);
-        }
         let errors = resource.validate_update(call.subresource, &new, old);
         if !errors.is_empty() {
             return Err(resource.invalid(call.name, errors));
@@ -138,19 +144,24 @@ impl Registry {
             return self.delete_finished(call, entry, new).await;
         }
         meta::set(&mut new, "resourceVersion", meta::resource_version(old));
-        if new == *old {
+        if new == *old || apply::only_times_differ(&new, old) {
             return Ok(Some(Stored::Entry(entry.clone())));
         }
         if call.options.dry_run {
             return Ok(Some(Stored::Value(new)));
         }
-        let op = Op::Put {
+        let op = |new: &Value| Op::Put {
             key: entry.key.clone(),
-            value: resource.to_stored(&new),
+            value: resource.to_stored(new),
             expect: Expect::Revision(entry.modified),
         };
         reservation.propose();
-        let put = self.commit(op).await;
+        let mut put = self.commit(op(&new)).await;
+        if matches!(put, Err(CommitError::TooLarge { .. })) && how == Written::Plainly {
+            // The object is worth more than the notes about it.
+            meta::remove(&mut new, "managedFields");
+            put = self.commit(op(&new)).await;
+        }
         reservation.refused();
         match put {
             Ok(put) => {
@@ -244,20 +255,5 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
             None if field == "generateName" => {}
             None => meta::remove(new, field),
         }
-    }
-    keep_managers(new, old);
-}
-
-/// Who applied what stays known to writes that do not speak of it; a list of one empty entry clears it.
-fn keep_managers(new: &mut Value, old: &Value) {
-    const FIELD: &str = "managedFields";
-    match meta::metadata(new).get(FIELD) {
-        None => {
-            if let Some(kept) = meta::metadata(old).get(FIELD).cloned() {
-                meta::set(new, FIELD, kept);
-            }
-        }
-        Some(said) if *said == json!([{}]) => meta::remove(new, FIELD),
-        Some(_) => {}
     }
 }

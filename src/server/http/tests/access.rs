@@ -46,9 +46,12 @@ async fn warnings_travel_in_headers() {
         .map(|value| value.to_str().expect("text").to_string())
         .collect();
     assert_eq!(response.status(), 201);
-    assert_eq!(warnings, ["299 - \"duplicate field \\\"data.a\\\"\"", "299 - \"unknown field \\\"dat\\\"\""]);
+    assert_eq!(warnings, ["299 - \"unknown field \\\"dat\\\"\"", "299 - \"duplicate field \\\"data.a\\\"\""]);
     let (_, stored) = read(response).await;
     assert_eq!((stored["data"].clone(), stored.get("dat")), (json!({"a": "2"}), None));
+    let old = api.raw("GET", "/api/v1/namespaces/default/endpoints/none", &[], "").await;
+    let told = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
+    assert_eq!((old.status().as_u16(), old.headers()[header::WARNING].to_str().ok()), (404, Some(told)));
 }
 
 #[tokio::test]

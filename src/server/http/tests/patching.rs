@@ -48,7 +48,7 @@ async fn managers_apply_what_they_want() {
     let (code, refused) = apply("two", json!({"x": "2", "z": "1"})).await;
     assert_eq!(
         (code, &refused["message"]),
-        (409, &json!("Apply failed with 1 conflict: conflict with \"one\" using v1: .data.x"))
+        (409, &json!("Apply failed with 1 conflict: conflict with \"one\": .data.x"))
     );
     let (code, forced) = apply("two!", json!({"x": "2"})).await;
     assert_eq!((code, &forced["data"]), (200, &json!({"x": "2", "y": "1"})), "{forced}");
@@ -75,79 +75,6 @@ async fn applied_texts_of_a_secret_become_its_data() {
             api.send("PATCH", path, &[("content-type", "application/apply-patch+yaml")], body).await;
         assert_eq!((answered, &secret["data"]), (code, &json!({"k": data})), "{secret}");
     }
-}
-
-/// `manager operation subresource fields` of each entry.
-fn managers(object: &Value) -> Vec<String> {
-    let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
-    let text = |value: &Value| value.as_str().unwrap_or("-").to_string();
-    let shown = |entry: &Value| {
-        format!(
-            "{} {} {} {}",
-            text(&entry["manager"]),
-            text(&entry["operation"]),
-            text(&entry["subresource"]),
-            entry["fieldsV1"]
-        )
-    };
-    entries.iter().map(shown).collect()
-}
-
-#[tokio::test]
-async fn plain_writes_take_fields_over() {
-    let api = Api::new().await;
-    let path = format!("{CONFIG_MAPS}/a");
-    let apply = async |data: Value, query: &str| {
-        let body = json!({"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": data});
-        let path = format!("{path}?fieldManager=one{query}");
-        api.send("PATCH", &path, &[("content-type", "application/apply-patch+yaml")], body).await
-    };
-    // What was there before is somebody's.
-    let (_, made) = api.post(CONFIG_MAPS, json!({"metadata": {"name": "a"}, "data": {"x": "0", "z": "0"}})).await;
-    assert_eq!(made["metadata"].get("managedFields"), None);
-    let (code, refused) = apply(json!({"x": "1"}), "").await;
-    let message = refused["message"].as_str().unwrap_or_default();
-    assert!(
-        code == 409
-            && message.starts_with("Apply failed with 1 conflict: conflict with \"before-first-apply\" using v1 at ")
-            && message.ends_with(": .data.x"),
-        "{message}"
-    );
-    let (code, forced) = apply(json!({"x": "1", "y": "1"}), "&force=true").await;
-    assert_eq!(
-        (code, managers(&forced)),
-        (
-            200,
-            vec![
-                r#"one Apply - {"f:data":{"f:x":{},"f:y":{}}}"#.to_string(),
-                r#"before-first-apply Update - {"f:data":{"f:z":{}}}"#.to_string(),
-            ]
-        )
-    );
-    // A patch takes over what it changes, and only that.
-    let merge = [("content-type", "application/merge-patch+json"), ("user-agent", "kubectl/v1.36.0 (linux/amd64)")];
-    let (_, same) = api.send("PATCH", &path, &merge, json!({"data": {"x": "1"}})).await;
-    assert_eq!(same["metadata"]["resourceVersion"], forced["metadata"]["resourceVersion"]);
-    let (code, patched) = api.send("PATCH", &path, &merge, json!({"data": {"x": "2", "y": "1", "z": null}})).await;
-    assert_eq!(
-        (code, managers(&patched)),
-        (
-            200,
-            vec![
-                r#"one Apply - {"f:data":{"f:y":{}}}"#.to_string(),
-                r#"kubectl Update - {"f:data":{"f:x":{}}}"#.to_string(),
-            ]
-        )
-    );
-    let (code, refused) = apply(json!({"x": "1", "y": "1"}), "").await;
-    let message = refused["message"].as_str().unwrap_or_default();
-    assert!(code == 409 && message.contains("conflict with \"kubectl\" using v1 at "), "{message}");
-    // What a plain write took is not pruned by an apply that leaves it out.
-    let (code, kept) = apply(json!({"y": "1"}), "").await;
-    assert_eq!((code, &kept["data"]), (200, &json!({"x": "2", "y": "1"})), "{kept}");
-    let cleared = json!({"metadata": {"managedFields": [{}]}});
-    let (code, cleared) = api.send("PATCH", &path, &merge, cleared).await;
-    assert_eq!((code, managers(&cleared)), (200, vec![]), "{cleared}");
 }
 
 #[tokio::test]
