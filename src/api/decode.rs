@@ -289,6 +289,11 @@ pub struct Body {
 }
 
 impl Body {
+    /// A body in which no key can stand twice.
+    pub fn without_doubles(value: Value) -> Body {
+        Body { value, ..Body::default() }
+    }
+
     /// The value, and its keys that stand twice.
     pub fn into_parts(self) -> (Value, Doubles) {
         (self.value, Doubles { paths: self.duplicates, order: self.order })

@@ -152,7 +152,7 @@ mod tests {
             ("not a url", &cert, Some("\"not a url\" is not an address of a server; write https://host:port")),
         ];
         for (server, ca, expected) in cases {
-            let error = client(server, ca, &identity).err().map(|error| error.to_string());
+            let error = client(server, ca, &identity, "test").err().map(|error| error.to_string());
             assert_eq!(error.as_deref(), expected);
         }
     }

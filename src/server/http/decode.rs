@@ -86,7 +86,7 @@ pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, S
         "application/yaml" | "application/x-yaml" | "text/yaml" => Media::Yaml,
         protobuf::MEDIA_TYPE => {
             let value = protobuf::decode(bytes).map_err(|error| decode::unrecognized(bytes, kind, &error))?;
-            return Ok(Parsed { value, ..Parsed::default() });
+            return Ok(Parsed::without_doubles(value));
         }
         _ => return Err(Status::unsupported_media_type(&SUPPORTED)),
     };

@@ -124,7 +124,8 @@ pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Resp
         None => answered(asked, body).await,
         // Told whatever the answer is.
         Some(warning) => {
-            let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(&status));
+            let encoding = negotiate::of_status(asked.headers);
+            let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(encoding, &status));
             Ok(answer::warn(response, &[warning.to_owned()]))
         }
     }
