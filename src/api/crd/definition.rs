@@ -7,7 +7,8 @@ use serde_json::{Value, json};
 use super::{PrinterColumn, ScalePaths, Structural, conform, validate};
 use crate::{
     at::{flag, get, list, maybe_text, sub, text, texts},
-    field::{FieldError, Path},
+    cel,
+    field::{FieldError, FieldErrorKind, Path},
     json_path::Template,
     kinds::{Kind, Subresource, Verb},
     meta,
@@ -60,6 +61,8 @@ pub struct DefinitionVersion {
     pub scale: Option<ScalePaths>,
     pub columns: Vec<PrinterColumn>,
     selectable: Vec<Selectable>,
+    /// `x-kubernetes-validations`
+    rules: Option<cel::rules::Rules>,
 }
 
 #[derive(Debug)]
@@ -180,6 +183,7 @@ impl DefinitionVersion {
         });
         DefinitionVersion {
             fields: schema::of_custom(&published),
+            rules: cel::rules::Rules::compile(&published),
             served: flag(version, "served") == Some(true),
             deprecation,
             kind: kind.to_owned(),
@@ -267,6 +271,7 @@ impl DefinitionVersion {
         self.validate_scale(object, true, &mut errors);
         errors.append(&mut validate::resource(&self.schema, object, &Path::root(), false));
         validate::list_update(&self.schema, object, &Value::Null, &mut errors);
+        self.run_rules(object, None, &mut errors);
         errors
     }
 
@@ -276,6 +281,7 @@ impl DefinitionVersion {
         self.validate_scale(new, true, &mut errors);
         errors.append(&mut validate::resource(&self.schema, new, &Path::root(), false));
         validate::list_update(&self.schema, new, old, &mut errors);
+        self.run_rules(new, Some(old), &mut errors);
         errors
     }
 
@@ -287,7 +293,23 @@ impl DefinitionVersion {
         }
         self.validate_scale(new, false, &mut errors);
         validate::list_update(&self.schema, new, old, &mut errors);
+        self.run_rules(new, Some(old), &mut errors);
         errors
+    }
+
+    /// Runs the rules in CEL, which can rely on what the schema says.
+    fn run_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+        use FieldErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
+        let Some(rules) = &self.rules else { return };
+        let is_blocking = |error: &FieldError| {
+            matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
+        };
+        if errors.iter().any(is_blocking) {
+            let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
+            errors.push(FieldError::invalid(&Path::root(), Value::Null, detail));
+            return;
+        }
+        errors.append(&mut rules.validate(&Path::root(), object, old).errors);
     }
 
     fn validate_scale(&self, object: &Value, whole: bool, errors: &mut Vec<FieldError>) {

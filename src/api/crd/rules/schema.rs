@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::{Errors, defaults, shape, spec::Requirements};
 use crate::{
     at::{flag, get, has, list, map, maybe_text, text, texts},
+    cel,
     crd::{Structural, formats},
     field::{FieldError, Path},
 };
@@ -69,8 +70,13 @@ pub(super) fn validate(
     }
     let walk = Walk { requirements, forbidden: None, in_meta: false, is_root: true };
     walk.schema(root, &path, errors);
-    if errors.len() == before {
-        errors.extend(unreadable);
+    if errors.len() > before {
+        return;
+    }
+    match unreadable {
+        Some(error) => errors.push(error),
+        None if requirements.structural => errors.append(&mut cel::rules::check(root, &path)),
+        None => {}
     }
 }
 
@@ -166,7 +172,6 @@ impl Walk<'_> {
         if self.requirements.map_keys {
             keyed_items(schema, path, errors);
         }
-        rules(schema, path, errors);
     }
 
     /// Keywords that have no meaning here, or not in this place.
@@ -346,73 +351,6 @@ pub(super) fn keyed_items(schema: &Value, path: &Path, errors: &mut Errors) {
             errors.push(FieldError::forbidden(&path.child("nullable"), detail));
         }
     }
-}
-
-/// The words of rules in CEL; what they mean is checked where the language is known.
-fn rules(schema: &Value, path: &Path, errors: &mut Errors) {
-    const REASONS: [&str; 4] = ["FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired"];
-    let has_newline = |text: &str| text.contains(['\n', '\r']);
-    for (index, rule) in list(schema, "x-kubernetes-validations").iter().enumerate() {
-        let path = path.child("x-kubernetes-validations").index(index);
-        let (expression, message) = (text(rule, "rule").trim(), text(rule, "message"));
-        let shown = message.trim();
-        if expression.is_empty() {
-            errors.push(FieldError::required(&path.child("rule"), "rule is not specified"));
-        } else if !message.is_empty() && shown.is_empty() {
-            errors.push(FieldError::invalid(&path.child("message"), message, "must be non-empty if specified"));
-        } else if has_newline(shown) {
-            errors.push(FieldError::invalid(&path.child("message"), message, "must not contain line breaks"));
-        } else if has_newline(expression) && shown.is_empty() {
-            let detail = "message must be specified if rule contains line breaks";
-            errors.push(FieldError::required(&path.child("message"), detail));
-        }
-        let computed = text(rule, "messageExpression");
-        if !computed.is_empty() && computed.trim().is_empty() {
-            let detail = "messageExpression must be non-empty if specified";
-            errors.push(FieldError::required(&path.child("messageExpression"), detail));
-        }
-        if let Some(reason) = maybe_text(rule, "reason").filter(|reason| !REASONS.contains(reason)) {
-            errors.push(FieldError::not_supported(&path.child("reason"), reason, &REASONS));
-        }
-        let place = text(rule, "fieldPath");
-        let place_path = path.child("fieldPath");
-        if !place.is_empty() && place.trim().is_empty() {
-            errors.push(FieldError::invalid(&place_path, place, "must be non-empty if specified"));
-        }
-        if has_newline(place) {
-            errors.push(FieldError::invalid(&place_path, place, "must not contain line breaks"));
-        }
-        if !place.is_empty() && !leads_somewhere(schema, place) {
-            errors.push(FieldError::invalid(&place_path, place, "must be a valid path"));
-        }
-    }
-}
-
-/// Whether a path of fields (`.a.b`, `.a['b']`) leads to a part of the schema.
-fn leads_somewhere(schema: &Value, path: &str) -> bool {
-    let Ok(schema) = Structural::read(schema) else { return true };
-    let mut place = &schema;
-    let mut rest = path;
-    while !rest.is_empty() {
-        let (name, after) = if let Some(quoted) = rest.strip_prefix("['") {
-            match quoted.split_once("']") {
-                Some((name, after)) => (name.replace("\\'", "'"), after),
-                None => return false,
-            }
-        } else if let Some(plain) = rest.strip_prefix('.') {
-            let end = plain.find(['.', '[']).unwrap_or(plain.len());
-            (plain[..end].to_owned(), &plain[end..])
-        } else {
-            return false;
-        };
-        let below = if place.properties.is_empty() { place.field(&name) } else { place.properties.get(name.as_str()) };
-        match below {
-            Some(below) => place = below,
-            None => return false,
-        }
-        rest = after;
-    }
-    true
 }
 
 /// Whether some schema, here, below or among alternatives, is as asked.

@@ -244,6 +244,25 @@ async fn what_did_not_change_is_forgiven() {
 }
 
 #[tokio::test]
+async fn rules_in_cel_are_kept() {
+    let api = Api::new().await;
+    let mut wanted = definition(json!([version("v1", true)]));
+    let spec = &mut wanted["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
+    spec["x-kubernetes-validations"] = json!([{"rule": "self.replicas <= 5 || self.color == 'red'", "message": "many are red"}]);
+    let mut wrong = wanted.clone();
+    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"][0]["rule"] = json!("self.nothing");
+    let (code, status) = api.post(DEFINITIONS, wrong).await;
+    assert_eq!(code, 422);
+    let place = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value";
+    assert!(message(&status).contains(place), "{}", message(&status));
+    api.define(wanted).await;
+    let (code, status) = api.post(TABS, tab("a", json!({"cronSpec": "* * * * *", "replicas": 9, "color": "blue"}))).await;
+    assert_eq!(code, 422);
+    assert!(message(&status).contains("spec: Invalid value") && message(&status).contains("many are red"), "{status}");
+    api.tab("a", json!({"cronSpec": "* * * * *", "replicas": 9, "color": "red"})).await;
+}
+
+#[tokio::test]
 async fn tables_scales_and_selections() {
     let api = Api::with_tabs().await;
     api.tab("a", json!({"cronSpec": "* * * * *", "color": "red"})).await;
