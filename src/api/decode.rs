@@ -8,6 +8,8 @@ use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visi
 use serde_json::{Map, Number, Value};
 
 use crate::{
+    crd::DefinitionVersion,
+    field::{FieldError, Path},
     kinds,
     schema::{DecodeError, Schema},
     status::Status,
@@ -225,6 +227,48 @@ fn judged(object: Value, mut complaints: Vec<String>, validation: FieldValidatio
         FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
         FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
     }
+}
+
+/// As [`check`] for an object of a kind that is not built in.
+pub fn custom(
+    mut object: Value,
+    mut complaints: Vec<String>,
+    target: Target<'_>,
+    version: &DefinitionVersion,
+    validation: FieldValidation,
+) -> Result<Decoded, Refusal> {
+    name_custom(&object, target).map_err(Refusal::Kind)?;
+    let unknown = version.receive(&mut object)?;
+    complaints.extend(unknown.iter().map(|path| format!("unknown field {}", crate::field::quote(path))));
+    complaints.truncate(100);
+    match validation {
+        FieldValidation::Strict if !complaints.is_empty() => Err(Refusal::Strict(complaints.join(", "))),
+        FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
+        FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
+    }
+}
+
+/// A custom object says what it is.
+fn name_custom(object: &Value, target: Target<'_>) -> Result<(), Status> {
+    let wanted = kinds::api_version(target.group, target.version);
+    let given = |field: &str| object.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (api_version, kind) = (given("apiVersion"), given("kind"));
+    if kind.is_empty() {
+        let text = object.to_string();
+        let why = format!("Object 'Kind' is missing in '{text}'");
+        return Err(unrecognized(text.as_bytes(), target.kind, &why));
+    }
+    if api_version != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({api_version}) does not match the expected API version ({wanted})"
+        )));
+    }
+    if kind != target.kind {
+        let error = FieldError::invalid(&Path::new("kind"), kind, format!("must be {}", target.kind));
+        let name = crate::meta::name(object);
+        return Err(Status::invalid(target.group, target.kind, name, vec![error]));
+    }
+    Ok(())
 }
 
 /// Checks `apiVersion` and `kind`, and writes them where they are missing.

@@ -5,7 +5,7 @@
 //!
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
-//! policies say), `conversion`; then `discovery` and `openapi`, which only describe.
+//! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
@@ -15,6 +15,7 @@
 pub mod apply;
 pub mod cel;
 pub mod conversion;
+pub mod crd;
 pub mod decode;
 pub mod discovery;
 pub mod kinds;
@@ -23,6 +24,7 @@ pub mod schema;
 
 pub mod at;
 pub mod field;
+pub mod json_path;
 pub mod meta;
 pub mod names;
 pub mod patch;

@@ -67,7 +67,7 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let authorization = Authorization::new(store.clone());
     let admission = Admission::new(store.clone(), authorization.clone());
     Router::new(RouterParts {
-        registry: Registry::new(store.clone(), Resources::builtin(), admission, services),
+        registry: Registry::new(store.clone(), Resources::new(store), admission, services),
         authentication: Authentication::new(reader, admin_token),
         authorization,
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),

@@ -2,5 +2,4 @@
 //! needs to call them.
 
 pub mod agent;
-pub mod cli;
 pub mod cni;

@@ -2,6 +2,7 @@
 
 mod applies;
 mod bodies;
+mod definitions;
 mod expressions;
 mod network;
 mod patches;
@@ -22,7 +23,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 21] = [
+pub static ALL: [Target; 22] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -33,6 +34,7 @@ pub static ALL: [Target; 21] = [
     target("strategic", patches::strategic),
     target("fields", applies::fields),
     target("applies", applies::applies),
+    target("definitions", definitions::definitions),
     target("requests", requests::requests),
     target("selectors", words::selectors),
     target("quantities", words::quantities),

@@ -1,13 +1,14 @@
 //! Small languages: what is read can be written and read again.
 
 use mk8s_api::{
+    json_path::Template,
     quantity::Quantity,
     select::{FieldSelector, LabelSelector},
 };
 use mk8s_server::http::{path, query::Query};
 
 use super::Feed;
-use crate::{corpus, doors, mutate};
+use crate::{corpus, mutate};
 
 fn texts(words: &[&str]) -> Vec<Vec<u8>> {
     words.iter().map(|word| word.as_bytes().to_vec()).collect()
@@ -111,6 +112,9 @@ pub(super) fn jsonpath() -> Feed {
         if multiplies > 4 {
             return;
         }
-        doors::cli::print(&text, dice.pick(&corpus::OBJECTS));
+        let object = dice.pick(&corpus::OBJECTS);
+        for template in [Template::parse(&text), Template::relaxed(&text)].into_iter().flatten() {
+            let _ = template.render(object);
+        }
     })
 }

@@ -3,8 +3,8 @@ use expect_test::expect;
 use super::*;
 use crate::kinds::builtin;
 
-fn none() -> Map<String, Value> {
-    Map::new()
+fn none() -> Custom {
+    Custom::default()
 }
 
 fn v3(name: &str) -> Value {

@@ -5,20 +5,21 @@ use std::io::{self, Write};
 use serde_json::{Map, Value, json};
 
 use super::{
+    Custom,
     definitions::{Definitions, to_v2},
     embedded,
     operations::{self, Content, Operation, PathItem},
     parameters,
 };
-use crate::{discovery, kinds::Kind};
+use crate::{crd::publish::restrict_to_v2, discovery, kinds::Kind};
 
-/// Writes `/openapi/v2`. `custom` are the definitions of kinds that are not built in, as v3 schemas by their names.
-pub fn write_v2(out: &mut dyn Write, kinds: &[Kind], custom: &Map<String, Value>) -> io::Result<()> {
+/// Writes `/openapi/v2`. `custom` are the definitions of kinds that are not built in.
+pub fn write_v2(out: &mut dyn Write, kinds: &[Kind], custom: &Custom) -> io::Result<()> {
     let mut group_versions: Vec<(&str, &str)> = kinds.iter().map(|kind| (&*kind.group, &*kind.version)).collect();
     group_versions.sort_unstable();
     group_versions.dedup();
     let built_in = embedded::definitions();
-    let definitions = Definitions::new(kinds, &built_in, custom, &group_versions);
+    let definitions = Definitions::new(kinds, &built_in, &custom.definitions, &group_versions);
 
     let small = ["api", "apis", "version"].iter().filter_map(|name| operations::describing(name));
     let groups = discovery::groups(kinds);
@@ -39,6 +40,9 @@ pub fn write_v2(out: &mut dyn Write, kinds: &[Kind], custom: &Map<String, Value>
     super::write_object(
         out,
         definitions.all().map(|(name, mut schema)| {
+            if definitions.is_custom(&name) {
+                restrict_to_v2(&mut schema);
+            }
             to_v2(&mut schema);
             (name, schema)
         }),

@@ -8,6 +8,7 @@ use std::{
 use serde_json::{Map, Value, json};
 
 use super::{
+    Custom,
     definitions::{Definitions, META},
     embedded,
     operations::{self, Content, Operation, PathItem},
@@ -20,10 +21,10 @@ use crate::{
 
 /// `/openapi/v3`: where the documents are. A document's address changes with its contents, so that clients may keep it
 /// for ever.
-pub fn v3_index(kinds: &[Kind], custom: &Map<String, Value>) -> Value {
-    let hash = super::etag(kinds, custom);
+pub fn v3_index(kinds: &[Kind], custom: &Custom) -> Value {
     let mut paths = Map::new();
     for name in names(kinds) {
+        let hash = super::document_etag(&name, kinds, custom);
         let address = format!("/openapi/v3/{name}?hash={hash}");
         paths.insert(name, json!({ "serverRelativeURL": address }));
     }
@@ -45,7 +46,7 @@ fn names(kinds: &[Kind]) -> Vec<String> {
 pub fn write_v3(
     out: &mut dyn Write,
     kinds: &[Kind],
-    custom: &Map<String, Value>,
+    custom: &Custom,
     name: &str,
 ) -> Option<io::Result<()>> {
     if !names(kinds).iter().any(|known| known == name) {
@@ -64,12 +65,12 @@ pub fn write_v3(
 fn write(
     out: &mut dyn Write,
     kinds: &[Kind],
-    custom: &Map<String, Value>,
+    custom: &Custom,
     group_versions: &[(&str, &str)],
     items: Vec<PathItem>,
 ) -> io::Result<()> {
     let built_in = embedded::definitions();
-    let definitions = Definitions::new(kinds, &built_in, custom, group_versions);
+    let definitions = Definitions::new(kinds, &built_in, &custom.definitions, group_versions);
     let mut used = BTreeSet::new();
     if !group_versions.is_empty()
         && kinds.iter().any(|kind| kind.has(Verb::Watch) && group_versions.contains(&(&*kind.group, &*kind.version)))

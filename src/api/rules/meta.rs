@@ -63,7 +63,7 @@ fn path() -> Path {
 }
 
 /// The metadata of an object about to be created.
-pub(super) fn validate(object: &Value, rules: &Rules) -> Errors {
+pub(crate) fn validate(object: &Value, rules: &Rules) -> Errors {
     let mut errors = Errors::new();
     let generate_name = meta::generate_name(object);
     if !generate_name.is_empty() {

@@ -60,7 +60,7 @@ pub use namespace::validate_finalize;
 pub use secret::fold_string_data;
 pub use pod::{qos_class, validate_ephemeral_containers};
 pub use scale::Scale;
-pub use table::of;
+pub use table::{of, of_custom};
 
 /// Whether objects of a kind live in a namespace.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -13,6 +13,14 @@ static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
 static PATH_NAMED: Rules = Rules { name: NameRule::PathSegment, ..GENERIC };
 static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
 
+static CUSTOM: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
+static CUSTOM_NAMESPACED: Rules = Rules { scope: Scope::Namespaced, ..GENERIC };
+
+/// The rules of kinds that clients define: those of metadata.
+pub fn of_custom(namespaced: bool) -> &'static Rules {
+    if namespaced { &CUSTOM_NAMESPACED } else { &CUSTOM }
+}
+
 /// The rules of a kind; generic ones when it has none of its own.
 pub fn of(group: &str, kind: &str) -> &'static Rules {
     match (group, kind) {
@@ -40,6 +48,7 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("batch", "Job") => &batch::JOB,
         ("certificates.k8s.io", "CertificateSigningRequest") => &certificates::RULES,
         ("coordination.k8s.io", "Lease") => &lease::RULES,
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => &crate::crd::rules::RULES,
         ("discovery.k8s.io", "EndpointSlice") => &endpoint_slice::RULES,
         ("events.k8s.io", "Event") => &event::EVENTS,
         ("networking.k8s.io", "Ingress") => &ingress::RULES,
@@ -56,9 +65,9 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("apps", "ControllerRevision") => &UNKNOWN,
         ("apiregistration.k8s.io", "APIService") => &PATH_NAMED,
         (
-            "apiextensions.k8s.io" | "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
+            "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
             | "resource.k8s.io" | "admissionregistration.k8s.io",
-            "CustomResourceDefinition" | "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ServiceCIDR"
+            "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ServiceCIDR"
             | "ResourceClaim" | "ValidatingAdmissionPolicy",
         ) => &WITH_STATUS,
         _ => &UNKNOWN,

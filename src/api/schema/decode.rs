@@ -25,6 +25,9 @@ pub enum DecodeError {
     Time(String),
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
+    /// The metadata of an object within the object.
+    #[error("{0}")]
+    Embedded(String),
 }
 
 pub(super) fn decode(root: Node<'_>, object: &mut Value) -> Result<Vec<String>, DecodeError> {

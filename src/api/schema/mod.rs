@@ -19,7 +19,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use self::graph::{Graph, ShapeId};
 pub use self::{
@@ -97,6 +97,35 @@ pub fn schema_of(group: &str, version: &str, kind: &str) -> Option<&'static Sche
 /// The schema of a definition by its OpenAPI name, as `io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions`.
 pub fn definition(name: &str) -> Option<&'static Schema> {
     BUILTIN.names.get(name)
+}
+
+/// The definitions that metadata consists of, which every custom kind has.
+static METADATA: LazyLock<Vec<(String, Value)>> = LazyLock::new(|| {
+    const NAMES: [&str; 5] = ["FieldsV1", "ManagedFieldsEntry", "ObjectMeta", "OwnerReference", "Time"];
+    let is_wanted = |name: &str| name.strip_prefix(META).is_some_and(|kind| NAMES.contains(&kind));
+    let lines = crate::openapi::embedded::schemas();
+    lines.iter().filter(|line| is_wanted(line.name)).map(|line| (line.name.to_owned(), line.schema())).collect()
+});
+
+const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1.";
+
+/// The fields of a custom kind, from its `openAPIV3Schema`: for merging and applying, where list types and keys count.
+/// Null is the schema of a kind that does not say anything.
+pub fn of_custom(published: &Value) -> Schema {
+    let mut root = if published.is_object() { published.clone() } else { json!({"type": "object"}) };
+    if root.get("properties").is_none_or(|properties| !properties.is_object()) {
+        root["properties"] = json!({});
+    }
+    root["properties"]["apiVersion"] = json!({"type": "string"});
+    root["properties"]["kind"] = json!({"type": "string"});
+    root["properties"]["metadata"] = json!({"allOf": [{"$ref": format!("#/{META}ObjectMeta")}]});
+    let names: Vec<&str> = METADATA.iter().map(|(name, _)| name.as_str()).chain(["custom"]).collect();
+    let load = |root: Value| load::load(&names, METADATA.iter().map(|(_, schema)| schema.clone()).chain([root]));
+    let fallback = json!({"type": "object", "properties": {}, "x-kubernetes-preserve-unknown-fields": true});
+    let (graph, mut roots) =
+        load(root).or_else(|_| load(fallback)).expect("a schema without references to others can be loaded");
+    let root = roots.pop().expect("as many roots as names");
+    Schema { graph: Arc::new(graph), root }
 }
 
 #[cfg(test)]

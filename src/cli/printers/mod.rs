@@ -1,7 +1,6 @@
 //! What an object or a list looks like on the screen.
 
 pub(crate) mod columns;
-pub(crate) mod jsonpath;
 pub(crate) mod ordered;
 pub(crate) mod table;
 pub(crate) mod tabs;
@@ -12,6 +11,7 @@ use crate::{
     resolve::Info,
 };
 use anyhow::{Context, Result, anyhow};
+pub(crate) use mk8s_api::json_path as jsonpath;
 use serde_json::{Value, ser::PrettyFormatter};
 use std::sync::atomic::{AtomicUsize, Ordering};
 

@@ -5,7 +5,7 @@
 use mk8s_store::{Event, Store, View, WatchItem, Watcher};
 
 /// Something computed from all keys under a prefix.
-pub(super) trait Follow {
+pub(crate) trait Follow {
     /// Forgets all and reads the view.
     fn rebuild(&mut self, view: &View);
     /// Applies one change.
@@ -13,23 +13,23 @@ pub(super) trait Follow {
 }
 
 /// The position of a [`Follow`] in the store's history.
-pub(super) struct Follower {
+pub(crate) struct Follower {
     store: Store,
     prefix: &'static [u8],
     watcher: Option<Watcher>,
 }
 
 impl Follower {
-    pub(super) fn new(store: Store, prefix: &'static [u8]) -> Follower {
+    pub(crate) fn new(store: Store, prefix: &'static [u8]) -> Follower {
         Follower { store, prefix, watcher: None }
     }
 
-    pub(super) fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         self.store.view()
     }
 
     /// Brings `target` up to date. Says whether it changed.
-    pub(super) fn catch_up(&mut self, target: &mut impl Follow) -> bool {
+    pub(crate) fn catch_up(&mut self, target: &mut impl Follow) -> bool {
         let Some(watcher) = &mut self.watcher else { return self.restart(target) };
         let mut changed = false;
         loop {

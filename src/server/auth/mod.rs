@@ -8,7 +8,7 @@
 pub mod authenticate;
 pub mod authorize;
 pub mod escalation;
-mod follow;
+pub(crate) mod follow;
 pub mod impersonate;
 pub mod node;
 pub mod pki;

@@ -18,6 +18,7 @@
 mod common;
 pub mod options;
 
+mod custom_resources;
 mod daemon_set;
 mod deployment;
 mod endpoint_slice;
@@ -62,6 +63,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(garbage_collector::prepare(context.clone(), inventory.clone()));
     loops.spawn(namespace::prepare(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
+    loops.spawn(custom_resources::run(context.clone()));
     loops.spawn(node_ipam::run(context.clone()));
     loops.spawn(node_lifecycle::run(context.clone()));
     loops.spawn(taint_eviction::run(context.clone()));

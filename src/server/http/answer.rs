@@ -239,8 +239,11 @@ impl Shown {
     }
 
     fn table(&self, objects: &[Value], metadata: Value) -> Value {
-        let mut table =
-            table::render(&self.resource.kind.group, &self.resource.kind.kind, objects, self.include, Timestamp::now());
+        let (kind, now) = (&self.resource.kind, Timestamp::now());
+        let mut table = match self.resource.printer() {
+            Some(printer) => table::render_with(printer, objects, self.include, now),
+            None => table::render(&kind.group, &kind.kind, objects, self.include, now),
+        };
         table["metadata"] = metadata;
         if self.form.meta != MetaVersion::V1 {
             let version = self.form.meta.as_str();

@@ -120,13 +120,14 @@ fn verb_of(verb: &str) -> Option<Verb> {
 }
 
 pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
-    match asked.resource.kind.deprecation() {
+    let deprecation = asked.resource.deprecation().map(str::to_owned);
+    match deprecation {
         None => answered(asked, body).await,
         // Told whatever the answer is.
         Some(warning) => {
             let encoding = negotiate::of_status(asked.headers);
             let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(encoding, &status));
-            Ok(answer::warn(response, &[warning.to_owned()]))
+            Ok(answer::warn(response, &[warning]))
         }
     }
 }
@@ -349,8 +350,10 @@ impl<'a> Asked<'a> {
     async fn patch(&self, body: RequestBody) -> Result<Response<Body>, Status> {
         let (shown, options) = (self.shown()?, self.write_options()?);
         let content_type = decode::content_type(self.headers);
+        let supported = if self.resource.is_custom() { &PatchKind::CUSTOM[..] } else { &PatchKind::SUPPORTED };
         let kind = PatchKind::of_content_type(&content_type)
-            .ok_or_else(|| Status::unsupported_media_type(&PatchKind::SUPPORTED))?;
+            .filter(|_| supported.contains(&content_type.as_str()))
+            .ok_or_else(|| Status::unsupported_media_type(supported))?;
         let bytes = decode::read(self.headers, body).await?;
         let mut warnings = Warnings::new();
         let call = self.call(&options);

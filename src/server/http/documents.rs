@@ -1,4 +1,4 @@
-//! Discovery and OpenAPI: documents made once from the table of kinds, with ETags for clients that keep them.
+//! Discovery and OpenAPI: documents made once from a table of kinds, with ETags for clients that keep them.
 
 use std::{
     collections::HashMap,
@@ -9,14 +9,9 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use mk8s_api::{
-    discovery,
-    kinds::{self, Kind},
-    openapi,
-    status::Status,
-};
+use mk8s_api::{discovery, kinds::Kind, openapi, status::Status};
 use parking_lot::{Mutex, RwLock};
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::{
@@ -26,15 +21,23 @@ use super::{
     protobuf,
     query::Query,
 };
+use crate::registry::Table;
 
-/// The documents of one set of kinds.
+/// Documents that were made of a table of kinds.
 #[derive(Default)]
 pub struct Documents {
     openapi: openapi::Documents,
-    /// Small documents and their ETags, by what tells them apart.
-    made: RwLock<HashMap<String, Option<Arc<Document>>>>,
+    made: RwLock<Made>,
     /// OpenAPI documents in protobuf, with the hash of what they were made of. While one is made, others wait for it.
     protobufs: Mutex<HashMap<String, (String, Bytes)>>,
+}
+
+/// Small documents and their ETags, by what tells them apart.
+#[derive(Default)]
+struct Made {
+    /// The table they are made of.
+    generation: u64,
+    documents: HashMap<String, Option<Arc<Document>>>,
 }
 
 struct Document {
@@ -57,20 +60,22 @@ const OTHER_PATHS: [&str; 9] = [
 ];
 
 impl Documents {
-    fn kinds(&self) -> &'static [Kind] {
-        kinds::builtin()
-    }
-
     /// Whether a path names a document.
-    pub fn exists(&self, path: &str) -> bool {
+    pub fn exists(&self, path: &str, table: &Table) -> bool {
         let path = path.trim_end_matches('/');
-        path.is_empty() || OTHER_PATHS.contains(&path) || self.plain(path, "").is_some()
+        path.is_empty() || OTHER_PATHS.contains(&path) || plain(table, path, "").is_some()
     }
 
     /// The document at a path without a slash at its end.
-    pub fn answer(&self, path: &str, query: &Query, headers: &HeaderMap) -> Result<Response<Body>, Status> {
+    pub fn answer(
+        &self,
+        path: &str,
+        query: &Query,
+        headers: &HeaderMap,
+        table: &Table,
+    ) -> Result<Response<Body>, Status> {
         if let Some(name) = path.strip_prefix("/openapi/") {
-            return self.openapi(name, query.get("hash"), headers);
+            return self.openapi(name, query.get("hash"), headers, table);
         }
         let (encoding, aggregated) = negotiate::of_document(headers, matches!(path, "/api" | "/apis"))?;
         // The core group's document names the address under which the client came.
@@ -78,11 +83,12 @@ impl Documents {
         let host_of_id = if path == "/api" { host } else { "" };
         let id = format!("{path}|{aggregated}|{encoding:?}|{host_of_id}");
         let document = self.make(
+            table,
             &id,
             || match (path, aggregated) {
-                ("/api", true) => Some(discovery::aggregated_core(self.kinds())),
-                ("/apis", true) => Some(discovery::aggregated_groups(self.kinds())),
-                _ => self.plain(path, host),
+                ("/api", true) => Some(discovery::aggregated_core(&table.kinds)),
+                ("/apis", true) => Some(discovery::aggregated_groups(&table.kinds)),
+                _ => plain(table, path, host),
             },
             encoding,
             aggregated,
@@ -97,67 +103,53 @@ impl Documents {
 
     fn make(
         &self,
+        table: &Table,
         id: &str,
         make: impl FnOnce() -> Option<Value>,
         encoding: Encoding,
         aggregated: bool,
     ) -> Option<Arc<Document>> {
-        if let Some(known) = self.made.read().get(id) {
-            return known.clone();
+        {
+            let made = self.made.read();
+            let known = made.documents.get(id).filter(|_| made.generation == table.generation);
+            if let Some(known) = known {
+                return known.clone();
+            }
         }
         let document = Arc::new(Document::new(&make()?, encoding, aggregated)?);
         let mut made = self.made.write();
         // Ids carry what clients say about the host, so they are not kept without end.
-        if made.len() > 1024 {
-            made.clear();
+        if made.documents.len() > 1024 || made.generation < table.generation {
+            *made = Made { generation: table.generation, documents: HashMap::new() };
         }
-        made.insert(id.to_string(), Some(document.clone()));
+        if made.generation == table.generation {
+            made.documents.insert(id.to_string(), Some(document.clone()));
+        }
         Some(document)
     }
 
-    fn plain(&self, path: &str, host: &str) -> Option<Value> {
-        let kinds = self.kinds();
-        let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
-        match parts[..] {
-            [""] => Some(json!({"paths": self.paths()})),
-            ["api"] => Some(discovery::api_versions(kinds, host)),
-            ["api", version] => discovery::api_resource_list(kinds, "", version),
-            ["apis"] => Some(discovery::api_group_list(kinds)),
-            ["apis", group] => discovery::api_group(kinds, group),
-            ["apis", group, version] if !group.is_empty() => discovery::api_resource_list(kinds, group, version),
-            _ => None,
-        }
-    }
-
-    fn paths(&self) -> Vec<String> {
-        let kinds = self.kinds();
-        let mut paths: Vec<String> = OTHER_PATHS.iter().map(ToString::to_string).collect();
-        paths.extend(["/api".to_string(), "/api/v1".to_string(), "/apis".to_string()]);
-        for group in discovery::groups(kinds) {
-            paths.push(format!("/apis/{group}"));
-            paths.extend(
-                discovery::versions(kinds, group).into_iter().map(|version| format!("/apis/{group}/{version}")),
-            );
-        }
-        paths.sort();
-        paths
-    }
-
-    fn openapi(&self, name: &str, asked_hash: Option<&str>, headers: &HeaderMap) -> Result<Response<Body>, Status> {
-        let (kinds, custom) = (self.kinds(), Map::new());
+    fn openapi(
+        &self,
+        name: &str,
+        asked_hash: Option<&str>,
+        headers: &HeaderMap,
+        table: &Table,
+    ) -> Result<Response<Body>, Status> {
+        let (kinds, custom) = (&table.kinds, table.published());
         if name == "v3" {
-            let index = self.make("openapi/v3", || Some(openapi::v3_index(kinds, &custom)), Encoding::Json, false);
+            let index = || Some(openapi::v3_index(kinds, custom));
+            let index = self.make(table, "openapi/v3", index, Encoding::Json, false);
             return index.map(|index| index.answer(headers)).ok_or_else(Status::resource_not_found);
         }
         let version = if name == "v2" { 2 } else { 3 };
         let gzipped = match name {
-            "v2" => self.openapi.v2(kinds, &custom),
+            "v2" => self.openapi.v2(kinds, custom),
             name => {
-                let document = name.strip_prefix("v3/").and_then(|name| self.openapi.v3(kinds, &custom, name));
+                let document = name.strip_prefix("v3/").and_then(|name| self.openapi.v3(kinds, custom, name));
                 document.ok_or_else(Status::resource_not_found)?
             }
         };
-        let hash = openapi::etag(kinds, &custom);
+        let hash = openapi::document_etag(name.strip_prefix("v3/").unwrap_or(name), kinds, custom);
         if let Some(other) = asked_hash.filter(|asked| *asked != hash && version == 3) {
             tracing::debug!(other, "an old address of an OpenAPI document");
             return Ok(moved(&format!("/openapi/{name}?hash={hash}")));
@@ -200,6 +192,31 @@ impl Documents {
         made.insert(name.to_owned(), (hash.to_owned(), bytes.clone()));
         Ok(bytes)
     }
+}
+
+fn plain(table: &Table, path: &str, host: &str) -> Option<Value> {
+    let kinds = &table.kinds;
+    let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
+    match parts[..] {
+        [""] => Some(json!({"paths": paths(kinds)})),
+        ["api"] => Some(discovery::api_versions(kinds, host)),
+        ["api", version] => discovery::api_resource_list(kinds, "", version),
+        ["apis"] => Some(discovery::api_group_list(kinds)),
+        ["apis", group] => discovery::api_group(kinds, group),
+        ["apis", group, version] if !group.is_empty() => discovery::api_resource_list(kinds, group, version),
+        _ => None,
+    }
+}
+
+fn paths(kinds: &[Kind]) -> Vec<String> {
+    let mut paths: Vec<String> = OTHER_PATHS.iter().map(ToString::to_string).collect();
+    paths.extend(["/api".to_string(), "/api/v1".to_string(), "/apis".to_string()]);
+    for group in discovery::groups(kinds) {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(discovery::versions(kinds, group).into_iter().map(|version| format!("/apis/{group}/{version}")));
+    }
+    paths.sort();
+    paths
 }
 
 impl Document {
@@ -301,7 +318,7 @@ mod tests {
 
     #[test]
     fn documents_are_found_by_path() {
-        let documents = Documents::default();
+        let (documents, table) = (Documents::default(), Table::built_in());
         let cases = [
             ("", 200),
             ("/api", 200),
@@ -315,7 +332,7 @@ mod tests {
         ];
         for (path, code) in cases {
             let got = documents
-                .answer(path, &Query::parse(None), &HeaderMap::new())
+                .answer(path, &Query::parse(None), &HeaderMap::new(), &table)
                 .map_or_else(|status| status.code, |response| response.status().as_u16());
             assert_eq!(got, code, "{path}");
         }
@@ -323,12 +340,11 @@ mod tests {
 
     #[test]
     fn known_documents_are_not_sent_again() {
-        let documents = Documents::default();
-        let first = documents.answer("/apis", &Query::parse(None), &HeaderMap::new()).expect("a document");
+        let (documents, table) = (Documents::default(), Table::built_in());
+        let first = documents.answer("/apis", &Query::parse(None), &HeaderMap::new(), &table).expect("a document");
         let etag = first.headers()[header::ETAG].clone();
-        let again = documents
-            .answer("/apis", &Query::parse(None), &HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)]))
-            .expect("a document");
+        let known = HeaderMap::from_iter([(header::IF_NONE_MATCH, etag)]);
+        let again = documents.answer("/apis", &Query::parse(None), &known, &table).expect("a document");
         assert_eq!(again.status(), 304);
     }
 }

@@ -246,7 +246,7 @@ async fn other(
     let verb = method.as_str().to_ascii_lowercase();
     inner.authorization.check(&Attributes::for_path(user, &verb, path))?;
     if !matches!(*method, Method::GET | Method::HEAD) {
-        return Err(match inner.documents.exists(path) {
+        return Err(match inner.documents.exists(path, &inner.registry.resources().table()) {
             true => Status::method_not_allowed(),
             false => Status::resource_not_found(),
         });
@@ -263,7 +263,7 @@ async fn other(
             Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
         }
         "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
-        _ => inner.documents.answer(trimmed, &query, headers),
+        _ => inner.documents.answer(trimmed, &query, headers, &inner.registry.resources().table()),
     }
 }
 

@@ -1,8 +1,10 @@
 //! Create: a name, system metadata, admission, validation, and a put that expects the key to be absent.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use mk8s_api::{meta, names, status::Status};
-use mk8s_store::{CommitError, Expect, Op};
+use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
 use super::{Call, Registry, Stored, Warnings, commit_failed, keys};
@@ -25,6 +27,10 @@ impl Registry {
         mut object: Value,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
+        if call.resource.is_terminating() {
+            let why = "create not allowed while custom resource definition is terminating";
+            return Err(Status::failure(405, "MethodNotAllowed", why));
+        }
         check_scope(call, &mut object)?;
         if !meta::resource_version(&object).is_empty() {
             return Err(Status::failure(500, "", "resourceVersion should not be set on objects to be created"));
@@ -45,13 +51,17 @@ impl Registry {
         }
         for _ in 0..GENERATED_NAMES {
             let name = meta::name(&ready.object);
+            let value = self.presenter.to_stored(call.resource, &ready.object).await?;
             ready.reservation.propose();
-            let put = self.put_new(call, name, &ready.object).await;
+            let put = self.put_new(call, name, value).await;
             ready.reservation.refused();
             match put {
                 Ok(stored) => {
                     ready.reservation.keep();
-                    return Ok(stored);
+                    return match stored {
+                        Some(entry) => self.written(call.resource, entry).await,
+                        None => Ok(Stored::Value(ready.object)),
+                    };
                 }
                 Err(CommitError::TooLarge { .. }) if meta::metadata(&ready.object).contains_key("managedFields") => {
                     // The object is worth more than the notes about it.
@@ -72,6 +82,7 @@ impl Registry {
         let resource = call.resource;
         let request = call.admission(Operation::Create, None);
         self.admission.mutate(&request, &mut object).await?;
+        resource.tidy(&mut object);
         resource.prepare_create(&mut object);
         let reservation = match resource.is("", "services") {
             true => self.services.reserve_create(&mut object, call.options.dry_run)?,
@@ -87,10 +98,9 @@ impl Registry {
         Ok(Ready { object, reservation })
     }
 
-    async fn put_new(&self, call: &Call<'_>, name: &str, object: &Value) -> Result<Stored, CommitError> {
+    async fn put_new(&self, call: &Call<'_>, name: &str, value: Stamped) -> Result<Option<Arc<Entry>>, CommitError> {
         let key = keys::object(&call.resource.prefix, call.namespace, name);
-        let put = self.commit(Op::Put { key, value: call.resource.to_stored(object), expect: Expect::Absent }).await?;
-        Ok(put.map_or_else(|| Stored::Value(object.clone()), Stored::Entry))
+        self.commit(Op::Put { key, value, expect: Expect::Absent }).await
     }
 
     fn dry_run_create(&self, call: &Call<'_>, object: Value) -> Result<Stored, Status> {

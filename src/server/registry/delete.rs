@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use jiff::{SignedDuration, Timestamp};
 use mk8s_api::{
-    meta,
+    crd, meta,
     status::{Details, Status},
 };
 use mk8s_store::{CommitError, Entry, Expect, Op, Txn};
@@ -23,6 +23,9 @@ use crate::admission::Operation;
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
 const ATTEMPTS: usize = 64;
+
+/// How many objects of a definition that is gone are taken away at once.
+const SWEPT: usize = 256;
 
 /// How a delete ended.
 #[derive(Debug)]
@@ -48,7 +51,7 @@ impl Registry {
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         for _ in 0..ATTEMPTS {
             let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
-            let old = call.resource.to_served(encode::decode(&entry.value));
+            let old = self.presenter.read(call.resource, &entry).await?;
             check_preconditions(call, options, &old)?;
             let request = call.admission(Operation::Delete, Some(&old));
             self.admission.validate(&request, &Value::Null).await?;
@@ -60,7 +63,7 @@ impl Registry {
                         None => Step::Nothing,
                     },
                 ),
-                false => plan(call, options, &old),
+                false => self::begun(call, &old).map_or_else(|| plan(call, options, &old), Step::Mark),
             };
             match self.take(call, &entry, old, step, options.dry_run || call.options.dry_run).await? {
                 Some(deleted) => return Ok(deleted),
@@ -85,7 +88,10 @@ impl Registry {
         let expect = Expect::Revision(entry.modified);
         let key = entry.key.clone();
         let ops = match &step {
-            Step::Nothing => return Ok(Some(Deleted::Terminating(Stored::Entry(entry.clone())))),
+            Step::Nothing => {
+                let stored = self.written(call.resource, entry.clone()).await?;
+                return Ok(Some(Deleted::Terminating(stored)));
+            }
             Step::Mark(object) | Step::Remove(Some(object)) if dry_run => {
                 let stored = Stored::Value(object.clone());
                 return Ok(Some(if matches!(step, Step::Mark(_)) {
@@ -94,11 +100,15 @@ impl Registry {
                     Deleted::Gone(stored)
                 }));
             }
-            Step::Remove(None) if dry_run => return Ok(Some(Deleted::Gone(Stored::Entry(entry.clone())))),
-            Step::Mark(object) => vec![Op::Put { key, value: call.resource.to_stored(object), expect }],
+            Step::Remove(None) if dry_run => {
+                return Ok(Some(Deleted::Gone(self.written(call.resource, entry.clone()).await?)));
+            }
+            Step::Mark(object) => {
+                vec![Op::Put { key, value: self.presenter.to_stored(call.resource, object).await?, expect }]
+            }
             Step::Remove(None) => vec![Op::Delete { key, expect }],
             Step::Remove(Some(object)) => vec![
-                Op::Put { key: key.clone(), value: call.resource.to_stored(object), expect },
+                Op::Put { key: key.clone(), value: self.presenter.to_stored(call.resource, object).await?, expect },
                 Op::Delete { key, expect: Expect::Any },
             ],
         };
@@ -109,17 +119,40 @@ impl Registry {
         };
         let last = commit.entries.pop().flatten().unwrap_or_else(|| entry.clone());
         if let Step::Mark(_) = step {
-            return Ok(Some(Deleted::Terminating(Stored::Entry(last))));
+            return Ok(Some(Deleted::Terminating(self.written(call.resource, last).await?)));
         }
         self.forget(call, &old);
         let last = Entry { value: encode::with_version(&last.value, commit.revision), ..(*last).clone() };
-        Ok(Some(Deleted::Gone(Stored::Entry(Arc::new(last)))))
+        Ok(Some(Deleted::Gone(self.written(call.resource, Arc::new(last)).await?)))
     }
 
     /// Gives back what a deleted object held.
     pub(super) fn forget(&self, call: &Call<'_>, object: &Value) {
         if call.resource.is("", "services") {
             self.services.release(object);
+        }
+    }
+
+    /// Takes away what is left of the objects of a definition that is gone: those that nobody could see.
+    pub(super) async fn sweep(&self, call: &Call<'_>, definition: &Value) {
+        if !call.resource.is("apiextensions.k8s.io", "customresourcedefinitions") {
+            return;
+        }
+        let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+        let (group, plural) = (text(&definition["spec"]["group"]), text(&definition["spec"]["names"]["plural"]));
+        if group.is_empty() || plural.is_empty() || self.resources.is_built_in(&group, &plural) {
+            return;
+        }
+        let prefix = keys::kind_prefix(&group, &plural);
+        let keys: Vec<_> = {
+            let view = self.store.view();
+            view.range(prefix.as_bytes(), &keys::end_of(&prefix)).map(|entry| entry.key.clone()).collect()
+        };
+        for keys in keys.chunks(SWEPT) {
+            let ops = keys.iter().map(|key| Op::Delete { key: key.clone(), expect: Expect::Any }).collect();
+            if let Err(error) = self.store.commit(Txn { ops }).await {
+                tracing::warn!(%error, group, plural, "objects of a deleted definition stay behind");
+            }
         }
     }
 
@@ -167,6 +200,13 @@ fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, object: &Value)
         )),
         _ => Ok(()),
     }
+}
+
+/// A definition that is deleted for the first time: it stays until its objects are gone.
+fn begun(call: &Call<'_>, old: &Value) -> Option<Value> {
+    let is_definition = call.resource.is("apiextensions.k8s.io", "customresourcedefinitions");
+    let now = meta::format_time(Timestamp::now());
+    is_definition.then(|| crd::definition::begin_deletion(old, &now)).flatten()
 }
 
 /// Pure but for the clock: what a delete does to an object.

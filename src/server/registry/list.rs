@@ -35,7 +35,7 @@ impl Registry {
             Some(version) => self.view_not_older(version).await?,
         };
         match view.get(&keys::object(&resource.prefix, namespace, name)) {
-            Some(entry) => Ok(entry.clone()),
+            Some(entry) => self.presenter.present_one(resource, entry.clone()).await,
             None => Err(Status::not_found(&resource.group_resource, name)),
         }
     }
@@ -46,9 +46,21 @@ impl Registry {
         let view = self.root_of(options, token.as_ref()).await?;
         let filter = Filter::new(resource, options)?;
         if let Some(name) = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
-            return Ok(single(&view, &keys::object(&resource.prefix, namespace, name), &filter));
+            let entry = view.get(&keys::object(&resource.prefix, namespace, name)).cloned();
+            let entries = self.presenter.present(resource, entry.into_iter().collect()).await?;
+            let entries = entries.into_iter().filter(|entry| filter.matches(entry)).collect();
+            return Ok(List { revision: view.revision(), entries, continue_token: None, remaining: None });
         }
-        Ok(page(&view, &prefix, token.as_ref(), options.limit, &filter))
+        let start = start_of(&prefix, token.as_ref());
+        let range = view.range(start.as_bytes(), &keys::end_of(&prefix));
+        if filter.needs_presented() {
+            // Fields are looked at in the form of the version that was asked for.
+            let entries = self.presenter.present(resource, range.cloned().collect()).await?;
+            return Ok(page(&view, &prefix, token.as_ref(), options.limit, &filter, entries.iter()));
+        }
+        let mut list = page(&view, &prefix, token.as_ref(), options.limit, &filter, range);
+        list.entries = self.presenter.present(resource, list.entries).await?;
+        Ok(list)
     }
 
     /// The root a list reads: of its token, of its version, or the newest.
@@ -102,18 +114,20 @@ impl Registry {
     }
 }
 
-/// The list of a selector that names one object.
-fn single(view: &View, key: &[u8], filter: &Filter) -> List {
-    let entries = view.get(key).filter(|entry| filter.matches(entry)).cloned().into_iter().collect();
-    List { revision: view.revision(), entries, continue_token: None, remaining: None }
+/// The first key of a page.
+fn start_of(prefix: &str, token: Option<&ContinueToken>) -> String {
+    format!("{prefix}{}", token.map_or("", |token| &token.start))
 }
 
-fn page(view: &View, prefix: &str, token: Option<&ContinueToken>, limit: usize, filter: &Filter) -> List {
-    let (start, seen) = match token {
-        Some(token) => (format!("{prefix}{}", token.start), token.seen),
-        None => (prefix.to_owned(), 0),
-    };
-    let mut range = view.range(start.as_bytes(), &keys::end_of(prefix));
+fn page<'v>(
+    view: &View,
+    prefix: &str,
+    token: Option<&ContinueToken>,
+    limit: usize,
+    filter: &Filter,
+    mut range: impl Iterator<Item = &'v Arc<Entry>>,
+) -> List {
+    let seen = token.map_or(0, |token| token.seen);
     let mut list = List { revision: view.revision(), entries: Vec::new(), continue_token: None, remaining: None };
     if limit == 0 {
         list.entries = match filter.is_everything() {

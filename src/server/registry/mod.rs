@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Resource`] (a kind as the registry sees it), [`Registry`] and [`Call`], then a file a verb:
 //! `list` (get and list), `watch`, `create`, `update`, `patch`, `delete`; `encode` and `keys` (what is in the store);
-//! and the kinds whose verbs do more: `pods`, `services`, `scale`, `namespaces`.
+//! the kinds whose verbs do more: `pods`, `services`, `scale`, `namespaces`; and `custom`: the kinds that clients define.
 //!
 //! Invariant: every write is one transaction that names the revision it read; a lost race is a conflict or a retry,
 //! never a lost update.
@@ -11,6 +11,7 @@
 mod apply;
 mod continue_token;
 mod create;
+mod custom;
 mod delete;
 mod encode;
 mod expiry;
@@ -30,6 +31,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub use custom::Table;
 pub use delete::{Deleted, success};
 pub use encode::{decode, metadata_text};
 pub use expiry::expire_events;
@@ -58,6 +60,7 @@ pub struct Registry {
     resources: Resources,
     admission: Admission,
     services: services::Allocator,
+    presenter: custom::Presenter,
 }
 
 /// One request for one resource, as the registry needs it.
@@ -94,7 +97,8 @@ pub type Warnings = Vec<String>;
 
 impl Registry {
     pub fn new(store: Store, resources: Resources, admission: Admission, ranges: ServiceRanges) -> Registry {
-        Registry { services: services::Allocator::new(store.clone(), ranges), store, resources, admission }
+        let services = services::Allocator::new(store.clone(), ranges);
+        Registry { services, store, presenter: resources.presenter(), resources, admission }
     }
 
     pub fn store(&self) -> &Store {
@@ -130,6 +134,11 @@ impl Registry {
         let labelled =
             entries.filter(|entry| encode::labels(&entry.value).get(key).is_some_and(|found| found == value));
         labelled.map(|entry| encode::decode(&entry.value)).collect()
+    }
+
+    /// What a write leaves, in the form of the version that was written.
+    async fn written(&self, resource: &Resource, entry: Arc<Entry>) -> Result<Stored, Status> {
+        Ok(Stored::Entry(self.presenter.present_one(resource, entry).await?))
     }
 
     /// Commits one operation; the entry it put or deleted.

@@ -32,6 +32,10 @@ impl PatchKind {
         "application/apply-patch+yaml",
     ];
 
+    /// Nothing tells how the lists of custom resources merge.
+    pub const CUSTOM: [&'static str; 3] =
+        ["application/json-patch+json", "application/merge-patch+json", "application/apply-patch+yaml"];
+
     pub fn of_content_type(content_type: &str) -> Option<PatchKind> {
         match content_type {
             "application/json-patch+json" => Some(PatchKind::Json),

@@ -15,10 +15,15 @@ use mk8s_api::{
     schema::{self, Schema},
     status::{GroupResource, Status},
 };
-use mk8s_store::Stamped;
+use mk8s_store::{Stamped, Store};
 use serde_json::{Value, json};
 
-use super::{FieldValidation, Warnings, encode, keys};
+use super::{
+    FieldValidation, Warnings,
+    custom::{CustomKind, Customs, Presenter, Table},
+    encode, keys,
+};
+use crate::table::{self, Printer};
 
 /// Kinds whose updates must say which version they are for.
 const CONDITIONAL: [(&str, &str); 16] = [
@@ -74,6 +79,14 @@ pub struct Resource {
     zero_scale: Value,
     /// What counts of a write, as a whole (first) and through each subresource.
     counted: Vec<(String, Counted)>,
+    /// What is known of a kind that is not built in.
+    custom: Option<Custom>,
+}
+
+struct Custom {
+    kind: CustomKind,
+    printer: Printer,
+    scale: Option<Scale>,
 }
 
 impl Resource {
@@ -95,7 +108,67 @@ impl Resource {
             rules: rules::of(&kind.group, &kind.kind),
             schema,
             kind: Arc::new(kind),
+            custom: None,
         }
+    }
+
+    /// A kind that a definition makes, in one of its versions.
+    pub(super) fn custom(kind: Kind, custom: CustomKind) -> Resource {
+        let version = custom.version.clone();
+        Resource {
+            zero: zero(None, &kind.api_version(), &kind.kind),
+            zero_scale: zero(schema::schema_of("autoscaling", "v1", "Scale"), "autoscaling/v1", "Scale"),
+            counted: ways(&kind, |way, has_status| counted(&kind.group, &kind.kind, way, has_status)),
+            group_resource: kind.group_resource(),
+            api_version: kind.api_version(),
+            prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),
+            unconditional_update: false,
+            create_on_update: false,
+            returns_deleted: false,
+            converted: false,
+            rules: rules::of_custom(kind.namespaced),
+            schema: None,
+            kind: Arc::new(kind),
+            custom: Some(Custom {
+                printer: table::custom_printer(version.columns.clone()),
+                scale: version.scale.clone().map(Scale::Custom),
+                kind: custom,
+            }),
+        }
+    }
+
+    /// A kind that is not built in.
+    pub(crate) fn is_custom(&self) -> bool {
+        self.custom.is_some()
+    }
+
+    pub(super) fn as_custom(&self) -> Option<&CustomKind> {
+        self.custom.as_ref().map(|custom| &custom.kind)
+    }
+
+    /// Whether what was stored at a revision is shown as it is, apart from what [`Resource::to_served`] does.
+    pub(super) fn shows_stored(&self, modified: u64) -> bool {
+        self.as_custom().is_none_or(|custom| {
+            modified >= custom.since && custom.version.name == custom.definition.storage_version
+        })
+    }
+
+    /// Objects go away with their definition, and none are made.
+    pub(super) fn is_terminating(&self) -> bool {
+        self.as_custom().is_some_and(|custom| custom.definition.terminating)
+    }
+
+    /// What clients are told who use this version.
+    pub(crate) fn deprecation(&self) -> Option<&str> {
+        match self.as_custom() {
+            Some(custom) => custom.version.deprecation.as_deref(),
+            None => self.kind.deprecation(),
+        }
+    }
+
+    /// The columns of a kind that is not built in.
+    pub(crate) fn printer(&self) -> Option<&Printer> {
+        self.custom.as_ref().map(|custom| &custom.printer)
     }
 
     pub fn is(&self, group: &str, plural: &str) -> bool {
@@ -117,9 +190,10 @@ impl Resource {
     }
 
     /// The schema of what [`Resource::kind_of`] names.
-    pub(super) fn schema_of(&self, subresource: &str) -> Option<&'static Schema> {
-        match self.kind.subresource(subresource) {
-            Some(sub) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
+    pub(super) fn schema_of(&self, subresource: &str) -> Option<&Schema> {
+        match (self.kind.subresource(subresource), self.as_custom()) {
+            (Some(sub), _) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
+            (_, Some(custom)) => Some(&custom.version.fields),
             _ => self.schema,
         }
     }
@@ -145,6 +219,10 @@ impl Resource {
 
     /// An object in its form, not defaulted; or why it cannot be.
     pub(super) fn form(&self, subresource: &str, mut object: Value) -> Result<Value, String> {
+        if let Some(custom) = self.custom_body(subresource) {
+            custom.version.shape(&mut object).map_err(|error| error.to_string())?;
+            return Ok(object);
+        }
         let schema = self.schema_of(subresource).ok_or("no schema of the kind is known")?;
         schema.decode(&mut object).map_err(|error| error.to_string())?;
         Ok(object)
@@ -152,11 +230,27 @@ impl Resource {
 
     /// Sets what was left out.
     pub(super) fn default(&self, subresource: &str, object: &mut Value) {
+        if let Some(custom) = self.custom_body(subresource) {
+            return custom.version.complete(object);
+        }
         if let Some(schema) = self.schema_of(subresource) {
             schema.default(object);
         }
         if self.kind_of(subresource) == self.kind.kind {
             self.rules.default(object);
+        }
+    }
+
+    /// The kind, when the body sent to a subresource is an object of a kind that is not built in.
+    fn custom_body(&self, subresource: &str) -> Option<&CustomKind> {
+        let is_own = self.kind.subresource(subresource).is_none_or(|sub| sub.kind == self.kind.kind);
+        self.as_custom().filter(|_| is_own)
+    }
+
+    /// Prunes and defaults what admission made of an object of a custom kind.
+    pub(super) fn tidy(&self, object: &mut Value) {
+        if let Some(custom) = self.as_custom() {
+            custom.version.tidy(object);
         }
     }
 
@@ -194,6 +288,13 @@ impl Resource {
     ) -> Result<Value, Status> {
         let target = self.target(subresource)?;
         let object = keep_reset(object);
+        if let Some(custom) = self.custom_body(subresource) {
+            let complaints = api_decode::duplicate_fields(&doubles.into().paths);
+            let decoded = api_decode::custom(object, complaints, target, &custom.version, validation);
+            let decoded = decoded.map_err(|refusal| refusal.status(target))?;
+            warnings.extend(decoded.warnings);
+            return Ok(decoded.object);
+        }
         let decoded = api_decode::value(object, doubles, target, validation)?;
         Ok(self.completed(subresource, decoded, warnings))
     }
@@ -210,6 +311,11 @@ impl Resource {
     ) -> Result<Value, Refusal> {
         let target = self.target(subresource).map_err(Refusal::Kind)?;
         let object = keep_reset(object);
+        if let Some(custom) = self.custom_body(subresource) {
+            let decoded = api_decode::custom(object, complaints, target, &custom.version, validation)?;
+            warnings.extend(decoded.warnings);
+            return Ok(decoded.object);
+        }
         let decoded = api_decode::check(object, complaints, target, validation)?;
         Ok(self.completed(subresource, decoded, warnings))
     }
@@ -234,10 +340,19 @@ impl Resource {
 
     pub(super) fn prepare_create(&self, object: &mut Value) {
         self.rules.prepare_create(object);
+        if let Some(custom) = self.as_custom() {
+            custom.version.prepare_create(object);
+        }
     }
 
     /// Keeps what a write to this subresource may not change.
     pub(super) fn prepare_update(&self, subresource: &str, new: &mut Value, old: &Value) {
+        if let Some(custom) = self.as_custom() {
+            return match subresource {
+                "status" => custom.version.prepare_status_update(new, old),
+                _ => custom.version.prepare_update(new, old),
+            };
+        }
         match subresource {
             "" => self.rules.prepare_update(new, old),
             "status" => self.rules.prepare_status_update(new, old),
@@ -249,11 +364,22 @@ impl Resource {
 
     pub(super) fn validate_create(&self, object: &Value) -> Vec<FieldError> {
         let mut errors = self.rules.validate(object);
+        if let Some(custom) = self.as_custom() {
+            errors.append(&mut custom.version.validate(object));
+        }
         self.validate_schema(object, &mut errors);
         errors
     }
 
     pub(super) fn validate_update(&self, subresource: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+        if let Some(custom) = self.as_custom() {
+            let mut errors = self.rules.validate_update(new, old);
+            errors.append(&mut match subresource {
+                "status" => custom.version.validate_status_update(new, old),
+                _ => custom.version.validate_update(new, old),
+            });
+            return errors;
+        }
         let mut errors = match subresource {
             "status" => self.rules.validate_status_update(new, old),
             "binding" | "finalize" | "approval" => Vec::new(),
@@ -284,17 +410,29 @@ impl Resource {
 
     /// Refuses a field that the kind cannot be selected by.
     pub(super) fn check_selectable(&self, field: &str) -> Result<(), Status> {
-        self.rules.check_selectable(field).map_err(Status::bad_request)
+        match self.as_custom() {
+            Some(custom) if custom.version.selects_by(field) => Ok(()),
+            Some(_) if !matches!(field, "metadata.name" | "metadata.namespace") => {
+                Err(Status::bad_request(format!("field label not supported: {field}")))
+            }
+            _ => self.rules.check_selectable(field).map_err(Status::bad_request),
+        }
     }
 
     /// Where replicas are, for kinds that have them.
-    pub(super) fn scale(&self) -> Option<&'static Scale> {
-        self.rules.scale()
+    pub(super) fn scale(&self) -> Option<&Scale> {
+        match &self.custom {
+            Some(custom) => custom.scale.as_ref(),
+            None => self.rules.scale(),
+        }
     }
 
     /// The value of a field of a stored object that can be selected, under its name in this version.
     pub(super) fn field_of(&self, stored: &Value, field: &str) -> Option<String> {
-        self.rules.selectable(stored, conversion::storage_field(&self.kind, field))
+        match self.as_custom() {
+            Some(custom) => custom.version.selected(stored, field),
+            None => self.rules.selectable(stored, conversion::storage_field(&self.kind, field)),
+        }
     }
 }
 
@@ -338,12 +476,13 @@ fn keep_all_but(new: &mut Value, old: &Value, part: &str, field: &str) {
 /// All kinds that are served, by group, version and plural.
 pub struct Resources {
     by_version: HashMap<String, HashMap<String, HashMap<String, Arc<Resource>>>>,
+    customs: Arc<Customs>,
 }
 
 impl Resources {
-    /// The kinds this executable knows.
-    pub fn builtin() -> Resources {
-        let mut resources = Resources { by_version: HashMap::new() };
+    /// The kinds this executable knows, and those that are defined in the store.
+    pub fn new(store: &Store) -> Resources {
+        let mut resources = Resources { by_version: HashMap::new(), customs: Arc::new(Customs::new(store)) };
         for kind in kinds::builtin() {
             resources.add(Resource::new(kind.clone()));
         }
@@ -359,11 +498,36 @@ impl Resources {
     /// A resource in all its versions, in other groups that store their objects in the same place, too.
     pub(super) fn versions_of(&self, resource: &Resource) -> Vec<Arc<Resource>> {
         let plural = &resource.kind.plural;
+        if let Some(custom) = resource.as_custom() {
+            let versions = custom.definition.versions.iter();
+            return versions.filter_map(|version| self.find(&resource.kind.group, &version.name, plural)).collect();
+        }
         let all = self.by_version.values().flat_map(HashMap::values).filter_map(|kinds| kinds.get(plural));
         all.filter(|other| other.prefix == resource.prefix).cloned().collect()
     }
 
     pub fn find(&self, group: &str, version: &str, plural: &str) -> Option<Arc<Resource>> {
-        self.by_version.get(group)?.get(version)?.get(plural).cloned()
+        match self.built_in(group, version, plural) {
+            Some(resource) => Some(resource.clone()),
+            None => self.customs.find(group, version, plural),
+        }
+    }
+
+    /// Whether a group has a built-in resource of this name.
+    pub(super) fn is_built_in(&self, group: &str, plural: &str) -> bool {
+        self.by_version.get(group).is_some_and(|versions| versions.values().any(|kinds| kinds.contains_key(plural)))
+    }
+
+    fn built_in(&self, group: &str, version: &str, plural: &str) -> Option<&Arc<Resource>> {
+        self.by_version.get(group)?.get(version)?.get(plural)
+    }
+
+    /// All kinds as they are now.
+    pub fn table(&self) -> Arc<Table> {
+        self.customs.newest()
+    }
+
+    pub(super) fn presenter(&self) -> Presenter {
+        Presenter::new(self.customs.clone())
     }
 }

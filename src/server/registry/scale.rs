@@ -17,7 +17,12 @@ const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
 impl Registry {
     pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
         let entry = self.get(call.resource, call.namespace, call.name, None).await?;
-        Ok(paths(call)?.read(&call.resource.to_served(encode::decode(&entry.value))))
+        let object = call.resource.to_served(encode::decode(&entry.value));
+        let paths = paths(call)?;
+        if let Some(path) = paths.missing(&object) {
+            return Err(Status::internal(format!("the spec replicas field {path:?} does not exist")));
+        }
+        Ok(paths.read(&object))
     }
 
     /// Writes the replicas of the scale that `transform` makes of the current one.
@@ -68,7 +73,7 @@ impl Registry {
     }
 }
 
-fn paths(call: &Call<'_>) -> Result<&'static Scale, Status> {
+fn paths<'a>(call: &Call<'a>) -> Result<&'a Scale, Status> {
     call.resource.scale().ok_or_else(Status::resource_not_found)
 }
 

@@ -46,6 +46,15 @@ impl Filter {
         self.everything
     }
 
+    /// Whether objects must be in the form of the version that was asked for before they are looked at.
+    pub(super) fn needs_presented(&self) -> bool {
+        self.deep && self.resource.as_custom().is_some()
+    }
+
+    pub(super) fn resource(&self) -> &Arc<Resource> {
+        &self.resource
+    }
+
     /// The name that every match must have.
     pub(super) fn single_name(&self) -> Option<&str> {
         self.fields.exact(NAME)

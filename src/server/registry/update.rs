@@ -10,10 +10,10 @@ use mk8s_api::{
     meta,
     status::{GroupResource, Status},
 };
-use mk8s_store::{CommitError, Entry, Expect, Op};
+use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
-use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, encode, keys};
+use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, keys};
 use crate::admission::Operation;
 
 /// How often a write without a version is tried against a moving object.
@@ -83,7 +83,7 @@ impl Registry {
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         for _ in 0..ATTEMPTS {
             let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
-            let old = call.resource.to_served(encode::decode(&entry.value));
+            let old = self.presenter.read(call.resource, &entry).await?;
             let new = transform(&old)?;
             let unconditional = check_version(call, &new, &old)?;
             let mut notes = Warnings::new();
@@ -120,6 +120,7 @@ impl Registry {
             self.note_update(call, old, &mut new);
         }
         self.admission.mutate(&request, &mut new).await?;
+        resource.tidy(&mut new);
         let managers = meta::metadata_mut(&mut new).and_then(|metadata| metadata.remove("managedFields"));
         keep_system_fields(&mut new, old);
         resource.prepare_update(call.subresource, &mut new, old);
@@ -144,29 +145,30 @@ impl Registry {
             return self.delete_finished(call, entry, new).await;
         }
         meta::set(&mut new, "resourceVersion", meta::resource_version(old));
-        if new == *old || apply::only_times_differ(&new, old) {
-            return Ok(Some(Stored::Entry(entry.clone())));
+        if (new == *old || apply::only_times_differ(&new, old)) && self.presenter.is_stored(resource, entry, &new).await? {
+            return self.written(resource, entry.clone()).await.map(Some);
         }
         if call.options.dry_run {
             return Ok(Some(Stored::Value(new)));
         }
-        let op = |new: &Value| Op::Put {
-            key: entry.key.clone(),
-            value: resource.to_stored(new),
-            expect: Expect::Revision(entry.modified),
-        };
+        let op =
+            |value: Stamped| Op::Put { key: entry.key.clone(), value, expect: Expect::Revision(entry.modified) };
+        let value = self.presenter.to_stored(resource, &new).await?;
         reservation.propose();
-        let mut put = self.commit(op(&new)).await;
+        let mut put = self.commit(op(value)).await;
         if matches!(put, Err(CommitError::TooLarge { .. })) && how == Written::Plainly {
             // The object is worth more than the notes about it.
             meta::remove(&mut new, "managedFields");
-            put = self.commit(op(&new)).await;
+            put = self.commit(op(self.presenter.to_stored(resource, &new).await?)).await;
         }
         reservation.refused();
         match put {
             Ok(put) => {
                 reservation.keep();
-                Ok(Some(put.map_or(Stored::Value(new), Stored::Entry)))
+                match put {
+                    Some(entry) => self.written(resource, entry).await.map(Some),
+                    None => Ok(Some(Stored::Value(new))),
+                }
             }
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(error) => Err(commit_failed(&error)),
@@ -181,6 +183,7 @@ impl Registry {
         match self.commit(Op::Delete { key: entry.key.clone(), expect: Expect::Revision(entry.modified) }).await {
             Ok(_) => {
                 self.forget(call, &new);
+                self.sweep(call, &new).await;
                 Ok(Some(Stored::Value(new)))
             }
             Err(CommitError::Conflict { .. }) => Ok(None),

@@ -14,7 +14,7 @@ use mk8s_api::status::Status;
 use mk8s_store::{Compacted, Entry, Event, EventKind, WatchItem, Watcher};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::{Registry, Resource, encode, keys, options::ListOptions, select::Filter};
+use super::{Registry, Resource, custom::Presenter, encode, keys, options::ListOptions, select::Filter};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
@@ -130,6 +130,7 @@ pub struct Watch {
     /// Why the watch could not begin, which is still to be said.
     failure: Option<Status>,
     over: bool,
+    presenter: Presenter,
 }
 
 impl Registry {
@@ -168,15 +169,20 @@ impl Registry {
         };
         let initial: Vec<_> = match wants_initial && failure.is_none() {
             true if prefix != scope => {
-                view.get(prefix.as_bytes()).filter(|entry| filter.matches(entry)).cloned().into_iter().collect()
+                let is_wanted = |entry: &&Arc<Entry>| filter.needs_presented() || filter.matches(entry);
+                view.get(prefix.as_bytes()).filter(is_wanted).cloned().into_iter().collect()
             }
             true => view
                 .range(scope.as_bytes(), &keys::end_of(&scope))
-                .filter(|entry| filter.matches(entry))
+                .filter(|entry| filter.needs_presented() || filter.matches(entry))
                 .cloned()
                 .collect(),
             false => Vec::new(),
         };
+        let mut initial = self.presenter.present(resource, initial).await?;
+        if filter.needs_presented() {
+            initial.retain(|entry| filter.matches(entry));
+        }
         let bookmarks = options.bookmarks.then(|| {
             let mut ticks = tokio::time::interval_at(Instant::now() + BOOKMARK_EVERY, BOOKMARK_EVERY);
             ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -192,6 +198,7 @@ impl Registry {
             bookmarks,
             failure,
             over: false,
+            presenter: self.presenter.clone(),
         })
     }
 }
@@ -221,7 +228,19 @@ impl Watch {
                 },
             };
             match item {
-                Ok(WatchItem::Events(events)) => self.pending = events.into_iter(),
+                Ok(WatchItem::Events(events)) => {
+                    // Whoever watches objects whose definition changes begins again.
+                    if !self.presenter.is_current(self.filter.resource()) {
+                        return None;
+                    }
+                    match self.presenter.present_events(self.filter.resource(), events).await {
+                        Ok(events) => self.pending = events.into_iter(),
+                        Err(status) => {
+                            self.over = true;
+                            return Some(Change::Error(status));
+                        }
+                    }
+                }
                 Ok(WatchItem::Closed) => return None,
                 Err(compacted) => {
                     self.over = true;

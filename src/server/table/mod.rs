@@ -10,6 +10,7 @@ mod batch;
 mod cluster;
 mod columns;
 mod config;
+mod custom;
 mod networking;
 mod nodes;
 mod pods;
@@ -23,6 +24,7 @@ mod text;
 mod tests;
 
 pub use columns::{Column, Printer};
+pub use custom::custom_printer;
 
 use jiff::Timestamp;
 use serde_json::{Value, json};

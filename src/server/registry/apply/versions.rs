@@ -42,6 +42,10 @@ impl Versions for Kinds<'_> {
             return Some(object);
         }
         let (from, to) = (self.find(from)?, self.find(api_version)?);
+        if self.resource.is_custom() {
+            object["apiVersion"] = api_version.into();
+            return Some(object);
+        }
         conversion::to_storage(&from.kind, &mut object);
         conversion::from_storage(&to.kind, &mut object);
         Some(object)

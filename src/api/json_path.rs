@@ -1,11 +1,25 @@
 //! Kubernetes' JSONPath templates: text with `{...}` expressions, `range`/`end`, filters, slices, unions, `..`.
+//! The command line prints with them, and custom resources name the cells of their columns so.
 
-use anyhow::{Result, anyhow, bail};
 use serde_json::Value;
+
+/// A template that cannot be read, or does not fit what it is applied to.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct JsonPathError(String);
+
+type Result<T> = std::result::Result<T, JsonPathError>;
+
+macro_rules! refusal {
+    ($($text:tt)*) => { JsonPathError(format!($($text)*)) };
+}
+
+/// How many values a path may find: some steps multiply them.
+const FOUND: usize = 1_000_000;
 
 /// A parsed template.
 #[derive(Debug, Clone)]
-pub(crate) struct Template {
+pub struct Template {
     nodes: Vec<Node>,
 }
 
@@ -35,34 +49,34 @@ enum Operand {
 }
 
 impl Template {
-    pub(crate) fn parse(text: &str) -> Result<Template> {
+    pub fn parse(text: &str) -> Result<Template> {
         let mut pieces = pieces(text)?.into_iter();
         let (nodes, ended) = nodes(&mut pieces, 0)?;
         if ended {
-            bail!("not in range, nothing to end");
+            return Err(refusal!("not in range, nothing to end"));
         }
         Ok(Template { nodes })
     }
 
     /// A single path, with or without braces and the leading dot.
-    pub(crate) fn relaxed(text: &str) -> Result<Template> {
+    pub fn relaxed(text: &str) -> Result<Template> {
         let text = text.trim();
         let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
         if inner.is_empty() || inner.contains(['{', '}']) {
-            bail!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'");
+            return Err(refusal!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"));
         }
         let dotted = if inner.starts_with(['.', '[', '$', '@']) { inner.to_owned() } else { format!(".{inner}") };
         Template::parse(&format!("{{{dotted}}}"))
     }
 
-    pub(crate) fn render(&self, root: &Value) -> Result<String> {
+    pub fn render(&self, root: &Value) -> Result<String> {
         let mut text = String::new();
         render(&self.nodes, root, root, &mut text)?;
         Ok(text)
     }
 
     /// What the template's paths find.
-    pub(crate) fn find<'a>(&self, root: &'a Value) -> Result<Vec<&'a Value>> {
+    pub fn find<'a>(&self, root: &'a Value) -> Result<Vec<&'a Value>> {
         let mut found = Vec::new();
         for node in &self.nodes {
             if let Node::Path(steps) = node {
@@ -74,7 +88,7 @@ impl Template {
 }
 
 /// The text of a value: strings bare, everything else as JSON.
-pub(crate) fn value_text(value: &Value) -> String {
+pub fn value_text(value: &Value) -> String {
     match value {
         Value::String(text) => text.clone(),
         Value::Null => "<nil>".to_owned(),
@@ -130,7 +144,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>> {
                 _ => {}
             }
         }
-        let end = end.ok_or_else(|| anyhow!("unclosed action"))?;
+        let end = end.ok_or_else(|| refusal!("unclosed action"))?;
         pieces.push(Piece::Action(body[..end].trim().to_owned()));
         rest = &body[end + 1..];
     }
@@ -143,7 +157,7 @@ fn pieces(text: &str) -> Result<Vec<Piece>> {
 /// The nodes up to the matching `end`, and whether there was one.
 fn nodes(pieces: &mut std::vec::IntoIter<Piece>, depth: usize) -> Result<(Vec<Node>, bool)> {
     if depth > 32 {
-        bail!("ranges are nested too deeply");
+        return Err(refusal!("ranges are nested too deeply"));
     }
     let mut found = Vec::new();
     while let Some(piece) = pieces.next() {
@@ -161,7 +175,7 @@ fn nodes(pieces: &mut std::vec::IntoIter<Piece>, depth: usize) -> Result<(Vec<No
             let steps = Parser::new(path.trim()).path()?;
             let (inner, ended) = nodes(pieces, depth + 1)?;
             if !ended {
-                bail!("unterminated range");
+                return Err(refusal!("unterminated range"));
             }
             found.push(Node::Range(steps, inner));
             continue;
@@ -176,7 +190,7 @@ fn nodes(pieces: &mut std::vec::IntoIter<Piece>, depth: usize) -> Result<(Vec<No
                     let before = parser.at;
                     found.push(Node::Path(parser.path()?));
                     if parser.at == before {
-                        bail!("unrecognized character in action: U+{:04X} '{c}'", u32::from(c));
+                        return Err(refusal!("unrecognized character in action: U+{:04X} '{c}'", u32::from(c)));
                     }
                 }
             }
@@ -220,12 +234,12 @@ impl Parser {
         self.at += 1;
         let mut text = String::new();
         loop {
-            let c = self.peek().ok_or_else(|| anyhow!("unterminated quoted string"))?;
+            let c = self.peek().ok_or_else(|| refusal!("unterminated quoted string"))?;
             self.at += 1;
             match c {
                 c if c == quote => return Ok(text),
                 '\\' => {
-                    let c = self.peek().ok_or_else(|| anyhow!("unterminated quoted string"))?;
+                    let c = self.peek().ok_or_else(|| refusal!("unterminated quoted string"))?;
                     self.at += 1;
                     text.push(match c {
                         'n' => '\n',
@@ -243,7 +257,7 @@ impl Parser {
     fn path(&mut self) -> Result<Vec<Step>> {
         self.depth += 1;
         if self.depth > 32 {
-            bail!("expression is nested too deeply");
+            return Err(refusal!("expression is nested too deeply"));
         }
         let mut steps = Vec::new();
         loop {
@@ -277,11 +291,11 @@ impl Parser {
                     steps.push(self.bracket()?);
                 }
                 Some(c) if c.is_alphanumeric() && steps.is_empty() => {
-                    bail!("unrecognized identifier {}", self.name());
+                    return Err(refusal!("unrecognized identifier {}", self.name()));
                 }
                 None => break,
                 Some(c) if c.is_whitespace() || matches!(c, ')' | ']' | ',' | '=' | '!' | '<' | '>') => break,
-                Some(c) => bail!("unrecognized character in action: U+{:04X} '{c}'", c as u32),
+                Some(c) => return Err(refusal!("unrecognized character in action: U+{:04X} '{c}'", c as u32)),
             }
         }
         self.depth -= 1;
@@ -319,11 +333,11 @@ impl Parser {
                 break;
             }
             if !self.take(',') {
-                bail!("invalid array index {}", self.rest());
+                return Err(refusal!("invalid array index {}", self.rest()));
             }
         }
         if members.len() == 1 {
-            return members.pop().ok_or_else(|| anyhow!("unterminated array"));
+            return members.pop().ok_or_else(|| refusal!("unterminated array"));
         }
         Ok(Step::Union(members.into_iter().map(|step| vec![step]).collect()))
     }
@@ -335,7 +349,7 @@ impl Parser {
                 self.at += 1;
                 Ok(Step::Wildcard)
             }
-            None => bail!("unterminated array"),
+            None => Err(refusal!("unterminated array")),
             Some(_) => {
                 let start = self.at;
                 while self.peek().is_some_and(|c| c.is_ascii_digit() || matches!(c, '-' | ':')) {
@@ -349,7 +363,7 @@ impl Parser {
 
     fn filter(&mut self) -> Result<Step> {
         if !self.take('(') {
-            bail!("unterminated filter");
+            return Err(refusal!("unterminated filter"));
         }
         let left = self.operand()?;
         self.skip_space();
@@ -365,11 +379,11 @@ impl Parser {
             self.operand()?
         };
         if !["exists", "==", "!=", "<", "<=", ">", ">="].contains(&operator.as_str()) {
-            bail!("unrecognized filter operator {operator}");
+            return Err(refusal!("unrecognized filter operator {operator}"));
         }
         self.skip_space();
         if !(self.take(')') && self.take(']')) {
-            bail!("unclosed array expect ]");
+            return Err(refusal!("unclosed array expect ]"));
         }
         Ok(Step::Filter(Box::new(left), operator, Box::new(right)))
     }
@@ -385,14 +399,14 @@ impl Parser {
                     self.at += 1;
                 }
                 let text: String = self.chars[start..self.at].iter().collect();
-                serde_json::from_str(&text).map(Operand::Literal).map_err(|_| anyhow!("unrecognized identifier {text}"))
+                serde_json::from_str(&text).map(Operand::Literal).map_err(|_| refusal!("unrecognized identifier {text}"))
             }
         }
     }
 }
 
 fn slice(text: &str) -> Result<Step> {
-    let wrong = || anyhow!("invalid array index {text}");
+    let wrong = || refusal!("invalid array index {text}");
     let parts: Vec<&str> = text.split(':').collect();
     let number = |part: Option<&&str>| match part {
         None | Some(&"") => Ok(None),
@@ -411,6 +425,9 @@ fn walk<'a>(steps: &[Step], root: &'a Value, current: &'a Value) -> Result<Vec<&
         let mut next = Vec::new();
         for value in found {
             apply(step, root, value, &mut next)?;
+            if next.len() > FOUND {
+                return Err(refusal!("more than {FOUND} values are found"));
+            }
         }
         found = next;
     }
@@ -474,10 +491,10 @@ fn pick<'a>(
     if single {
         let index = from.unwrap_or(0);
         let found = usize::try_from(place(index)).ok().and_then(|at| items.get(at));
-        next.push(found.ok_or_else(|| anyhow!("array index out of bounds: index {index}, length {length}"))?);
+        next.push(found.ok_or_else(|| refusal!("array index out of bounds: index {index}, length {length}"))?);
         return Ok(());
     }
-    let step = usize::try_from(by.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or_else(|| anyhow!("step must be > 0"))?;
+    let step = usize::try_from(by.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or_else(|| refusal!("step must be > 0"))?;
     let start = place(from.unwrap_or(0)).clamp(0, length) as usize;
     let end = place(to.unwrap_or(length)).clamp(0, length) as usize;
     if start < end {
@@ -493,7 +510,7 @@ fn holds(left: &Operand, operator: &str, right: &Operand, root: &Value, item: &V
             Operand::Path(steps) => {
                 let mut found = walk(steps, root, item)?;
                 if found.len() > 1 {
-                    bail!("can only compare one element at a time");
+                    return Err(refusal!("can only compare one element at a time"));
                 }
                 Ok(found.pop().cloned())
             }
