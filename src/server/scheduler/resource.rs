@@ -62,6 +62,32 @@ impl Resource {
         }
     }
 
+    /// How much of a resource there is, by its name.
+    pub fn of(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.milli_cpu,
+            "memory" => self.memory,
+            "ephemeral-storage" => self.ephemeral_storage,
+            "pods" => self.pods,
+            _ => self.scalar.get(name).copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether there is more of any resource here than there.
+    pub fn exceeds_anywhere(&self, other: &Self) -> bool {
+        self.milli_cpu > other.milli_cpu
+            || self.memory > other.memory
+            || self.ephemeral_storage > other.ephemeral_storage
+            || self.scalar.iter().any(|(name, amount)| *amount > other.scalar.get(name).copied().unwrap_or(0))
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.milli_cpu == 0
+            && self.memory == 0
+            && self.ephemeral_storage == 0
+            && self.scalar.values().all(|amount| *amount == 0)
+    }
+
     fn raise_to(&mut self, other: &Self) {
         self.milli_cpu = self.milli_cpu.max(other.milli_cpu);
         self.memory = self.memory.max(other.memory);
@@ -140,4 +166,17 @@ fn total(spec: &PodSpec, request_of: impl Fn(&Container) -> Resource) -> Resourc
         running.add(&Resource::from_list(overhead));
     }
     running
+}
+
+/// Whether a resource is beside those that every node has: extended ones, huge pages, attachable volumes.
+pub fn is_scalar(name: &str) -> bool {
+    is_extended(name)
+        || name.starts_with("hugepages-")
+        || name.starts_with("attachable-volumes-")
+        || name.contains("kubernetes.io/")
+}
+
+/// Whether a resource is one that a device plugin or an administrator has added.
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }

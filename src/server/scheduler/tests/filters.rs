@@ -1,46 +1,7 @@
-//! The scheduler's decisions as tables: a cluster and a pod in YAML, the node or the message out.
+//! Filters and their words.
 
-use crate::{
-    cycle::schedule, events::Events, plugins::default_profile, pod_facts::PodFacts, queue::Queue, snapshot::Snapshot,
-};
-use expect_test::{Expect, expect};
-use k8s_openapi::api::core::v1::{Node, Pod};
-use serde::Deserialize;
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Case {
-    nodes: Vec<Node>,
-    #[serde(default)]
-    placed: Vec<Pod>,
-    pod: Pod,
-}
-
-fn facts(mut pod: Pod) -> Arc<PodFacts> {
-    pod.metadata.uid.get_or_insert_with(|| pod.metadata.name.clone().unwrap_or_default());
-    Arc::new(PodFacts::of(Arc::new(pod)))
-}
-
-fn check(case: &str, expected: Expect) {
-    let case: Case = serde_yaml::from_str(case).expect("the case is YAML");
-    let mut snapshot = Snapshot::default();
-    for node in case.nodes {
-        snapshot.set_node(Arc::new(node));
-    }
-    for pod in case.placed {
-        let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).expect("a placed pod names its node");
-        snapshot.place(&node, facts(pod));
-    }
-    let outcome = match schedule(&default_profile(), &facts(case.pod), &snapshot, 0) {
-        Ok(node) => node,
-        Err(error) => error.to_string(),
-    };
-    expected.assert_eq(&outcome);
-}
+use super::check;
+use expect_test::expect;
 
 #[test]
 fn the_emptier_node_is_taken() {
@@ -143,36 +104,53 @@ pod:
     );
 }
 
-fn pod(name: &str, priority: i32) -> Arc<PodFacts> {
-    facts(serde_yaml::from_str(&format!("{{metadata: {{name: {name}}}, spec: {{priority: {priority}, containers: []}}}}")).expect("a pod"))
+#[test]
+fn an_affinity_to_names_asks_only_those() {
+    let nodes = r#"
+nodes:
+- {metadata: {name: a}, status: {allocatable: {pods: "110"}}}
+- {metadata: {name: b}, spec: {unschedulable: true}, status: {allocatable: {pods: "110"}}}
+- {metadata: {name: c}, status: {allocatable: {pods: "110"}}}
+"#;
+    let case = |field: &str| {
+        let terms = format!("nodeSelectorTerms: [{{matchFields: [{field}]}}]");
+        let affinity = format!("nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{{terms}}}}}");
+        format!("{nodes}\npod: {{metadata: {{name: q}}, spec: {{containers: [], affinity: {{{affinity}}}}}}}")
+    };
+    check(&case("{key: metadata.name, operator: In, values: [c]}"), expect!["c"]);
+    check(&case("{key: metadata.name, operator: In, values: [b]}"), expect!["0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."]);
+    check(
+        &case("{key: metadata.name, operator: In, values: [b]}, {key: metadata.name, operator: In, values: [c]}"),
+        expect!["0/3 nodes are available: pod affinity terms conflict. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."],
+    );
 }
 
 #[test]
-fn the_queue_orders_backs_off_and_wakes() {
-    let start = Instant::now();
-    let at = |s: u64| start + Duration::from_secs(s);
-    let mut queue = Queue::default();
-    queue.add(pod("low", 0), at(0));
-    queue.add(pod("high", 10), at(0));
-    assert_eq!(queue.pop(at(0)).map(|p| p.uid.clone()).as_deref(), Some("high"));
-    queue.failed("high", Events::POD_GONE, at(0));
-    assert_eq!(queue.pop(at(0)).map(|p| p.uid.clone()).as_deref(), Some("low"));
-    queue.remove("low");
-    assert_eq!(queue.lengths(), (0, 0, 1));
+fn several_reasons_of_one_node_are_counted_each() {
+    check(
+        r#"
+nodes:
+- {metadata: {name: a}, status: {allocatable: {cpu: "1", memory: 1Gi, pods: "1"}}}
+placed:
+- {metadata: {name: p}, spec: {nodeName: a, containers: [{name: c, resources: {requests: {cpu: 900m}}}]}}
+pod: {metadata: {name: q}, spec: {containers: [{name: c, resources: {requests: {cpu: 500m, memory: 2Gi, example.com/gpu: "1"}}}]}}
+"#,
+        expect!["0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient example.com/gpu, 1 Insufficient memory, 1 Too many pods. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."],
+    );
+}
 
-    queue.notify(Events::NODE_LABELS, at(0));
-    assert_eq!(queue.lengths(), (0, 0, 1), "labels do not help a pod that waits for room");
-    queue.notify(Events::POD_GONE, at(0));
-    assert_eq!(queue.lengths(), (0, 1, 0), "it helps, after the back-off");
-    assert_eq!(queue.next_release(), Some(at(1)));
-    assert!(queue.pop(at(0)).is_none());
-    assert!(queue.pop(at(1)).is_some());
-
-    queue.notify(Events::POD_GONE, at(1));
-    queue.failed("high", Events::POD_GONE, at(1));
-    assert_eq!(queue.lengths(), (0, 1, 0), "an event during the cycle counts");
-    assert!(queue.pop(at(3)).is_some(), "the second back-off is two seconds");
-    queue.failed("high", Events::POD_GONE, at(3));
-    assert!(queue.pop(at(3 + 299)).is_none());
-    assert!(queue.pop(at(3 + 300)).is_some(), "after five minutes it is tried in any case");
+#[test]
+fn taints_compare_numbers_and_keys() {
+    let case = |tolerations: &str| {
+        format!(
+            "nodes:\n- {{metadata: {{name: a}}, spec: {{taints: [{{key: k, value: '5', effect: NoExecute}}]}}, status: {{allocatable: {{pods: '9'}}}}}}\n\
+             pod: {{metadata: {{name: q}}, spec: {{containers: [], tolerations: [{tolerations}]}}}}"
+        )
+    };
+    let kept_away = || expect!["0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."];
+    check(&case("{key: k, operator: Exists}"), expect!["a"]);
+    check(&case("{operator: Exists}"), expect!["a"]);
+    check(&case("{key: k, operator: Gt, value: '4'}"), expect!["a"]);
+    check(&case("{key: k, operator: Exists, effect: NoSchedule}"), kept_away());
+    check(&case("{key: k, value: '6'}"), kept_away());
 }
