@@ -1,9 +1,6 @@
 //! What the scheduler knows beside nodes and pods: namespaces, what owns and selects pods, budgets, and volumes.
 
-use crate::{
-    selector,
-    terms::Labels,
-};
+use crate::{selector, terms::Labels};
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     policy::v1::PodDisruptionBudget,

@@ -42,10 +42,10 @@ impl Filters<'_> {
     /// As `check_each`, with room kept for the more important pods that wait for this node; and without them, because
     /// they may never come.
     pub fn check(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Result<(), (usize, Rejection)> {
-        let nominated = cycle.snapshot.nominations.on_node(node.name());
-        if nominated.is_empty() {
+        if !node.nominated {
             return self.check_each(node);
         }
+        let nominated = cycle.snapshot.nominations().on_node(node.name());
         let mut with = node.clone();
         let mut added = Vec::new();
         for pod in nominated.iter().filter(|pod| pod.priority >= cycle.pod.priority && pod.uid != cycle.pod.uid) {
@@ -85,7 +85,7 @@ pub fn schedule(profile: &Profile, cycle: Cycle<'_>, start: &mut usize, chance: 
         Ok(filters) => filters,
         Err(message) => {
             diagnosis.before = Some(message);
-            let preemption = preemption::impossible(profile, diagnosis.node_count);
+            let preemption = preemption::impossible(profile, cycle.pod, diagnosis.node_count);
             return unschedulable(diagnosis, preemption);
         }
     };
@@ -138,7 +138,7 @@ fn prepare<'a>(
 
 /// The node that room was made on for this pod, when it takes the pod now.
 fn nominated(cycle: Cycle<'_>, filters: &mut Filters<'_>) -> Option<Slot> {
-    let name = cycle.snapshot.nominations.node_of(&cycle.pod.uid).or(cycle.pod.nominated_node())?;
+    let name = cycle.snapshot.nominations().node_of(&cycle.pod.uid).or(cycle.pod.nominated_node())?;
     let node = cycle.snapshot.node(name)?;
     filters.check(cycle, node).ok().map(|()| node.slot)
 }
@@ -176,6 +176,9 @@ fn feasible<'a>(
             Ok(()) => found.push(node),
             Err((plugin, rejection)) => {
                 diagnosis.plugins.insert(plugin);
+                if diagnosis.rejected.is_empty() {
+                    diagnosis.rejected.reserve(nodes.len() - step);
+                }
                 diagnosis.rejected.push((node.slot, rejection));
             }
         }

@@ -115,8 +115,11 @@ impl Snapshot {
     fn spread_needs(&mut self, pod: &PodFacts, spreads: Vec<Spread>, all_topologies: bool) -> Vec<SpreadNeed> {
         let columns: Vec<usize> =
             spreads.iter().map(|spread| self.topology.column(&spread.topology_key, &self.nodes)).collect();
-        let everywhere: Vec<String> =
-            if all_topologies { spreads.iter().map(|spread| spread.topology_key.clone()).collect() } else { Vec::new() };
+        let everywhere: Vec<String> = if all_topologies {
+            spreads.iter().map(|spread| spread.topology_key.clone()).collect()
+        } else {
+            Vec::new()
+        };
         let mut needs = Vec::with_capacity(spreads.len());
         for (spread, column) in spreads.into_iter().zip(columns) {
             let counted = Counted {
@@ -172,11 +175,7 @@ fn one(term: &Term) -> Counted {
 
 /// A selector of everything counts nothing.
 fn countable(spread: &Spread) -> mk8s_api::select::LabelSelector {
-    if spread.selector.is_everything() {
-        mk8s_api::select::LabelSelector::nothing()
-    } else {
-        spread.selector.clone()
-    }
+    if spread.selector.is_everything() { mk8s_api::select::LabelSelector::nothing() } else { spread.selector.clone() }
 }
 
 /// Which nodes' pods count for a constraint, and a text that is the same for the same nodes.

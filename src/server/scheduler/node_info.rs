@@ -22,6 +22,7 @@ pub struct NodeFacts {
     pub node: Option<Node>,
     pub allocatable: Resource,
     pub cordoned: bool,
+    pub tainted: bool,
     /// Bytes of each image on the node, by every name of it.
     pub images: HashMap<String, i64>,
 }
@@ -35,11 +36,13 @@ impl NodeFacts {
 
     pub fn of(node: Node) -> Self {
         let status = node.status.as_ref();
+        let spec = node.spec.as_ref();
         let images = status.into_iter().flat_map(|s| s.images.iter().flatten());
         Self {
             name: node.metadata.name.clone().unwrap_or_default(),
             allocatable: status.and_then(|s| s.allocatable.as_ref()).map(Resource::from_list).unwrap_or_default(),
-            cordoned: node.spec.as_ref().and_then(|spec| spec.unschedulable).unwrap_or(false),
+            cordoned: spec.and_then(|spec| spec.unschedulable).unwrap_or(false),
+            tainted: spec.and_then(|spec| spec.taints.as_ref()).is_some_and(|taints| !taints.is_empty()),
             images: images
                 .flat_map(|image| {
                     let size = image.size_bytes.unwrap_or(0);
@@ -55,6 +58,9 @@ impl NodeFacts {
     }
 
     pub fn taints(&self) -> &[Taint] {
+        if !self.tainted {
+            return &[];
+        }
         let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
         spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
     }
@@ -79,6 +85,8 @@ pub struct NodeInfo {
     pub pods: Vec<Arc<PodFacts>>,
     pub host_ports: Vec<HostPort>,
     pub facts: Arc<NodeFacts>,
+    /// Whether room is kept here for pods that have no node yet.
+    pub nominated: bool,
 }
 
 impl NodeInfo {
@@ -90,6 +98,7 @@ impl NodeInfo {
             pods: Vec::new(),
             host_ports: Vec::new(),
             facts,
+            nominated: false,
         }
     }
 

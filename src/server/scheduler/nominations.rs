@@ -11,21 +11,22 @@ pub struct Nominations {
 }
 
 impl Nominations {
-    /// Keeps room for a pod; what was kept for it elsewhere is free.
-    pub fn set(&mut self, pod: Arc<PodFacts>, node: &str) {
-        self.clear(&pod.uid);
+    /// Keeps room for a pod that nothing is kept for.
+    pub(crate) fn set(&mut self, pod: Arc<PodFacts>, node: &str) {
         self.nodes.insert(pod.uid.clone(), node.to_owned());
         self.by_node.entry(node.to_owned()).or_default().push(pod);
     }
 
-    pub fn clear(&mut self, uid: &str) {
-        let Some(node) = self.nodes.remove(uid) else { return };
+    /// Returns the node on which something was kept.
+    pub(crate) fn clear(&mut self, uid: &str) -> Option<String> {
+        let node = self.nodes.remove(uid)?;
         if let Some(pods) = self.by_node.get_mut(&node) {
             pods.retain(|pod| &*pod.uid != uid);
             if pods.is_empty() {
                 self.by_node.remove(&node);
             }
         }
+        Some(node)
     }
 
     pub fn node_of(&self, uid: &str) -> Option<&str> {
@@ -34,9 +35,5 @@ impl Nominations {
 
     pub fn on_node(&self, node: &str) -> &[Arc<PodFacts>] {
         self.by_node.get(node).map(Vec::as_slice).unwrap_or_default()
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.nodes.is_empty()
     }
 }

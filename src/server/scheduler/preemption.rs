@@ -52,9 +52,12 @@ struct Candidate {
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
 
 /// What preemption says when the pod was rejected before any node was asked.
-pub fn impossible(profile: &Profile, nodes: usize) -> Preemption {
+pub fn impossible(profile: &Profile, pod: &PodFacts, nodes: usize) -> Preemption {
     if profile.preemption.is_none() {
         return Preemption::None;
+    }
+    if let Err(why) = may_preempt(pod) {
+        return Preemption::NotEligible(said(profile, why));
     }
     let mut counts = Counts::default();
     counts.add(&NOT_HELPFUL.into(), nodes);
@@ -99,13 +102,15 @@ pub fn preempt(
     }
 }
 
+fn may_preempt(pod: &PodFacts) -> Result<(), &'static str> {
+    let policy = pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref());
+    if policy == Some("Never") { Err("not eligible due to preemptionPolicy=Never.") } else { Ok(()) }
+}
+
 fn eligible(cycle: Cycle<'_>, diagnosis: &Diagnosis) -> Result<(), &'static str> {
     let pod = cycle.pod;
-    let policy = pod.pod.spec.as_ref().and_then(|spec| spec.preemption_policy.as_deref());
-    if policy == Some("Never") {
-        return Err("not eligible due to preemptionPolicy=Never.");
-    }
-    let kept = cycle.snapshot.nominations.node_of(&pod.uid).or(pod.nominated_node());
+    may_preempt(pod)?;
+    let kept = cycle.snapshot.nominations().node_of(&pod.uid).or(pod.nominated_node());
     let Some(node) = kept.and_then(|name| cycle.snapshot.node(name)) else { return Ok(()) };
     // A node that cannot take the pod any more is no reason to wait.
     if diagnosis.of(node.slot).is_none_or(|rejection| rejection.unresolvable) {
@@ -169,7 +174,9 @@ fn on_node(
     let (protected, others) = protected(potential, budgets);
     let mut victims = Vec::new();
     let mut violations = 0;
-    for (pod, is_protected) in protected.into_iter().map(|pod| (pod, true)).chain(others.into_iter().map(|pod| (pod, false))) {
+    for (pod, is_protected) in
+        protected.into_iter().map(|pod| (pod, true)).chain(others.into_iter().map(|pod| (pod, false)))
+    {
         left.add(pod.clone());
         filters.suppose(&pod, node, 1);
         if filters.fits(cycle, &left).is_err() {

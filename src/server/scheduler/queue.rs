@@ -178,7 +178,8 @@ impl Queue {
     /// Something changed: pods that it can help are tried again, after their back-off.
     pub fn notify(&mut self, now: Instant, helps: impl Fn(&PodFacts, PluginSet) -> bool) {
         let helped = |(pod, rejected_by): &&(Arc<PodFacts>, PluginSet)| helps(pod, *rejected_by);
-        let helped: Vec<Arc<str>> = self.unschedulable.values().filter(helped).map(|(pod, _)| pod.uid.clone()).collect();
+        let helped: Vec<Arc<str>> =
+            self.unschedulable.values().filter(helped).map(|(pod, _)| pod.uid.clone()).collect();
         for uid in helped {
             self.wake(&uid, now);
         }

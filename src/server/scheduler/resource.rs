@@ -111,15 +111,15 @@ impl PodRequest {
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
         Self {
-            exact: total(spec, requests),
+            exact: total(spec, |container| requests(pod, container)),
             nominal: total(spec, |container| {
-                let mut request = requests(container);
+                let mut request = requests(pod, container);
                 let asked = container.resources.as_ref().and_then(|r| r.requests.as_ref());
                 if asked.is_none_or(|r| !r.contains_key("cpu")) {
-                    request.milli_cpu = DEFAULT_MILLI_CPU;
+                    request.milli_cpu = request.milli_cpu.max(DEFAULT_MILLI_CPU);
                 }
                 if asked.is_none_or(|r| !r.contains_key("memory")) {
-                    request.memory = DEFAULT_MEMORY;
+                    request.memory = request.memory.max(DEFAULT_MEMORY);
                 }
                 request
             }),
@@ -127,8 +127,23 @@ impl PodRequest {
     }
 }
 
-fn requests(container: &Container) -> Resource {
-    container.resources.as_ref().and_then(|r| r.requests.as_ref()).map(Resource::from_list).unwrap_or_default()
+/// What a container asks for. While it is being resized it holds the largest of what it asks for, what it was promised
+/// and what it has; of a resize that can never be, what it asks for does not count.
+fn requests(pod: &Pod, container: &Container) -> Resource {
+    let list = |list: Option<&BTreeMap<String, Quantity>>| list.map(Resource::from_list).unwrap_or_default();
+    let asked = list(container.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    let Some(status) = pod.status.as_ref() else { return asked };
+    let restarts = container.restart_policy.as_deref() == Some("Always");
+    let statuses = if restarts { &status.init_container_statuses } else { &status.container_statuses };
+    let own = statuses.iter().flatten().find(|own| own.name == container.name);
+    let Some((own, resources)) = own.and_then(|own| Some((own, own.resources.as_ref()?))) else { return asked };
+    let mut held = list(resources.requests.as_ref());
+    held.raise_to(&list(own.allocated_resources.as_ref()));
+    let pending = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodResizePending");
+    if pending.is_none_or(|condition| condition.reason.as_deref() != Some("Infeasible")) {
+        held.raise_to(&asked);
+    }
+    held
 }
 
 /// The sum of the containers and sidecars, or the largest moment of initialisation where that is more; a request of the

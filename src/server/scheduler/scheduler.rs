@@ -66,13 +66,7 @@ pub struct Scheduler {
 
 impl Scheduler {
     pub fn new(profiles: Vec<Profile>, backoff: Backoff) -> Self {
-        Self {
-            profiles,
-            snapshot: Snapshot::default(),
-            queue: Queue::new(backoff),
-            assumed: HashMap::new(),
-            start: 0,
-        }
+        Self { profiles, snapshot: Snapshot::default(), queue: Queue::new(backoff), assumed: HashMap::new(), start: 0 }
     }
 
     pub fn queue(&self) -> &Queue {
@@ -93,10 +87,14 @@ impl Scheduler {
         } else if let Some(node) = spec.and_then(|s| s.node_name.clone()).filter(|name| !name.is_empty()) {
             self.pod_placed(&node, Arc::new(PodFacts::of(pod)), now);
         } else if self.assumed.contains_key(uid.as_str()) {
-            // It is on its way to a node; this version was written before it got there.
+            // It is on its way to a node; this version was written before it got there. Should it not arrive, one that is
+            // being deleted is not tried again.
+            if pod.metadata.deletion_timestamp.is_some() {
+                self.queue.remove(&uid);
+            }
         } else if pod.metadata.deletion_timestamp.is_some() || self.profile_of(&pod).is_none() {
             self.queue.remove(&uid);
-            self.snapshot.nominations.clear(&uid);
+            self.snapshot.end_nomination(&uid);
         } else if spec.and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()) {
             self.queue.remove(&uid);
         } else {
@@ -111,7 +109,7 @@ impl Scheduler {
 
     fn pod_gone(&mut self, uid: &str, now: Instant) {
         self.queue.remove(uid);
-        self.snapshot.nominations.clear(uid);
+        self.snapshot.end_nomination(uid);
         if let Some(assumed) = self.assumed.remove(uid) {
             volumes::take_back(&mut self.snapshot.catalogue.storage, &assumed.volumes);
         }
@@ -121,7 +119,7 @@ impl Scheduler {
     }
 
     fn pod_placed(&mut self, node: &str, pod: Arc<PodFacts>, now: Instant) {
-        self.snapshot.nominations.clear(&pod.uid);
+        self.snapshot.end_nomination(&pod.uid);
         self.queue.remove(&pod.uid);
         let assumed = self.assumed.remove(&pod.uid);
         if let Some(assumed) = &assumed {
@@ -137,11 +135,11 @@ impl Scheduler {
     fn pod_waits(&mut self, pod: Arc<PodFacts>, now: Instant) {
         // What is written in the status comes later than what was decided here: it adds, and its absence takes nothing.
         if let Some(node) = pod.nominated_node() {
-            self.snapshot.nominations.set(pod.clone(), node);
+            self.snapshot.nominate(pod.clone(), node);
         } else if let Some(old) = self.queue.get(&pod.uid)
             && old.nominated_node().is_some()
         {
-            self.snapshot.nominations.clear(&pod.uid);
+            self.snapshot.end_nomination(&pod.uid);
         }
         let Some(old) = self.queue.get(&pod.uid).cloned() else {
             self.queue.add(pod);
@@ -211,7 +209,7 @@ impl Scheduler {
 
     fn assume(&mut self, pod: Arc<PodFacts>, node: String, volumes: VolumePlan) -> Decision {
         volumes::promise(&mut self.snapshot.catalogue.storage, &volumes, &node);
-        self.snapshot.nominations.clear(&pod.uid);
+        self.snapshot.end_nomination(&pod.uid);
         self.snapshot.place(&node, pod.clone());
         let assumed = Assumed { pod: pod.clone(), node: node.clone(), volumes: volumes.clone(), bound: None };
         self.assumed.insert(pod.uid.clone(), assumed);
@@ -224,16 +222,16 @@ impl Scheduler {
         let (nominate, victims) = match preemption {
             Preemption::Evict { node, victims } => {
                 let node = self.snapshot.at(node).name().to_owned();
-                let others = self.snapshot.nominations.on_node(&node);
+                let others = self.snapshot.nominations().on_node(&node);
                 displaced.extend(others.iter().filter(|other| other.priority < pod.priority).cloned());
                 for other in &displaced {
-                    self.snapshot.nominations.clear(&other.uid);
+                    self.snapshot.end_nomination(&other.uid);
                 }
-                self.snapshot.nominations.set(pod.clone(), &node);
+                self.snapshot.nominate(pod.clone(), &node);
                 (Some(node), victims.into_iter().filter(|victim| !victim.deleting).collect::<Vec<_>>())
             }
             Preemption::NotHelpful(_) => {
-                self.snapshot.nominations.clear(&pod.uid);
+                self.snapshot.end_nomination(&pod.uid);
                 (written.then(String::new), Vec::new())
             }
             Preemption::None | Preemption::NotEligible(_) => (None, Vec::new()),
@@ -289,8 +287,6 @@ fn helps(profiles: &[Profile], snapshot: &Snapshot, pod: &PodFacts, rejected_by:
         return false;
     };
     profile.plugins.iter().enumerate().any(|(at, plugin)| {
-        rejected_by.contains(at)
-            && plugin.events().intersects(change.events)
-            && plugin.helps(pod, change, snapshot)
+        rejected_by.contains(at) && plugin.events().intersects(change.events) && plugin.helps(pod, change, snapshot)
     })
 }

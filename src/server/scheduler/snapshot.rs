@@ -37,7 +37,7 @@ pub struct Snapshot {
     pub(crate) topology: Topology,
     pub(crate) counters: Counters,
     pub(crate) held: HeldTerms,
-    pub nominations: Nominations,
+    nominations: Nominations,
     pub catalogue: Catalogue,
 }
 
@@ -144,6 +144,29 @@ impl Snapshot {
         Some((node.name(), pod))
     }
 
+    pub fn nominations(&self) -> &Nominations {
+        &self.nominations
+    }
+
+    /// Keeps room for a pod on a node; what was kept for it elsewhere is free.
+    pub fn nominate(&mut self, pod: Arc<PodFacts>, node: &str) {
+        self.end_nomination(&pod.uid);
+        self.nominations.set(pod, node);
+        self.mark_nominated(node);
+    }
+
+    pub fn end_nomination(&mut self, uid: &str) {
+        if let Some(node) = self.nominations.clear(uid) {
+            self.mark_nominated(&node);
+        }
+    }
+
+    fn mark_nominated(&mut self, node: &str) {
+        if let Some(slot) = self.by_name.get(node) {
+            self.nodes[*slot as usize].nominated = !self.nominations.on_node(node).is_empty();
+        }
+    }
+
     /// The labels of a namespace, or `None` when it is gone.
     pub fn set_namespace(&mut self, name: &str, labels: Option<BTreeMap<String, String>>) {
         if self.catalogue.set_namespace(name, labels) {
@@ -168,6 +191,7 @@ impl Snapshot {
             }
         };
         self.by_name.insert(name.to_owned(), slot);
+        self.mark_nominated(name);
         slot
     }
 
@@ -208,7 +232,8 @@ impl Snapshot {
             zones[zone].push(node.slot);
         }
         let longest = zones.iter().map(Vec::len).max().unwrap_or(0);
-        self.order = (0..longest).flat_map(|turn| zones.iter().filter_map(move |zone| zone.get(turn))).copied().collect();
+        self.order =
+            (0..longest).flat_map(|turn| zones.iter().filter_map(move |zone| zone.get(turn))).copied().collect();
     }
 }
 

@@ -1,7 +1,7 @@
 //! Affinity between pods, read once per pod: whom a term means, and where it applies.
 
 use crate::selector;
-use k8s_openapi::api::core::v1::{PodAffinityTerm, WeightedPodAffinityTerm, Pod};
+use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, WeightedPodAffinityTerm};
 use mk8s_api::select::{LabelSelector, Operator, Requirement};
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -89,7 +89,9 @@ pub enum Holds {
     RequiredAntiAffinity,
     RequiredAffinity,
     /// Preferred affinity, or with a negative weight, anti-affinity.
-    Preference { weight: i32 },
+    Preference {
+        weight: i32,
+    },
 }
 
 /// A term as others feel it once its pod has a node.
@@ -132,10 +134,7 @@ impl PodTerms {
             required_anti_affinity: required(
                 against.and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref()),
             ),
-            preferred: preferred(
-                with.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()),
-                1,
-            ),
+            preferred: preferred(with.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref()), 1),
             held: Vec::new(),
         };
         all.preferred.extend(preferred(

@@ -229,7 +229,9 @@ fn selected_node<'a>(claim: &'a PersistentVolumeClaim, storage: &'a Storage) -> 
     annotated.or_else(|| storage.promised_claims.get(&claim_key(claim))).map(String::as_str)
 }
 
-fn quantity(list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>) -> Option<Quantity> {
+fn quantity(
+    list: Option<&BTreeMap<String, k8s_openapi::apimachinery::pkg::api::resource::Quantity>>,
+) -> Option<Quantity> {
     list?.get("storage")?.0.parse().ok()
 }
 
@@ -248,7 +250,9 @@ fn smallest_match(
     let chosen = spec.selector.as_ref().map(|chosen| selector::of(Some(chosen), Vec::new()));
     let mut smallest: Option<(i128, &Arc<PersistentVolume>)> = None;
     let class = class_of(claim);
-    for (name, volume) in storage.volumes.iter().filter(|(name, volume)| !taken.contains(*name) && class_of_volume(volume) == class) {
+    for (name, volume) in
+        storage.volumes.iter().filter(|(name, volume)| !taken.contains(*name) && class_of_volume(volume) == class)
+    {
         let Some(offer) = volume.spec.as_ref() else { continue };
         let promised = storage.promised_volumes.get(name);
         let for_claim = offer.claim_ref.is_some() && is_for(volume, claim);
@@ -272,7 +276,8 @@ fn smallest_match(
         let no_labels = BTreeMap::new();
         let labels = volume.metadata.labels.as_ref().unwrap_or(&no_labels);
         let available = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Available");
-        let modes = spec.access_modes.iter().flatten().all(|mode| offer.access_modes.iter().flatten().any(|m| m == mode));
+        let modes =
+            spec.access_modes.iter().flatten().all(|mode| offer.access_modes.iter().flatten().any(|m| m == mode));
         if available
             && modes
             && chosen.as_ref().is_none_or(|chosen| chosen.matches(labels))
@@ -325,9 +330,10 @@ fn has_capacity(claim: &PersistentVolumeClaim, class: &StorageClass, storage: &S
         || storage.capacities.values().any(|capacity| {
             Some(capacity.storage_class_name.as_str()) == class.metadata.name.as_deref()
                 && limit(capacity).is_some_and(|limit| limit.nanos() >= wanted.nanos())
-                && capacity.node_topology.as_ref().is_some_and(|topology| {
-                    selector::of(Some(topology), Vec::new()).matches(node.labels())
-                })
+                && capacity
+                    .node_topology
+                    .as_ref()
+                    .is_some_and(|topology| selector::of(Some(topology), Vec::new()).matches(node.labels()))
         })
 }
 

@@ -233,7 +233,9 @@ impl Args {
                     }
                 }
                 "DynamicResources" => {}
-                other => faults.invalid(&path, format!("{other:?}"), "there is no plugin of this name that takes arguments"),
+                other => {
+                    faults.invalid(&path, format!("{other:?}"), "there is no plugin of this name that takes arguments")
+                }
             }
         }
         args
@@ -289,7 +291,9 @@ impl Args {
                 ("RequestedToCapacityRatio", Some(ratio)) => {
                     faults.shape(&format!("{ratio_path}.shape"), &ratio.shape);
                     // Scores are written from 0 to 10.
-                    Strategy::RequestedToCapacityRatio(ratio.shape.iter().map(|p| (p.utilization, p.score * 10)).collect())
+                    Strategy::RequestedToCapacityRatio(
+                        ratio.shape.iter().map(|p| (p.utilization, p.score * 10)).collect(),
+                    )
                 }
                 ("RequestedToCapacityRatio", None) => {
                     faults.required(&ratio_path, "must be specified when type is RequestedToCapacityRatio");
@@ -331,7 +335,11 @@ impl Args {
         match form.defaulting_type.as_deref().unwrap_or("System") {
             "System" if form.default_constraints.is_empty() => {}
             "System" => {
-                faults.invalid(&format!("{path}.defaultingType"), "\"System\"", "when .defaultConstraints are not empty");
+                faults.invalid(
+                    &format!("{path}.defaultingType"),
+                    "\"System\"",
+                    "when .defaultConstraints are not empty",
+                );
             }
             "List" => {
                 let constraints = form.default_constraints;

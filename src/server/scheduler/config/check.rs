@@ -66,7 +66,8 @@ impl Faults {
             }
             let same = |other: &super::form::ProfileForm| other.scheduler_name == profile.scheduler_name;
             if let Some(first) = form.profiles[..n].iter().position(same).filter(|_| !name.is_empty()) {
-                self.0.push(format!("profiles[{n}].schedulerName: Duplicate value: \"profiles[{first}].schedulerName\""));
+                self.0
+                    .push(format!("profiles[{n}].schedulerName: Duplicate value: \"profiles[{first}].schedulerName\""));
             }
             if let Some(percentage) = profile.percentage_of_nodes_to_score {
                 self.in_range(&format!("profiles[{n}].percentageOfNodesToScore"), percentage.into(), 0, 100);
@@ -124,14 +125,17 @@ impl Faults {
             match constraint.when_unsatisfiable.as_str() {
                 "" => self.required(&format!("{path}.whenUnsatisfiable"), "can not be empty"),
                 "DoNotSchedule" | "ScheduleAnyway" => {}
-                other => self.unsupported(&format!("{path}.whenUnsatisfiable"), other, &["DoNotSchedule", "ScheduleAnyway"]),
+                other => {
+                    self.unsupported(&format!("{path}.whenUnsatisfiable"), other, &["DoNotSchedule", "ScheduleAnyway"])
+                }
             }
             if constraint.label_selector.is_some() {
                 let why = "constraint must not define a selector, as they deduced for each pod";
                 self.0.push(format!("{path}.labelSelector: Forbidden: {why}"));
             }
             let same = |other: &TopologySpreadConstraint| {
-                other.topology_key == constraint.topology_key && other.when_unsatisfiable == constraint.when_unsatisfiable
+                other.topology_key == constraint.topology_key
+                    && other.when_unsatisfiable == constraint.when_unsatisfiable
             };
             if constraints[..n].iter().any(same) {
                 let (key, action) = (&constraint.topology_key, &constraint.when_unsatisfiable);

@@ -62,7 +62,12 @@ profiles:
 
 #[test]
 fn all_that_is_wrong_is_said() {
-    refused("profile: []", expect!["the configuration is no KubeSchedulerConfiguration: unknown field `profile`, expected one of `apiVersion`, `kind`, `parallelism`, `percentageOfNodesToScore`, `podInitialBackoffSeconds`, `podMaxBackoffSeconds`, `profiles`, `extenders`, `leaderElection`, `clientConnection`, `enableProfiling`, `enableContentionProfiling`, `delayCacheUntilActive`"]);
+    refused(
+        "profile: []",
+        expect![
+            "the configuration is no KubeSchedulerConfiguration: unknown field `profile`, expected one of `apiVersion`, `kind`, `parallelism`, `percentageOfNodesToScore`, `podInitialBackoffSeconds`, `podMaxBackoffSeconds`, `profiles`, `extenders`, `leaderElection`, `clientConnection`, `enableProfiling`, `enableContentionProfiling`, `delayCacheUntilActive`"
+        ],
+    );
     refused(
         r#"
 apiVersion: kubescheduler.config.k8s.io/v1beta3
@@ -79,6 +84,8 @@ profiles:
   - name: InterPodAffinity
     args: {hardPodAffinityWeight: 200}
 "#,
-        expect![[r#"apiVersion: Unsupported value: "kubescheduler.config.k8s.io/v1beta3": supported values: "kubescheduler.config.k8s.io/v1", percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100], podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds, extenders: Forbidden: extenders are not supported, profiles[1].schedulerName: Duplicate value: "profiles[0].schedulerName", profiles[0].plugins.filter.enabled[0]: Invalid value: "Mine": there is no such plugin, profiles[1].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio, profiles[1].pluginConfig[1].args.hardPodAffinityWeight: Invalid value: 200: not in valid range [0-100]"#]],
+        expect![[
+            r#"apiVersion: Unsupported value: "kubescheduler.config.k8s.io/v1beta3": supported values: "kubescheduler.config.k8s.io/v1", percentageOfNodesToScore: Invalid value: 101: not in valid range [0-100], podMaxBackoffSeconds: Invalid value: 10: must be greater than or equal to PodInitialBackoffSeconds, extenders: Forbidden: extenders are not supported, profiles[1].schedulerName: Duplicate value: "profiles[0].schedulerName", profiles[0].plugins.filter.enabled[0]: Invalid value: "Mine": there is no such plugin, profiles[1].pluginConfig[0].args.scoringStrategy.requestedToCapacityRatio: Required value: must be specified when type is RequestedToCapacityRatio, profiles[1].pluginConfig[1].args.hardPodAffinityWeight: Invalid value: 200: not in valid range [0-100]"#
+        ]],
     );
 }

@@ -102,7 +102,9 @@ impl Actor {
             self.pods(pod).create_subresource("binding", pod.name(), &PostParams::default(), &binding).await;
         match sent {
             Ok(_) => Ok(()),
-            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => Err(BindError::NotThere(status.message)),
+            Err(kube::Error::Api(status)) if matches!(status.code, 404 | 409) => {
+                Err(BindError::NotThere(status.message))
+            }
             Err(error) => Err(BindError::Failed(format!("binding rejected: {error}"))),
         }
     }

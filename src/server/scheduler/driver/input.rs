@@ -23,9 +23,15 @@ pub(super) enum Input {
     /// One more kind has been listed.
     Synced,
     /// A binding ended: the pod's uid, and whether it is bound.
-    Bound { uid: Arc<str>, bound: bool },
+    Bound {
+        uid: Arc<str>,
+        bound: bool,
+    },
     /// The victims of a pod were asked to go, or could not be.
-    Preempted { uid: Arc<str>, failed: bool },
+    Preempted {
+        uid: Arc<str>,
+        failed: bool,
+    },
 }
 
 /// An object in its newest version, and whether it is still there.
@@ -96,15 +102,15 @@ impl Observed {
                 owner(scheduler, "ReplicationController", &*seen.object, selected);
             }
             Observed::ReplicaSet(seen) => {
-                let selected = seen.current().map(|owner| {
-                    selector::of(owner.spec.as_ref().map(|spec| &spec.selector), Vec::new())
-                });
+                let selected = seen
+                    .current()
+                    .map(|owner| selector::of(owner.spec.as_ref().map(|spec| &spec.selector), Vec::new()));
                 owner(scheduler, "ReplicaSet", &*seen.object, selected);
             }
             Observed::StatefulSet(seen) => {
-                let selected = seen.current().map(|owner| {
-                    selector::of(owner.spec.as_ref().map(|spec| &spec.selector), Vec::new())
-                });
+                let selected = seen
+                    .current()
+                    .map(|owner| selector::of(owner.spec.as_ref().map(|spec| &spec.selector), Vec::new()));
                 owner(scheduler, "StatefulSet", &*seen.object, selected);
             }
             storage => storage.tell_storage(scheduler, now),

@@ -111,7 +111,13 @@ impl View {
         }
     }
 
-    fn make(&mut self, topology: &Topology, nodes: &[NodeInfo], per_node: &[u32], takes_part: &dyn Fn(&NodeInfo) -> bool) {
+    fn make(
+        &mut self,
+        topology: &Topology,
+        nodes: &[NodeInfo],
+        per_node: &[u32],
+        takes_part: &dyn Fn(&NodeInfo) -> bool,
+    ) {
         let column = topology.at(self.column);
         self.epoch = topology.epoch;
         self.domains = vec![None; nodes.len()];
@@ -239,7 +245,8 @@ impl Counters {
         }
         let mut per_node = vec![0; sources.nodes.len()];
         for node in sources.nodes {
-            let means = |pod: &&std::sync::Arc<PodFacts>| counted.means(pod, (sources.namespace_labels)(&pod.namespace));
+            let means =
+                |pod: &&std::sync::Arc<PodFacts>| counted.means(pod, (sources.namespace_labels)(&pod.namespace));
             per_node[node.slot as usize] = u32::try_from(node.pods.iter().filter(means).count()).unwrap_or(u32::MAX);
         }
         let at = self.free.pop().unwrap_or_else(|| {

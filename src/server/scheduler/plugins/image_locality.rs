@@ -17,7 +17,8 @@ impl Plugin for ImageLocality {
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         let nodes = cycle.snapshot.node_count().max(1) as f64;
         let share = |image: &'a String| (image, cycle.snapshot.nodes_with_image(image) as f64 / nodes);
-        let images: Vec<(&String, f64)> = cycle.pod.images.iter().map(share).filter(|(_, share)| *share > 0.0).collect();
+        let images: Vec<(&String, f64)> =
+            cycle.pod.images.iter().map(share).filter(|(_, share)| *share > 0.0).collect();
         if images.is_empty() {
             return None;
         }

@@ -53,7 +53,14 @@ impl Plugin for InterPodAffinity {
         let totals = cycle.needs.affinity.iter().map(|need| cycle.snapshot.counters.at(need.counts).total());
         let total = totals.max().unwrap_or(0);
         let anti_supposed = vec![0; terms.required_anti_affinity.len()];
-        Prepared::Ask(Box::new(Terms { cycle, held_columns, total, affinity_supposed: 0, anti_supposed, supposed_at: None }))
+        Prepared::Ask(Box::new(Terms {
+            cycle,
+            held_columns,
+            total,
+            affinity_supposed: 0,
+            anti_supposed,
+            supposed_at: None,
+        }))
     }
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         if self.ignore_preferences_of_placed && cycle.needs.preferred.is_empty() {
@@ -246,7 +253,11 @@ impl Score for Preferences<'_> {
     fn normalize(&self, _: &[&NodeInfo], scores: &mut [i64]) {
         let (least, most) = (scores.iter().copied().min().unwrap_or(0), scores.iter().copied().max().unwrap_or(0));
         for score in scores {
-            *score = if most > least { (MAX_SCORE as f64 * ((*score - least) as f64 / (most - least) as f64)) as i64 } else { 0 };
+            *score = if most > least {
+                (MAX_SCORE as f64 * ((*score - least) as f64 / (most - least) as f64)) as i64
+            } else {
+                0
+            };
         }
     }
 }

@@ -49,9 +49,7 @@ impl Plugin for NodeAffinity {
         let filter = Box::new(Required { required, enforced });
         match required.names() {
             None => Prepared::Ask(filter),
-            Some(names) if names.is_empty() => {
-                Prepared::Reject(Rejection::unresolvable("pod affinity terms conflict"))
-            }
+            Some(names) if names.is_empty() => Prepared::Reject(Rejection::unresolvable("pod affinity terms conflict")),
             Some(names) => Prepared::AskOnly(names, filter),
         }
     }

@@ -32,10 +32,13 @@ impl Plugin for NodeVolumeLimits {
                 (_, new) => new.is_some(),
             },
             Subject::Pod(pair) => pair.old.as_ref().is_some_and(|gone| !gone.claims.is_empty()),
-            Subject::Claim(pair) => pair.old.is_none() && pair.new.as_ref().is_some_and(|claim| {
-                claim.metadata.namespace.as_deref().unwrap_or_default() == pod.namespace
-                    && pod.claims.iter().any(|used| Some(&used.name) == claim.metadata.name.as_ref())
-            }),
+            Subject::Claim(pair) => {
+                pair.old.is_none()
+                    && pair.new.as_ref().is_some_and(|claim| {
+                        claim.metadata.namespace.as_deref().unwrap_or_default() == pod.namespace
+                            && pod.claims.iter().any(|used| Some(&used.name) == claim.metadata.name.as_ref())
+                    })
+            }
             Subject::Attachment(pair) => pair.new.is_none() && !pod.claims.is_empty(),
             _ => false,
         }

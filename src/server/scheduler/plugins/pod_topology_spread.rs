@@ -53,7 +53,8 @@ impl Plugin for PodTopologySpread {
         match &change.subject {
             Subject::Itself(pair) => {
                 let tolerations = change.events.intersects(Events::POD_TOLERATIONS);
-                (tolerations && constraints.iter().any(|spread| spread.honor_taints)) || counts_change(&constraints, pair)
+                (tolerations && constraints.iter().any(|spread| spread.honor_taints))
+                    || counts_change(&constraints, pair)
             }
             Subject::Pod(pair) => {
                 let other = pair.new.as_ref().or(pair.old.as_ref());
@@ -80,16 +81,20 @@ impl Plugin for PodTopologySpread {
 /// Whether a constraint counts one version of a pod and not the other.
 fn counts_change(constraints: &[Spread], pair: &Pair<PodFacts>) -> bool {
     constraints.iter().any(|spread| {
-        let counts = |pod: &Option<_>| pod.as_ref().is_some_and(|pod: &std::sync::Arc<PodFacts>| spread.selector.matches(pod.labels()));
+        let counts = |pod: &Option<_>| {
+            pod.as_ref().is_some_and(|pod: &std::sync::Arc<PodFacts>| spread.selector.matches(pod.labels()))
+        };
         counts(&pair.old) != counts(&pair.new)
     })
 }
 
 fn domains_change(constraints: &[Spread], pair: &Pair<NodeFacts>) -> bool {
-    let takes_part = |node: &NodeFacts| constraints.iter().all(|spread| node.labels().contains_key(&spread.topology_key));
+    let takes_part =
+        |node: &NodeFacts| constraints.iter().all(|spread| node.labels().contains_key(&spread.topology_key));
     match (&pair.old, &pair.new) {
         (Some(old), Some(new)) => {
-            let moved = |spread: &Spread| old.labels().get(&spread.topology_key) != new.labels().get(&spread.topology_key);
+            let moved =
+                |spread: &Spread| old.labels().get(&spread.topology_key) != new.labels().get(&spread.topology_key);
             takes_part(old) != takes_part(new)
                 || (takes_part(new) && (constraints.iter().any(moved) || old.taints() != new.taints()))
         }
@@ -213,15 +218,19 @@ impl Score for Fewest<'_> {
             return 0;
         }
         let snapshot = self.cycle.snapshot;
-        let score: f64 = self.constraints.iter().filter_map(|(need, weight)| {
-            let domain = snapshot.topology.domain(need.column, node.slot)?;
-            let count = if need.spread.topology_key == HOSTNAME {
-                snapshot.counters.on_node(need.counts, node.slot)
-            } else {
-                snapshot.counters.at(need.counts).count(domain)
-            };
-            Some(count as f64 * weight + (need.spread.max_skew - 1) as f64)
-        }).sum();
+        let score: f64 = self
+            .constraints
+            .iter()
+            .filter_map(|(need, weight)| {
+                let domain = snapshot.topology.domain(need.column, node.slot)?;
+                let count = if need.spread.topology_key == HOSTNAME {
+                    snapshot.counters.on_node(need.counts, node.slot)
+                } else {
+                    snapshot.counters.at(need.counts).count(domain)
+                };
+                Some(count as f64 * weight + (need.spread.max_skew - 1) as f64)
+            })
+            .sum();
         score.round() as i64
     }
 

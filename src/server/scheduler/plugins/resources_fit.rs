@@ -116,30 +116,37 @@ impl Filter for Fits<'_> {
 impl Fits<'_> {
     fn explain(&self, node: &NodeInfo) -> Verdict {
         let (wanted, has, taken) = (self.wanted, &node.facts.allocatable, &node.requested);
-        let mut reasons: Vec<Cow<'static, str>> = Vec::new();
-        let mut unresolvable = false;
-        if node.pod_count() >= has.pods {
-            reasons.push("Too many pods".into());
-        }
-        if !self.nothing {
-            let mut check = |name: &str, reason: Cow<'static, str>| {
-                let (wanted, has, taken) = (wanted.of(name), has.of(name), taken.of(name));
-                if wanted > 0 && wanted > has.saturating_sub(taken) {
-                    reasons.push(reason);
-                    unresolvable |= wanted > has;
-                }
-            };
-            check("cpu", "Insufficient cpu".into());
-            check("memory", "Insufficient memory".into());
-            check("ephemeral-storage", "Insufficient ephemeral-storage".into());
-            for name in wanted.scalar.keys().filter(|name| !self.ignores(name)) {
-                check(name, format!("Insufficient {name}").into());
+        let lacks = |wanted: i64, has: i64, taken: i64| wanted > 0 && wanted > has.saturating_sub(taken);
+        let plain = [
+            ("Too many pods", node.pod_count() >= has.pods, false),
+            (
+                "Insufficient cpu",
+                lacks(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu),
+                wanted.milli_cpu > has.milli_cpu,
+            ),
+            ("Insufficient memory", lacks(wanted.memory, has.memory, taken.memory), wanted.memory > has.memory),
+            (
+                "Insufficient ephemeral-storage",
+                lacks(wanted.ephemeral_storage, has.ephemeral_storage, taken.ephemeral_storage),
+                wanted.ephemeral_storage > has.ephemeral_storage,
+            ),
+        ];
+        let missing = || plain.iter().filter(|(_, lacking, _)| *lacking);
+        let mut unresolvable = missing().any(|(.., never)| *never);
+        let mut scalars: Vec<Cow<'static, str>> = Vec::new();
+        for name in wanted.scalar.keys().filter(|name| !self.ignores(name)) {
+            let (wanted, has, taken) = (wanted.of(name), has.of(name), taken.of(name));
+            if lacks(wanted, has, taken) {
+                scalars.push(format!("Insufficient {name}").into());
+                unresolvable |= wanted > has;
             }
         }
-        let reasons = match reasons.len() {
-            0 => return Ok(()),
-            1 => Reasons::One(reasons.remove(0)),
-            _ => Reasons::Several(reasons),
+        let mut plain = missing().map(|(reason, ..)| Cow::Borrowed(*reason));
+        let reasons = match (plain.next(), plain.next()) {
+            (None, _) if scalars.is_empty() => return Ok(()),
+            // The usual way, without an allocation: preemption asks thousands of nodes.
+            (Some(only), None) if scalars.is_empty() => Reasons::One(only),
+            (first, second) => Reasons::Several(first.into_iter().chain(second).chain(plain).chain(scalars).collect()),
         };
         Err(Rejection { reasons, unresolvable })
     }
@@ -160,7 +167,8 @@ struct Ranked<'a> {
 impl Score for Ranked<'_> {
     fn score(&self, node: &NodeInfo) -> i64 {
         let usages = self.plugin.resources.iter().filter_map(|resource| {
-            let taken = if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.requested };
+            let taken =
+                if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.requested };
             Some((Usage::of(&resource.name, self.wanted, taken, node)?, resource.weight))
         });
         self.plugin.strategy.score(usages)

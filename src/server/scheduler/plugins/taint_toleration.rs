@@ -34,7 +34,11 @@ impl Plugin for TaintToleration {
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
         Prepared::Ask(Box::new(Tolerated(&cycle.pod.tolerations)))
     }
-    fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+    fn score<'a>(&'a self, cycle: Cycle<'a>, candidates: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        // Without taints all are the best.
+        if candidates.iter().all(|node| !node.facts.tainted) {
+            return None;
+        }
         Some(Box::new(Tolerated(&cycle.pod.tolerations)))
     }
 }

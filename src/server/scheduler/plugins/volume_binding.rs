@@ -42,7 +42,10 @@ impl Plugin for VolumeBinding {
             },
             Subject::CsiCapacity(pair) => {
                 let limit = |capacity: &Option<std::sync::Arc<_>>| {
-                    capacity.as_ref().and_then(|capacity: &std::sync::Arc<_>| volumes::limit(capacity)).map(|q| q.nanos())
+                    capacity
+                        .as_ref()
+                        .and_then(|capacity: &std::sync::Arc<_>| volumes::limit(capacity))
+                        .map(|q| q.nanos())
                 };
                 pair.new.is_some() && (pair.old.is_none() || limit(&pair.new) > limit(&pair.old))
             }

@@ -26,9 +26,13 @@ impl Plugin for VolumeRestrictions {
                 gone.namespace == pod.namespace
                     && (disk_conflict(pod, gone) || gone.claims.iter().any(|used| uses(Some(&used.name))))
             }),
-            Subject::Claim(pair) => pair.old.is_none() && pair.new.as_ref().is_some_and(|claim| {
-                claim.metadata.namespace.as_deref().unwrap_or_default() == pod.namespace && uses(claim.metadata.name.as_ref())
-            }),
+            Subject::Claim(pair) => {
+                pair.old.is_none()
+                    && pair.new.as_ref().is_some_and(|claim| {
+                        claim.metadata.namespace.as_deref().unwrap_or_default() == pod.namespace
+                            && uses(claim.metadata.name.as_ref())
+                    })
+            }
             _ => true,
         }
     }
@@ -43,7 +47,10 @@ impl Plugin for VolumeRestrictions {
         for used in pod.claims.iter().filter(|used| !used.ephemeral) {
             let key = format!("{}/{}", pod.namespace, used.name);
             let Some(claim) = cycle.snapshot.catalogue.storage.claims.get(&key) else {
-                return Prepared::Reject(Rejection::unresolvable(format!("persistentvolumeclaim {:?} not found", used.name)));
+                return Prepared::Reject(Rejection::unresolvable(format!(
+                    "persistentvolumeclaim {:?} not found",
+                    used.name
+                )));
             };
             let modes = claim.spec.as_ref().and_then(|spec| spec.access_modes.as_deref()).unwrap_or_default();
             if modes.iter().any(|mode| mode == "ReadWriteOncePod") {

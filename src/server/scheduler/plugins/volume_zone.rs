@@ -82,9 +82,13 @@ impl Plugin for VolumeZone {
     }
     fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
         match &change.subject {
-            Subject::StorageClass(pair) => pair.old.is_none() && pair.new.as_ref().is_some_and(|class| {
-                class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer")
-            }),
+            Subject::StorageClass(pair) => {
+                pair.old.is_none()
+                    && pair
+                        .new
+                        .as_ref()
+                        .is_some_and(|class| class.volume_binding_mode.as_deref() == Some("WaitForFirstConsumer"))
+            }
             Subject::Claim(pair) => pair.new.as_ref().is_some_and(|claim| {
                 claim.metadata.namespace.as_deref().unwrap_or_default() == pod.namespace
                     && pod.claims.iter().any(|used| Some(&used.name) == claim.metadata.name.as_ref())

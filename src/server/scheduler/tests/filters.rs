@@ -20,7 +20,10 @@ pod: {metadata: {name: q}, spec: {containers: [{name: c, resources: {requests: {
 
 #[test]
 fn without_nodes_nothing_fits() {
-    check("{nodes: [], pod: {metadata: {name: q}, spec: {containers: []}}}", expect!["no nodes available to schedule pods"]);
+    check(
+        "{nodes: [], pod: {metadata: {name: q}, spec: {containers: []}}}",
+        expect!["no nodes available to schedule pods"],
+    );
 }
 
 #[test]
@@ -36,7 +39,9 @@ placed:
 - {metadata: {name: p}, spec: {nodeName: taken, containers: [{name: c, resources: {requests: {cpu: "1500m"}}}]}}
 pod: {metadata: {name: q}, spec: {containers: [{name: c, resources: {requests: {cpu: "1"}}}]}}
 "#,
-        expect!["0/4 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 2 Insufficient cpu. no new claims to deallocate, preemption: 0/4 nodes are available: 1 No preemption victims found for incoming pod, 3 Preemption is not helpful for scheduling."],
+        expect![
+            "0/4 nodes are available: 1 node(s) had untolerated taint(s), 1 node(s) were unschedulable, 2 Insufficient cpu. no new claims to deallocate, preemption: 0/4 nodes are available: 1 No preemption victims found for incoming pod, 3 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -49,13 +54,29 @@ nodes:
 "#;
     let case = |spec: &str| format!("{nodes}\npod: {{metadata: {{name: q}}, spec: {{containers: [], {spec}}}}}");
     check(&case("nodeSelector: {disk: ssd}"), expect!["b"]);
-    check(&case("nodeSelector: {disk: tape}"), expect!["0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."]);
-    let required = |e: &str| format!("affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: [{{matchExpressions: [{e}]}}]}}}}}}");
+    check(
+        &case("nodeSelector: {disk: tape}"),
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    let required = |e: &str| {
+        format!(
+            "affinity: {{nodeAffinity: {{requiredDuringSchedulingIgnoredDuringExecution: {{nodeSelectorTerms: [{{matchExpressions: [{e}]}}]}}}}}}"
+        )
+    };
     check(&case(&required(r#"{key: size, operator: Gt, values: ["5"]}"#)), expect!["b"]);
     check(&case(&required(r#"{key: disk, operator: NotIn, values: [ssd]}"#)), expect!["a"]);
-    check(&case(&required(r#"{key: disk, operator: DoesNotExist}"#)), expect!["0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."]);
     check(
-        &case("affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 10, preference: {matchExpressions: [{key: disk, operator: In, values: [hdd]}]}}]}}"),
+        &case(&required(r#"{key: disk, operator: DoesNotExist}"#)),
+        expect![
+            "0/2 nodes are available: 2 node(s) didn't match Pod's node affinity/selector. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+        ],
+    );
+    check(
+        &case(
+            "affinity: {nodeAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 10, preference: {matchExpressions: [{key: disk, operator: In, values: [hdd]}]}}]}}",
+        ),
         expect!["a"],
     );
 }
@@ -70,7 +91,9 @@ placed:
 - {metadata: {name: p}, spec: {nodeName: a, containers: [{name: c, ports: [{containerPort: 80, hostPort: 8080}]}]}}
 pod: {metadata: {name: q}, spec: {containers: [{name: c, ports: [{containerPort: 80, hostPort: 8080, hostIP: 127.0.0.1}]}]}}
 "#,
-        expect!["0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."],
+        expect![
+            "0/1 nodes are available: 1 node(s) didn't have free ports for the requested pod ports. no new claims to deallocate, preemption: 0/1 nodes are available: 1 No preemption victims found for incoming pod."
+        ],
     );
 }
 
@@ -100,7 +123,9 @@ pod:
     - {name: i, resources: {requests: {cpu: "2"}}}
     containers: [{name: c, resources: {requests: {cpu: "1"}}}]
 "#,
-        expect!["0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."],
+        expect![
+            "0/1 nodes are available: 1 Insufficient cpu. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -118,10 +143,17 @@ nodes:
         format!("{nodes}\npod: {{metadata: {{name: q}}, spec: {{containers: [], affinity: {{{affinity}}}}}}}")
     };
     check(&case("{key: metadata.name, operator: In, values: [c]}"), expect!["c"]);
-    check(&case("{key: metadata.name, operator: In, values: [b]}"), expect!["0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."]);
+    check(
+        &case("{key: metadata.name, operator: In, values: [b]}"),
+        expect![
+            "0/3 nodes are available: 1 node(s) were unschedulable, 2 node(s) didn't satisfy plugin(s) [NodeAffinity]. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ],
+    );
     check(
         &case("{key: metadata.name, operator: In, values: [b]}, {key: metadata.name, operator: In, values: [c]}"),
-        expect!["0/3 nodes are available: pod affinity terms conflict. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."],
+        expect![
+            "0/3 nodes are available: pod affinity terms conflict. no new claims to deallocate, preemption: 0/3 nodes are available: 3 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -135,7 +167,9 @@ placed:
 - {metadata: {name: p}, spec: {nodeName: a, containers: [{name: c, resources: {requests: {cpu: 900m}}}]}}
 pod: {metadata: {name: q}, spec: {containers: [{name: c, resources: {requests: {cpu: 500m, memory: 2Gi, example.com/gpu: "1"}}}]}}
 "#,
-        expect!["0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient example.com/gpu, 1 Insufficient memory, 1 Too many pods. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."],
+        expect![
+            "0/1 nodes are available: 1 Insufficient cpu, 1 Insufficient example.com/gpu, 1 Insufficient memory, 1 Too many pods. no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ],
     );
 }
 
@@ -147,7 +181,11 @@ fn taints_compare_numbers_and_keys() {
              pod: {{metadata: {{name: q}}, spec: {{containers: [], tolerations: [{tolerations}]}}}}"
         )
     };
-    let kept_away = || expect!["0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."];
+    let kept_away = || {
+        expect![
+            "0/1 nodes are available: 1 node(s) had untolerated taint(s). no new claims to deallocate, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
+        ]
+    };
     check(&case("{key: k, operator: Exists}"), expect!["a"]);
     check(&case("{operator: Exists}"), expect!["a"]);
     check(&case("{key: k, operator: Gt, value: '4'}"), expect!["a"]);

@@ -115,7 +115,7 @@ impl Case {
         for pod in &self.nominated {
             let pod = facts(pod.clone());
             let node = pod.nominated_node().expect("a nominated pod names its node").to_owned();
-            snapshot.nominations.set(pod, &node);
+            snapshot.nominate(pod, &node);
         }
         snapshot
     }

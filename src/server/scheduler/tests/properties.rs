@@ -11,7 +11,10 @@ use crate::{
 };
 use k8s_openapi::api::core::v1::{Node, Pod};
 use proptest::{collection::vec, prelude::*};
-use std::{sync::Arc, time::{Duration, Instant}};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 #[derive(Debug, Clone)]
 enum Step {

@@ -24,7 +24,9 @@ impl Trial {
     }
 
     fn node(&mut self, name: &str, cpu: &str) {
-        let node = format!("{{metadata: {{name: {name}}}, status: {{allocatable: {{cpu: '{cpu}', memory: 8Gi, pods: '9'}}}}}}");
+        let node = format!(
+            "{{metadata: {{name: {name}}}, status: {{allocatable: {{cpu: '{cpu}', memory: 8Gi, pods: '9'}}}}}}"
+        );
         self.scheduler.node_applied(yaml(&node), self.now);
     }
 
@@ -35,7 +37,8 @@ impl Trial {
 
     fn apply(&mut self, name: &str, spec: &str, further: &str) {
         let requests = "containers: [{name: c, resources: {requests: {cpu: '1'}}}]";
-        let text = format!("{{metadata: {{name: {name}, namespace: n, uid: {name}}}, spec: {{{requests}{spec}}}{further}}}");
+        let text =
+            format!("{{metadata: {{name: {name}, namespace: n, uid: {name}}}, spec: {{{requests}{spec}}}{further}}}");
         self.scheduler.pod_applied(Arc::new(yaml::<Pod>(&text)), self.now);
     }
 

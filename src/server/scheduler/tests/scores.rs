@@ -70,7 +70,10 @@ pod: {metadata: {name: q}, spec: {containers: []}}
 
 #[test]
 fn a_profile_leaves_plugins_out() {
-    let tainted = NODES.replace("{metadata: {name: empty}", "{metadata: {name: empty}, spec: {taints: [{key: k, effect: NoSchedule}]}");
+    let tainted = NODES.replace(
+        "{metadata: {name: empty}",
+        "{metadata: {name: empty}, spec: {taints: [{key: k, effect: NoSchedule}]}",
+    );
     check(&tainted, expect!["half"]);
     let without = "profiles:\n- plugins: {filter: {disabled: [{name: TaintToleration}]}}\n";
     check_with(without, &tainted, expect!["empty"]);
