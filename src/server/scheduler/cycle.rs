@@ -28,37 +28,56 @@ pub enum Outcome {
 }
 
 /// The filters of a cycle, each with its plugin's number.
-pub struct Filters<'a>(Vec<(usize, Box<dyn Filter + 'a>)>);
+pub struct Filters<'a> {
+    filters: Vec<(usize, Box<dyn Filter + 'a>)>,
+    look_at_pods: bool,
+}
 
-impl Filters<'_> {
+impl<'a> Filters<'a> {
+    fn new(filters: Vec<(usize, Box<dyn Filter + 'a>)>) -> Self {
+        let look_at_pods = filters.iter().any(|(_, filter)| filter.looks_at_pods());
+        Self { filters, look_at_pods }
+    }
+
+    /// Whether any of them does; without, a [`NodeInfo::sum`] is all that they need.
+    pub fn look_at_pods(&self) -> bool {
+        self.look_at_pods
+    }
+
     /// What the first plugin says that rejects.
     fn check_each(&self, node: &NodeInfo) -> Result<(), (usize, Rejection)> {
-        for (plugin, filter) in &self.0 {
+        for (plugin, filter) in &self.filters {
             filter.check(node).map_err(|rejection| (*plugin, rejection))?;
         }
         Ok(())
     }
 
-    /// As `check_each`, with room kept for the more important pods that wait for this node; and without them, because
-    /// they may never come.
+    /// As `check_each`; and once more with the more important pods that wait for room on this node, because they may
+    /// come or not.
     pub fn check(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Result<(), (usize, Rejection)> {
+        self.check_each(node)?;
         if !node.nominated {
-            return self.check_each(node);
+            return Ok(());
         }
-        let nominated = cycle.snapshot.nominations().on_node(node.name());
+        let waiting = cycle.snapshot.nominations().on_node(node.name()).iter();
+        let kept = waiting.filter(|pod| pod.priority >= cycle.pod.priority && pod.uid != cycle.pod.uid);
+        if !self.look_at_pods {
+            let mut with = node.sum();
+            kept.for_each(|pod| with.take(&pod.request.exact));
+            return self.check_each(&with);
+        }
         let mut with = node.clone();
         let mut added = Vec::new();
-        for pod in nominated.iter().filter(|pod| pod.priority >= cycle.pod.priority && pod.uid != cycle.pod.uid) {
+        for pod in kept {
             with.add(pod.clone());
             self.suppose(pod, node, 1);
             added.push(pod);
         }
         let verdict = self.check_each(&with);
-        for pod in &added {
+        for pod in added {
             self.suppose(pod, node, -1);
         }
-        verdict?;
-        if added.is_empty() { Ok(()) } else { self.check_each(node) }
+        verdict
     }
 
     pub fn fits(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Verdict {
@@ -66,11 +85,11 @@ impl Filters<'_> {
     }
 
     pub fn suppose(&mut self, pod: &Arc<crate::pod_facts::PodFacts>, node: &NodeInfo, by: i64) {
-        self.0.iter_mut().for_each(|(_, filter)| filter.suppose(pod, node, by));
+        self.filters.iter_mut().for_each(|(_, filter)| filter.suppose(pod, node, by));
     }
 
     pub fn forget(&mut self) {
-        self.0.iter_mut().for_each(|(_, filter)| filter.forget());
+        self.filters.iter_mut().for_each(|(_, filter)| filter.forget());
     }
 }
 
@@ -133,7 +152,7 @@ fn prepare<'a>(
             }
         }
     }
-    Ok(Filters(filters))
+    Ok(Filters::new(filters))
 }
 
 /// The node that room was made on for this pod, when it takes the pod now.

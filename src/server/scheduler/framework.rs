@@ -66,6 +66,12 @@ pub enum Prepared<'a> {
 pub trait Filter {
     fn check(&self, node: &NodeInfo) -> Verdict;
 
+    /// Whether it looks at the pods of a node or their ports, and not only at what they hold together; whoever is told
+    /// suppositions does.
+    fn looks_at_pods(&self) -> bool {
+        false
+    }
+
     /// Suppose that a pod were on the node as well (`by` is 1) or were not (-1). Suppositions are about one node at a time.
     fn suppose(&mut self, _pod: &PodFacts, _node: &NodeInfo, _by: i64) {}
 

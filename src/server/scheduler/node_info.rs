@@ -87,6 +87,9 @@ pub struct NodeInfo {
     pub facts: Arc<NodeFacts>,
     /// Whether room is kept here for pods that have no node yet.
     pub nominated: bool,
+    count: i64,
+    /// What the pods of each priority hold, and how many they are.
+    by_priority: Vec<(i32, Resource, i64)>,
 }
 
 impl NodeInfo {
@@ -99,6 +102,8 @@ impl NodeInfo {
             host_ports: Vec::new(),
             facts,
             nominated: false,
+            count: 0,
+            by_priority: Vec::new(),
         }
     }
 
@@ -114,9 +119,46 @@ impl NodeInfo {
         self.facts.labels()
     }
 
+    /// The node as filters see it that look at no pods: what is taken of it, but not by whom.
+    pub fn sum(&self) -> Self {
+        let mut sum = Self::new(self.slot, self.facts.clone());
+        sum.requested = self.requested.clone();
+        (sum.nominated, sum.count) = (self.nominated, self.count);
+        sum
+    }
+
+    /// In a [`NodeInfo::sum`]: one pod more.
+    pub fn take(&mut self, request: &Resource) {
+        self.requested.add(request);
+        self.count += 1;
+    }
+
+    /// In a [`NodeInfo::sum`]: one pod less.
+    pub fn give_back(&mut self, request: &Resource) {
+        self.requested.subtract(request);
+        self.count -= 1;
+    }
+
+    /// The sum without the pods of a lower priority; `None` when there are none.
+    pub fn sum_without_below(&self, priority: i32) -> Option<Self> {
+        let mut sum = self.sum();
+        for (_, held, pods) in self.by_priority.iter().filter(|(of, ..)| *of < priority) {
+            sum.requested.subtract(held);
+            sum.count -= pods;
+        }
+        (sum.count < self.count).then_some(sum)
+    }
+
     /// Adds a pod that is not here.
     pub fn add(&mut self, pod: Arc<PodFacts>) {
-        self.requested.add(&pod.request.exact);
+        self.take(&pod.request.exact);
+        match self.by_priority.iter_mut().find(|(priority, ..)| *priority == pod.priority) {
+            Some((_, held, pods)) => {
+                held.add(&pod.request.exact);
+                *pods += 1;
+            }
+            None => self.by_priority.push((pod.priority, pod.request.exact.clone(), 1)),
+        }
         self.nominal.add(&pod.request.nominal);
         self.host_ports.extend(pod.host_ports.iter().cloned());
         self.pods.push(pod);
@@ -126,7 +168,15 @@ impl NodeInfo {
     pub fn remove(&mut self, uid: &str) -> Option<Arc<PodFacts>> {
         let at = self.pods.iter().position(|pod| &*pod.uid == uid)?;
         let pod = self.pods.swap_remove(at);
-        self.requested.subtract(&pod.request.exact);
+        self.give_back(&pod.request.exact);
+        if let Some(at) = self.by_priority.iter().position(|(priority, ..)| *priority == pod.priority) {
+            let (_, held, pods) = &mut self.by_priority[at];
+            held.subtract(&pod.request.exact);
+            *pods -= 1;
+            if *pods == 0 {
+                self.by_priority.swap_remove(at);
+            }
+        }
         self.nominal.subtract(&pod.request.nominal);
         for port in &pod.host_ports {
             if let Some(at) = self.host_ports.iter().position(|held| held == port) {
@@ -137,6 +187,6 @@ impl NodeInfo {
     }
 
     pub fn pod_count(&self) -> i64 {
-        i64::try_from(self.pods.len()).unwrap_or(i64::MAX)
+        self.count
     }
 }

@@ -159,30 +159,27 @@ fn on_node(
     node: &NodeInfo,
     budgets: &[&Budget],
 ) -> Result<Candidate, Rejection> {
-    let lesser = |pod: &&Arc<PodFacts>| pod.priority < cycle.pod.priority;
-    let mut potential: Vec<Arc<PodFacts>> = node.pods.iter().filter(lesser).cloned().collect();
-    if potential.is_empty() {
+    let Some(sum) = node.sum_without_below(cycle.pod.priority) else {
         return Err(Rejection::unresolvable("No preemption victims found for incoming pod"));
+    };
+    let mut left = Left { filters, node, info: sum };
+    let lesser = |pod: &&Arc<PodFacts>| pod.priority < cycle.pod.priority;
+    if left.filters.look_at_pods() {
+        left.info = node.clone();
+        node.pods.iter().filter(lesser).for_each(|pod| left.remove(pod));
     }
-    let mut left = node.clone();
-    for pod in &potential {
-        left.remove(&pod.uid);
-        filters.suppose(pod, node, -1);
-    }
-    filters.fits(cycle, &left)?;
+    left.filters.fits(cycle, &left.info)?;
+    let mut potential: Vec<&Arc<PodFacts>> = node.pods.iter().filter(lesser).collect();
     potential.sort_by_key(|pod| importance(pod));
     let (protected, others) = protected(potential, budgets);
+    let protected = protected.into_iter().map(|pod| (pod, true));
     let mut victims = Vec::new();
     let mut violations = 0;
-    for (pod, is_protected) in
-        protected.into_iter().map(|pod| (pod, true)).chain(others.into_iter().map(|pod| (pod, false)))
-    {
-        left.add(pod.clone());
-        filters.suppose(&pod, node, 1);
-        if filters.fits(cycle, &left).is_err() {
-            left.remove(&pod.uid);
-            filters.suppose(&pod, node, -1);
-            victims.push(pod);
+    for (pod, is_protected) in protected.chain(others.into_iter().map(|pod| (pod, false))) {
+        left.add(pod);
+        if left.filters.fits(cycle, &left.info).is_err() {
+            left.remove(pod);
+            victims.push(pod.clone());
             violations += usize::from(is_protected);
         }
     }
@@ -190,8 +187,37 @@ fn on_node(
         // It fits with everybody there: a filter said otherwise because of something beside the node's pods.
         return Err(Rejection::unresolvable(format!("expected at least one victim pod on node {:?}", node.name())));
     }
-    victims.sort_by_key(|pod| importance(pod));
+    if violations > 0 {
+        victims.sort_by_key(|pod| importance(pod));
+    }
     Ok(Candidate { node: node.slot, victims, violations })
+}
+
+/// What is left of a node while pods are supposed to be gone: with its pods, or only their sum where that is enough.
+struct Left<'f, 'a, 'n> {
+    filters: &'f mut Filters<'a>,
+    node: &'n NodeInfo,
+    info: NodeInfo,
+}
+
+impl Left<'_, '_, '_> {
+    fn add(&mut self, pod: &Arc<PodFacts>) {
+        if self.filters.look_at_pods() {
+            self.info.add(pod.clone());
+            self.filters.suppose(pod, self.node, 1);
+        } else {
+            self.info.take(&pod.request.exact);
+        }
+    }
+
+    fn remove(&mut self, pod: &Arc<PodFacts>) {
+        if self.filters.look_at_pods() {
+            self.info.remove(&pod.uid);
+            self.filters.suppose(pod, self.node, -1);
+        } else {
+            self.info.give_back(&pod.request.exact);
+        }
+    }
 }
 
 /// Sorts the most important first: by priority, then who runs longest; who has not started runs shortest.
@@ -200,7 +226,10 @@ fn importance(pod: &PodFacts) -> (Reverse<i32>, Timestamp) {
 }
 
 /// Those whose eviction a budget does not allow, and the others; each in the order given.
-fn protected(pods: Vec<Arc<PodFacts>>, budgets: &[&Budget]) -> (Vec<Arc<PodFacts>>, Vec<Arc<PodFacts>>) {
+fn protected<'a>(
+    pods: Vec<&'a Arc<PodFacts>>,
+    budgets: &[&Budget],
+) -> (Vec<&'a Arc<PodFacts>>, Vec<&'a Arc<PodFacts>>) {
     if budgets.is_empty() {
         return (Vec::new(), pods);
     }

@@ -183,6 +183,10 @@ impl Terms<'_> {
 }
 
 impl Filter for Terms<'_> {
+    fn looks_at_pods(&self) -> bool {
+        true
+    }
+
     fn check(&self, node: &NodeInfo) -> Verdict {
         if !self.near_enough(node) {
             return Err(Rejection::unresolvable(AFFINITY));

@@ -35,6 +35,10 @@ impl Plugin for NodePorts {
 struct Wanted<'a>(&'a [HostPort]);
 
 impl Filter for Wanted<'_> {
+    fn looks_at_pods(&self) -> bool {
+        true
+    }
+
     fn check(&self, node: &NodeInfo) -> Verdict {
         if conflict(&node.host_ports, self.0) {
             return Err(Rejection::resolvable("node(s) didn't have free ports for the requested pod ports"));

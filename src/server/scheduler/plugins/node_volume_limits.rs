@@ -66,6 +66,10 @@ struct Limits<'a> {
 }
 
 impl Filter for Limits<'_> {
+    fn looks_at_pods(&self) -> bool {
+        true
+    }
+
     fn check(&self, node: &NodeInfo) -> Verdict {
         let limits = limits(self.storage.csi_nodes.get(node.name()).map(AsRef::as_ref));
         if limits.is_empty() {

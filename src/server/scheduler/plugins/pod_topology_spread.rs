@@ -137,6 +137,10 @@ impl Bound<'_> {
 }
 
 impl Filter for Skew<'_> {
+    fn looks_at_pods(&self) -> bool {
+        true
+    }
+
     fn check(&self, node: &NodeInfo) -> Verdict {
         let snapshot = self.cycle.snapshot;
         for Bound { need, least, supposed } in &self.constraints {

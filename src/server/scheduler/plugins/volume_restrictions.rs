@@ -74,6 +74,10 @@ struct Unshared<'a> {
 }
 
 impl Filter for Unshared<'_> {
+    fn looks_at_pods(&self) -> bool {
+        true
+    }
+
     fn check(&self, node: &NodeInfo) -> Verdict {
         if node.pods.iter().any(|other| disk_conflict(self.pod, other)) {
             return Err(Rejection::resolvable("node(s) had no available disk"));
