@@ -193,6 +193,11 @@ impl LabelSelector {
         !self.nothing && self.requirements.iter().all(|requirement| requirement.matches(labels))
     }
 
+    /// All of these requirements, which are known to be good.
+    pub fn of(requirements: Vec<Requirement>) -> LabelSelector {
+        LabelSelector { requirements, nothing: false }.sorted()
+    }
+
     /// Matches objects that have all of `set`, as the selector of a Service does.
     pub fn from_set<'a>(set: impl IntoIterator<Item = (&'a str, &'a str)>) -> LabelSelector {
         let requirement = |(key, value): (&str, &str)| Requirement {

@@ -119,7 +119,8 @@ impl Server {
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
-        self.tasks.spawn(control_plane(router, wanted, loops, stop));
+        let profiles = scheduler_profiles(&options);
+        self.tasks.spawn(control_plane(router, wanted, loops, profiles, stop));
     }
 
     /// A client inside the process with the rights of the administrator.
@@ -153,7 +154,13 @@ impl Server {
 }
 
 /// Fills the cluster with what every cluster has, and then runs its loops.
-async fn control_plane(router: Router, wanted: Bootstrap, loops: mk8s_controllers::Options, stop: CancellationToken) {
+async fn control_plane(
+    router: Router,
+    wanted: Bootstrap,
+    loops: mk8s_controllers::Options,
+    profiles: mk8s_scheduler::config::Configured,
+    stop: CancellationToken,
+) {
     let admin = router.client(User::control_plane("system:apiserver"));
     let booted = async {
         while let Err(error) = bootstrap::run(&admin, &wanted).await {
@@ -169,7 +176,7 @@ async fn control_plane(router: Router, wanted: Bootstrap, loops: mk8s_controller
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     tokio::join!(
         mk8s_controllers::run(controllers, loops, stop.clone()),
-        mk8s_scheduler::run(scheduler, mk8s_scheduler::Options::default(), stop),
+        mk8s_scheduler::run(scheduler, profiles, stop),
     );
 }
 
@@ -205,6 +212,11 @@ fn service_ranges(options: &ServerOptions) -> anyhow::Result<ServiceRanges> {
             "--service-cidr {network}: Services have IPv4 addresses only; use an IPv4 network such as 10.43.0.0/16"
         ),
     }
+}
+
+fn scheduler_profiles(options: &ServerOptions) -> mk8s_scheduler::config::Configured {
+    let read = |text: &String| mk8s_scheduler::config::read(text).expect("the options have read it already");
+    options.kube_scheduler_config.as_ref().map(read).unwrap_or_default()
 }
 
 fn loop_options(options: &ServerOptions, pki: &Pki) -> mk8s_controllers::Options {

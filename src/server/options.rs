@@ -107,6 +107,9 @@ pub struct ServerArgs {
     /// Resolver configuration for pods [default: /etc/resolv.conf, or systemd-resolved's own]
     #[arg(long, env = "MK8S_RESOLV_CONF", value_name = "FILE")]
     pub resolv_conf: Option<String>,
+    /// A KubeSchedulerConfiguration: profiles of the scheduler [default: one profile, default-scheduler]
+    #[arg(long, env = "MK8S_KUBE_SCHEDULER_CONFIG", value_name = "FILE")]
+    pub kube_scheduler_config: Option<String>,
     /// How log lines are written: text or json [default: text]
     #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -134,6 +137,8 @@ pub struct ServerOptions {
     pub disable_agent: bool,
     pub container_runtime_endpoint: Option<String>,
     pub resolv_conf: Option<PathBuf>,
+    /// The text of the scheduler's configuration, which is good.
+    pub kube_scheduler_config: Option<String>,
     pub log_format: LogFormat,
 }
 
@@ -199,6 +204,7 @@ impl ServerArgs {
             disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
             container_runtime_endpoint: self.container_runtime_endpoint.map(endpoint).transpose()?,
             resolv_conf: self.resolv_conf.map(|path| absolute("resolv-conf", &path)).transpose()?,
+            kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
             log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
@@ -364,6 +370,19 @@ fn endpoint(text: String) -> Result<String, OptionsError> {
     match path.starts_with('/') {
         true => Ok(text),
         false => Err(wrong("container-runtime-endpoint", text, "is not a socket; use a path such as unix:///run/containerd/containerd.sock")),
+    }
+}
+
+/// Reads the file, and whether the scheduler can use it.
+fn scheduler_config(path: String) -> Result<String, OptionsError> {
+    let flag = "kube-scheduler-config";
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text,
+        Err(error) => return Err(wrong(flag, path, format!("cannot be read: {error}; give a file of kind KubeSchedulerConfiguration"))),
+    };
+    match mk8s_scheduler::config::read(&text) {
+        Ok(_) => Ok(text),
+        Err(error) => Err(wrong(flag, path, error.to_string())),
     }
 }
 

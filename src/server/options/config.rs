@@ -23,7 +23,7 @@ enum Setting<'a> {
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 20] {
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 21] {
     use Setting::{Many, One};
     [
         ("data-dir", One(&mut args.data_dir)),
@@ -45,6 +45,7 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 20] {
         ("disable-agent", One(&mut args.disable_agent)),
         ("container-runtime-endpoint", One(&mut args.container_runtime_endpoint)),
         ("resolv-conf", One(&mut args.resolv_conf)),
+        ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
         ("log-format", One(&mut args.log_format)),
     ]
 }

@@ -1,41 +1,49 @@
 //! Which node a pod runs on.
 //!
-//! Reading order: [`cycle`] (one decision), `plugins/` (its reasons), [`queue`] (who is next), [`snapshot`] (what is
-//! known), `driver` (the owner that ties them to the API).
+//! Reading order: [`scheduler`] (what it knows and decides), [`cycle`] (one decision), [`framework`] and [`plugins`] (its
+//! reasons), [`preemption`] (making room), [`queue`] (who is next), [`snapshot`] and [`index`] (what is known),
+//! [`config`] (profiles), `driver` (the owner that ties them to the API).
 //!
 //! Invariant: everything but `driver` is pure; time and tie-breaks come in as arguments.
 //! Invariant: the store is never read here; the API is the only source and the only way to bind.
+//! Invariant: a cycle reads counts that are kept while pods come and go; it visits the nodes that it samples, and no
+//! other node's pods.
+//! Absent: extenders, permit plugins and pod groups; claims of devices (`resource.k8s.io`) are not allocated.
 
+pub mod catalogue;
+pub mod change;
+pub mod config;
 pub mod cycle;
 mod driver;
 pub mod events;
+pub mod fit_error;
 pub mod framework;
+pub mod index;
+pub mod needs;
+pub mod node_choice;
 pub mod node_info;
+pub mod nominations;
 pub mod plugins;
 pub mod pod_facts;
+pub mod preemption;
+pub mod profile;
 pub mod queue;
 pub mod resource;
+pub mod scheduler;
+pub mod selector;
 pub mod snapshot;
+pub mod spread;
+pub mod taints;
+pub mod terms;
 #[cfg(test)]
 mod tests;
+pub mod volumes;
 
+use config::Configured;
 use kube::Client;
 use tokio_util::sync::CancellationToken;
 
-/// How the scheduler runs.
-#[derive(Debug, Clone)]
-pub struct Options {
-    /// Pods that name this scheduler are placed.
-    pub scheduler_name: String,
-}
-
-impl Default for Options {
-    fn default() -> Self {
-        Self { scheduler_name: "default-scheduler".to_owned() }
-    }
-}
-
 /// Places pods until `stop`.
-pub async fn run(client: Client, options: Options, stop: CancellationToken) {
-    driver::drive(client, options, plugins::default_profile(), stop).await;
+pub async fn run(client: Client, configured: Configured, stop: CancellationToken) {
+    driver::drive(client, configured, stop).await;
 }

@@ -1,8 +1,14 @@
-//! What a cycle needs of the pod it places, computed once per pod rather than once per node.
+//! What a cycle needs of a pod, computed once per version of the pod rather than once per node.
 
-use crate::resource::PodRequest;
-use k8s_openapi::api::core::v1::{Container, Pod, Toleration};
-use std::sync::Arc;
+use crate::{
+    node_choice::RequiredNodes,
+    resource::PodRequest,
+    spread::{self, Spread},
+    terms::{Labels, PodTerms},
+};
+use jiff::Timestamp;
+use k8s_openapi::api::core::v1::{Container, Pod, Toleration, Volume};
+use std::sync::{Arc, LazyLock};
 
 /// A port on the node that a pod's container takes for itself.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,41 +29,108 @@ impl HostPort {
     }
 }
 
+/// A claim that a pod mounts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClaimUse {
+    pub name: String,
+    /// Made for the pod by the ephemeral-volume controller; the pod must own it.
+    pub ephemeral: bool,
+}
+
 /// A pod and what follows from its spec.
 #[derive(Debug, Clone)]
 pub struct PodFacts {
     pub pod: Arc<Pod>,
     /// `namespace/name`.
     pub key: String,
-    pub uid: String,
+    pub uid: Arc<str>,
+    pub namespace: String,
     pub priority: i32,
     pub request: PodRequest,
     pub host_ports: Vec<HostPort>,
     pub tolerations: Vec<Toleration>,
-    /// Image names with their tags made explicit.
+    /// Image names with their tags made explicit, of all containers and of image volumes.
     pub images: Vec<String>,
+    /// With init containers.
+    pub container_count: i64,
+    pub required_nodes: RequiredNodes,
+    pub terms: PodTerms,
+    pub spread: Vec<Spread>,
+    pub claims: Vec<ClaimUse>,
+    /// When it began to run, once it has.
+    pub started: Option<Timestamp>,
+    pub deleting: bool,
 }
+
+static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::new);
 
 impl PodFacts {
     pub fn of(pod: Arc<Pod>) -> Self {
         let spec = pod.spec.as_ref();
         let containers = || spec.into_iter().flat_map(|s| s.containers.iter());
-        let sidecars = || {
-            spec.into_iter()
-                .flat_map(|s| s.init_containers.iter().flatten())
-                .filter(|c| c.restart_policy.as_deref() == Some("Always"))
-        };
+        let init = || spec.into_iter().flat_map(|s| s.init_containers.iter().flatten());
+        let sidecars = || init().filter(|c| c.restart_policy.as_deref() == Some("Always"));
+        let all = || init().chain(containers());
+        let volume_images = spec
+            .into_iter()
+            .flat_map(|s| s.volumes.iter().flatten())
+            .filter_map(|volume| volume.image.as_ref()?.reference.as_deref());
+        let volumes = spec.into_iter().flat_map(|s| s.volumes.iter().flatten());
         Self {
             key: key_of(&pod),
-            uid: pod.metadata.uid.clone().unwrap_or_default(),
+            uid: Arc::from(pod.metadata.uid.as_deref().unwrap_or_default()),
+            namespace: pod.metadata.namespace.clone().unwrap_or_default(),
             priority: spec.and_then(|s| s.priority).unwrap_or(0),
             request: PodRequest::of(&pod),
             host_ports: containers().chain(sidecars()).flat_map(host_ports).collect(),
             tolerations: spec.and_then(|s| s.tolerations.clone()).unwrap_or_default(),
-            images: containers().filter_map(|c| c.image.as_deref()).map(with_tag).collect(),
+            images: all().filter_map(|c| c.image.as_deref()).chain(volume_images).map(with_tag).collect(),
+            container_count: i64::try_from(all().count()).unwrap_or(i64::MAX),
+            required_nodes: RequiredNodes::of(&pod),
+            terms: PodTerms::of(&pod),
+            spread: spread::of(&pod),
+            claims: volumes.filter_map(|volume| claim_of(&pod, volume)).collect(),
+            started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|time| time.0),
+            deleting: pod.metadata.deletion_timestamp.is_some(),
             pod,
         }
     }
+
+    pub fn labels(&self) -> &Labels {
+        self.pod.metadata.labels.as_ref().unwrap_or(&NO_LABELS)
+    }
+
+    pub fn name(&self) -> &str {
+        self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn volumes(&self) -> &[Volume] {
+        self.pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default()
+    }
+
+    /// The node that room is kept for it on, by its status.
+    pub fn nominated_node(&self) -> Option<&str> {
+        let name = self.pod.status.as_ref().and_then(|status| status.nominated_node_name.as_deref());
+        name.filter(|name| !name.is_empty())
+    }
+
+    pub fn scheduler_name(&self) -> &str {
+        scheduler_name(&self.pod)
+    }
+
+    /// Whether it ends because a more important pod needs its room.
+    pub fn ends_for_preemption(&self) -> bool {
+        let conditions = self.pod.status.as_ref().and_then(|status| status.conditions.as_deref());
+        let target = conditions.unwrap_or_default().iter().find(|c| c.type_ == "DisruptionTarget");
+        self.deleting
+            && target.is_some_and(|c| c.status == "True" && c.reason.as_deref() == Some("PreemptionByScheduler"))
+    }
+}
+
+/// Who places a pod.
+pub fn scheduler_name(pod: &Pod) -> &str {
+    let name = pod.spec.as_ref().and_then(|spec| spec.scheduler_name.as_deref());
+    name.filter(|name| !name.is_empty()).unwrap_or("default-scheduler")
 }
 
 /// `namespace/name`.
@@ -75,6 +148,15 @@ fn host_ports(container: &Container) -> impl Iterator<Item = HostPort> {
             ip: port.host_ip.clone().unwrap_or_default(),
         })
     })
+}
+
+fn claim_of(pod: &Pod, volume: &Volume) -> Option<ClaimUse> {
+    if let Some(claim) = &volume.persistent_volume_claim {
+        return Some(ClaimUse { name: claim.claim_name.clone(), ephemeral: false });
+    }
+    volume.ephemeral.as_ref()?;
+    let pod = pod.metadata.name.as_deref().unwrap_or_default();
+    Some(ClaimUse { name: format!("{pod}-{}", volume.name), ephemeral: true })
 }
 
 /// `nginx` -> `nginx:latest`; a name with a tag or a digest stays.

@@ -62,6 +62,32 @@ impl Resource {
         }
     }
 
+    /// How much of a resource there is, by its name.
+    pub fn of(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.milli_cpu,
+            "memory" => self.memory,
+            "ephemeral-storage" => self.ephemeral_storage,
+            "pods" => self.pods,
+            _ => self.scalar.get(name).copied().unwrap_or(0),
+        }
+    }
+
+    /// Whether there is more of any resource here than there.
+    pub fn exceeds_anywhere(&self, other: &Self) -> bool {
+        self.milli_cpu > other.milli_cpu
+            || self.memory > other.memory
+            || self.ephemeral_storage > other.ephemeral_storage
+            || self.scalar.iter().any(|(name, amount)| *amount > other.scalar.get(name).copied().unwrap_or(0))
+    }
+
+    pub fn is_nothing(&self) -> bool {
+        self.milli_cpu == 0
+            && self.memory == 0
+            && self.ephemeral_storage == 0
+            && self.scalar.values().all(|amount| *amount == 0)
+    }
+
     fn raise_to(&mut self, other: &Self) {
         self.milli_cpu = self.milli_cpu.max(other.milli_cpu);
         self.memory = self.memory.max(other.memory);
@@ -85,15 +111,15 @@ impl PodRequest {
     pub fn of(pod: &Pod) -> Self {
         let Some(spec) = &pod.spec else { return Self::default() };
         Self {
-            exact: total(spec, requests),
+            exact: total(spec, |container| requests(pod, container)),
             nominal: total(spec, |container| {
-                let mut request = requests(container);
+                let mut request = requests(pod, container);
                 let asked = container.resources.as_ref().and_then(|r| r.requests.as_ref());
                 if asked.is_none_or(|r| !r.contains_key("cpu")) {
-                    request.milli_cpu = DEFAULT_MILLI_CPU;
+                    request.milli_cpu = request.milli_cpu.max(DEFAULT_MILLI_CPU);
                 }
                 if asked.is_none_or(|r| !r.contains_key("memory")) {
-                    request.memory = DEFAULT_MEMORY;
+                    request.memory = request.memory.max(DEFAULT_MEMORY);
                 }
                 request
             }),
@@ -101,8 +127,23 @@ impl PodRequest {
     }
 }
 
-fn requests(container: &Container) -> Resource {
-    container.resources.as_ref().and_then(|r| r.requests.as_ref()).map(Resource::from_list).unwrap_or_default()
+/// What a container asks for. While it is being resized it holds the largest of what it asks for, what it was promised
+/// and what it has; of a resize that can never be, what it asks for does not count.
+fn requests(pod: &Pod, container: &Container) -> Resource {
+    let list = |list: Option<&BTreeMap<String, Quantity>>| list.map(Resource::from_list).unwrap_or_default();
+    let asked = list(container.resources.as_ref().and_then(|r| r.requests.as_ref()));
+    let Some(status) = pod.status.as_ref() else { return asked };
+    let restarts = container.restart_policy.as_deref() == Some("Always");
+    let statuses = if restarts { &status.init_container_statuses } else { &status.container_statuses };
+    let own = statuses.iter().flatten().find(|own| own.name == container.name);
+    let Some((own, resources)) = own.and_then(|own| Some((own, own.resources.as_ref()?))) else { return asked };
+    let mut held = list(resources.requests.as_ref());
+    held.raise_to(&list(own.allocated_resources.as_ref()));
+    let pending = status.conditions.iter().flatten().find(|condition| condition.type_ == "PodResizePending");
+    if pending.is_none_or(|condition| condition.reason.as_deref() != Some("Infeasible")) {
+        held.raise_to(&asked);
+    }
+    held
 }
 
 /// The sum of the containers and sidecars, or the largest moment of initialisation where that is more; a request of the
@@ -140,4 +181,17 @@ fn total(spec: &PodSpec, request_of: impl Fn(&Container) -> Resource) -> Resourc
         running.add(&Resource::from_list(overhead));
     }
     running
+}
+
+/// Whether a resource is beside those that every node has: extended ones, huge pages, attachable volumes.
+pub fn is_scalar(name: &str) -> bool {
+    is_extended(name)
+        || name.starts_with("hugepages-")
+        || name.starts_with("attachable-volumes-")
+        || name.contains("kubernetes.io/")
+}
+
+/// Whether a resource is one that a device plugin or an administrator has added.
+pub fn is_extended(name: &str) -> bool {
+    name.contains('/') && !name.contains("kubernetes.io/") && !name.starts_with("requests.")
 }

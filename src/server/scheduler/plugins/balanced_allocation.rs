@@ -1,27 +1,68 @@
-//! Nodes whose CPU and memory would be used to the same degree are better: neither strands the other.
+//! Nodes whose resources would be used evenly are better: one that has memory left but no CPU serves nobody. What counts
+//! is whether the pod makes the node more even than it is.
 
-use crate::{framework::*, node_info::NodeInfo, pod_facts::PodFacts, snapshot::Snapshot};
+use super::resource_scores::{ResourceWeight, Usage, default_resources};
+use crate::{framework::*, node_info::NodeInfo, resource::Resource};
 
-pub(super) struct NodeResourcesBalancedAllocation;
+pub struct NodeResourcesBalancedAllocation {
+    pub resources: Vec<ResourceWeight>,
+}
 
-impl Score for NodeResourcesBalancedAllocation {
+impl Default for NodeResourcesBalancedAllocation {
+    fn default() -> Self {
+        Self { resources: default_resources() }
+    }
+}
+
+impl Plugin for NodeResourcesBalancedAllocation {
     fn name(&self) -> &'static str {
         "NodeResourcesBalancedAllocation"
     }
-    fn weight(&self) -> i64 {
-        1
-    }
-    fn score(&self, pod: &PodFacts, node: &NodeInfo, _: &Snapshot) -> i64 {
-        let share = |wanted: i64, has: i64, taken: i64| {
-            if has <= 0 { 1.0 } else { ((taken.saturating_add(wanted)) as f64 / has as f64).min(1.0) }
-        };
-        let (wanted, has, taken) = (&pod.request.exact, &node.allocatable, &node.requested);
-        if wanted.milli_cpu == 0 && wanted.memory == 0 {
-            return 0;
+    fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let wanted = &cycle.pod.request.exact;
+        // A pod that asks for nothing changes no balance.
+        if self.resources.iter().all(|resource| wanted.of(&resource.name) == 0) {
+            return None;
         }
-        let cpu = share(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu);
-        let memory = share(wanted.memory, has.memory, taken.memory);
-        let deviation = (cpu - memory).abs() / 2.0;
-        ((1.0 - deviation) * MAX_SCORE as f64) as i64
+        Some(Box::new(Evenness { resources: &self.resources, wanted }))
     }
+}
+
+struct Evenness<'a> {
+    resources: &'a [ResourceWeight],
+    wanted: &'a Resource,
+}
+
+impl Score for Evenness<'_> {
+    fn score(&self, node: &NodeInfo) -> i64 {
+        let usages = || {
+            let names = self.resources.iter().map(|resource| resource.name.as_str());
+            names.filter_map(|name| Usage::of(name, self.wanted, &node.requested, node))
+        };
+        let with = evenness(usages().map(|usage| fraction(usage.requested, usage.allocatable)));
+        let without = evenness(usages().map(|usage| fraction(usage.allocated, usage.allocatable)));
+        MAX_SCORE / 2 + (MAX_SCORE / 2 + with - without) / 2
+    }
+}
+
+fn fraction(part: i64, whole: i64) -> f64 {
+    (part as f64 / whole as f64).min(1.0)
+}
+
+/// 100 less the standard deviation in percent.
+fn evenness(fractions: impl Iterator<Item = f64> + Clone) -> i64 {
+    let count = fractions.clone().count();
+    let deviation = match count {
+        0 | 1 => 0.0,
+        2 => {
+            let mut both = fractions;
+            let (first, second) = (both.next().unwrap_or(0.0), both.next().unwrap_or(0.0));
+            ((first - second) / 2.0).abs()
+        }
+        _ => {
+            let mean = fractions.clone().sum::<f64>() / count as f64;
+            (fractions.map(|fraction| (fraction - mean).powi(2)).sum::<f64>() / count as f64).sqrt()
+        }
+    };
+    ((1.0 - deviation) * MAX_SCORE as f64) as i64
 }

@@ -1,38 +1,17 @@
-//! The default profile: one small file a plugin, under Kubernetes' names.
+//! The plugins, one small file each, under Kubernetes' names.
 
-mod balanced_allocation;
-mod image_locality;
-mod node_affinity;
-mod node_name;
-mod node_ports;
-mod node_unschedulable;
-mod resources_fit;
-mod taint_toleration;
-
-use crate::{cycle::Profile, framework::Rejection};
-use std::borrow::Cow;
-
-/// The plugins of the default profile, with Kubernetes' order and weights.
-pub fn default_profile() -> Profile {
-    Profile {
-        filters: vec![
-            Box::new(node_unschedulable::NodeUnschedulable),
-            Box::new(node_name::NodeName),
-            Box::new(taint_toleration::TaintToleration),
-            Box::new(node_affinity::NodeAffinity),
-            Box::new(node_ports::NodePorts),
-            Box::new(resources_fit::NodeResourcesFit),
-        ],
-        scores: vec![
-            Box::new(taint_toleration::TaintToleration),
-            Box::new(node_affinity::NodeAffinity),
-            Box::new(resources_fit::NodeResourcesFit),
-            Box::new(balanced_allocation::NodeResourcesBalancedAllocation),
-            Box::new(image_locality::ImageLocality),
-        ],
-    }
-}
-
-fn reject(plugin: &'static str, reason: &'static str, unresolvable: bool) -> Result<(), Rejection> {
-    Err(Rejection { plugin, reasons: vec![Cow::Borrowed(reason)], unresolvable })
-}
+pub mod balanced_allocation;
+pub mod image_locality;
+pub mod inter_pod_affinity;
+pub mod node_affinity;
+pub mod node_name;
+pub mod node_ports;
+pub mod node_unschedulable;
+pub mod node_volume_limits;
+pub mod pod_topology_spread;
+pub mod resource_scores;
+pub mod resources_fit;
+pub mod taint_toleration;
+pub mod volume_binding;
+pub mod volume_restrictions;
+pub mod volume_zone;

@@ -1,84 +1,97 @@
 //! `nodeSelector` and node affinity: where a pod must go, and where it would rather go.
 
-use super::reject;
-use crate::{events::Events, framework::*, node_info::NodeInfo, pod_facts::PodFacts, snapshot::Snapshot};
-use k8s_openapi::api::core::v1::{
-    Node, NodeAffinity as Affinity, NodeSelectorRequirement, NodeSelectorTerm,
+use crate::{
+    change::{Change, Subject},
+    events::Events,
+    framework::*,
+    node_choice::{self, RequiredNodes},
+    node_info::{NodeFacts, NodeInfo},
+    pod_facts::PodFacts,
+    snapshot::Snapshot,
 };
+use k8s_openapi::api::core::v1::{NodeAffinity as Affinity, NodeSelector, PreferredSchedulingTerm};
 
-pub(super) struct NodeAffinity;
+/// With the affinity that a profile adds to every pod's.
+#[derive(Default)]
+pub struct NodeAffinity {
+    pub added: Option<Affinity>,
+}
 
-impl Filter for NodeAffinity {
+impl NodeAffinity {
+    fn enforced(&self) -> Option<&NodeSelector> {
+        self.added.as_ref()?.required_during_scheduling_ignored_during_execution.as_ref()
+    }
+}
+
+impl Plugin for NodeAffinity {
     fn name(&self) -> &'static str {
         "NodeAffinity"
     }
     fn events(&self) -> Events {
         Events::NODE_ADDED | Events::NODE_LABELS
     }
-    fn filter(&self, pod: &PodFacts, node: &NodeInfo) -> Result<(), Rejection> {
-        let (Some(spec), Some(node)) = (pod.pod.spec.as_ref(), node.node.as_deref()) else { return Ok(()) };
-        let labels = node.metadata.labels.as_ref();
-        let selected = spec
-            .node_selector
-            .iter()
-            .flatten()
-            .all(|(key, value)| labels.and_then(|l| l.get(key)) == Some(value));
-        let required = affinity(pod).and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
-        if selected && required.is_none_or(|r| r.node_selector_terms.iter().any(|term| matches(term, node))) {
-            return Ok(());
+    fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
+        let Subject::Node(pair) = &change.subject else { return false };
+        let takes = |node: &NodeFacts| node.node.as_ref().is_some_and(|node| pod.required_nodes.allow(node));
+        let enforced = |node: &NodeFacts| {
+            let node = node.node.as_ref();
+            self.enforced().is_none_or(|selector| node.is_some_and(|node| node_choice::selects(selector, node)))
+        };
+        let Some(new) = &pair.new else { return false };
+        enforced(new) && takes(new) && pair.old.as_ref().is_none_or(|old| !takes(old) || !enforced(old))
+    }
+    fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
+        let required = &cycle.pod.required_nodes;
+        let enforced = self.enforced();
+        if required.is_any() && enforced.is_none() {
+            return Prepared::Skip;
         }
-        reject(Filter::name(self), "node(s) didn't match Pod's node affinity/selector", true)
+        let filter = Box::new(Required { required, enforced });
+        match required.names() {
+            None => Prepared::Ask(filter),
+            Some(names) if names.is_empty() => Prepared::Reject(Rejection::unresolvable("pod affinity terms conflict")),
+            Some(names) => Prepared::AskOnly(names, filter),
+        }
+    }
+    fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        let affinity = cycle.pod.pod.spec.as_ref()?.affinity.as_ref().and_then(|a| a.node_affinity.as_ref());
+        let of = |affinity: Option<&'a Affinity>| {
+            affinity.and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_deref())
+        };
+        let (own, added) = (of(affinity), of(self.added.as_ref()));
+        if own.is_none() && added.is_none() {
+            return None;
+        }
+        Some(Box::new(Preferred([own.unwrap_or_default(), added.unwrap_or_default()])))
     }
 }
 
-impl Score for NodeAffinity {
-    fn name(&self) -> &'static str {
-        "NodeAffinity"
+struct Required<'a> {
+    required: &'a RequiredNodes,
+    enforced: Option<&'a NodeSelector>,
+}
+
+impl Filter for Required<'_> {
+    fn check(&self, node: &NodeInfo) -> Verdict {
+        let Some(node) = node.facts.node.as_ref() else { return Ok(()) };
+        if self.enforced.is_some_and(|selector| !node_choice::selects(selector, node)) {
+            return Err(Rejection::unresolvable("node(s) didn't match scheduler-enforced node affinity"));
+        }
+        if !self.required.allow(node) {
+            return Err(Rejection::unresolvable("node(s) didn't match Pod's node affinity/selector"));
+        }
+        Ok(())
     }
-    fn weight(&self) -> i64 {
-        2
+}
+
+struct Preferred<'a>([&'a [PreferredSchedulingTerm]; 2]);
+
+impl Score for Preferred<'_> {
+    fn score(&self, node: &NodeInfo) -> i64 {
+        let Some(node) = node.facts.node.as_ref() else { return 0 };
+        self.0.iter().map(|terms| node_choice::preference(terms, node)).sum()
     }
-    fn score(&self, pod: &PodFacts, node: &NodeInfo, _: &Snapshot) -> i64 {
-        let Some(node) = node.node.as_deref() else { return 0 };
-        affinity(pod)
-            .and_then(|a| a.preferred_during_scheduling_ignored_during_execution.as_ref())
-            .into_iter()
-            .flatten()
-            .filter(|preferred| matches(&preferred.preference, node))
-            .map(|preferred| i64::from(preferred.weight))
-            .sum()
-    }
-    fn normalize(&self, scores: &mut [i64]) {
+    fn normalize(&self, _: &[&NodeInfo], scores: &mut [i64]) {
         scale_to_max(scores, false);
-    }
-}
-
-fn affinity(pod: &PodFacts) -> Option<&Affinity> {
-    pod.pod.spec.as_ref()?.affinity.as_ref()?.node_affinity.as_ref()
-}
-
-/// A term without any requirement matches nothing.
-fn matches(term: &NodeSelectorTerm, node: &Node) -> bool {
-    let expressions = term.match_expressions.as_deref().unwrap_or_default();
-    let fields = term.match_fields.as_deref().unwrap_or_default();
-    let label = |key: &str| node.metadata.labels.as_ref().and_then(|l| l.get(key)).map(String::as_str);
-    let field = |key: &str| if key == "metadata.name" { node.metadata.name.as_deref() } else { None };
-    (!expressions.is_empty() || !fields.is_empty())
-        && expressions.iter().all(|r| holds(r, label(&r.key)))
-        && fields.iter().all(|r| holds(r, field(&r.key)))
-}
-
-fn holds(requirement: &NodeSelectorRequirement, actual: Option<&str>) -> bool {
-    let values = requirement.values.as_deref().unwrap_or_default();
-    let listed = || actual.is_some_and(|actual| values.iter().any(|v| v == actual));
-    let numbers = || Some((actual?.parse::<i64>().ok()?, values.first()?.parse::<i64>().ok()?));
-    match requirement.operator.as_str() {
-        "In" => listed(),
-        "NotIn" => !listed(),
-        "Exists" => actual.is_some(),
-        "DoesNotExist" => actual.is_none(),
-        "Gt" => numbers().is_some_and(|(actual, bound)| actual > bound),
-        "Lt" => numbers().is_some_and(|(actual, bound)| actual < bound),
-        _ => false,
     }
 }

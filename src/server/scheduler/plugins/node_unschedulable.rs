@@ -1,28 +1,56 @@
 //! A cordoned node takes only pods that tolerate being unschedulable.
 
-use super::{reject, taint_toleration::tolerates};
-use crate::{events::Events, framework::*, node_info::NodeInfo, pod_facts::PodFacts};
+use crate::{
+    change::{Change, Subject},
+    events::Events,
+    framework::*,
+    node_info::NodeInfo,
+    pod_facts::PodFacts,
+    snapshot::Snapshot,
+    taints,
+};
 use k8s_openapi::api::core::v1::Taint;
+use std::sync::LazyLock;
 
-pub(super) struct NodeUnschedulable;
+pub struct NodeUnschedulable;
 
-impl Filter for NodeUnschedulable {
+static CORDONED: LazyLock<Taint> = LazyLock::new(|| Taint {
+    key: "node.kubernetes.io/unschedulable".to_owned(),
+    effect: "NoSchedule".to_owned(),
+    ..Taint::default()
+});
+
+impl Plugin for NodeUnschedulable {
     fn name(&self) -> &'static str {
         "NodeUnschedulable"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADDED | Events::NODE_TAINTS
+        Events::NODE_ADDED | Events::NODE_TAINTS | Events::POD_TOLERATIONS
     }
-    fn filter(&self, pod: &PodFacts, node: &NodeInfo) -> Result<(), Rejection> {
-        let cordoned =
-            node.node.as_ref().and_then(|n| n.spec.as_ref()).and_then(|s| s.unschedulable).unwrap_or(false);
-        let taint = Taint {
-            key: "node.kubernetes.io/unschedulable".to_owned(),
-            effect: "NoSchedule".to_owned(),
-            ..Taint::default()
-        };
-        if cordoned && !pod.tolerations.iter().any(|t| tolerates(t, &taint)) {
-            return reject(self.name(), "node(s) were unschedulable", true);
+    fn helps(&self, _: &PodFacts, change: &Change, _: &Snapshot) -> bool {
+        match &change.subject {
+            Subject::Node(pair) => {
+                let was = pair.old.as_ref().is_none_or(|node| node.cordoned);
+                was && pair.new.as_ref().is_some_and(|node| !node.cordoned)
+            }
+            Subject::Itself(_) => true,
+            _ => false,
+        }
+    }
+    fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
+        if taints::tolerated(&CORDONED, &cycle.pod.tolerations) {
+            return Prepared::Skip;
+        }
+        Prepared::Ask(Box::new(NotCordoned))
+    }
+}
+
+struct NotCordoned;
+
+impl Filter for NotCordoned {
+    fn check(&self, node: &NodeInfo) -> Verdict {
+        if node.facts.cordoned {
+            return Err(Rejection::unresolvable("node(s) were unschedulable"));
         }
         Ok(())
     }

@@ -1,60 +1,228 @@
-//! A pod's requests must fit beside what the node's pods have been promised; emptier nodes are better (LeastAllocated).
+//! A pod's requests must fit beside what the node's pods have been promised; which nodes are better is the strategy's word.
 
-use crate::{events::Events, framework::*, node_info::NodeInfo, pod_facts::PodFacts, snapshot::Snapshot};
+use super::resource_scores::{ResourceWeight, Usage, default_resources};
+use crate::{
+    change::{Change, Subject},
+    events::Events,
+    framework::*,
+    node_info::{NodeFacts, NodeInfo},
+    pod_facts::PodFacts,
+    resource::{Resource, is_extended},
+    snapshot::Snapshot,
+};
 use std::borrow::Cow;
 
-pub(super) struct NodeResourcesFit;
+/// How a node is ranked by what is taken of it.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Strategy {
+    /// Emptier nodes are better.
+    LeastAllocated,
+    /// Fuller nodes are better.
+    MostAllocated,
+    /// The score of a utilization (both in percent), by the points of a broken line.
+    RequestedToCapacityRatio(Vec<(i64, i64)>),
+}
 
-impl Filter for NodeResourcesFit {
+pub struct NodeResourcesFit {
+    pub strategy: Strategy,
+    pub resources: Vec<ResourceWeight>,
+    pub ignored_resources: Vec<String>,
+    /// What stands before the slash of resources that are not looked at.
+    pub ignored_groups: Vec<String>,
+}
+
+impl Default for NodeResourcesFit {
+    fn default() -> Self {
+        Self {
+            strategy: Strategy::LeastAllocated,
+            resources: default_resources(),
+            ignored_resources: Vec::new(),
+            ignored_groups: Vec::new(),
+        }
+    }
+}
+
+impl Plugin for NodeResourcesFit {
     fn name(&self) -> &'static str {
         "NodeResourcesFit"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADDED | Events::NODE_ALLOCATABLE | Events::POD_GONE
+        Events::NODE_ADDED | Events::NODE_ALLOCATABLE | Events::POD_GONE | Events::POD_SMALLER
     }
-    fn filter(&self, pod: &PodFacts, node: &NodeInfo) -> Result<(), Rejection> {
-        let (wanted, has, taken) = (&pod.request.exact, &node.allocatable, &node.requested);
-        let mut reasons: Vec<Cow<'static, str>> = Vec::new();
-        let mut unresolvable = false;
-        let mut check = |wanted: i64, has: i64, taken: i64, reason: Cow<'static, str>| {
-            if wanted > 0 && wanted > has.saturating_sub(taken) {
-                reasons.push(reason);
-                unresolvable |= wanted > has;
+    fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
+        match &change.subject {
+            Subject::Itself(_) => true,
+            Subject::Pod(pair) => match (&pair.old, &pair.new) {
+                (Some(old), Some(new)) => {
+                    let wanted = &pod.request.exact;
+                    shrinks_for(wanted, &old.request.exact, &new.request.exact)
+                }
+                (old, _) => old.is_some(),
+            },
+            Subject::Node(pair) => {
+                let Some(new) = &pair.new else { return false };
+                empty_node_fits(pod, new)
+                    && pair.old.as_ref().is_none_or(|old| {
+                        let (was, is) = (&old.allocatable, &new.allocatable);
+                        is.pods > was.pods || shrinks_for(&pod.request.exact, is, was)
+                    })
             }
-        };
-        check(1, has.pods, node.pod_count(), "Too many pods".into());
-        check(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu, "Insufficient cpu".into());
-        check(wanted.memory, has.memory, taken.memory, "Insufficient memory".into());
-        check(
-            wanted.ephemeral_storage,
-            has.ephemeral_storage,
-            taken.ephemeral_storage,
-            "Insufficient ephemeral-storage".into(),
-        );
-        for (name, amount) in &wanted.scalar {
-            let of = |map: &std::collections::BTreeMap<String, i64>| map.get(name).copied().unwrap_or(0);
-            check(*amount, of(&has.scalar), of(&taken.scalar), format!("Insufficient {name}").into());
+            _ => false,
         }
-        if reasons.is_empty() {
-            return Ok(());
-        }
-        Err(Rejection { plugin: Filter::name(self), reasons, unresolvable })
+    }
+    fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
+        let wanted = &cycle.pod.request.exact;
+        Prepared::Ask(Box::new(Fits { plugin: self, wanted, nothing: wanted.is_nothing() }))
+    }
+    fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        Some(Box::new(Ranked { plugin: self, wanted: &cycle.pod.request.nominal }))
     }
 }
 
-impl Score for NodeResourcesFit {
-    fn name(&self) -> &'static str {
-        "NodeResourcesFit"
+/// Whether `after` has less than `before` of a resource that is wanted.
+fn shrinks_for(wanted: &Resource, before: &Resource, after: &Resource) -> bool {
+    let less = |name: &str| wanted.of(name) > 0 && before.of(name) > after.of(name);
+    ["cpu", "memory", "ephemeral-storage"].into_iter().any(less) || wanted.scalar.keys().any(|name| less(name))
+}
+
+fn empty_node_fits(pod: &PodFacts, node: &NodeFacts) -> bool {
+    let (wanted, has) = (&pod.request.exact, &node.allocatable);
+    has.pods >= 1 && !wanted.exceeds_anywhere(has)
+}
+
+struct Fits<'a> {
+    plugin: &'a NodeResourcesFit,
+    wanted: &'a Resource,
+    nothing: bool,
+}
+
+impl Filter for Fits<'_> {
+    fn check(&self, node: &NodeInfo) -> Verdict {
+        let (wanted, has, taken) = (self.wanted, &node.facts.allocatable, &node.requested);
+        let fits = |wanted: i64, has: i64, taken: i64| wanted <= 0 || wanted <= has.saturating_sub(taken);
+        if node.pod_count() < has.pods
+            && (self.nothing
+                || (fits(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu)
+                    && fits(wanted.memory, has.memory, taken.memory)
+                    && fits(wanted.ephemeral_storage, has.ephemeral_storage, taken.ephemeral_storage)
+                    && wanted.scalar.is_empty()))
+        {
+            return Ok(());
+        }
+        self.explain(node)
     }
-    fn weight(&self) -> i64 {
-        1
-    }
-    fn score(&self, pod: &PodFacts, node: &NodeInfo, _: &Snapshot) -> i64 {
-        let free = |wanted: i64, has: i64, taken: i64| {
-            let left = has.saturating_sub(taken).saturating_sub(wanted);
-            if has <= 0 || left < 0 { 0 } else { left.saturating_mul(MAX_SCORE) / has }
+}
+
+impl Fits<'_> {
+    fn explain(&self, node: &NodeInfo) -> Verdict {
+        let (wanted, has, taken) = (self.wanted, &node.facts.allocatable, &node.requested);
+        let lacks = |wanted: i64, has: i64, taken: i64| wanted > 0 && wanted > has.saturating_sub(taken);
+        let plain = [
+            ("Too many pods", node.pod_count() >= has.pods, false),
+            (
+                "Insufficient cpu",
+                lacks(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu),
+                wanted.milli_cpu > has.milli_cpu,
+            ),
+            ("Insufficient memory", lacks(wanted.memory, has.memory, taken.memory), wanted.memory > has.memory),
+            (
+                "Insufficient ephemeral-storage",
+                lacks(wanted.ephemeral_storage, has.ephemeral_storage, taken.ephemeral_storage),
+                wanted.ephemeral_storage > has.ephemeral_storage,
+            ),
+        ];
+        let missing = || plain.iter().filter(|(_, lacking, _)| *lacking);
+        let mut unresolvable = missing().any(|(.., never)| *never);
+        let mut scalars: Vec<Cow<'static, str>> = Vec::new();
+        for name in wanted.scalar.keys().filter(|name| !self.ignores(name)) {
+            let (wanted, has, taken) = (wanted.of(name), has.of(name), taken.of(name));
+            if lacks(wanted, has, taken) {
+                scalars.push(format!("Insufficient {name}").into());
+                unresolvable |= wanted > has;
+            }
+        }
+        let mut plain = missing().map(|(reason, ..)| Cow::Borrowed(*reason));
+        let reasons = match (plain.next(), plain.next()) {
+            (None, _) if scalars.is_empty() => return Ok(()),
+            // The usual way, without an allocation: preemption asks thousands of nodes.
+            (Some(only), None) if scalars.is_empty() => Reasons::One(only),
+            (first, second) => Reasons::Several(first.into_iter().chain(second).chain(plain).chain(scalars).collect()),
         };
-        let (wanted, has, taken) = (&pod.request.nominal, &node.allocatable, &node.nominal);
-        (free(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu) + free(wanted.memory, has.memory, taken.memory)) / 2
+        Err(Rejection { reasons, unresolvable })
     }
+
+    fn ignores(&self, name: &str) -> bool {
+        let group = name.split('/').next().unwrap_or_default();
+        is_extended(name)
+            && (self.plugin.ignored_resources.iter().any(|ignored| ignored == name)
+                || self.plugin.ignored_groups.iter().any(|ignored| ignored == group))
+    }
+}
+
+struct Ranked<'a> {
+    plugin: &'a NodeResourcesFit,
+    wanted: &'a Resource,
+}
+
+impl Score for Ranked<'_> {
+    fn score(&self, node: &NodeInfo) -> i64 {
+        let usages = self.plugin.resources.iter().filter_map(|resource| {
+            let taken =
+                if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.requested };
+            Some((Usage::of(&resource.name, self.wanted, taken, node)?, resource.weight))
+        });
+        self.plugin.strategy.score(usages)
+    }
+}
+
+impl Strategy {
+    fn score(&self, usages: impl Iterator<Item = (Usage, i64)>) -> i64 {
+        let mut sum = 0i64;
+        let mut weights = 0i64;
+        for (usage, weight) in usages {
+            let score = self.of(&usage);
+            if matches!(self, Strategy::RequestedToCapacityRatio(_)) && score <= 0 {
+                continue;
+            }
+            sum += score * weight;
+            weights += weight;
+        }
+        match self {
+            _ if weights == 0 => 0,
+            Strategy::RequestedToCapacityRatio(_) => (sum as f64 / weights as f64).round() as i64,
+            _ => sum / weights,
+        }
+    }
+
+    fn of(&self, usage: &Usage) -> i64 {
+        let Usage { requested, allocatable, .. } = *usage;
+        match self {
+            Strategy::LeastAllocated if requested > allocatable => 0,
+            Strategy::LeastAllocated => scaled(allocatable - requested, allocatable),
+            Strategy::MostAllocated => scaled(requested.min(allocatable), allocatable),
+            Strategy::RequestedToCapacityRatio(points) if requested > allocatable => on_line(points, MAX_SCORE),
+            Strategy::RequestedToCapacityRatio(points) => on_line(points, scaled(requested, allocatable)),
+        }
+    }
+}
+
+/// Part of a whole in percent; wide enough for bytes.
+fn scaled(part: i64, whole: i64) -> i64 {
+    match part.checked_mul(MAX_SCORE) {
+        Some(product) => product / whole,
+        None => i64::try_from(i128::from(part) * i128::from(MAX_SCORE) / i128::from(whole)).unwrap_or(MAX_SCORE),
+    }
+}
+
+/// The value at `x` of a line through points in the order of their `x`; level before the first and after the last.
+fn on_line(points: &[(i64, i64)], x: i64) -> i64 {
+    let Some(at) = points.iter().position(|(utilization, _)| x <= *utilization) else {
+        return points.last().map_or(0, |(_, score)| *score);
+    };
+    let (right, high) = points[at];
+    if at == 0 {
+        return high;
+    }
+    let (left, low) = points[at - 1];
+    low + (high - low) * (x - left) / (right - left)
 }

@@ -1,69 +1,67 @@
 //! A node's taints keep away the pods that do not tolerate them.
 
-use super::reject;
-use crate::{events::Events, framework::*, node_info::NodeInfo, pod_facts::PodFacts, snapshot::Snapshot};
-use k8s_openapi::api::core::v1::{Taint, Toleration};
+use crate::{
+    change::{Change, Subject},
+    events::Events,
+    framework::*,
+    node_info::NodeInfo,
+    pod_facts::PodFacts,
+    snapshot::Snapshot,
+    taints,
+};
+use k8s_openapi::api::core::v1::Toleration;
 
-pub(super) struct TaintToleration;
+pub struct TaintToleration;
 
-impl Filter for TaintToleration {
+impl Plugin for TaintToleration {
     fn name(&self) -> &'static str {
         "TaintToleration"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADDED | Events::NODE_TAINTS
+        Events::NODE_ADDED | Events::NODE_TAINTS | Events::POD_TOLERATIONS
     }
-    fn filter(&self, pod: &PodFacts, node: &NodeInfo) -> Result<(), Rejection> {
-        let kept_away = taints(node)
-            .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
-            .any(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)));
-        if kept_away {
-            return reject(Filter::name(self), "node(s) had untolerated taint(s)", true);
+    fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
+        match &change.subject {
+            Subject::Node(pair) => {
+                let kept_away = |node: &crate::node_info::NodeFacts| taints::keep_away(node.taints(), &pod.tolerations);
+                let was = pair.old.as_ref().is_none_or(|node| kept_away(node));
+                was && pair.new.as_ref().is_some_and(|node| !kept_away(node))
+            }
+            Subject::Itself(_) => true,
+            _ => false,
+        }
+    }
+    fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
+        Prepared::Ask(Box::new(Tolerated(&cycle.pod.tolerations)))
+    }
+    fn score<'a>(&'a self, cycle: Cycle<'a>, candidates: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
+        // Without taints all are the best.
+        if candidates.iter().all(|node| !node.facts.tainted) {
+            return None;
+        }
+        Some(Box::new(Tolerated(&cycle.pod.tolerations)))
+    }
+}
+
+struct Tolerated<'a>(&'a [Toleration]);
+
+impl Filter for Tolerated<'_> {
+    fn check(&self, node: &NodeInfo) -> Verdict {
+        if taints::keep_away(node.facts.taints(), self.0) {
+            return Err(Rejection::unresolvable("node(s) had untolerated taint(s)"));
         }
         Ok(())
     }
 }
 
-impl Score for TaintToleration {
-    fn name(&self) -> &'static str {
-        "TaintToleration"
-    }
-    fn weight(&self) -> i64 {
-        3
-    }
+impl Score for Tolerated<'_> {
     /// How many `PreferNoSchedule` taints the pod does not tolerate; normalising turns fewest into best.
-    fn score(&self, pod: &PodFacts, node: &NodeInfo, _: &Snapshot) -> i64 {
-        let disliked = taints(node)
-            .filter(|taint| taint.effect == "PreferNoSchedule")
-            .filter(|taint| !pod.tolerations.iter().any(|t| tolerates(t, taint)))
-            .count();
-        i64::try_from(disliked).unwrap_or(i64::MAX)
+    fn score(&self, node: &NodeInfo) -> i64 {
+        let disliked = node.facts.taints().iter().filter(|taint| taint.effect == "PreferNoSchedule");
+        let count = disliked.filter(|taint| !taints::tolerated(taint, self.0)).count();
+        i64::try_from(count).unwrap_or(i64::MAX)
     }
-    fn normalize(&self, scores: &mut [i64]) {
+    fn normalize(&self, _: &[&NodeInfo], scores: &mut [i64]) {
         scale_to_max(scores, true);
-    }
-}
-
-fn taints(node: &NodeInfo) -> impl Iterator<Item = &Taint> {
-    node.node.iter().filter_map(|n| n.spec.as_ref()).flat_map(|s| s.taints.iter().flatten())
-}
-
-/// Whether a toleration matches a taint. The time it tolerates for is eviction's concern.
-pub(super) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let empty = |s: &Option<String>| s.as_deref().unwrap_or_default().is_empty();
-    let effect = empty(&toleration.effect) || toleration.effect.as_deref() == Some(&taint.effect);
-    let key = empty(&toleration.key) || toleration.key.as_deref() == Some(&taint.key);
-    if !effect || !key {
-        return false;
-    }
-    let theirs = taint.value.as_deref().unwrap_or_default();
-    let ours = toleration.value.as_deref().unwrap_or_default();
-    let numbers = || Some((theirs.parse::<i64>().ok()?, ours.parse::<i64>().ok()?));
-    match toleration.operator.as_deref().unwrap_or_default() {
-        "" | "Equal" => ours == theirs,
-        "Exists" => true,
-        "Lt" => numbers().is_some_and(|(theirs, ours)| theirs < ours),
-        "Gt" => numbers().is_some_and(|(theirs, ours)| theirs > ours),
-        _ => false,
     }
 }

@@ -1,0 +1,84 @@
+//! The scheduler's hands: brings it what changes in the cluster, and carries out what it decides. Everything that is
+//! decided is in the pure modules.
+//!
+//! One task owns the scheduler. What takes time, writing bindings, events, conditions and evictions, is done by others,
+//! which report back; so many bindings are under way at once and ride in one batch of the store.
+
+mod act;
+mod feeds;
+mod input;
+mod volumes;
+
+use crate::{config::Configured, cycle::Chance, scheduler::Scheduler};
+use act::Actor;
+use input::Input;
+use kube::Client;
+use mk8s_client::EventRecorder;
+use std::time::{Duration, Instant};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+/// Changes wait here while a cycle runs.
+const INPUTS: usize = 4096;
+
+/// Cycles between two looks at the inputs, so that a long queue does not keep the picture stale.
+const CYCLES_PER_TURN: usize = 64;
+
+/// How often bound pods that were never seen on their node are looked for.
+const EXPIRY_EVERY: Duration = Duration::from_secs(30);
+
+pub(crate) async fn drive(client: Client, configured: Configured, stop: CancellationToken) {
+    let (sender, mut inputs) = mpsc::channel(INPUTS);
+    let mut unsynced = feeds::follow_all(&client, &sender, &stop);
+    let recorder = EventRecorder::new(client.clone(), "default-scheduler", None, stop.clone());
+    let actor = Actor { client, recorder, inputs: sender, volume_timeout: configured.volume_timeout };
+    let mut scheduler = Scheduler::new(configured.profiles, configured.backoff);
+    let mut expiry = tokio::time::interval(EXPIRY_EVERY);
+    loop {
+        let release = scheduler.queue().next_release().map(tokio::time::Instant::from_std);
+        let idle = !scheduler.queue().is_ready() || unsynced > 0;
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            input = inputs.recv() => match input {
+                Some(input) => unsynced -= take(&mut scheduler, input),
+                None => return,
+            },
+            _ = expiry.tick() => for (pod, node) in scheduler.expire(Instant::now()) {
+                tracing::warn!(pod, node, "the pod was bound and never seen on its node, its room is given up");
+            },
+            () = std::future::ready(()), if !idle => {}
+            () = at(release), if idle => {}
+        }
+        while let Ok(input) = inputs.try_recv() {
+            unsynced -= take(&mut scheduler, input);
+        }
+        if unsynced == 0 {
+            for _ in 0..CYCLES_PER_TURN {
+                let chance = Chance { tie_break: rand::random(), offset: usize::from(rand::random::<u16>()) };
+                let Some(decision) = scheduler.next(Instant::now(), chance) else { break };
+                actor.carry_out(decision);
+            }
+        }
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn at(time: Option<tokio::time::Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Tells the scheduler; returns how many kinds have been listed with this.
+fn take(scheduler: &mut Scheduler, input: Input) -> usize {
+    let now = Instant::now();
+    match input {
+        Input::Synced => return 1,
+        Input::Bound { uid, bound } => scheduler.bound(&uid, bound, now),
+        Input::Preempted { uid, failed } => scheduler.preempted(&uid, failed, now),
+        Input::Observed(observed) => observed.tell(scheduler, now),
+    }
+    0
+}
