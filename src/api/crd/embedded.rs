@@ -192,8 +192,10 @@ fn validate_embedded(value: &Value, path: &Path, errors: &mut Vec<FieldError>) {
         meta::set_name(&mut checked, "fakename");
     }
     let scope = if meta::namespace(&checked).is_empty() { Scope::Cluster } else { Scope::Namespaced };
-    for error in rules::meta::validate(&checked, &Rules { scope, ..EMBEDDED }) {
-        let field = if path.is_root() { error.field.clone() } else { format!("{path}.{}", error.field) };
-        errors.push(FieldError { field, ..error });
+    for mut error in rules::meta::validate(&checked, &Rules { scope, ..EMBEDDED }) {
+        if !path.is_root() {
+            error.field = format!("{path}.{}", error.field);
+        }
+        errors.push(error);
     }
 }

@@ -107,7 +107,7 @@ pub(crate) fn sort_by(items: &mut [Value], template: &jsonpath::Template, object
         keyed.push((key, item.take()));
     }
     if let Some(error) = failure {
-        return Err(error);
+        return Err(error.into());
     }
     keyed.sort_by(|(a, _), (b, _)| compare(a.as_ref(), b.as_ref()));
     for (place, (_, item)) in items.iter_mut().zip(keyed) {

@@ -13,7 +13,7 @@ use std::{
 };
 
 use mk8s_api::{kinds, openapi};
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 /// What is said in front of the table.
 const HEAD: &str = "\
@@ -205,7 +205,7 @@ fn plain(name: &str) -> String {
 impl Schemas {
     fn read() -> Schemas {
         let mut bytes = Vec::new();
-        openapi::write_v2(&mut bytes, kinds::builtin(), &Map::new()).expect("memory takes every write");
+        openapi::write_v2(&mut bytes, kinds::builtin(), &openapi::Custom::default()).expect("memory takes every write");
         let document: Value = serde_json::from_slice(&bytes).expect("JSON");
         let mut schemas = Schemas(HashMap::new(), HashMap::new());
         for (name, schema) in document["definitions"].as_object().expect("definitions") {
