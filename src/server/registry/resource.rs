@@ -5,7 +5,7 @@
 use std::{collections::HashMap, sync::Arc};
 
 use mk8s_api::{
-    apply::{Counted, counted, is_reset},
+    apply::{Counted, counted, counted_custom, is_reset},
     at, conversion,
     decode::{self as api_decode, Decoded, Doubles, Refusal, Target},
     field::{FieldError, Path},
@@ -118,7 +118,7 @@ impl Resource {
         Resource {
             zero: zero(None, &kind.api_version(), &kind.kind),
             zero_scale: zero(schema::schema_of("autoscaling", "v1", "Scale"), "autoscaling/v1", "Scale"),
-            counted: ways(&kind, |way, has_status| counted(&kind.group, &kind.kind, way, has_status)),
+            counted: ways(&kind, counted_custom),
             group_resource: kind.group_resource(),
             api_version: kind.api_version(),
             prefix: keys::kind_prefix(&kind.storage_group, &kind.plural),

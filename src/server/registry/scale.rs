@@ -11,8 +11,14 @@ use serde_json::Value;
 
 use super::{Call, Registry, Warnings, apply::manage, encode};
 
-/// Where all kinds have what their scale shows.
-const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
+/// The steps to the replicas that a scale writes.
+fn replicas(paths: &Scale) -> Vec<String> {
+    let path = match paths {
+        Scale::Custom(paths) => paths.spec_path(),
+        Scale::BuiltIn { .. } => ".spec.replicas",
+    };
+    path.split('.').filter(|name| !name.is_empty()).map(|name| format!("f:{name}")).collect()
+}
 
 impl Registry {
     pub async fn get_scale(&self, call: &Call<'_>) -> Result<Value, Status> {
@@ -49,6 +55,8 @@ impl Registry {
         mut transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Value, Status> {
         let paths = paths(call)?;
+        let steps = replicas(paths);
+        let steps: Vec<&str> = steps.iter().map(String::as_str).collect();
         let managers = |object: &Value| {
             let entries = meta::metadata(object).get("managedFields").cloned().unwrap_or_default();
             Managers::decode(entries).unwrap_or_default()
@@ -58,13 +66,13 @@ impl Registry {
             .update_applied(&whole, warnings, |old| {
                 let parent = managers(old);
                 let mut live = paths.read(old);
-                manage(&mut live, scale::of_parent(&parent, &REPLICAS));
+                manage(&mut live, scale::of_parent(&parent, &steps));
                 let scale = transform(&live)?;
                 check(call, &scale)?;
                 let mut new = old.clone();
                 paths.write(&mut new, &scale);
                 meta::set(&mut new, "resourceVersion", meta::resource_version(&scale));
-                let parent = scale::to_parent(parent, managers(&scale), &REPLICAS, &call.resource.api_version);
+                let parent = scale::to_parent(parent, managers(&scale), &steps, &call.resource.api_version);
                 manage(&mut new, parent);
                 Ok(new)
             })
