@@ -1,5 +1,6 @@
 //! Which kind has which rules.
 
+use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
     autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
@@ -12,6 +13,14 @@ static UNKNOWN: Rules = GENERIC;
 static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
 static PATH_NAMED: Rules = Rules { name: NameRule::PathSegment, ..GENERIC };
 static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
+static RESOURCE_SLICE: Rules = Rules {
+    scope: Scope::Cluster,
+    selectable: &[
+        ("spec.nodeName", |slice| text(sub(slice, "spec"), "nodeName").to_string()),
+        ("spec.driver", |slice| text(sub(slice, "spec"), "driver").to_string()),
+    ],
+    ..GENERIC
+};
 
 static CUSTOM: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
 static CUSTOM_NAMESPACED: Rules = Rules { scope: Scope::Namespaced, ..GENERIC };
@@ -59,6 +68,7 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_ROLE_BINDING,
         ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
         ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::ROLE_BINDING,
+        ("resource.k8s.io", "ResourceSlice") => &RESOURCE_SLICE,
         ("scheduling.k8s.io", "PriorityClass") => &scheduling::RULES,
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
         ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,

@@ -11,7 +11,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
-use mk8s_api::status::Status;
+use mk8s_api::{kinds, status::Status};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -22,7 +22,7 @@ use super::{
     protobuf::{EncodeError, Encoder},
 };
 use crate::{
-    registry::{Change, ChangeKind, Frame, List, Resource, Stored, Watch, decode, metadata_text},
+    registry::{Change, ChangeKind, Frame, List, Resource, Stored, Watch, decode, metadata_text, type_prefix},
     table::{self, Include},
 };
 
@@ -262,7 +262,7 @@ impl Shown {
             (_, View::Metadata) => return self.refuse_object(),
             (Encoding::Json, View::Whole) if !self.resource.is_converted() => {
                 let head = list.head(&self.resource.kind.list_kind, &self.resource.api_version);
-                return json_bytes(200, Body::list(head, list.entries, b"]}\n"));
+                return json_bytes(200, Body::list(head, self.left_out(), list.entries, b"]}\n"));
             }
             (Encoding::Protobuf, _) => return self.protobuf_list(&list),
             _ => {}
@@ -274,7 +274,7 @@ impl Shown {
                 "kind": self.resource.kind.list_kind,
                 "apiVersion": self.resource.api_version,
                 "metadata": list.metadata(),
-                "items": objects,
+                "items": objects.into_iter().map(|object| self.item(object)).collect::<Vec<_>>(),
             }),
             View::Metadata | View::MetadataList => json!({
                 "kind": "PartialObjectMetadataList",
@@ -284,6 +284,23 @@ impl Shown {
             }),
         };
         value(200, self.form.encoding, &answer)
+    }
+
+    /// What items of a list begin with and do not say again: built-in kinds leave their type to the list.
+    fn left_out(&self) -> String {
+        let kind = &self.resource.kind;
+        match kinds::find_kind(&kind.group, &kind.version, &kind.kind) {
+            Some(_) => type_prefix(&kind.kind, &self.resource.api_version),
+            None => String::new(),
+        }
+    }
+
+    fn item(&self, mut object: Value) -> Value {
+        if let Some(fields) = object.as_object_mut().filter(|_| !self.left_out().is_empty()) {
+            fields.remove("kind");
+            fields.remove("apiVersion");
+        }
+        object
     }
 
     fn protobuf_list(&self, list: &List) -> Response<Body> {

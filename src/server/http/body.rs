@@ -51,6 +51,8 @@ enum Inner {
 
 struct List {
     head: Bytes,
+    /// What items begin with and is left out of them but for its brace.
+    left_out: String,
     entries: std::vec::IntoIter<Arc<Entry>>,
     tail: &'static [u8],
     remaining: u64,
@@ -62,12 +64,18 @@ impl Body {
         Body(Inner::Full(None))
     }
 
-    /// Stored objects with commas between them, after `head` and before `tail`.
-    pub fn list(head: String, entries: Vec<Arc<Entry>>, tail: &'static [u8]) -> Body {
-        let items: usize = entries.iter().map(|entry| entry.value.len()).sum();
+    /// Stored objects with commas between them, after `head` and before `tail`. Those that begin with `left_out` begin
+    /// with a brace instead.
+    pub fn list(head: String, left_out: String, entries: Vec<Arc<Entry>>, tail: &'static [u8]) -> Body {
+        let length = |entry: &Entry| match rest(&entry.value, &left_out) {
+            Some(rest) => 1 + rest.len(),
+            None => entry.value.len(),
+        };
+        let items: usize = entries.iter().map(|entry| length(entry)).sum();
         let remaining = head.len() + items + entries.len().saturating_sub(1) + tail.len();
         Body(Inner::List(List {
             head: Bytes::from(head),
+            left_out,
             entries: entries.into_iter(),
             tail,
             remaining: remaining as u64,
@@ -124,6 +132,11 @@ impl From<&'static str> for Body {
     }
 }
 
+/// What follows what is left out, if anything is.
+fn rest<'a>(value: &'a [u8], left_out: &str) -> Option<&'a [u8]> {
+    value.strip_prefix(left_out.as_bytes()).filter(|_| !left_out.is_empty())
+}
+
 impl List {
     /// The next piece, at least `PIECE` bytes long unless it is the last.
     fn next(&mut self) -> Option<Bytes> {
@@ -141,7 +154,13 @@ impl List {
             if !std::mem::replace(&mut self.first, false) {
                 piece.extend_from_slice(b",");
             }
-            piece.extend_from_slice(&entry.value);
+            match rest(&entry.value, &self.left_out) {
+                Some(rest) => {
+                    piece.extend_from_slice(b"{");
+                    piece.extend_from_slice(rest);
+                }
+                None => piece.extend_from_slice(&entry.value),
+            }
         }
         self.remaining = self.remaining.saturating_sub(piece.len() as u64);
         Some(piece.freeze())
@@ -186,12 +205,14 @@ mod tests {
                 let value = Bytes::from(format!("{{\"n\":{n},\"x\":\"{}\"}}", "y".repeat(n % 100)));
                 Arc::new(Entry { key: Bytes::new(), value, created: 1, modified: 1 })
             };
-            let body = Body::list("[".into(), (0..count).map(entry).collect(), b"]\n");
+            let left_out = if count == 2 { "{\"n\":1," } else { "" };
+            let body = Body::list("[".into(), left_out.into(), (0..count).map(entry).collect(), b"]\n");
             let length = body.exact_len();
             let bytes = body.collect().await.expect("no errors in memory").to_bytes();
             assert_eq!(length, Some(bytes.len() as u64));
             let list: Vec<serde_json::Value> = serde_json::from_slice(&bytes).expect("a list");
             assert_eq!(list.len(), count);
+            assert_eq!(list.iter().filter(|item| item["n"].is_null()).count(), usize::from(count == 2));
         }
     }
 }

@@ -231,6 +231,7 @@ impl<'a> Asked<'a> {
     fn shown(&self) -> Result<Shown, Status> {
         let offer = Offer {
             protobuf: protobuf::Encoder::of(&self.resource.api_version, &self.resource.kind.kind).is_some(),
+            table: self.resource.kind.has(Verb::Get) || self.resource.kind.has(Verb::List),
             watch: self.verb == "watch",
         };
         let form = negotiate::form(self.headers, offer)?;

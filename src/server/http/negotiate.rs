@@ -74,6 +74,8 @@ pub struct Form {
 pub struct Offer {
     /// Its objects have a protobuf message.
     pub protobuf: bool,
+    /// Its objects can be listed, so there are columns for them.
+    pub table: bool,
     /// A watch is asked for.
     pub watch: bool,
 }
@@ -202,7 +204,7 @@ impl<'a> Range<'a> {
             _ => return None,
         };
         let view = match kind {
-            "Table" if encoding != Encoding::Protobuf => View::Table,
+            "Table" if encoding != Encoding::Protobuf && offer.table => View::Table,
             "PartialObjectMetadata" => View::Metadata,
             "PartialObjectMetadataList" => View::MetadataList,
             _ => return None,
@@ -229,9 +231,9 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    const BUILT_IN: Offer = Offer { protobuf: true, watch: false };
-    const CUSTOM: Offer = Offer { protobuf: false, watch: false };
-    const WATCH: Offer = Offer { protobuf: true, watch: true };
+    const BUILT_IN: Offer = Offer { protobuf: true, table: true, watch: false };
+    const CUSTOM: Offer = Offer { protobuf: false, table: true, watch: false };
+    const WATCH: Offer = Offer { protobuf: true, table: true, watch: true };
 
     fn asked(accept: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))])
@@ -266,6 +268,7 @@ mod tests {
             ),
             ("application/json;as=Table;v=v1beta1;g=meta.k8s.io", BUILT_IN, "Json Table V1beta1"),
             ("application/vnd.kubernetes.protobuf;as=Table;v=v1;g=meta.k8s.io", BUILT_IN, all),
+            ("application/json;as=Table;v=v1;g=meta.k8s.io", Offer { table: false, ..BUILT_IN }, all),
             ("application/yaml;as=Table;v=v1;g=meta.k8s.io", BUILT_IN, "Yaml Table V1"),
             ("application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1", BUILT_IN, "Json Metadata V1"),
             (

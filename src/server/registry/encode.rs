@@ -11,8 +11,15 @@ use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
 const VERSION: &str = "resourceVersion";
+const TYPE: [&str; 2] = ["kind", "apiVersion"];
 
-/// Encodes an object for the store. Whatever resourceVersion it holds is left out.
+/// How the stored objects of a kind begin.
+pub fn type_prefix(kind: &str, api_version: &str) -> String {
+    format!(r#"{{"kind":"{kind}","apiVersion":"{api_version}","#)
+}
+
+/// Encodes an object for the store: its type first, so that lists can leave it out. Whatever resourceVersion it holds is
+/// left out.
 pub(super) fn encode(object: &Value) -> Stamped {
     let mut out = Vec::with_capacity(1024);
     let mut stamp_at = None;
@@ -20,7 +27,11 @@ pub(super) fn encode(object: &Value) -> Stamped {
     let fields = object.as_object().unwrap_or(&empty);
     out.push(b'{');
     let mut first = true;
-    for (key, value) in fields {
+    for (key, value) in TYPE.iter().filter_map(|key| fields.get_key_value(*key)) {
+        begin(&mut out, &mut first, key);
+        append(&mut out, value);
+    }
+    for (key, value) in fields.iter().filter(|(key, _)| !TYPE.contains(&key.as_str())) {
         begin(&mut out, &mut first, key);
         match (key.as_str(), value) {
             ("metadata", Value::Object(metadata)) => stamp_at = Some(encode_metadata(&mut out, metadata)),
@@ -145,6 +156,10 @@ mod tests {
         let cases = [
             (json!({"metadata": {"name": "a"}}), r#"{"metadata":{"name":"a","resourceVersion":"7"}}"#),
             (json!({"metadata": {}}), r#"{"metadata":{"resourceVersion":"7"}}"#),
+            (
+                json!({"a": 1, "apiVersion": "v1", "kind": "Pod", "metadata": {}}),
+                r#"{"kind":"Pod","apiVersion":"v1","a":1,"metadata":{"resourceVersion":"7"}}"#,
+            ),
             (
                 json!({"a": 1, "metadata": {"name": "a", "resourceVersion": "3", "uid": "u"}, "spec": {}}),
                 r#"{"a":1,"metadata":{"name":"a","resourceVersion":"7","uid":"u"},"spec":{}}"#,

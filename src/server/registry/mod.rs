@@ -33,7 +33,7 @@ mod tests;
 
 pub use custom::Table;
 pub use delete::{Deleted, success};
-pub use encode::{decode, metadata_text};
+pub use encode::{decode, metadata_text, type_prefix};
 pub use expiry::expire_events;
 pub use list::List;
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};

@@ -150,7 +150,7 @@ async fn forms_that_do_not_fit_are_refused() {
         (&json!("meta.k8s.io/v1beta1"), &json!("meta.k8s.io/v1beta1"))
     );
     let (_, _, text) = got(&api, &format!("{one}?pretty=true"), &[]).await;
-    assert!(text.starts_with(b"{\n  \"apiVersion\": \"v1\",\n"), "{text:?}");
+    assert!(text.starts_with(b"{\n  \"kind\": \"ConfigMap\",\n  \"apiVersion\": \"v1\",\n"), "{text:?}");
     assert_eq!(serde_json::from_slice::<Value>(&text).expect("JSON"), made);
 }
 
@@ -181,4 +181,51 @@ async fn bodies_in_protobuf_leave_no_empty_fields() {
         (&made["metadata"]["generateName"], &made["spec"]["preserveUnknownFields"]),
         (&Value::Null, &Value::Null)
     );
+}
+
+#[tokio::test]
+async fn items_leave_their_type_to_the_list() {
+    let api = Api::new().await;
+    let made = api.config_map("a", "1").await;
+    let (_, list) = api.get(CONFIG_MAPS).await;
+    assert_eq!((&list["kind"], &list["apiVersion"]), (&json!("ConfigMapList"), &json!("v1")));
+    let mut item = made.clone();
+    for field in ["kind", "apiVersion"] {
+        item.as_object_mut().expect("an object").remove(field);
+    }
+    assert_eq!(list["items"], json!([item]));
+    let mut watch = Lines::new(api.raw("GET", &format!("{CONFIG_MAPS}?watch=1"), &[], "").await);
+    assert_eq!(watch.next().await.expect("an event")["object"], made);
+}
+
+#[tokio::test]
+async fn slices_are_selected_by_node_and_driver() {
+    let api = Api::new().await;
+    let path = "/apis/resource.k8s.io/v1/resourceslices";
+    for (name, node, driver) in [("a", "n1", "d1"), ("b", "n1", "d2"), ("c", "n2", "d1")] {
+        let slice = json!({"metadata": {"name": name}, "spec": {"nodeName": node, "driver": driver, "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}}});
+        assert_eq!(api.post(path, slice).await.0, 201);
+    }
+    for (selector, expected) in
+        [("spec.driver%3Dd1", vec!["a", "c"]), ("spec.nodeName%3Dn1,spec.driver%3Dd2", vec!["b"])]
+    {
+        let (_, list) = api.get(&format!("{path}?fieldSelector={selector}")).await;
+        assert_eq!(names(&list), expected, "{selector}");
+    }
+    assert_eq!(api.get(&format!("{path}?fieldSelector=spec.pool%3Dp")).await.0, 400);
+}
+
+/// A watch that cannot begin says so in its stream.
+#[tokio::test]
+async fn watches_fail_in_their_stream() {
+    let api = Api::new().await;
+    let future = format!(
+        "{CONFIG_MAPS}?watch=1&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&resourceVersion=999999"
+    );
+    let mut watch = Lines::new(api.raw("GET", &future, &[], "").await);
+    let event = watch.next().await.expect("an event");
+    assert_eq!((&event["type"], &event["object"]["code"]), (&json!("ERROR"), &json!(504)));
+    assert_eq!(watch.next().await, None);
+    let named = "/api/v1/watch/namespaces/default/configmaps/a?fieldSelector=metadata.name%3Db";
+    assert_eq!(api.get(named).await.1["message"], "fieldSelector metadata.name doesn't match requested name");
 }

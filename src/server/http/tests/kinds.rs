@@ -11,7 +11,7 @@ async fn events_are_seen_through_both_of_their_groups() {
     let (_, list) = api.get("/apis/events.k8s.io/v1/namespaces/default/events").await;
     let shown = &list["items"][0];
     assert_eq!(
-        (&shown["apiVersion"], &shown["note"], &shown["regarding"]["name"]),
+        (&list["apiVersion"], &shown["note"], &shown["regarding"]["name"]),
         (&json!("events.k8s.io/v1"), &json!("M"), &json!("p"))
     );
     let (_, selected) = api.get("/api/v1/namespaces/default/events?fieldSelector=involvedObject.name%3Dp").await;
