@@ -23,6 +23,7 @@ pub mod openapi;
 pub mod schema;
 
 pub mod at;
+pub mod cron;
 pub mod field;
 pub mod json_path;
 pub mod meta;
