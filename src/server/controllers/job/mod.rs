@@ -5,11 +5,18 @@
 //! ```
 //!
 //! The finalizer keeps an ended pod until the status has it on record: a pod counts once, whatever is deleted or crashes.
+//!
+//! Reading order: `spec` (what is asked for), `tally` (what has ended), `outcome` (whether that is the end), `manage` (which
+//! pods come and go), `plan` (all of it).
 
 mod indexes;
+mod manage;
 mod outcome;
 mod plan;
+mod pod;
 mod policy;
+mod spec;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +26,7 @@ use crate::common::{
     claims::{self, controller_of, is_controlled_by},
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
-    pods::{self, PodWriter},
+    pods::PodWriter,
     queue_changes, selectors,
 };
 use jiff::Timestamp;
@@ -32,8 +39,9 @@ use mk8s_client::{
         api::{Patch, PatchParams, PostParams},
     },
 };
-use plan::{Action, Observed, TRACKING, plan};
+use plan::{Action, Observed, plan};
 use serde_json::json;
+use spec::TRACKING;
 use std::sync::Arc;
 
 const COMPONENT: &str = "job-controller";
@@ -108,6 +116,12 @@ impl Controller {
         if managed.is_some_and(|manager| manager != "kubernetes.io/job-controller") {
             return Ok(Outcome::Done);
         }
+        let mode = job.spec.as_ref().and_then(|spec| spec.completion_mode.as_deref());
+        if mode.is_some_and(|mode| !["Indexed", "NonIndexed"].contains(&mode)) {
+            let message = "Skipped Job sync because completion mode is unknown";
+            self.events.event(job.as_ref(), EventType::Warning, "UnknownCompletionMode", message);
+            return Ok(Outcome::Done);
+        }
         let uid = job.uid().unwrap_or_default();
         let pods = self.own_pods.read(&key, &self.pods, || {
             self.pods.select_in(&key.namespace, |pod| match controller_of(&pod.metadata) {
@@ -163,13 +177,23 @@ impl Controller {
             }
             Action::Delete { pods } => all_at_once(pods.iter().filter_map(named).map(|pod| writer.delete(pod))).await,
             Action::Create { count, indexes } => {
-                let make = |n: usize| plan::new_pod(job, indexes.get(n).copied());
+                let make = |n: usize| pod::new_pod(job, indexes.get(n));
                 let batched = slow_start(*count, |n| {
                     let (pod, writer) = (make(n), &writer);
                     async move { writer.create(&pod).await }
                 })
                 .await;
                 batched.error.map_or(Ok(()), Err)
+            }
+            Action::Discard { pods } => {
+                let discard = |pod: &Arc<Pod>| {
+                    let (pod, writer) = (pod.clone(), &writer);
+                    async move {
+                        self.strip(Some(key), &pod).await?;
+                        writer.delete(&pod).await
+                    }
+                };
+                all_at_once(pods.iter().filter_map(named).map(discard)).await
             }
             Action::Strip { pods } => {
                 let stripped = pods.iter().filter_map(named).map(|pod| self.strip(Some(key), pod));
@@ -217,9 +241,4 @@ type Report = (EventType, String, String);
 pub(crate) fn finished(job: &Job) -> Option<&k8s_openapi::api::batch::v1::JobCondition> {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().find(|known| ["Complete", "Failed"].contains(&known.type_.as_str()) && known.status == "True")
-}
-
-/// Pods that ended badly, also those that were deleted while they ran.
-fn has_failed(pod: &Pod, replaces_only_failed: bool) -> bool {
-    pods::phase(pod) == "Failed" || (!replaces_only_failed && pods::is_terminating(pod))
 }
