@@ -69,15 +69,29 @@ pub(crate) async fn run(ctx: Context) {
     controller.pods.synced().await;
     let queue = WorkQueue::new(COMPONENT);
     queue_changes(&controller.jobs, &queue);
+    let strays = WorkQueue::new("job-orphan-pods");
     controller.pods.handle({
-        let (queue, jobs) = (queue.clone(), controller.jobs.clone());
-        move |change| queue_owners(change, &jobs, &queue)
+        let (queue, strays, jobs) = (queue.clone(), strays.clone(), controller.jobs.clone());
+        move |change| {
+            queue_owners(change, &jobs, &queue);
+            let pod = change.object();
+            if spec::is_tracked(pod) && controller_of(&pod.metadata).is_none() {
+                strays.add(Key::of(pod.as_ref()));
+            }
+        }
     });
+    let free = {
+        let controller = controller.clone();
+        move |key| {
+            let controller = controller.clone();
+            async move { controller.free(key).await }
+        }
+    };
     let reconcile = move |key| {
         let controller = controller.clone();
         async move { controller.reconcile(key).await }
     };
-    ctx.serve(queue, WORKERS, reconcile).await;
+    tokio::join!(ctx.serve(queue, WORKERS, reconcile), ctx.serve(strays, 1, free));
 }
 
 fn queue_owners(change: &Change<Pod>, jobs: &Informer<Job>, queue: &WorkQueue<Key>) {
@@ -164,12 +178,12 @@ impl Controller {
         let named = |name: &String| observed.pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
         match action {
             Action::Release { pod } => match named(pod) {
-                Some(pod) => claims::release(&self.ctx, job, pod.as_ref()).await,
+                Some(pod) => claims::release_with(&self.ctx, job, pod.as_ref(), Some(TRACKING)).await,
                 None => Ok(()),
             },
             Action::Adopt { pod } => {
                 if let Some(pod) = named(pod)
-                    && let Some(adopted) = claims::adopt(&self.ctx, job, pod.as_ref()).await?
+                    && let Some(adopted) = claims::adopt_with(&self.ctx, job, pod.as_ref(), Some(TRACKING)).await?
                 {
                     self.own_pods.wrote(key, adopted);
                 }
@@ -219,6 +233,22 @@ impl Controller {
             self.own_pods.wrote(key, patched);
         }
         Ok(())
+    }
+
+    /// Frees a pod that no one controls and that no Job will adopt.
+    async fn free(&self, key: Key) -> Result<Outcome> {
+        let Some(pod) = self.pods.by_key(&key).filter(|pod| controller_of(&pod.metadata).is_none()) else {
+            return Ok(Outcome::Done);
+        };
+        let adopts = |job: &Job| {
+            let selector = selectors::compile(job.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
+            let alive = pod.metadata.deletion_timestamp.is_none() && finished(job).is_none();
+            alive && selector.is_some_and(|selector| selector.matches(&pod.metadata.labels))
+        };
+        if self.jobs.select_in(&key.namespace, adopts).is_empty() {
+            self.strip(None, &pod).await?;
+        }
+        Ok(Outcome::Done)
     }
 
     /// Frees pods whose Job is gone: no one will count them.

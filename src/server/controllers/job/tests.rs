@@ -211,28 +211,28 @@ fn each_index_may_fail_for_itself() {
     let pods = [indexed("a", 0, 0, "Failed"), indexed("b", 1, 0, "Succeeded"), indexed("c", 2, 0, "Running")];
     check(&job(PER_INDEX, ""), &pods, expect![[r#"
         Strip { pods: ["b"] }
-        active 1 succeeded 1 failed 0 completed 1
+        active 1 succeeded 1 failed 0 completed 1 failed ""
         look again in 8s
     "#]]);
     check(&job(PER_INDEX, ""), &[ended_long_ago(&pods[0]), pods[1].clone(), pods[2].clone()], expect![[r#"
         Create { count: 1, indexes: [Index { index: 0, failures: Some(Failures { counted: 1, ignored: 0 }) }] }
         Strip { pods: ["b"] }
-        active 2 succeeded 1 failed 0 completed 1
+        active 2 succeeded 1 failed 0 completed 1 failed ""
     "#]]);
     let replaced = [pods.concat(), indexed("d", 0, 1, "Running")];
     check(&job(PER_INDEX, ""), &replaced, expect![[r#"
         Strip { pods: ["a", "b"] }
-        active 2 succeeded 1 failed 0 uncounted failures ["a"] completed 1
+        active 2 succeeded 1 failed 0 uncounted failures ["a"] completed 1 failed ""
     "#]]);
     let failed_again = [pods[2].clone(), indexed("d", 0, 1, "Failed")];
     check(&job(PER_INDEX, "completedIndexes: \"1\", succeeded: 1, failed: 1"), &failed_again, expect![[r#"
         Strip { pods: ["d"] }
-        active 1 succeeded 1 failed 1 uncounted failures ["d"] completed 1
+        active 1 succeeded 1 failed 1 uncounted failures ["d"] completed 1 failed "0"
     "#]]);
     let all = [indexed("c", 2, 0, "Succeeded"), indexed("d", 0, 1, "Failed")];
     check(&job(PER_INDEX, "completedIndexes: \"1\", succeeded: 1, failed: 1"), &all, expect![[r#"
         Strip { pods: ["c", "d"] }
-        active 0 succeeded 2 failed 1 uncounted failures ["d"] completed 1,2
+        active 0 succeeded 2 failed 1 uncounted failures ["d"] completed 1,2 failed "0"
         FailureTarget=True FailedIndexes
     "#]]);
 }
@@ -243,7 +243,7 @@ fn too_many_failed_indexes_end_the_job() {
     check(&job(&spec, ""), &[indexed("a", 0, 1, "Failed"), indexed("b", 1, 0, "Running")], expect![[r#"
         Delete { pods: ["b"] }
         Strip { pods: ["a", "b"] }
-        active 0 succeeded 0 failed 0 uncounted failures ["a", "b"]
+        active 0 succeeded 0 failed 0 uncounted failures ["a", "b"] failed "0"
         FailureTarget=True MaxFailedIndexesExceeded
     "#]]);
 }
@@ -257,7 +257,7 @@ fn a_policy_may_give_an_index_up() {
     );
     check(&job(&spec, ""), &[fatal, indexed("b", 1, 0, "Running"), indexed("c", 2, 0, "Running")], expect![[r#"
         Strip { pods: ["a"] }
-        active 2 succeeded 0 failed 0 uncounted failures ["a"]
+        active 2 succeeded 0 failed 0 uncounted failures ["a"] failed "0"
     "#]]);
 }
 
