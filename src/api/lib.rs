@@ -30,6 +30,7 @@ pub mod meta;
 pub mod names;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod rules;
 pub mod select;
 pub mod status;

@@ -33,6 +33,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod pod_gc;
 mod replicas;
+mod resource_quota;
 mod root_ca;
 mod service_account;
 mod stateful_set;
@@ -65,6 +66,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     let inventory = Inventory::new(context.client.clone());
     loops.spawn(garbage_collector::prepare(context.clone(), inventory.clone()));
     loops.spawn(namespace::prepare(context.clone(), inventory.clone()));
+    loops.spawn(resource_quota::prepare(context.clone(), inventory.clone()));
     loops.spawn(disruption::run(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
