@@ -31,6 +31,7 @@ mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod persistent_volume;
 mod pod_gc;
 mod replicas;
 mod resource_quota;
@@ -84,6 +85,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(cron_job::run(context.clone()));
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
+    loops.spawn(persistent_volume::run(context.clone()));
     loops.spawn(volume_protection::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));
     loops.spawn(replicas::run_replication_controllers(context.clone()));

@@ -6,7 +6,7 @@ mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fit::tolerates;
+pub(crate) use fit::{term_matches, tolerates};
 
 use crate::common::{
     Context, Result,
