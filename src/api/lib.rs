@@ -6,7 +6,8 @@
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
-//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere.
+//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules)
+//! and `quota` (what objects count for) are what server and control loops must understand alike.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
@@ -23,12 +24,14 @@ pub mod openapi;
 pub mod schema;
 
 pub mod at;
+pub mod cron;
 pub mod field;
 pub mod json_path;
 pub mod meta;
 pub mod names;
 pub mod patch;
 pub mod quantity;
+pub mod quota;
 pub mod rules;
 pub mod select;
 pub mod status;

@@ -23,7 +23,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 22] = [
+pub static ALL: [Target; 23] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -38,6 +38,7 @@ pub static ALL: [Target; 22] = [
     target("requests", requests::requests),
     target("selectors", words::selectors),
     target("quantities", words::quantities),
+    target("schedules", words::schedules),
     target("paths", words::paths),
     target("jsonpath", words::jsonpath),
     target("cel", expressions::expressions),

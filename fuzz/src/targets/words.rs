@@ -1,6 +1,8 @@
 //! Small languages: what is read can be written and read again.
 
+use jiff::{Timestamp, tz::TimeZone};
 use mk8s_api::{
+    cron::Schedule,
     json_path::Template,
     quantity::Quantity,
     select::{FieldSelector, LabelSelector},
@@ -43,6 +45,30 @@ pub(super) fn selectors() -> Feed {
             ],
         );
         drop(LabelSelector::from_json(&value));
+    })
+}
+
+pub(super) fn schedules() -> Feed {
+    let corpus = texts(&[
+        "*/15 * * * *",
+        "0 0 29 feb ?",
+        "30 4 1,15 * fri",
+        "5/10 1-3 * Jan-Mar Mon-Wed",
+        "@yearly",
+        "@every 1h30m",
+        "@every 1.5s",
+        "TZ=America/Sao_Paulo 30 0 4 11 *",
+        "CRON_TZ=UTC 59 23 31 12 6",
+    ]);
+    Box::new(move |dice| {
+        let text = mutate::text(dice, &corpus);
+        let Ok(schedule) = Schedule::parse(&text, TimeZone::UTC) else { return };
+        let mut time = Timestamp::UNIX_EPOCH;
+        for _ in 0..4 {
+            let Some(next) = schedule.next(time) else { return };
+            assert!(next > time, "{text:?} after {time}");
+            time = next;
+        }
     })
 }
 

@@ -19,6 +19,7 @@ mod expand;
 pub mod facts;
 mod hooks;
 pub mod host;
+mod host_ports;
 mod hosts;
 mod kill;
 pub mod labels;

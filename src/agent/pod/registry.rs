@@ -1,6 +1,6 @@
 //! The pods of this node and their workers; who is woken by what.
 
-use super::{facts, host::Host, labels, mailbox::Mailbox, orphans, static_pods, worker::Worker};
+use super::{facts, host::Host, host_ports::HostPorts, labels, mailbox::Mailbox, orphans, static_pods, worker::Worker};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use mk8s_client::{Change, Informer};
@@ -28,18 +28,24 @@ struct Shared {
     workers: Mutex<HashMap<String, Arc<Mailbox>>>,
     /// Whose a container or sandbox is.
     owners: Mutex<HashMap<String, String>>,
+    ports: HostPorts,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Pods {
     pub fn new(host: Arc<Host>, stop: CancellationToken) -> Pods {
-        let shared = Shared { host, workers: Mutex::default(), owners: Mutex::default(), tasks: TaskTracker::new(), stop };
+        let (workers, owners, ports) = (Mutex::default(), Mutex::default(), HostPorts::default());
+        let shared = Shared { host, workers, owners, ports, tasks: TaskTracker::new(), stop };
         Pods { shared: Arc::new(shared) }
     }
 
     pub fn host(&self) -> &Arc<Host> {
         &self.shared.host
+    }
+
+    pub(super) fn ports(&self) -> &HostPorts {
+        &self.shared.ports
     }
 
     /// The newest version of every pod that has a worker.
@@ -136,6 +142,7 @@ impl Pods {
                 }
                 tokio::time::sleep(Duration::from_secs(1)).await;
             }
+            pods.shared.ports.release(&uid);
             pods.shared.workers.lock().remove(&uid);
             pods.shared.owners.lock().retain(|_, owner| *owner != uid);
         });

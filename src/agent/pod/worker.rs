@@ -64,6 +64,8 @@ pub(super) struct Worker {
     mailbox: Arc<Mailbox>,
     uid: String,
     stage: Stage,
+    /// It was looked at whether the node has room for it.
+    admitted: bool,
     leases: Leases,
     backoff: Backoff,
     waiting: HashMap<String, Waiting>,
@@ -94,6 +96,7 @@ impl Worker {
             host,
             mailbox,
             stage: Stage::Living,
+            admitted: false,
             backoff: Backoff::default(),
             waiting: HashMap::new(),
             probes: HashMap::new(),
@@ -165,6 +168,9 @@ impl Worker {
         if mail.gone || facts::is_deleting(&mail.pod) || facts::is_finished(&mail.pod) {
             return true;
         }
+        if !self.admitted && !self.admit(&mail.pod) {
+            return true;
+        }
         let Some(limit) = facts::spec(&mail.pod).active_deadline_seconds else { return false };
         let age = Timestamp::now().duration_since(self.start_time);
         let left = SignedDuration::from_secs(limit) - age;
@@ -176,6 +182,22 @@ impl Worker {
         self.tell(&mail.pod, EventType::Normal, "DeadlineExceeded", message.clone());
         self.verdict = Some(Waiting { reason: "DeadlineExceeded".into(), message });
         true
+    }
+
+    /// Whether the node has what the pod was put here for. One that was begun with has it.
+    fn admit(&mut self, pod: &Arc<Pod>) -> bool {
+        self.admitted = true;
+        if pod.status.as_ref().is_some_and(|status| status.start_time.is_some()) {
+            self.pods.ports().keep(pod);
+            return true;
+        }
+        if self.pods.ports().take(pod) {
+            return true;
+        }
+        let message = "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports";
+        self.tell(pod, EventType::Warning, "NodePorts", message);
+        self.verdict = Some(Waiting { reason: "NodePorts".into(), message: format!("Pod was rejected: {message}") });
+        false
     }
 
     /// What the runtime has, once it agrees with what was announced.
@@ -611,6 +633,7 @@ impl Worker {
         cgroup::remove(&cgroup::parent_of(resources::qos_class(&mail.pod), &self.uid));
         self.failures = 0;
         self.stage = Stage::Ended;
+        self.pods.ports().release(&self.uid);
         self.mailbox.waker.wake();
     }
 

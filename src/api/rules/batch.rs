@@ -1,10 +1,12 @@
 //! Job and CronJob: pods that end, once or again and again.
 
+use jiff::tz::TimeZone;
 use serde_json::Value;
 
 use super::at::{default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text};
 use super::check::{self, Errors, immutable, member, non_negative, word};
 use super::{GENERIC, Generation, Rules, Scope, pod, template};
+use crate::cron::Schedule;
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::names;
@@ -287,7 +289,7 @@ fn validate_cron_job(job: &Value, errors: &mut Errors) {
     if schedule.is_empty() {
         errors.push(FieldError::required(&schedule_path, ""));
     } else {
-        if let Err(why) = check_schedule(schedule) {
+        if let Err(why) = Schedule::parse(schedule, TimeZone::UTC) {
             errors.push(FieldError::invalid(&schedule_path, schedule, why));
         }
         if schedule.contains("TZ") {
@@ -309,7 +311,7 @@ fn validate_cron_job(job: &Value, errors: &mut Errors) {
                 zone,
                 "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
             ));
-        } else if jiff::tz::TimeZone::get(zone).is_err() {
+        } else if TimeZone::get(zone).is_err() {
             errors.push(FieldError::invalid(&zone_path, zone, format!("unknown time zone {zone}")));
         }
     }
@@ -331,83 +333,4 @@ fn validate_cron_job(job: &Value, errors: &mut Errors) {
     for field in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         non_negative(errors, int(spec, field), || path.child(field));
     }
-}
-
-/// Checks a standard five-field schedule, or a word such as `@daily`.
-fn check_schedule(schedule: &str) -> Result<(), String> {
-    let schedule = match schedule.strip_prefix("TZ=").or(schedule.strip_prefix("CRON_TZ=")) {
-        Some(rest) => rest.split_once(' ').map_or("", |(_, rest)| rest.trim()),
-        None => schedule,
-    };
-    if let Some(word) = schedule.strip_prefix('@') {
-        const WORDS: [&str; 7] = ["yearly", "annually", "monthly", "weekly", "daily", "midnight", "hourly"];
-        if let Some(every) = word.strip_prefix("every ") {
-            return if is_duration(every) {
-                Ok(())
-            } else {
-                Err(format!("failed to parse duration @every {every}: time: invalid duration \"{every}\""))
-            };
-        }
-        return if WORDS.contains(&word) { Ok(()) } else { Err(format!("unrecognized descriptor: {schedule}")) };
-    }
-    let fields: Vec<&str> = schedule.split_whitespace().collect();
-    if fields.len() != 5 {
-        let fields: Vec<String> = fields.iter().map(|field| (*field).to_string()).collect();
-        return Err(format!("expected exactly 5 fields, found {}: [{}]", fields.len(), fields.join(" ")));
-    }
-    const MONTHS: &[&str] = &["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
-    const DAYS: &[&str] = &["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
-    let bounds: [(u32, u32, &[&str]); 5] = [(0, 59, &[]), (0, 23, &[]), (1, 31, &[]), (1, 12, MONTHS), (0, 6, DAYS)];
-    for (field, (low, high, words)) in fields.iter().zip(bounds) {
-        for part in field.split(',') {
-            check_range(part, low, high, words)?;
-        }
-    }
-    Ok(())
-}
-
-fn is_duration(text: &str) -> bool {
-    let rest = text.trim_start_matches(|c: char| c.is_ascii_digit() || c == '.');
-    rest.len() < text.len() && rest.starts_with(['h', 'm', 's', 'u', 'n'])
-}
-
-fn check_range(part: &str, low: u32, high: u32, words: &[&str]) -> Result<(), String> {
-    let (range, step) = part.split_once('/').map_or((part, None), |(range, step)| (range, Some(step)));
-    if step.is_some_and(|step| step.contains('/')) {
-        return Err(format!("too many slashes: {part}"));
-    }
-    let number = |text: &str| -> Result<u32, String> {
-        if let Some(n) = words.iter().position(|word| word.eq_ignore_ascii_case(text)) {
-            return Ok(n as u32 + low);
-        }
-        text.parse().map_err(|_| {
-            format!("failed to parse int from {text}: strconv.Atoi: parsing \"{text}\": invalid syntax")
-        })
-    };
-    let (start, end) = match range {
-        "*" | "?" => (low, high),
-        range => match range.split_once('-') {
-            Some((_, end)) if end.contains('-') => return Err(format!("too many hyphens: {part}")),
-            Some((start, end)) => (number(start)?, number(end)?),
-            None => {
-                let start = number(range)?;
-                (start, if step.is_some() { high } else { start })
-            }
-        },
-    };
-    if start < low {
-        return Err(format!("beginning of range ({start}) below minimum ({low}): {part}"));
-    }
-    if end > high {
-        return Err(format!("end of range ({end}) above maximum ({high}): {part}"));
-    }
-    if start > end {
-        return Err(format!("beginning of range ({start}) beyond end of range ({end}): {part}"));
-    }
-    if let Some(step) = step
-        && number(step)? == 0
-    {
-        return Err(format!("step of range should be a positive number: {part}"));
-    }
-    Ok(())
 }

@@ -6,14 +6,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mk8s_api::{meta, quantity::Quantity, status::Status};
+use jiff::Timestamp;
+use mk8s_api::{
+    meta,
+    quantity::Quantity,
+    quota::{Charge, amounts::add},
+    status::Status,
+};
 use mk8s_store::{Store, View};
 use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
     Operation, Request,
-    pod_resources::{Resources, add, of_pod, read},
+    pod_resources::{Resources, read},
     stored::{items, list},
 };
 
@@ -42,7 +48,20 @@ impl Quota {
 
     /// Lets the object through, or refuses it with the quota it would exceed.
     pub(super) async fn charge(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        if request.operation != Operation::Create || !request.subresource.is_empty() || request.namespace.is_empty() || request.dry_run {
+        if request.namespace.is_empty() || request.dry_run {
+            return Ok(());
+        }
+        let created = request.operation == Operation::Create && request.subresource.is_empty();
+        let now = Timestamp::now();
+        let charge = Charge::of(request.group, request.resource, object, now);
+        let more = match request.old {
+            _ if created => growth(&charge.usage, &Resources::new()),
+            Some(old) if may_ask_for_more(request) => {
+                growth(&charge.usage, &Charge::of(request.group, request.resource, old, now).usage)
+            }
+            _ => return Ok(()),
+        };
+        if more.is_empty() {
             return Ok(());
         }
         let view = self.store.view();
@@ -50,21 +69,20 @@ impl Quota {
         if quotas.is_empty() {
             return Ok(());
         }
-        let usage = usage_of(request.group, request.resource, object);
         let mut in_flight = self.in_flight.lock();
-        let now = Instant::now();
-        in_flight.retain(|waiting| now < waiting.until && view.get(waiting.key.as_bytes()).is_none());
+        let clock = Instant::now();
+        in_flight.retain(|waiting| clock < waiting.until && view.get(waiting.key.as_bytes()).is_none());
         let mut charged = false;
-        for quota in quotas.iter().filter(|quota| in_scope(quota, request.resource, object)) {
-            charged |= check(&view, &in_flight, request, object, quota, &usage)?;
+        for quota in quotas.iter().filter(|quota| charge.is_in_scope(&quota["spec"])) {
+            charged |= check(&view, &in_flight, request, object, quota, &more)?;
         }
-        if charged {
+        if charged && created {
             let group = if request.group.is_empty() { "core" } else { request.group };
             in_flight.push(InFlight {
                 key: format!("/registry/{group}/{}/{}/{}", request.resource, request.namespace, request.name_of(Some(object))),
                 namespace: request.namespace.to_string(),
                 object: object.clone(),
-                until: now + IN_FLIGHT,
+                until: clock + IN_FLIGHT,
                 group: request.group.to_string(),
                 resource: request.resource.to_string(),
             });
@@ -77,7 +95,7 @@ impl Quota {
 fn check(view: &View, in_flight: &[InFlight], request: &Request<'_>, object: &Value, quota: &Value, usage: &Resources) -> Result<bool, Status> {
     let hard = read(&quota["spec"]["hard"]);
     let name = meta::name(quota);
-    if request.is("", "pods") {
+    if request.is("", "pods") && request.subresource.is_empty() {
         let lacking = unstated(&hard, object);
         if !lacking.is_empty() {
             return Err(request.forbidden(Some(object), &format!("failed quota: {name}: must specify {}", lacking.join("; "))));
@@ -113,59 +131,28 @@ fn used(view: &View, in_flight: &[InFlight], request: &Request<'_>, quota: &Valu
     let (group, resource) = (request.group, request.resource);
     let stored = list(view, group, resource, request.namespace);
     let waiting = in_flight.iter().filter(|w| w.group == group && w.resource == resource && w.namespace == request.namespace);
-    for object in stored.iter().chain(waiting.map(|waiting| &waiting.object)).filter(|object| in_scope(quota, resource, object)) {
-        add(&mut total, &usage_of(group, resource, object));
+    let now = Timestamp::now();
+    for object in stored.iter().chain(waiting.map(|waiting| &waiting.object)) {
+        let charge = Charge::of(group, resource, object, now);
+        if charge.is_in_scope(&quota["spec"]) {
+            add(&mut total, &charge.usage);
+        }
     }
     total
 }
 
-/// What an object counts for, under all names a quota may use.
-fn usage_of(group: &str, resource: &str, object: &Value) -> Resources {
-    let one = Quantity::parse("1").expect("a number");
-    let suffix = if group.is_empty() { String::new() } else { format!(".{group}") };
-    let mut usage = Resources::from([(format!("count/{resource}{suffix}"), one)]);
-    match (group, resource) {
-        ("", "pods") if ["Succeeded", "Failed"].contains(&object["status"]["phase"].as_str().unwrap_or_default()) => {}
-        ("", "pods") => {
-            usage.insert("pods".into(), one);
-            for (name, quantity) in of_pod(object, "requests") {
-                usage.insert(format!("requests.{name}"), quantity);
-                if ["cpu", "memory", "ephemeral-storage"].contains(&name.as_str()) || name.starts_with("hugepages-") {
-                    usage.insert(name, quantity);
-                }
-            }
-            usage.extend(of_pod(object, "limits").into_iter().map(|(name, quantity)| (format!("limits.{name}"), quantity)));
-        }
-        ("", "services") => {
-            usage.insert("services".into(), one);
-            let ports = Quantity::parse(&items(&object["spec"]["ports"]).len().to_string()).expect("a number");
-            match object["spec"]["type"].as_str() {
-                Some("NodePort") => drop(usage.insert("services.nodeports".into(), ports)),
-                Some("LoadBalancer") => {
-                    usage.insert("services.loadbalancers".into(), one);
-                    if object["spec"]["allocateLoadBalancerNodePorts"] != false {
-                        usage.insert("services.nodeports".into(), ports);
-                    }
-                }
-                _ => {}
-            }
-        }
-        ("", "persistentvolumeclaims") => {
-            usage.insert("persistentvolumeclaims".into(), one);
-            let storage = read(&object["spec"]["resources"]["requests"]).remove("storage");
-            let class = object["spec"]["storageClassName"].as_str().filter(|class| !class.is_empty());
-            if let Some(class) = class {
-                usage.insert(format!("{class}.storageclass.storage.k8s.io/persistentvolumeclaims"), one);
-            }
-            if let Some(storage) = storage {
-                usage.insert("requests.storage".into(), storage);
-                usage.extend(class.map(|class| (format!("{class}.storageclass.storage.k8s.io/requests.storage"), storage)));
-            }
-        }
-        ("", "replicationcontrollers" | "secrets" | "configmaps" | "resourcequotas") => drop(usage.insert(resource.into(), one)),
-        _ => {}
-    }
-    usage
+/// Updates that may make an object count for more.
+fn may_ask_for_more(request: &Request<'_>) -> bool {
+    let whole = request.is("", "services") || request.is("", "persistentvolumeclaims");
+    request.operation == Operation::Update
+        && ((whole && request.subresource.is_empty()) || (request.is("", "pods") && request.subresource == "resize"))
+}
+
+/// What `new` counts for beyond `old`.
+fn growth(new: &Resources, old: &Resources) -> Resources {
+    let zero = Quantity::parse("0").expect("a number");
+    let more = new.iter().map(|(name, amount)| (name.clone(), *amount - old.get(name).copied().unwrap_or(zero)));
+    more.filter(|(_, more)| *more > zero).collect()
 }
 
 /// Resources the quota limits and containers do not state: `limits.cpu for: a,b`.
@@ -190,36 +177,4 @@ fn unstated(hard: &Resources, pod: &Value) -> Vec<String> {
         }
     }
     lacking.into_iter().map(|(name, of)| format!("{name} for: {}", of.into_iter().collect::<Vec<_>>().join(","))).collect()
-}
-
-/// Whether a quota's scopes include the object; scopes select pods only.
-fn in_scope(quota: &Value, resource: &str, object: &Value) -> bool {
-    let scopes = items(&quota["spec"]["scopes"]).iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[] as &[Value]));
-    let selectors = items(&quota["spec"]["scopeSelector"]["matchExpressions"]).iter().filter_map(|expression| {
-        Some((expression["scopeName"].as_str()?, expression["operator"].as_str()?, items(&expression["values"])))
-    });
-    scopes.chain(selectors).all(|(scope, operator, values)| resource == "pods" && scope_matches(scope, operator, values, object))
-}
-
-fn scope_matches(scope: &str, operator: &str, values: &[Value], pod: &Value) -> bool {
-    let spec = &pod["spec"];
-    let terminating = spec["activeDeadlineSeconds"].as_i64().is_some_and(|seconds| seconds >= 0);
-    let best_effort = || of_pod(pod, "requests").is_empty() && of_pod(pod, "limits").is_empty();
-    match scope {
-        "Terminating" => terminating,
-        "NotTerminating" => !terminating,
-        "BestEffort" => best_effort(),
-        "NotBestEffort" => !best_effort(),
-        "PriorityClass" => {
-            let class = &spec["priorityClassName"];
-            let named = class.as_str().is_some_and(|class| !class.is_empty());
-            match operator {
-                "In" => values.contains(class),
-                "NotIn" => !values.contains(class),
-                "DoesNotExist" => !named,
-                _ => named,
-            }
-        }
-        _ => false,
-    }
 }

@@ -18,9 +18,11 @@
 mod common;
 pub mod options;
 
+mod cron_job;
 mod custom_resources;
 mod daemon_set;
 mod deployment;
+mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
@@ -29,10 +31,13 @@ mod job;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod persistent_volume;
 mod pod_gc;
 mod replicas;
+mod resource_quota;
 mod root_ca;
 mod service_account;
+mod stateful_set;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume_protection;
@@ -62,6 +67,8 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     let inventory = Inventory::new(context.client.clone());
     loops.spawn(garbage_collector::prepare(context.clone(), inventory.clone()));
     loops.spawn(namespace::prepare(context.clone(), inventory.clone()));
+    loops.spawn(resource_quota::prepare(context.clone(), inventory.clone()));
+    loops.spawn(disruption::run(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
     loops.spawn(node_ipam::run(context.clone()));
@@ -74,8 +81,11 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(endpoints::run(context.clone()));
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(daemon_set::run(context.clone()));
+    loops.spawn(stateful_set::run(context.clone()));
+    loops.spawn(cron_job::run(context.clone()));
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
+    loops.spawn(persistent_volume::run(context.clone()));
     loops.spawn(volume_protection::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));
     loops.spawn(replicas::run_replication_controllers(context.clone()));

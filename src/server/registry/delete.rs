@@ -188,7 +188,7 @@ pub fn success(call: &Call<'_>, object: &Value) -> Status {
     }))
 }
 
-fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, object: &Value) -> Result<(), Status> {
+pub(super) fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, object: &Value) -> Result<(), Status> {
     let conflict = |why: String| Err(Status::conflict(call.group_resource(), call.name, why));
     let (uid, version) = (meta::uid(object), meta::resource_version(object));
     match (&options.uid, &options.resource_version) {

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`Resource`] (a kind as the registry sees it), [`Registry`] and [`Call`], then a file a verb:
 //! `list` (get and list), `watch`, `create`, `update`, `patch`, `delete`; `encode` and `keys` (what is in the store);
-//! the kinds whose verbs do more: `pods`, `services`, `scale`, `namespaces`; and `custom`: the kinds that clients define.
+//! the kinds whose verbs do more: `pods`, `eviction`, `services`, `scale`, `namespaces`; and `custom`: the kinds that clients define.
 //!
 //! Invariant: every write is one transaction that names the revision it read; a lost race is a conflict or a retry,
 //! never a lost update.
@@ -14,6 +14,7 @@ mod create;
 mod custom;
 mod delete;
 mod encode;
+mod eviction;
 mod expiry;
 mod keys;
 mod list;

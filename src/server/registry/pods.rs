@@ -1,15 +1,13 @@
-//! What is done to pods beside the ordinary verbs: binding, eviction, ephemeral containers.
+//! What is done to pods beside the ordinary verbs: binding, ephemeral containers. Eviction has a file of its own.
 
 use jiff::Timestamp;
 use mk8s_api::{
     at, meta,
-    select::LabelSelector,
-    status::{Cause, Details, GroupResource, Status},
+    status::{GroupResource, Status},
 };
-use mk8s_store::{CommitError, Expect, Op};
 use serde_json::{Value, json};
 
-use super::{Call, DeleteOptions, Registry, Stored, Warnings, commit_failed, encode, keys};
+use super::{Call, Registry, Stored, Warnings};
 
 impl Registry {
     /// `pods/binding`: the scheduler's word on where a pod runs.
@@ -31,64 +29,6 @@ impl Registry {
         })
         .await?;
         Ok(Status { code: 201, ..Status::success(None) })
-    }
-
-    /// `pods/eviction`: a delete that respects disruption budgets.
-    pub async fn evict(&self, call: &Call<'_>, eviction: &Value) -> Result<Status, Status> {
-        let mut options = DeleteOptions::from_json(at::sub(eviction, "deleteOptions").clone())?;
-        options.dry_run |= call.options.dry_run;
-        let name = meta::name(eviction);
-        if !name.is_empty() && name != call.name {
-            return Err(Status::bad_request("name in URL does not match name in Eviction object"));
-        }
-        let pod = self.lookup("", "pods", call.namespace, call.name).ok_or_else(|| call.not_found())?;
-        let phase = pod["status"]["phase"].as_str().unwrap_or_default();
-        if !matches!(phase, "Succeeded" | "Failed" | "Pending") && !meta::is_deleting(&pod) {
-            self.charge_budget(call, &pod, options.dry_run).await?;
-        }
-        let whole = Call { subresource: "", ..*call };
-        self.delete(&whole, &options).await?;
-        Ok(Status { code: 201, ..Status::success(None) })
-    }
-
-    /// Takes one disruption from the budget that covers a pod, or says why there is none.
-    async fn charge_budget(&self, call: &Call<'_>, pod: &Value, dry_run: bool) -> Result<(), Status> {
-        for _ in 0..8 {
-            let view = self.store.view();
-            let prefix = keys::scope(&keys::kind_prefix("policy", "poddisruptionbudgets"), call.namespace);
-            let covering: Vec<_> = view
-                .range(prefix.as_bytes(), &keys::end_of(&prefix))
-                .map(|entry| (entry, encode::decode(&entry.value)))
-                .filter(|(_, budget)| covers(budget, pod))
-                .collect();
-            let (entry, mut budget) = match <[_; 1]>::try_from(covering) {
-                Ok([one]) => one,
-                Err(list) if list.is_empty() => return Ok(()),
-                Err(_) => {
-                    return Err(Status::internal(
-                        "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-                    ));
-                }
-            };
-            if !is_ready(pod) && unhealthy_may_go(&budget) {
-                return Ok(());
-            }
-            spend(&mut budget, call.name, &meta::format_time(Timestamp::now()))?;
-            if dry_run {
-                return Ok(());
-            }
-            let put = Op::Put {
-                key: entry.key.clone(),
-                value: encode::encode(&budget),
-                expect: Expect::Revision(entry.modified),
-            };
-            match self.commit(put).await {
-                Ok(_) => return Ok(()),
-                Err(CommitError::Conflict { .. }) => {}
-                Err(error) => return Err(commit_failed(&error)),
-            }
-        }
-        Err(Status::too_many_requests("Cannot evict pod as its disruption budget is being updated.", 10))
     }
 
     /// `pods/ephemeralcontainers`: only they change.
@@ -175,7 +115,7 @@ fn assign(name: &str, old: &Value, binding: &Value, node: &str, now: &str) -> Re
 }
 
 /// Puts a condition in the place of the one of its type; the time of an unchanged status is kept.
-fn set_condition(pod: &mut Value, mut condition: Value) {
+pub(super) fn set_condition(pod: &mut Value, mut condition: Value) {
     let Some(conditions) = at::sub_mut(pod, "status").and_then(|status| at::list_mut(status, "conditions")) else {
         return;
     };
@@ -195,55 +135,6 @@ fn set_condition(pod: &mut Value, mut condition: Value) {
     }
 }
 
-fn covers(budget: &Value, pod: &Value) -> bool {
-    let selector = &budget["spec"]["selector"];
-    !selector.is_null() && LabelSelector::from_json(selector).is_ok_and(|selector| selector.matches(meta::labels(pod)))
-}
-
-fn is_ready(pod: &Value) -> bool {
-    let conditions = pod["status"]["conditions"].as_array();
-    conditions.into_iter().flatten().any(|c| c["type"] == "Ready" && c["status"] == "True")
-}
-
-/// A pod that is not ready may go when the budget says always, or when the healthy ones are enough.
-fn unhealthy_may_go(budget: &Value) -> bool {
-    let status = &budget["status"];
-    let healthy = status["currentHealthy"].as_i64().unwrap_or(0);
-    let desired = status["desiredHealthy"].as_i64().unwrap_or(0);
-    budget["spec"]["unhealthyPodEvictionPolicy"] == "AlwaysAllow" || (healthy >= desired && desired > 0)
-}
-
-fn spend(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
-    let name = meta::name(budget).to_string();
-    let observed = budget["status"]["observedGeneration"].as_i64().unwrap_or(0);
-    if observed < meta::generation(budget) {
-        let why = format!("The disruption budget {name} is still being processed by the server.");
-        return Err(refused("Cannot evict pod as it would violate the pod's disruption budget.", why));
-    }
-    let allowed = budget["status"]["disruptionsAllowed"].as_i64().unwrap_or(0);
-    if allowed <= 0 {
-        let (healthy, desired) = (&budget["status"]["currentHealthy"], &budget["status"]["desiredHealthy"]);
-        let why = format!(
-            "The disruption budget {name} needs {} healthy pods and has {} currently",
-            desired.as_i64().unwrap_or(0),
-            healthy.as_i64().unwrap_or(0)
-        );
-        return Err(refused("Cannot evict pod as it would violate the pod's disruption budget.", why));
-    }
-    if let Some(status) = at::sub_mut(budget, "status") {
-        at::set(status, "disruptionsAllowed", allowed - 1);
-        if let Some(disrupted) = at::map_mut(status, "disruptedPods") {
-            disrupted.insert(pod.to_string(), now.into());
-        }
-    }
-    Ok(())
-}
-
-fn refused(message: &str, why: String) -> Status {
-    let cause = Cause { reason: "DisruptionBudget".into(), message: why, ..Cause::default() };
-    Status::too_many_requests(message, 0).with_details(Details { causes: vec![cause], ..Details::default() })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -258,13 +149,5 @@ mod tests {
         assert_eq!(bound["status"]["conditions"].as_array().map(Vec::len), Some(1));
         assert_eq!(bound["status"]["conditions"][0]["lastTransitionTime"], "T");
         assert_eq!(assign("p", &bound, &binding, "m", "T"), Err("pod p is already assigned to node \"n\"".into()));
-    }
-
-    #[test]
-    fn budgets_are_spent() {
-        let mut budget = json!({"metadata": {"name": "b"}, "status": {"disruptionsAllowed": 1}});
-        spend(&mut budget, "p", "T").expect("one is left");
-        assert_eq!(budget["status"], json!({"disruptionsAllowed": 0, "disruptedPods": {"p": "T"}}));
-        assert_eq!(spend(&mut budget, "q", "T").map_err(|status| status.code), Err(429));
     }
 }

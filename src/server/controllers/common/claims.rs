@@ -63,6 +63,15 @@ where
     C: Kind + Resource<Scope = NamespaceResourceScope>,
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
+    adopt_with(ctx, controller, object, None).await
+}
+
+/// The same; the object gets a finalizer together with its manager.
+pub(crate) async fn adopt_with<C, K>(ctx: &Context, controller: &C, object: &K, finalizer: Option<&str>) -> Result<Option<K>>
+where
+    C: Kind + Resource<Scope = NamespaceResourceScope>,
+    K: Kind + Resource<Scope = NamespaceResourceScope>,
+{
     let namespace = controller.namespace().unwrap_or_default();
     let doing = || format!("adopting {} {}/{}", K::kind(&()), namespace, object.name_any());
     let live = ctx.api::<C>(&namespace).get_opt(&controller.name_any()).await.doing(doing())?;
@@ -72,7 +81,13 @@ where
     let mut owners = object.owner_references().to_vec();
     owners.retain(|owner| Some(&owner.uid) != controller.meta().uid.as_ref());
     owners.push(controller_ref(controller));
-    patch_owners(ctx, object, owners).await.doing(doing())
+    let finalizers = finalizer.map(|finalizer| {
+        let mut finalizers: Vec<String> = object.finalizers().to_vec();
+        finalizers.retain(|known| known != finalizer);
+        finalizers.push(finalizer.to_owned());
+        finalizers
+    });
+    patch_owners(ctx, object, owners, finalizers).await.doing(doing())
 }
 
 /// Ends the management of an object that is not selected any more.
@@ -81,9 +96,22 @@ where
     C: Kind,
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
+    release_with(ctx, controller, object, None).await
+}
+
+/// The same; a finalizer of the manager's goes together with it.
+pub(crate) async fn release_with<C, K>(ctx: &Context, controller: &C, object: &K, finalizer: Option<&str>) -> Result<()>
+where
+    C: Kind,
+    K: Kind + Resource<Scope = NamespaceResourceScope>,
+{
     let mut owners = object.owner_references().to_vec();
     owners.retain(|owner| Some(&owner.uid) != controller.meta().uid.as_ref());
-    let result = patch_owners(ctx, object, owners).await;
+    let finalizers = finalizer.map(|finalizer| {
+        let kept = object.finalizers().iter().filter(|known| *known != finalizer);
+        kept.cloned().collect()
+    });
+    let result = patch_owners(ctx, object, owners, finalizers).await;
     result.doing(format_args!("releasing {} {}", K::kind(&()), object.name_any())).map(drop)
 }
 
@@ -92,12 +120,16 @@ async fn patch_owners<K>(
     ctx: &Context,
     object: &K,
     owners: Vec<OwnerReference>,
+    finalizers: Option<Vec<String>>,
 ) -> mk8s_client::kube::Result<Option<K>>
 where
     K: Kind + Resource<Scope = NamespaceResourceScope>,
 {
-    let patch = json!({"metadata": {
+    let mut patch = json!({"metadata": {
         "uid": object.uid(), "resourceVersion": object.resource_version(), "ownerReferences": owners}});
+    if let Some(finalizers) = finalizers {
+        patch["metadata"]["finalizers"] = json!(finalizers);
+    }
     let api = ctx.api::<K>(&object.namespace().unwrap_or_default());
     unless_gone(api.patch(&object.name_any(), &PatchParams::default(), &Patch::Merge(patch)).await)
 }

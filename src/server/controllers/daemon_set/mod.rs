@@ -1,11 +1,12 @@
 //! DaemonSets: one pod on each node that fits.
 
+mod failures;
 mod fit;
 mod plan;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fit::tolerates;
+pub(crate) use fit::{term_matches, tolerates};
 
 use crate::common::{
     Context, Result,
@@ -27,6 +28,8 @@ use mk8s_client::{
     events::EventType,
     kube::{ResourceExt, api::PostParams},
 };
+use failures::Failures;
+use parking_lot::Mutex;
 use plan::{Action, Observed, plan};
 use std::sync::Arc;
 
@@ -42,6 +45,7 @@ struct Controller {
     own_sets: OwnWrites<DaemonSet>,
     own_pods: OwnWrites<Pod>,
     own_revisions: OwnWrites<ControllerRevision>,
+    failures: Mutex<Failures>,
 }
 
 pub(crate) async fn run(ctx: Context) {
@@ -54,6 +58,7 @@ pub(crate) async fn run(ctx: Context) {
         own_sets: OwnWrites::default(),
         own_pods: OwnWrites::default(),
         own_revisions: OwnWrites::default(),
+        failures: Mutex::default(),
         ctx: ctx.clone(),
     });
     controller.sets.synced().await;
@@ -108,6 +113,7 @@ impl Controller {
             self.own_sets.forget(&key);
             self.own_pods.forget(&key);
             self.own_revisions.forget(&key);
+            self.failures.lock().forget(&key);
             return Ok(Outcome::Done);
         };
         let Some(spec) = set.spec.as_ref() else { return Ok(Outcome::Done) };
@@ -139,8 +145,11 @@ impl Controller {
             })
         });
         let hash = history::hash_of(update.revision());
-        let observed = Observed { set: set.clone(), pods, nodes: self.nodes.list(), hash };
-        let plan = plan(Timestamp::now(), &observed);
+        let now = Timestamp::now();
+        let paused = self.failures.lock().paused(&key, now);
+        let observed = Observed { set: set.clone(), pods, nodes: self.nodes.list(), hash, paused };
+        let plan = plan(now, &observed);
+        plan.failed_on.iter().for_each(|node| self.failures.lock().failed(&key, node, now));
         for (kind, reason, message) in &plan.events {
             self.events.event(set.as_ref(), *kind, reason, message.clone());
         }

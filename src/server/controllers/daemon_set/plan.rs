@@ -19,9 +19,6 @@ use k8s_openapi::{
 use mk8s_client::{events::EventType, kube::ResourceExt};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// A pod that failed stays this long, so that a node which refuses pods is not asked without pause.
-const FAILED_PAUSE: Duration = Duration::from_secs(1);
-
 pub(super) struct Observed {
     pub(super) set: Arc<DaemonSet>,
     /// Its pods, and those of no one.
@@ -29,6 +26,8 @@ pub(super) struct Observed {
     pub(super) nodes: Vec<Arc<Node>>,
     /// Of the template that pods should have.
     pub(super) hash: String,
+    /// Nodes on which failed pods are left alone yet, and how long.
+    pub(super) paused: BTreeMap<String, Duration>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -42,6 +41,8 @@ pub(super) enum Action {
 pub(super) struct Plan {
     pub(super) actions: Vec<Action>,
     pub(super) events: Vec<(EventType, &'static str, String)>,
+    /// Nodes of failed pods that go now.
+    pub(super) failed_on: Vec<String>,
     pub(super) status: Option<DaemonSetStatus>,
     pub(super) look_again: Option<Duration>,
 }
@@ -57,6 +58,8 @@ struct Draft<'a> {
     now: Timestamp,
     min_ready: i32,
     hash: &'a str,
+    paused: &'a BTreeMap<String, Duration>,
+    failed_on: Vec<String>,
     delete: Vec<String>,
     create: Vec<String>,
     events: Vec<(EventType, &'static str, String)>,
@@ -73,6 +76,8 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
         now,
         min_ready,
         hash: &observed.hash,
+        paused: &observed.paused,
+        failed_on: Vec::new(),
         delete: Vec::new(),
         create: Vec::new(),
         events: Vec::new(),
@@ -92,10 +97,10 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
         let rolls = strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete");
         if rolls && draft.delete.is_empty() && draft.create.is_empty() {
             on_nodes.retain(|node| node.fit.should_run || !node.pods.is_empty());
-            if surge > 0 { draft.roll_surging(&on_nodes, surge) } else { draft.roll(&on_nodes, unavailable) }
+            if surge > 0 { draft.roll_surging(&on_nodes, surge, status.desired_number_scheduled) } else { draft.roll(&on_nodes, unavailable) }
         }
     }
-    let Draft { mut delete, mut create, events, look_again, .. } = draft;
+    let Draft { mut delete, mut create, events, failed_on, look_again, .. } = draft;
     delete.sort();
     delete.dedup();
     create.sort();
@@ -103,7 +108,7 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
     actions.extend((!create.is_empty()).then_some(Action::Create { nodes: create }));
     let waits = own.iter().filter_map(|pod| pods::available_in(pod, min_ready, now)).filter(|wait| !wait.is_zero());
     let changed = set.status.as_ref() != Some(&status);
-    Plan { actions, events, status: changed.then_some(status), look_again: waits.chain(look_again).min() }
+    Plan { actions, events, failed_on, status: changed.then_some(status), look_again: waits.chain(look_again).min() }
 }
 
 fn claim_pods(observed: &Observed) -> (Vec<Action>, Vec<Arc<Pod>>) {
@@ -172,12 +177,11 @@ impl Draft<'_> {
             let place = format!("daemon pod {}/{} on node {}", pod.namespace().unwrap_or_default(), pod.name_any(), node.name);
             match pods::phase(pod) {
                 "Failed" => {
-                    let age = pod.metadata.creation_timestamp.as_ref().map(|time| self.now.duration_since(time.0));
-                    let age = age.and_then(|age| Duration::try_from(age).ok()).unwrap_or_default();
-                    if age < FAILED_PAUSE {
-                        self.look_again = Some(FAILED_PAUSE);
+                    if let Some(wait) = self.paused.get(&node.name) {
+                        self.look_again = Some(self.look_again.map_or(*wait, |known| known.min(*wait)));
                         continue;
                     }
+                    self.failed_on.push(node.name.clone());
                     self.events.push((EventType::Warning, "FailedDaemonPod", format!("Found failed {place}, will try to kill it")));
                     self.delete.push(pod.name_any());
                 }
@@ -233,21 +237,28 @@ impl Draft<'_> {
         self.delete.extend(candidates);
     }
 
-    /// Creates new pods beside old ones; an old one goes when its successor is available.
-    fn roll_surging(&mut self, nodes: &[OnNode<'_>], surge: i32) {
-        let (mut surging, mut candidates) = (0, Vec::new());
+    /// Creates new pods beside old ones; an old one goes when its successor is available, or, on a node where none is
+    /// wanted any more, when it is not missed.
+    fn roll_surging(&mut self, nodes: &[OnNode<'_>], surge: i32, desired: i32) {
+        let (mut surging, mut available, mut candidates, mut leaving) = (0, 0, Vec::new(), Vec::new());
         for node in nodes {
-            match self.versions(node) {
-                (None, Some(_)) if !node.fit.should_run => {}
-                (None, Some(old)) if is_available(old, self.min_ready, self.now) => candidates.push(node.name.clone()),
+            let is_there = |pod: &Pod| is_available(pod, self.min_ready, self.now);
+            let (new, old) = self.versions(node);
+            available += i32::from(old.or(new).is_some_and(|pod| is_there(pod)));
+            match (new, old) {
+                (None, Some(old)) if !node.fit.should_run && is_there(old) => leaving.push(old.name_any()),
+                (None, Some(old)) if !node.fit.should_run => self.delete.push(old.name_any()),
+                (None, Some(old)) if is_there(old) => candidates.push(node.name.clone()),
                 (None, Some(_)) => self.create.push(node.name.clone()),
-                (Some(new), Some(old)) if is_available(new, self.min_ready, self.now) => self.delete.push(old.name_any()),
+                (Some(new), Some(old)) if is_there(new) => self.delete.push(old.name_any()),
                 (Some(_), Some(_)) => surging += 1,
                 _ => {}
             }
         }
         candidates.truncate(usize::try_from(surge - surging).unwrap_or_default());
         self.create.extend(candidates);
+        leaving.truncate(usize::try_from(available - desired).unwrap_or_default());
+        self.delete.extend(leaving);
     }
 }
 
@@ -276,12 +287,11 @@ fn report(observed: &Observed, nodes: &[OnNode<'_>], now: Timestamp, min_ready: 
         }
         status.desired_number_scheduled += 1;
         status.current_number_scheduled += i32::from(!node.pods.is_empty());
-        // The pod that counts is the one that is ready, or else the oldest.
-        let Some(pod) = node.pods.iter().find(|pod| is_ready(pod)).or(node.pods.first()) else { continue };
+        // Of two the older one counts.
+        let Some(pod) = node.pods.first() else { continue };
         status.number_ready += i32::from(is_ready(pod));
         available += i32::from(is_available(pod, min_ready, now));
-        let is_new = |pod: &Pod| pod.labels().get(POD_HASH) == Some(&observed.hash);
-        updated += i32::from(node.pods.iter().any(|pod| is_new(pod)));
+        updated += i32::from(pod.labels().get(POD_HASH) == Some(&observed.hash));
     }
     status.updated_number_scheduled = positive(updated);
     status.number_available = positive(available);

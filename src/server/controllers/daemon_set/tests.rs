@@ -5,7 +5,7 @@ use k8s_openapi::api::{
     apps::v1::DaemonSet,
     core::v1::{Node, Pod},
 };
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 fn set(spec: &str) -> String {
     format!(
@@ -34,6 +34,7 @@ fn check(set: &str, objects: &[String], expected: Expect) {
         pods: shared::<Pod>(&objects),
         nodes: shared::<Node>(&objects),
         hash: "new".into(),
+        paused: BTreeMap::from([("paused".to_owned(), Duration::from_secs(4))]),
     };
     let plan = plan(noon(), &observed);
     let mut text = lines(&plan.actions);
@@ -49,6 +50,8 @@ fn check(set: &str, objects: &[String], expected: Expect) {
         );
     }
     plan.events.iter().for_each(|(_, reason, _)| text += &format!("event {reason}\n"));
+    plan.failed_on.iter().for_each(|node| text += &format!("failed on {node}\n"));
+    plan.look_again.iter().for_each(|wait| text += &format!("look again in {wait:?}\n"));
     expected.assert_eq(&text);
 }
 
@@ -87,6 +90,33 @@ fn failed_pods_are_replaced() {
         Delete { pods: ["a1"] }
         desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
         event FailedDaemonPod
+        failed on a
+    "#]]);
+}
+
+#[test]
+fn a_node_on_which_pods_fail_is_left_alone() {
+    check(&set(""), &[node("paused", ""), pod("a1", "paused", "new", "Failed", false)], expect![[r#"
+        desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
+        look again in 4s
+    "#]]);
+}
+
+#[test]
+fn a_surging_rollout_leaves_nodes_that_are_not_wanted() {
+    let surging = set("updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}");
+    let sunset = "taints: [{key: mine, effect: NoSchedule}]";
+    let old = |ready| pod("b1", "b", "old", "Running", ready);
+    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", true), old(true)], expect![[r#"
+        Delete { pods: ["b1"] }
+        desired 1 current 1 misscheduled 1 ready 1 updated 1 available 1
+    "#]]);
+    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(true)], expect![[r#"
+        desired 1 current 1 misscheduled 1 ready 0 updated 1 available 0
+    "#]]);
+    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(false)], expect![[r#"
+        Delete { pods: ["b1"] }
+        desired 1 current 1 misscheduled 1 ready 0 updated 1 available 0
     "#]]);
 }
 
@@ -128,12 +158,12 @@ fn a_surging_rollout_creates_first() {
     "#]]);
     let waiting = [objects.concat(), pod("a2", "a", "new", "Running", false)];
     check(&surging, &waiting, expect![[r#"
-        desired 2 current 2 misscheduled 0 ready 2 updated 1 available 2
+        desired 2 current 2 misscheduled 0 ready 2 updated 0 available 2
     "#]]);
     let available = [objects.concat(), pod("a2", "a", "new", "Running", true)];
     check(&surging, &available, expect![[r#"
         Delete { pods: ["a1"] }
-        desired 2 current 2 misscheduled 0 ready 2 updated 1 available 2
+        desired 2 current 2 misscheduled 0 ready 2 updated 0 available 2
     "#]]);
 }
 

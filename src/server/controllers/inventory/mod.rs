@@ -53,6 +53,8 @@ struct Shared {
 struct Followed {
     kind: Arc<ApiKind>,
     records: Mutex<HashMap<Key, Arc<Record>>>,
+    /// How many there are in each namespace.
+    counts: Mutex<HashMap<String, usize>>,
     synced: watch::Sender<bool>,
     stop: CancellationToken,
 }
@@ -73,6 +75,12 @@ impl Inventory {
     /// The kinds that are served, as far as discovery knows.
     pub(crate) fn kinds(&self) -> Kinds {
         self.shared.kinds.read().clone()
+    }
+
+    /// How many objects of a kind a namespace holds, as far as is known.
+    pub(crate) fn count(&self, kind: &Arc<ApiKind>, namespace: &str) -> usize {
+        let followed = self.shared.followed.lock().get(kind).cloned();
+        followed.and_then(|followed| followed.counts.lock().get(namespace).copied()).unwrap_or_default()
     }
 
     /// Calls back for each change. All handlers must be there before the inventory runs.
@@ -160,7 +168,7 @@ impl Inventory {
     fn start(&self, stop: &CancellationToken, kind: Arc<ApiKind>) -> Arc<Followed> {
         let (synced, _) = watch::channel(false);
         let stop = stop.child_token();
-        let followed = Arc::new(Followed { kind, records: Mutex::default(), synced, stop: stop.clone() });
+        let followed = Arc::new(Followed { kind, records: Mutex::default(), counts: Mutex::default(), synced, stop: stop.clone() });
         let mirror = KindMirror { shared: self.shared.clone(), followed: followed.clone() };
         let resource = followed.kind.resource();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.shared.client.clone(), &resource);
@@ -181,7 +189,15 @@ impl Shared {
 
     fn removed(&self, followed: &Followed, key: &Key) {
         let record = followed.records.lock().remove(key);
-        record.into_iter().for_each(|record| self.tell(Change::Removed(record)));
+        if let Some(record) = record {
+            let mut counts = followed.counts.lock();
+            match counts.get_mut(&key.namespace) {
+                Some(count) if *count > 1 => *count -= 1,
+                _ => drop(counts.remove(&key.namespace)),
+            }
+            drop(counts);
+            self.tell(Change::Removed(record));
+        }
     }
 }
 
@@ -195,6 +211,9 @@ impl Mirror<PartialObjectMeta<DynamicObject>> for KindMirror {
         let Some(record) = Record::of(&self.followed.kind, &object.metadata) else { return };
         let record = Arc::new(record);
         let old = self.followed.records.lock().insert(record.key.clone(), record.clone());
+        if old.is_none() {
+            *self.followed.counts.lock().entry(record.key.namespace.clone()).or_default() += 1;
+        }
         match old {
             // The name belongs to another object now: the one before is gone.
             Some(old) if old.uid != record.uid => self.shared.tell(Change::Removed(old)),

@@ -5,11 +5,18 @@
 //! ```
 //!
 //! The finalizer keeps an ended pod until the status has it on record: a pod counts once, whatever is deleted or crashes.
+//!
+//! Reading order: `spec` (what is asked for), `tally` (what has ended), `outcome` (whether that is the end), `manage` (which
+//! pods come and go), `plan` (all of it).
 
 mod indexes;
+mod manage;
 mod outcome;
 mod plan;
+mod pod;
 mod policy;
+mod spec;
+mod tally;
 #[cfg(test)]
 mod tests;
 
@@ -19,7 +26,7 @@ use crate::common::{
     claims::{self, controller_of, is_controlled_by},
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
-    pods::{self, PodWriter},
+    pods::PodWriter,
     queue_changes, selectors,
 };
 use jiff::Timestamp;
@@ -32,8 +39,9 @@ use mk8s_client::{
         api::{Patch, PatchParams, PostParams},
     },
 };
-use plan::{Action, Observed, TRACKING, plan};
+use plan::{Action, Observed, plan};
 use serde_json::json;
+use spec::TRACKING;
 use std::sync::Arc;
 
 const COMPONENT: &str = "job-controller";
@@ -61,15 +69,29 @@ pub(crate) async fn run(ctx: Context) {
     controller.pods.synced().await;
     let queue = WorkQueue::new(COMPONENT);
     queue_changes(&controller.jobs, &queue);
+    let strays = WorkQueue::new("job-orphan-pods");
     controller.pods.handle({
-        let (queue, jobs) = (queue.clone(), controller.jobs.clone());
-        move |change| queue_owners(change, &jobs, &queue)
+        let (queue, strays, jobs) = (queue.clone(), strays.clone(), controller.jobs.clone());
+        move |change| {
+            queue_owners(change, &jobs, &queue);
+            let pod = change.object();
+            if spec::is_tracked(pod) && controller_of(&pod.metadata).is_none() {
+                strays.add(Key::of(pod.as_ref()));
+            }
+        }
     });
+    let free = {
+        let controller = controller.clone();
+        move |key| {
+            let controller = controller.clone();
+            async move { controller.free(key).await }
+        }
+    };
     let reconcile = move |key| {
         let controller = controller.clone();
         async move { controller.reconcile(key).await }
     };
-    ctx.serve(queue, WORKERS, reconcile).await;
+    tokio::join!(ctx.serve(queue, WORKERS, reconcile), ctx.serve(strays, 1, free));
 }
 
 fn queue_owners(change: &Change<Pod>, jobs: &Informer<Job>, queue: &WorkQueue<Key>) {
@@ -106,6 +128,12 @@ impl Controller {
         self.let_go(&key, job.metadata.uid.as_deref()).await?;
         let managed = job.spec.as_ref().and_then(|spec| spec.managed_by.as_deref());
         if managed.is_some_and(|manager| manager != "kubernetes.io/job-controller") {
+            return Ok(Outcome::Done);
+        }
+        let mode = job.spec.as_ref().and_then(|spec| spec.completion_mode.as_deref());
+        if mode.is_some_and(|mode| !["Indexed", "NonIndexed"].contains(&mode)) {
+            let message = "Skipped Job sync because completion mode is unknown";
+            self.events.event(job.as_ref(), EventType::Warning, "UnknownCompletionMode", message);
             return Ok(Outcome::Done);
         }
         let uid = job.uid().unwrap_or_default();
@@ -150,12 +178,12 @@ impl Controller {
         let named = |name: &String| observed.pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
         match action {
             Action::Release { pod } => match named(pod) {
-                Some(pod) => claims::release(&self.ctx, job, pod.as_ref()).await,
+                Some(pod) => claims::release_with(&self.ctx, job, pod.as_ref(), Some(TRACKING)).await,
                 None => Ok(()),
             },
             Action::Adopt { pod } => {
                 if let Some(pod) = named(pod)
-                    && let Some(adopted) = claims::adopt(&self.ctx, job, pod.as_ref()).await?
+                    && let Some(adopted) = claims::adopt_with(&self.ctx, job, pod.as_ref(), Some(TRACKING)).await?
                 {
                     self.own_pods.wrote(key, adopted);
                 }
@@ -163,13 +191,23 @@ impl Controller {
             }
             Action::Delete { pods } => all_at_once(pods.iter().filter_map(named).map(|pod| writer.delete(pod))).await,
             Action::Create { count, indexes } => {
-                let make = |n: usize| plan::new_pod(job, indexes.get(n).copied());
+                let make = |n: usize| pod::new_pod(job, indexes.get(n));
                 let batched = slow_start(*count, |n| {
                     let (pod, writer) = (make(n), &writer);
                     async move { writer.create(&pod).await }
                 })
                 .await;
                 batched.error.map_or(Ok(()), Err)
+            }
+            Action::Discard { pods } => {
+                let discard = |pod: &Arc<Pod>| {
+                    let (pod, writer) = (pod.clone(), &writer);
+                    async move {
+                        self.strip(Some(key), &pod).await?;
+                        writer.delete(&pod).await
+                    }
+                };
+                all_at_once(pods.iter().filter_map(named).map(discard)).await
             }
             Action::Strip { pods } => {
                 let stripped = pods.iter().filter_map(named).map(|pod| self.strip(Some(key), pod));
@@ -197,6 +235,22 @@ impl Controller {
         Ok(())
     }
 
+    /// Frees a pod that no one controls and that no Job will adopt.
+    async fn free(&self, key: Key) -> Result<Outcome> {
+        let Some(pod) = self.pods.by_key(&key).filter(|pod| controller_of(&pod.metadata).is_none()) else {
+            return Ok(Outcome::Done);
+        };
+        let adopts = |job: &Job| {
+            let selector = selectors::compile(job.spec.as_ref().and_then(|spec| spec.selector.as_ref()));
+            let alive = pod.metadata.deletion_timestamp.is_none() && finished(job).is_none();
+            alive && selector.is_some_and(|selector| selector.matches(&pod.metadata.labels))
+        };
+        if self.jobs.select_in(&key.namespace, adopts).is_empty() {
+            self.strip(None, &pod).await?;
+        }
+        Ok(Outcome::Done)
+    }
+
     /// Frees pods whose Job is gone: no one will count them.
     async fn let_go(&self, key: &Key, except: Option<&str>) -> Result<Outcome> {
         let of_this_name = |pod: &Pod| {
@@ -217,9 +271,4 @@ type Report = (EventType, String, String);
 pub(crate) fn finished(job: &Job) -> Option<&k8s_openapi::api::batch::v1::JobCondition> {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
     conditions.into_iter().find(|known| ["Complete", "Failed"].contains(&known.type_.as_str()) && known.status == "True")
-}
-
-/// Pods that ended badly, also those that were deleted while they ran.
-fn has_failed(pod: &Pod, replaces_only_failed: bool) -> bool {
-    pods::phase(pod) == "Failed" || (!replaces_only_failed && pods::is_terminating(pod))
 }

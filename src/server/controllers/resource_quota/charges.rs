@@ -1,0 +1,53 @@
+//! What each object of a namespace counts for, worked out once a version.
+
+use jiff::Timestamp;
+use mk8s_api::quota::Charge;
+use mk8s_client::{
+    Informer, Kind,
+    kube::ResourceExt,
+};
+use parking_lot::Mutex;
+use serde::Serialize;
+use std::{collections::HashMap, sync::Arc};
+
+/// By namespace, then by uid: the version that was looked at and what it counts for.
+pub(super) struct Charges {
+    plural: &'static str,
+    known: Mutex<HashMap<String, HashMap<String, Known>>>,
+}
+
+#[derive(Clone)]
+struct Known {
+    version: Option<String>,
+    charge: Arc<Charge>,
+}
+
+impl Charges {
+    pub(super) fn new(plural: &'static str) -> Charges {
+        Charges { plural, known: Mutex::default() }
+    }
+
+    pub(super) fn of<K: Kind + Serialize>(&self, informer: &Informer<K>, namespace: &str, now: Timestamp) -> Vec<Arc<Charge>> {
+        let before = self.known.lock().remove(namespace).unwrap_or_default();
+        let mut known = HashMap::new();
+        for object in informer.list_in(namespace) {
+            let (uid, version) = (object.uid().unwrap_or_default(), object.resource_version());
+            // Of what is being deleted the time matters, too.
+            let settled = object.meta().deletion_timestamp.is_none();
+            let same = before.get(&uid).filter(|known| settled && known.version == version).cloned();
+            let entry = same.unwrap_or_else(|| {
+                let value = serde_json::to_value(object.as_ref()).expect("a decoded object can be encoded");
+                Known { version, charge: Arc::new(Charge::of("", self.plural, &value, now)) }
+            });
+            known.insert(uid, entry);
+        }
+        let charges = known.values().map(|known| known.charge.clone()).collect();
+        self.known.lock().insert(namespace.to_owned(), known);
+        charges
+    }
+
+    /// A namespace without quotas is not kept in mind.
+    pub(super) fn forget(&self, namespace: &str) {
+        self.known.lock().remove(namespace);
+    }
+}
