@@ -34,6 +34,7 @@ use crate::{
     options::ServerOptions,
     registry::{Registry, Resources, ServiceRanges, expire_events},
     relay::Relay,
+    webhook,
 };
 
 /// How long what was started may take to end.
@@ -65,7 +66,8 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
-    let admission = Admission::new(store.clone(), authorization.clone());
+    let backends = webhook::Client::new(store.clone());
+    let admission = Admission::new(store.clone(), authorization.clone(), backends);
     Router::new(RouterParts {
         registry: Registry::new(store.clone(), Resources::new(store), admission, services),
         authentication: Authentication::new(reader, admin_token),

@@ -1,8 +1,8 @@
 //! The API server, and the control plane it carries: one process, one port, one store.
 //!
 //! Reading order: [`assemble`] (what is started, in which order), [`http`] (the way of a request from socket to
-//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`] and
-//! [`bootstrap`], each of which stands alone.
+//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`],
+//! [`webhook`] and [`bootstrap`], each of which stands alone.
 //!
 //! ```text
 //! socket -> TLS -> http::Router: authenticate -> authorize -> dispatch -> registry -> store
@@ -23,7 +23,9 @@ pub mod http;
 pub mod options;
 pub mod registry;
 pub mod relay;
+mod stored;
 pub mod table;
+pub mod webhook;
 
 pub use assemble::{Server, run};
 pub use options::*;

@@ -36,6 +36,7 @@ use super::{
     query::Query,
 };
 use crate::{
+    admission::Notes,
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
@@ -197,6 +198,7 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
                 // Unknown names are not counted by name: anybody could fill the memory with them.
                 return handled(shown_verb, "", Err(Status::resource_not_found()));
             };
+            let notes = Notes::default();
             let asked = Asked {
                 inner: inner.clone(),
                 resource,
@@ -208,10 +210,20 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
                 method: &method,
                 user: &user,
                 upgrade,
+                notes: &notes,
             };
-            handled(shown_verb, &label, dispatch::dispatch(asked, body).await)
+            let result = dispatch::dispatch(asked, body).await;
+            handled(shown_verb, &label, with_warnings(result, &notes.take_warnings()))
         }
     }
+}
+
+/// The answer with what admission warned of, which refusals carry as well.
+fn with_warnings(result: Result<Response<Body>, Status>, warnings: &[String]) -> Result<Response<Body>, Status> {
+    if warnings.is_empty() {
+        return result;
+    }
+    Ok(answer::warn(result.unwrap_or_else(|status| answer::status(&status)), warnings))
 }
 
 /// The user of a request: the caller inside the process, or what its credentials say, or whom they may act as.
@@ -268,7 +280,8 @@ async fn other(
 }
 
 fn metrics(inner: &Inner) -> Response<Body> {
-    answer::text(200, inner.metrics.render() + &inner.registry.store().metrics_text())
+    let registry = &inner.registry;
+    answer::text(200, inner.metrics.render() + &registry.admission().metrics_text() + &registry.store().metrics_text())
 }
 
 fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {

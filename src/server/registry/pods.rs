@@ -9,7 +9,7 @@ use mk8s_api::{
 use mk8s_store::{CommitError, Expect, Op};
 use serde_json::{Value, json};
 
-use super::{Call, DeleteOptions, Registry, Stored, Warnings, commit_failed, encode, keys};
+use super::{Call, DeleteOptions, Registry, Stored, Warnings, commit_failed, encode, keys, update::Admitted};
 
 impl Registry {
     /// `pods/binding`: the scheduler's word on where a pod runs.
@@ -18,7 +18,7 @@ impl Registry {
         check_binding(call, binding, node)?;
         let now = meta::format_time(Timestamp::now());
         let pod = Call { subresource: "binding", ..*call };
-        self.update_with(&pod, warnings, |old| {
+        self.update_as(&pod, Admitted::Before, warnings, |old| {
             let wanted = meta::uid(binding);
             if !wanted.is_empty() && wanted != meta::uid(old) {
                 let why = format!(
@@ -47,7 +47,7 @@ impl Registry {
             self.charge_budget(call, &pod, options.dry_run).await?;
         }
         let whole = Call { subresource: "", ..*call };
-        self.delete(&whole, &options).await?;
+        self.remove(&whole, &options, true).await?;
         Ok(Status { code: 201, ..Status::success(None) })
     }
 

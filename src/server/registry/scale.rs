@@ -9,7 +9,7 @@ use mk8s_api::{
 };
 use serde_json::Value;
 
-use super::{Call, Registry, Warnings, apply::manage, encode};
+use super::{Call, Registry, Warnings, apply::manage, encode, update::Admitted};
 
 /// Where all kinds have what their scale shows.
 const REPLICAS: [&str; 2] = ["f:spec", "f:replicas"];
@@ -55,7 +55,7 @@ impl Registry {
         };
         let whole = Call { subresource: "", ..*call };
         let stored = self
-            .update_applied(&whole, warnings, |old| {
+            .update_applied(&whole, Admitted::Scale(paths), warnings, |old| {
                 let parent = managers(old);
                 let mut live = paths.read(old);
                 manage(&mut live, scale::of_parent(&parent, &REPLICAS));
