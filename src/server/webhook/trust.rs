@@ -185,7 +185,8 @@ pub(super) fn explain(error: &io::Error, host: &str) -> String {
     let x509 = |why: &str| format!("tls: failed to verify certificate: x509: {why}");
     match tls {
         Some(Error::InvalidCertificate(why)) => match why {
-            CertificateError::UnknownIssuer => x509("certificate signed by unknown authority"),
+            // Somebody of the same name signed it, or somebody unknown.
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => x509("certificate signed by unknown authority"),
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 x509("certificate has expired or is not yet valid")
             }
