@@ -2,11 +2,12 @@
 //!
 //! Reading order: [`assemble`] (what is started, in which order), [`http`] (the way of a request from socket to
 //! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`],
-//! [`webhook`] and [`bootstrap`], each of which stands alone.
+//! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
 //!
 //! ```text
 //! socket -> TLS -> http::Router: authenticate -> authorize -> dispatch -> registry -> store
 //!           in-process clients --^   (a trusted `User` in the request's extensions)
+//! extension API servers <- aggregation <- what is not served here
 //! agent's tunnel <- relay <- pods/exec, pods/log, nodes/proxy, ...
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! Invariant: no request is trusted because of what it says about itself; trust comes from TLS, a token, or the process.
 
 pub mod admission;
+pub mod aggregation;
 pub mod assemble;
 pub mod auth;
 pub mod bootstrap;

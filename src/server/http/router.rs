@@ -37,6 +37,7 @@ use super::{
 };
 use crate::{
     admission::Notes,
+    aggregation::{Aggregation, Forwarded},
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
@@ -49,6 +50,7 @@ pub struct RouterParts {
     pub authorization: Authorization,
     pub tokens: TokenIssuer,
     pub relay: Relay,
+    pub aggregation: Aggregation,
     /// Watches end and no more are begun once this is cancelled.
     pub stop: CancellationToken,
 }
@@ -59,6 +61,7 @@ pub(super) struct Inner {
     pub(super) authorization: Authorization,
     pub(super) tokens: TokenIssuer,
     pub(super) relay: Relay,
+    pub(super) aggregation: Aggregation,
     pub(super) documents: Documents,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
@@ -75,7 +78,7 @@ pub struct Caller(pub Arc<User>);
 
 impl Router {
     pub fn new(parts: RouterParts) -> Router {
-        let RouterParts { registry, authentication, authorization, tokens, relay, stop } = parts;
+        let RouterParts { registry, authentication, authorization, tokens, relay, aggregation, stop } = parts;
         let metrics = Arc::default();
         let documents = Documents::default();
         Router(Arc::new(Inner {
@@ -84,6 +87,7 @@ impl Router {
             authorization,
             tokens,
             relay,
+            aggregation,
             documents,
             metrics,
             ready: AtomicBool::new(false),
@@ -98,6 +102,10 @@ impl Router {
 
     pub fn relay(&self) -> &Relay {
         &self.0.relay
+    }
+
+    pub fn aggregation(&self) -> &Aggregation {
+        &self.0.aggregation
     }
 
     pub fn registry(&self) -> &Registry {
@@ -195,6 +203,11 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
             }
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
             let Some(resource) = known else {
+                if let Some(remote) = inner.aggregation.remote(path.group, path.version) {
+                    let forwarded =
+                        Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
+                    return handled(shown_verb, "", inner.aggregation.forward(&remote, forwarded, body).await);
+                }
                 // Unknown names are not counted by name: anybody could fill the memory with them.
                 return handled(shown_verb, "", Err(Status::resource_not_found()));
             };
@@ -253,10 +266,14 @@ async fn other(
     uri: &Uri,
     headers: &HeaderMap,
     user: &User,
-    _body: RequestBody,
+    body: RequestBody,
 ) -> Result<Response<Body>, Status> {
     let verb = method.as_str().to_ascii_lowercase();
     inner.authorization.check(&Attributes::for_path(user, &verb, path))?;
+    if let Some(remote) = inner.aggregation.remote_of_path(path.trim_end_matches('/')) {
+        let forwarded = Forwarded { method, uri, headers, user, upgrade: None };
+        return inner.aggregation.forward(&remote, forwarded, body).await;
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(match inner.documents.exists(path, &inner.registry.resources().table()) {
             true => Status::method_not_allowed(),
@@ -275,7 +292,14 @@ async fn other(
             Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
         }
         "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
-        _ => inner.documents.answer(trimmed, &query, headers, &inner.registry.resources().table()),
+        _ => {
+            let table = inner.registry.resources().table();
+            let local = |headers: &HeaderMap| inner.documents.answer(trimmed, &query, headers, &table);
+            match inner.aggregation.concerns(trimmed) {
+                true => inner.aggregation.document(trimmed, headers, local).await,
+                false => local(headers),
+            }
+        }
     }
 }
 

@@ -93,7 +93,7 @@ impl Endpoint {
 }
 
 impl ServicePlace {
-    fn of(service: &Value) -> Option<ServicePlace> {
+    pub(crate) fn of(service: &Value) -> Option<ServicePlace> {
         let text = |field: &str| service[field].as_str().unwrap_or_default().to_string();
         let port = match service["port"].as_u64() {
             None => 443,

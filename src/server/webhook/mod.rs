@@ -17,6 +17,7 @@ pub(crate) mod tests;
 mod trust;
 
 pub use client::{ANSWER_LIMIT, Client};
+pub(crate) use endpoint::ca_bundle;
 pub use endpoint::{Endpoint, Identity, Place, ServicePlace};
 pub use error::CallError;
 pub use resolve::{Unresolved, resolve};
