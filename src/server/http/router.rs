@@ -226,17 +226,22 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
                 notes: &notes,
             };
             let result = dispatch::dispatch(asked, body).await;
-            handled(shown_verb, &label, with_warnings(result, &notes.take_warnings()))
+            handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()))
         }
     }
 }
 
 /// The answer with what admission warned of, which refusals carry as well.
-fn with_warnings(result: Result<Response<Body>, Status>, warnings: &[String]) -> Result<Response<Body>, Status> {
+fn with_warnings(
+    result: Result<Response<Body>, Status>,
+    headers: &HeaderMap,
+    warnings: &[String],
+) -> Result<Response<Body>, Status> {
     if warnings.is_empty() {
         return result;
     }
-    Ok(answer::warn(result.unwrap_or_else(|status| answer::status(&status)), warnings))
+    let refused = |status| answer::status(negotiate::of_status(headers), &status);
+    Ok(answer::warn(result.unwrap_or_else(refused), warnings))
 }
 
 /// The user of a request: the caller inside the process, or what its credentials say, or whom they may act as.
