@@ -44,7 +44,6 @@ pub(super) fn options(resource: &Resource, subresource: &str, rest: Option<&str>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::registry::Resources;
 
     #[test]
     fn connections_are_described() {
@@ -54,7 +53,8 @@ mod tests {
             ("portforward", None, "ports=80,81&ports=82", r#"{"apiVersion":"v1","kind":"PodPortForwardOptions","ports":[80,81,82]}"#),
             ("proxy", Some("a/b"), "", r#"{"apiVersion":"v1","kind":"PodProxyOptions","path":"a/b"}"#),
         ];
-        let pods = Resources::builtin().find("", "v1", "pods").expect("pods are built in");
+        let kind = mk8s_api::kinds::find("", "v1", "pods").expect("pods are built in");
+        let pods = Resource::new(kind.clone());
         for (subresource, rest, query, expected) in cases {
             assert_eq!(options(&pods, subresource, rest, &Query::parse(Some(query))).to_string(), expected);
         }

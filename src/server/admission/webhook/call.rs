@@ -122,6 +122,6 @@ pub(super) fn apply(
 fn conform(request: &Request<'_>, object: Value) -> Result<Value, Failure> {
     let Some(resource) = request.target.filter(|_| request.operation != Operation::Connect) else { return Ok(object) };
     let ignore = FieldValidation::Ignore;
-    let conformed = resource.conform(request.subresource, object, Vec::new(), ignore, &mut Warnings::new());
+    let conformed = resource.conform(request.subresource, object, Vec::<String>::new(), ignore, &mut Warnings::new());
     conformed.map_err(|status| Failure::broken(status.message))
 }
