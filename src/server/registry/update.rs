@@ -31,19 +31,19 @@ enum Written {
 
 /// As what an update passes admission.
 #[derive(Clone, Copy)]
-pub(super) enum Admitted {
+pub(super) enum Admitted<'a> {
     Itself,
     /// As the scale that is in it.
-    Scale(&'static Scale),
+    Scale(&'a Scale),
     /// It is the effect of what has passed admission.
     Before,
 }
 
 /// The way of an update.
 #[derive(Clone, Copy)]
-struct Way {
+struct Way<'a> {
     written: Written,
-    admitted: Admitted,
+    admitted: Admitted<'a>,
 }
 
 /// What an update leaves, and whether it made the object.
@@ -85,7 +85,7 @@ impl Registry {
     pub(super) async fn update_as(
         &self,
         call: &Call<'_>,
-        admitted: Admitted,
+        admitted: Admitted<'_>,
         warnings: &mut Warnings,
         transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
@@ -96,7 +96,7 @@ impl Registry {
     pub(super) async fn update_applied(
         &self,
         call: &Call<'_>,
-        admitted: Admitted,
+        admitted: Admitted<'_>,
         warnings: &mut Warnings,
         transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
@@ -106,7 +106,7 @@ impl Registry {
     async fn write(
         &self,
         call: &Call<'_>,
-        way: Way,
+        way: Way<'_>,
         warnings: &mut Warnings,
         mut transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
@@ -133,7 +133,7 @@ impl Registry {
     async fn update_once(
         &self,
         call: &Call<'_>,
-        way: Way,
+        way: Way<'_>,
         entry: &Arc<Entry>,
         mut new: Value,
         old: &Value,
@@ -215,7 +215,7 @@ impl Registry {
     async fn admit_scale(
         &self,
         call: &Call<'_>,
-        scale: &'static Scale,
+        scale: &Scale,
         new: &mut Value,
         old: &Value,
     ) -> Result<(), Status> {
