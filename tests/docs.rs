@@ -8,7 +8,12 @@ use std::{
 };
 
 /// The files in which metrics are written out, below the root.
-const METRICS: [&str; 3] = ["src/server/http/metrics.rs", "src/store/metrics.rs", "src/agent/http/stats.rs"];
+const METRICS: [&str; 4] = [
+    "src/server/http/metrics.rs",
+    "src/server/admission/webhook/metrics.rs",
+    "src/store/metrics.rs",
+    "src/agent/http/stats.rs",
+];
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))

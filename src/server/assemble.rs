@@ -20,9 +20,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Admission,
+    aggregation::{self, Aggregation},
     auth::{
-        Authentication, Authorization, Pki, PkiOptions, TokenIssuer, User,
-        pki::kubeconfig,
+        Authentication, Authorization, Pki, PkiError, PkiOptions, TokenIssuer, User,
+        pki::{Role, kubeconfig},
         tokens::{SigningKey, TokenReader},
     },
     bootstrap::{self, Bootstrap},
@@ -34,6 +35,7 @@ use crate::{
     options::ServerOptions,
     registry::{Registry, Resources, ServiceRanges, expire_events},
     relay::Relay,
+    webhook,
 };
 
 /// How long what was started may take to end.
@@ -65,13 +67,16 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
-    let admission = Admission::new(store.clone(), authorization.clone());
+    let backends = webhook::Client::new(store.clone());
+    let aggregation = Aggregation::new(store.clone(), backends.clone());
+    let admission = Admission::new(store.clone(), authorization.clone(), backends);
     Router::new(RouterParts {
         registry: Registry::new(store.clone(), Resources::new(store), admission, services),
         authentication: Authentication::new(reader, admin_token),
         authorization,
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),
         relay: Relay::default(),
+        aggregation,
         stop,
     })
 }
@@ -104,6 +109,7 @@ impl Server {
         };
         let router = router(&store, api);
         write_kubeconfig(&options, &pki)?;
+        router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop };
         server.spawn(listener, tls, options);
         tracing::info!(%address, "the API is served");
@@ -117,6 +123,8 @@ impl Server {
         let (pki, until) = (self.pki.clone(), stop.clone());
         self.tasks.spawn(async move { pki.keep_fresh(until).await });
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
+        self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
+        self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
         let profiles = scheduler_profiles(&options);
@@ -245,6 +253,25 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
 fn write_kubeconfig(options: &ServerOptions, pki: &Pki) -> anyhow::Result<()> {
     let text = pki.admin_kubeconfig(&options.local_url());
     kubeconfig::write(&options.write_kubeconfig, &text, options.write_kubeconfig_mode).context("--write-kubeconfig")
+}
+
+/// What this server shows to extension API servers.
+fn front_proxy(pki: &Pki) -> Result<webhook::Identity, PkiError> {
+    let leaf = pki.leaf(Role::FrontProxy);
+    Ok(webhook::Identity { cert_pem: leaf.cert_pem.as_str().into(), key: Arc::new(leaf.certified_key()?) })
+}
+
+async fn renew_front_proxy(pki: Arc<Pki>, aggregation: Aggregation, stop: CancellationToken) {
+    let mut renewals = pki.renewals();
+    while let Some(Ok(())) = stop.run_until_cancelled(renewals.changed()).await {
+        match front_proxy(&pki) {
+            Ok(identity) => aggregation.identify_as(identity),
+            Err(error) => {
+                let error = format!("{:#}", anyhow::Error::new(error));
+                tracing::error!(error, "extension API servers are shown the old certificate");
+            }
+        }
+    }
 }
 
 async fn renew_kubeconfig(pki: Arc<Pki>, options: ServerOptions, stop: CancellationToken) {

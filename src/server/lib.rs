@@ -1,12 +1,13 @@
 //! The API server, and the control plane it carries: one process, one port, one store.
 //!
 //! Reading order: [`assemble`] (what is started, in which order), [`http`] (the way of a request from socket to
-//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`] and
-//! [`bootstrap`], each of which stands alone.
+//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`],
+//! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
 //!
 //! ```text
 //! socket -> TLS -> http::Router: authenticate -> authorize -> dispatch -> registry -> store
 //!           in-process clients --^   (a trusted `User` in the request's extensions)
+//! extension API servers <- aggregation <- what is not served here
 //! agent's tunnel <- relay <- pods/exec, pods/log, nodes/proxy, ...
 //! ```
 //!
@@ -16,6 +17,7 @@
 //! Invariant: no request is trusted because of what it says about itself; trust comes from TLS, a token, or the process.
 
 pub mod admission;
+pub mod aggregation;
 pub mod assemble;
 pub mod auth;
 pub mod bootstrap;
@@ -23,7 +25,9 @@ pub mod http;
 pub mod options;
 pub mod registry;
 pub mod relay;
+mod stored;
 pub mod table;
+pub mod webhook;
 
 pub use assemble::{Server, run};
 pub use options::*;

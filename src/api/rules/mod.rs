@@ -22,9 +22,11 @@ mod ip;
 pub mod meta;
 mod table;
 
+mod api_service;
 mod autoscaling;
 mod batch;
 mod certificates;
+mod client_config;
 mod config_map;
 mod daemon_set;
 mod deployment;
@@ -51,6 +53,7 @@ mod service_account;
 mod stateful_set;
 mod storage;
 mod template;
+mod webhooks;
 
 
 #[cfg(test)]

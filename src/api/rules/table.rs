@@ -3,15 +3,13 @@
 use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
-    autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
+    api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
     lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
-    service_account, stateful_set, storage,
+    service_account, stateful_set, storage, webhooks,
 };
-use crate::names::NameRule;
 
 static UNKNOWN: Rules = GENERIC;
 static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
-static PATH_NAMED: Rules = Rules { name: NameRule::PathSegment, ..GENERIC };
 static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
 static RESOURCE_SLICE: Rules = Rules {
     scope: Scope::Cluster,
@@ -73,7 +71,9 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
         ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,
         ("apps", "ControllerRevision") => &UNKNOWN,
-        ("apiregistration.k8s.io", "APIService") => &PATH_NAMED,
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &webhooks::MUTATING,
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
+        ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
         (
             "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
             | "resource.k8s.io" | "admissionregistration.k8s.io",

@@ -764,3 +764,47 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn webhook_configurations() {
+    let kind = ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration");
+    check(
+        kind.0,
+        kind.1,
+        r#"
+webhooks:
+- name: a.b
+  clientConfig: {}
+  admissionReviewVersions: [v3]
+  rules:
+  - {apiGroups: ["*", apps], apiVersions: [""], resources: ["*", pods, "pods/*", pods/status], operations: [CREATE, "*", READ], scope: Some}
+- name: a.b.c
+  clientConfig: {url: "http://x"}
+  sideEffects: Some
+  timeoutSeconds: 0
+  matchConditions: [{name: c, expression: " "}, {name: c, expression: "true"}]
+- name: a.b.c
+  clientConfig: {service: {name: s, namespace: n}}
+  sideEffects: None
+  admissionReviewVersions: [v1]
+"#,
+        expect![[""]],
+    );
+}
+
+#[test]
+fn api_services() {
+    let kind = ("apiregistration.k8s.io", "APIService");
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: v1.wrong}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 0, versionPriority: 1001, caBundle: YQ==}",
+        expect![[""]],
+    );
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: v1.a.b}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 1, versionPriority: 1, service: {name: s}, insecureSkipTLSVerify: true, caBundle: YQ==}",
+        expect![[""]],
+    );
+}

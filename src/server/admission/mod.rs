@@ -1,14 +1,20 @@
 //! What an allowed write must still pass: plugins that complete an object (mutate) and plugins that may refuse it
-//! (validate), in Kubernetes' order. One file a plugin.
+//! (validate), in Kubernetes' order. One file a plugin; webhooks have a folder.
 //!
-//! The registry calls [`Admission::mutate`] after defaulting and [`Admission::validate`] after validation. A plugin sees a
-//! [`Request`] and a consistent [`View`] of the store; only the quota plugin writes.
+//! The registry calls [`Admission::mutate`] after defaulting and [`Admission::validate`] after validation;
+//! [`Admission::admit`] is both for what is not written itself: deletes, connections, orders such as an eviction. A
+//! plugin sees a [`Request`] and a consistent [`View`] of the store; only the quota plugin writes.
 
 use mk8s_api::status::{GroupResource, Status};
 use mk8s_store::{Store, View};
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::auth::{Authorization, User};
+use crate::{
+    auth::{Authorization, User},
+    registry::{DeleteOptions, FieldValidation, Propagation, Resource, WriteOptions},
+    stored,
+    webhook::Client,
+};
 
 mod default_ingress_class;
 mod default_storage_class;
@@ -16,6 +22,7 @@ mod default_toleration_seconds;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
+mod notes;
 mod object_in_use;
 mod pod_resources;
 mod pod_security;
@@ -24,11 +31,13 @@ mod quota;
 mod rbac_escalation;
 mod runtime_class;
 mod service_account;
-mod stored;
 mod taint_nodes;
+mod webhook;
 
 #[cfg(test)]
 mod tests;
+
+pub use notes::Notes;
 
 /// The verb of an admission request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,6 +48,27 @@ pub enum Operation {
     Connect,
 }
 
+impl Operation {
+    /// The operation as rules and reviews spell it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Operation::Create => "CREATE",
+            Operation::Update => "UPDATE",
+            Operation::Delete => "DELETE",
+            Operation::Connect => "CONNECT",
+        }
+    }
+}
+
+/// What a request says besides the object.
+#[derive(Debug, Clone, Copy)]
+pub enum Options<'a> {
+    None,
+    /// Of a create or an update.
+    Write(&'a WriteOptions),
+    Delete(&'a DeleteOptions),
+}
+
 /// One write on its way, as upstream's `admission.Attributes`.
 #[derive(Debug, Clone, Copy)]
 pub struct Request<'a> {
@@ -46,6 +76,8 @@ pub struct Request<'a> {
     pub group: &'a str,
     pub version: &'a str,
     pub kind: &'a str,
+    /// Group and version of `kind`: those of the resource but for some subresources.
+    pub kind_version: (&'a str, &'a str),
     /// The plural.
     pub resource: &'a str,
     pub subresource: &'a str,
@@ -56,8 +88,11 @@ pub struct Request<'a> {
     /// What is stored now, for updates and deletes.
     pub old: Option<&'a Value>,
     pub dry_run: bool,
-    /// DeleteOptions, CreateOptions, ...
-    pub options: Option<&'a Value>,
+    pub options: Options<'a>,
+    /// The resource itself, for those who must make sense of changed objects.
+    pub target: Option<&'a Resource>,
+    /// Where admission puts what it says besides yes and no.
+    pub notes: &'a Notes,
 }
 
 impl Request<'_> {
@@ -74,6 +109,32 @@ impl Request<'_> {
         self.operation == Operation::Create && self.whole(group, resource)
     }
 
+    /// `CreateOptions`, `UpdateOptions` or `DeleteOptions`; null when there are none.
+    pub fn options_value(&self) -> Value {
+        let mut value = match self.options {
+            Options::None => return Value::Null,
+            Options::Write(options) => {
+                let kind = if self.operation == Operation::Create { "CreateOptions" } else { "UpdateOptions" };
+                let mut value = json!({"kind": kind});
+                if !options.field_manager.is_empty() {
+                    value["fieldManager"] = json!(options.field_manager);
+                }
+                match options.validation {
+                    FieldValidation::Strict => value["fieldValidation"] = json!("Strict"),
+                    FieldValidation::Ignore => value["fieldValidation"] = json!("Ignore"),
+                    FieldValidation::Warn => {}
+                }
+                value
+            }
+            Options::Delete(options) => delete_options(options),
+        };
+        value["apiVersion"] = json!("meta.k8s.io/v1");
+        if self.dry_run {
+            value["dryRun"] = json!(["All"]);
+        }
+        value
+    }
+
     /// The 403 of a plugin: `pods "x" is forbidden: why`.
     fn forbidden(&self, object: Option<&Value>, why: &str) -> Status {
         let group_resource = GroupResource { group: self.group.to_string(), resource: self.resource.to_string() };
@@ -88,6 +149,30 @@ impl Request<'_> {
         let metadata = |field: &str| object.and_then(|o| o["metadata"][field].as_str()).filter(|s| !s.is_empty());
         metadata("name").or_else(|| metadata("generateName")).unwrap_or("Unknown")
     }
+}
+
+fn delete_options(options: &DeleteOptions) -> Value {
+    let mut value = json!({"kind": "DeleteOptions"});
+    if let Some(seconds) = options.grace_period_s {
+        value["gracePeriodSeconds"] = json!(seconds);
+    }
+    if let Some(orphan) = options.orphan_dependents {
+        value["orphanDependents"] = json!(orphan);
+    }
+    if let Some(propagation) = options.propagation {
+        value["propagationPolicy"] = json!(match propagation {
+            Propagation::Orphan => "Orphan",
+            Propagation::Background => "Background",
+            Propagation::Foreground => "Foreground",
+        });
+    }
+    if let Some(uid) = &options.uid {
+        value["preconditions"]["uid"] = json!(uid);
+    }
+    if let Some(version) = &options.resource_version {
+        value["preconditions"]["resourceVersion"] = json!(version);
+    }
+    value
 }
 
 /// What a plugin may look at besides the request.
@@ -113,11 +198,12 @@ pub struct Admission {
     store: Store,
     authorization: Authorization,
     plugins: Vec<Box<dyn Plugin>>,
+    webhooks: webhook::Webhooks,
     quota: quota::Quota,
 }
 
 impl Admission {
-    pub fn new(store: Store, authorization: Authorization) -> Admission {
+    pub fn new(store: Store, authorization: Authorization, client: Client) -> Admission {
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
@@ -133,15 +219,45 @@ impl Admission {
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(rbac_escalation::RbacEscalation),
         ];
-        Admission { quota: quota::Quota::new(store.clone()), store, authorization, plugins }
+        let webhooks = webhook::Webhooks::new(store.clone(), client);
+        Admission { quota: quota::Quota::new(store.clone()), store, authorization, plugins, webhooks }
     }
 
-    /// Completes `object`, or refuses it.
+    /// Completes `object`, or refuses it. When a webhook changes it, everybody has another look.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         service_account::await_default(&self.store, request, object).await;
         let view = self.store.view();
-        let context = Context { view: &view, authorization: &self.authorization };
+        self.complete(request, object, &view)?;
+        let mut round = webhook::Round::default();
+        if !self.webhooks.mutate(request, object, &view, &mut round).await? {
+            return Ok(());
+        }
+        let view = self.store.view();
+        self.complete(request, object, &view)?;
+        self.webhooks.mutate(request, object, &view, &mut round.again(object)).await.map(drop)
+    }
+
+    /// The plugins' half of [`Admission::mutate`].
+    fn complete(&self, request: &Request<'_>, object: &mut Value, view: &View) -> Result<(), Status> {
+        let context = Context { view, authorization: &self.authorization };
         self.plugins.iter().try_for_each(|plugin| plugin.mutate(request, object, &context))
+    }
+
+    /// Lets pass or refuses what is not written itself. `object` is null for deletes.
+    pub async fn admit(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
+        if request.operation == Operation::Delete {
+            // No plugin completes what goes away; webhooks hear of it in both halves.
+            let view = self.store.view();
+            self.webhooks.mutate(request, object, &view, &mut webhook::Round::default()).await?;
+        } else {
+            self.mutate(request, object).await?;
+        }
+        self.validate(request, object).await
+    }
+
+    /// What was counted of webhooks, in the text form of metrics.
+    pub fn metrics_text(&self) -> String {
+        self.webhooks.metrics_text()
     }
 
     /// What the author should know about an object that is let through.
@@ -157,6 +273,7 @@ impl Admission {
             let context = Context { view: &view, authorization: &self.authorization };
             self.plugins.iter().try_for_each(|plugin| plugin.validate(request, object, &context))?;
         }
+        self.webhooks.validate(request, object, &self.store.view()).await?;
         self.quota.charge(request, object).await
     }
 }

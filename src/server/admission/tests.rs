@@ -1,5 +1,5 @@
 use bytes::Bytes;
-use mk8s_store::{Expect, Op, Options, Stamped, Txn};
+use mk8s_store::{Expect, Op, Stamped, Txn};
 use serde_json::json;
 
 use super::*;
@@ -11,8 +11,8 @@ struct Fixture {
 
 /// A store with two namespaces, the default account in one, and what `objects` adds (keys without `/registry/`).
 async fn fixture(objects: &[(&str, Value)]) -> Fixture {
-    let store = Store::open(Options::default()).await.expect("a store in memory");
-    let fixture = Fixture { admission: Admission::new(store.clone(), Authorization::new(store.clone())), store };
+    let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
+    let fixture = Fixture { admission: Admission::new(store.clone(), Authorization::new(store.clone()), Client::new(store.clone())), store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}})).await;
     fixture.put("core/namespaces/gone", json!({"metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}})).await;
     fixture.put("core/serviceaccounts/a/default", json!({"metadata": {"name": "default"}})).await;
@@ -53,6 +53,7 @@ fn request<'a>(resource: &'a str, user: &'a User) -> Request<'a> {
         group: "",
         version: "v1",
         kind: "",
+        kind_version: ("", "v1"),
         resource,
         subresource: "",
         namespace: "a",
@@ -60,7 +61,9 @@ fn request<'a>(resource: &'a str, user: &'a User) -> Request<'a> {
         user,
         old: None,
         dry_run: false,
-        options: None,
+        options: Options::None,
+        target: None,
+        notes: Box::leak(Box::default()),
     }
 }
 

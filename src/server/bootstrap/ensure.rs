@@ -89,6 +89,7 @@ fn mended(found: &Value, wanted: &Value) -> Option<Value> {
         ("EndpointSlice", "kubernetes") => &["endpoints", "ports"],
         ("Endpoints", "kubernetes") => &["subsets"],
         ("ConfigMap", "extension-apiserver-authentication") => &["data"],
+        ("APIService", _) => &["spec"],
         _ => return None,
     };
     let mut object = found.clone();

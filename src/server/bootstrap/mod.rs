@@ -61,6 +61,7 @@ pub async fn run(client: &Client, bootstrap: &Bootstrap) -> Result<(), Bootstrap
     let mut all = rbac::objects();
     all.extend(manifests::embedded(&bootstrap.disabled));
     all.extend(objects::objects(bootstrap));
+    all.extend(crate::aggregation::local::objects());
     let written = all.into_iter().map(|object| {
         let client = client.clone();
         async move { ensure::ensure(&client, &object).await }

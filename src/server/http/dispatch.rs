@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::{
     answer::{self, Shown},
     body::{Body, RequestBody},
-    decode, negotiate,
+    connect, decode, negotiate,
     negotiate::{Offer, View},
     path::ResourcePath,
     protobuf,
@@ -26,6 +26,7 @@ use super::{
     router::{Inner, now},
 };
 use crate::{
+    admission::Notes,
     auth::User,
     registry::{
         Call, DeleteOptions, Deleted, Patch, PatchKind, Propagation, Resource, Stored, Updated, Warnings, WriteOptions,
@@ -53,6 +54,8 @@ pub(super) struct Asked<'a> {
     pub(super) method: &'a Method,
     pub(super) user: &'a Arc<User>,
     pub(super) upgrade: Option<OnUpgrade>,
+    /// What admission says besides yes and no.
+    pub(super) notes: &'a Notes,
 }
 
 /// The verb of a request, as authorization names it. `None`: the method means nothing here.
@@ -177,9 +180,13 @@ async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response
     match (kind.plural.as_str(), name.as_ref()) {
         ("pods", "log") if asked.verb == "get" => relay::pods::log(asked.relayed()).await,
         ("pods", "exec" | "attach" | "portforward") if matches!(asked.verb, "get" | "create") => {
+            asked.admit_connection().await?;
             relay::pods::stream(asked.relayed()).await
         }
-        ("pods" | "services" | "nodes", "proxy") => relay::proxy::forward(asked.relayed(), body).await,
+        ("pods" | "services" | "nodes", "proxy") => {
+            asked.admit_connection().await?;
+            relay::proxy::forward(asked.relayed(), body).await
+        }
         ("pods", "binding") if asked.verb == "create" => asked.bind(body).await,
         ("pods", "eviction") if asked.verb == "create" => asked.evict(body).await,
         ("serviceaccounts", "token") if asked.verb == "create" => asked.token(body).await,
@@ -211,7 +218,7 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
                 },
                 ..asked
             };
-            asked.bind_decoded(&binding).await
+            asked.bind_decoded(binding).await
         }
         ("ComponentStatus", "list") => {
             let list = json!({"kind": "ComponentStatusList", "apiVersion": "v1", "metadata": {}, "items": []});
@@ -219,7 +226,7 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
         }
         ("ComponentStatus", _) => Err(Status::not_found(&asked.resource.group_resource, &asked.path.name)),
         (_, "create") => {
-            let object = asked.read_object(body).await?;
+            let object = asked.read_order(body).await?;
             let answer = review::answer(&asked, object)?;
             Ok(answer::value(201, asked.shown()?.form.encoding, &answer))
         }
@@ -256,6 +263,7 @@ impl<'a> Asked<'a> {
             subresource: &self.path.subresource,
             user: self.user,
             options,
+            notes: self.notes,
         }
     }
 
@@ -278,6 +286,19 @@ impl<'a> Asked<'a> {
     /// An object that is a question or an order, not something to keep.
     async fn read_object(&self, body: RequestBody) -> Result<Value, Status> {
         self.read_written(body, &self.write_options()?, &mut Warnings::new()).await
+    }
+
+    /// As [`Asked::read_object`], once it has passed admission.
+    async fn read_order(&self, body: RequestBody) -> Result<Value, Status> {
+        let mut order = self.read_object(body).await?;
+        self.inner.registry.admit_order(&self.call(&self.write_options()?), &mut order).await?;
+        Ok(order)
+    }
+
+    /// Asks admission about a connection to what the path names.
+    async fn admit_connection(&self) -> Result<(), Status> {
+        let options = connect::options(&self.resource, &self.path.subresource, self.path.rest, &self.query);
+        self.inner.registry.admit_connection(&self.call(&WriteOptions::default()), options).await
     }
 
     /// Decodes the object of a write: pruned, defaulted, and of the right kind.
@@ -430,25 +451,27 @@ impl<'a> Asked<'a> {
 
     async fn bind(&self, body: RequestBody) -> Result<Response<Body>, Status> {
         let binding = self.read_object(body).await?;
-        self.bind_decoded(&binding).await
+        self.bind_decoded(binding).await
     }
 
-    async fn bind_decoded(&self, binding: &Value) -> Result<Response<Body>, Status> {
+    async fn bind_decoded(&self, mut binding: Value) -> Result<Response<Body>, Status> {
         let options = self.write_options()?;
         let mut warnings = Warnings::new();
-        let done = self.inner.registry.bind(&self.call(&options), binding, &mut warnings).await?;
+        let call = self.call(&options);
+        self.inner.registry.admit_order(&call, &mut binding).await?;
+        let done = self.inner.registry.bind(&call, &binding, &mut warnings).await?;
         Ok(self.shown()?.status(&done))
     }
 
     async fn evict(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let eviction = self.read_object(body).await?;
+        let eviction = self.read_order(body).await?;
         let options = self.write_options()?;
         let done = self.inner.registry.evict(&self.call(&options), &eviction).await?;
         Ok(self.shown()?.status(&done))
     }
 
     async fn token(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let request = self.read_object(body).await?;
+        let request = self.read_order(body).await?;
         let answer = self.inner.tokens.answer(self.namespace(), &self.path.name, &request, now())?;
         Ok(answer::value(201, self.shown()?.form.encoding, &answer))
     }

@@ -8,6 +8,7 @@
 
 pub mod answer;
 pub mod body;
+mod connect;
 pub mod decode;
 pub mod dispatch;
 pub mod documents;

@@ -36,6 +36,8 @@ use super::{
     query::Query,
 };
 use crate::{
+    admission::Notes,
+    aggregation::{Aggregation, Forwarded},
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
@@ -48,6 +50,7 @@ pub struct RouterParts {
     pub authorization: Authorization,
     pub tokens: TokenIssuer,
     pub relay: Relay,
+    pub aggregation: Aggregation,
     /// Watches end and no more are begun once this is cancelled.
     pub stop: CancellationToken,
 }
@@ -58,6 +61,7 @@ pub(super) struct Inner {
     pub(super) authorization: Authorization,
     pub(super) tokens: TokenIssuer,
     pub(super) relay: Relay,
+    pub(super) aggregation: Aggregation,
     pub(super) documents: Documents,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
@@ -74,7 +78,7 @@ pub struct Caller(pub Arc<User>);
 
 impl Router {
     pub fn new(parts: RouterParts) -> Router {
-        let RouterParts { registry, authentication, authorization, tokens, relay, stop } = parts;
+        let RouterParts { registry, authentication, authorization, tokens, relay, aggregation, stop } = parts;
         let metrics = Arc::default();
         let documents = Documents::default();
         Router(Arc::new(Inner {
@@ -83,6 +87,7 @@ impl Router {
             authorization,
             tokens,
             relay,
+            aggregation,
             documents,
             metrics,
             ready: AtomicBool::new(false),
@@ -97,6 +102,10 @@ impl Router {
 
     pub fn relay(&self) -> &Relay {
         &self.0.relay
+    }
+
+    pub fn aggregation(&self) -> &Aggregation {
+        &self.0.aggregation
     }
 
     pub fn registry(&self) -> &Registry {
@@ -194,9 +203,15 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
             }
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
             let Some(resource) = known else {
+                if let Some(remote) = inner.aggregation.remote(path.group, path.version) {
+                    let forwarded =
+                        Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
+                    return handled(shown_verb, "", inner.aggregation.forward(&remote, forwarded, body).await);
+                }
                 // Unknown names are not counted by name: anybody could fill the memory with them.
                 return handled(shown_verb, "", Err(Status::resource_not_found()));
             };
+            let notes = Notes::default();
             let asked = Asked {
                 inner: inner.clone(),
                 resource,
@@ -208,10 +223,25 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
                 method: &method,
                 user: &user,
                 upgrade,
+                notes: &notes,
             };
-            handled(shown_verb, &label, dispatch::dispatch(asked, body).await)
+            let result = dispatch::dispatch(asked, body).await;
+            handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()))
         }
     }
+}
+
+/// The answer with what admission warned of, which refusals carry as well.
+fn with_warnings(
+    result: Result<Response<Body>, Status>,
+    headers: &HeaderMap,
+    warnings: &[String],
+) -> Result<Response<Body>, Status> {
+    if warnings.is_empty() {
+        return result;
+    }
+    let refused = |status| answer::status(negotiate::of_status(headers), &status);
+    Ok(answer::warn(result.unwrap_or_else(refused), warnings))
 }
 
 /// The user of a request: the caller inside the process, or what its credentials say, or whom they may act as.
@@ -241,10 +271,14 @@ async fn other(
     uri: &Uri,
     headers: &HeaderMap,
     user: &User,
-    _body: RequestBody,
+    body: RequestBody,
 ) -> Result<Response<Body>, Status> {
     let verb = method.as_str().to_ascii_lowercase();
     inner.authorization.check(&Attributes::for_path(user, &verb, path))?;
+    if let Some(remote) = inner.aggregation.remote_of_path(path.trim_end_matches('/')) {
+        let forwarded = Forwarded { method, uri, headers, user, upgrade: None };
+        return inner.aggregation.forward(&remote, forwarded, body).await;
+    }
     if !matches!(*method, Method::GET | Method::HEAD) {
         return Err(match inner.documents.exists(path, &inner.registry.resources().table()) {
             true => Status::method_not_allowed(),
@@ -263,12 +297,20 @@ async fn other(
             Ok(answer::value(200, Default::default(), &inner.tokens.openid_configuration(&format!("https://{server}"))))
         }
         "openid" if trimmed == "/openid/v1/jwks" => Ok(answer::value(200, Default::default(), &inner.tokens.jwks())),
-        _ => inner.documents.answer(trimmed, &query, headers, &inner.registry.resources().table()),
+        _ => {
+            let table = inner.registry.resources().table();
+            let local = |headers: &HeaderMap| inner.documents.answer(trimmed, &query, headers, &table);
+            match inner.aggregation.concerns(trimmed) {
+                true => inner.aggregation.document(trimmed, headers, local).await,
+                false => local(headers),
+            }
+        }
     }
 }
 
 fn metrics(inner: &Inner) -> Response<Body> {
-    answer::text(200, inner.metrics.render() + &inner.registry.store().metrics_text())
+    let registry = &inner.registry;
+    answer::text(200, inner.metrics.render() + &registry.admission().metrics_text() + &registry.store().metrics_text())
 }
 
 fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {

@@ -25,6 +25,7 @@ mod life;
 mod managers;
 mod patching;
 mod reading;
+mod webhooks;
 
 const CONFIG_MAPS: &str = "/api/v1/namespaces/default/configmaps";
 

@@ -8,7 +8,7 @@ use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
 use super::{Call, Registry, Stored, Warnings, commit_failed, keys};
-use crate::admission::Operation;
+use crate::admission::{self, Operation};
 
 /// How many generated names are tried.
 const GENERATED_NAMES: usize = 8;
@@ -39,15 +39,12 @@ impl Registry {
             "" if !meta::generate_name(&object).is_empty() => Some(meta::generate_name(&object).to_string()),
             _ => None,
         };
-        fill_system_fields(&mut object);
-        if let Some(base) = &base {
-            meta::set_name(&mut object, &generate(base));
-        }
+        clear_system_fields(&mut object);
         let name = meta::name(&object).to_string();
         let named = Call { name: &name, ..*call };
         let mut ready = self.admit_create(&named, object, warnings).await?;
         if call.options.dry_run {
-            return self.dry_run_create(&named, ready.object);
+            return self.dry_run_create(call, ready.object);
         }
         for _ in 0..GENERATED_NAMES {
             let name = meta::name(&ready.object);
@@ -82,8 +79,12 @@ impl Registry {
         let resource = call.resource;
         let request = call.admission(Operation::Create, None);
         self.admission.mutate(&request, &mut object).await?;
+        check_scope(call, &mut object)?;
         resource.tidy(&mut object);
+        fill_system_fields(&mut object);
         resource.prepare_create(&mut object);
+        let name = meta::name(&object).to_string();
+        let request = admission::Request { name: &name, ..request };
         let reservation = match resource.is("", "services") {
             true => self.services.reserve_create(&mut object, call.options.dry_run)?,
             false => super::services::Reservation::none(),
@@ -104,9 +105,10 @@ impl Registry {
     }
 
     fn dry_run_create(&self, call: &Call<'_>, object: Value) -> Result<Stored, Status> {
-        let key = keys::object(&call.resource.prefix, call.namespace, call.name);
+        let name = meta::name(&object);
+        let key = keys::object(&call.resource.prefix, call.namespace, name);
         match self.store.view().get(&key) {
-            Some(_) => Err(Status::already_exists(call.group_resource(), call.name)),
+            Some(_) => Err(Status::already_exists(call.group_resource(), name)),
             None => Ok(Stored::Value(object)),
         }
     }
@@ -136,9 +138,21 @@ pub(super) fn check_scope(call: &Call<'_>, object: &mut Value) -> Result<(), Sta
     Ok(())
 }
 
-fn fill_system_fields(object: &mut Value) {
-    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink", "resourceVersion"] {
+/// Drops what only the server says of an object.
+fn clear_system_fields(object: &mut Value) {
+    for field in
+        ["creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "resourceVersion", "selfLink", "uid"]
+    {
         meta::remove(object, field);
+    }
+}
+
+/// Says what only the server says of a new object; a name as well when it only has the beginning of one.
+fn fill_system_fields(object: &mut Value) {
+    clear_system_fields(object);
+    if meta::name(object).is_empty() && !meta::generate_name(object).is_empty() {
+        let name = generate(meta::generate_name(object));
+        meta::set_name(object, &name);
     }
     meta::set(object, "creationTimestamp", meta::format_time(Timestamp::now()));
     meta::set(object, "uid", uuid::Uuid::new_v4().to_string());

@@ -18,7 +18,7 @@ use mk8s_store::{CommitError, Entry, Expect, Op, Txn};
 use serde_json::{Value, json};
 
 use super::{Call, DeleteOptions, ListOptions, Propagation, Registry, Stored, commit_failed, encode, keys, list::List};
-use crate::admission::Operation;
+use crate::admission::{self, Operation};
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -47,14 +47,29 @@ enum Step {
 
 impl Registry {
     pub async fn delete(&self, call: &Call<'_>, options: &DeleteOptions) -> Result<Deleted, Status> {
+        self.remove(call, options, false).await
+    }
+
+    /// As [`Registry::delete`]; `admitted`: as part of something that has passed admission already.
+    pub(super) async fn remove(
+        &self,
+        call: &Call<'_>,
+        options: &DeleteOptions,
+        admitted: bool,
+    ) -> Result<Deleted, Status> {
         options.check()?;
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         for _ in 0..ATTEMPTS {
             let entry = self.store.view().get(&key).cloned().ok_or_else(|| call.not_found())?;
             let old = self.presenter.read(call.resource, &entry).await?;
             check_preconditions(call, options, &old)?;
-            let request = call.admission(Operation::Delete, Some(&old));
-            self.admission.validate(&request, &Value::Null).await?;
+            let request = admission::Request {
+                options: admission::Options::Delete(options),
+                ..call.admission(Operation::Delete, Some(&old))
+            };
+            if !admitted {
+                self.admission.admit(&request, &mut Value::Null).await?;
+            }
             let step = match call.resource.is("", "namespaces") {
                 true => super::namespaces::step(&old, Timestamp::now()).map_or_else(
                     || plan(call, options, &old),

@@ -79,7 +79,7 @@ impl Registry {
             options.resource_version = options.resource_version.map(|_| version);
         }
         let whole = Call { subresource: "", ..*call };
-        self.delete(&whole, &options).await?;
+        self.remove(&whole, &options, true).await?;
         Ok(Status { code: 201, ..Status::success(None) })
     }
 

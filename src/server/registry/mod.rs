@@ -51,7 +51,7 @@ use mk8s_store::{CommitError, Entry, Op, Store, Txn};
 use serde_json::Value;
 
 use crate::{
-    admission::{self, Admission, Operation},
+    admission::{self, Admission, Notes, Operation},
     auth::User,
 };
 
@@ -73,6 +73,8 @@ pub struct Call<'a> {
     pub subresource: &'a str,
     pub user: &'a User,
     pub options: &'a WriteOptions,
+    /// Where admission puts what it says besides yes and no.
+    pub notes: &'a Notes,
 }
 
 /// An object as a write leaves it.
@@ -142,6 +144,20 @@ impl Registry {
         Ok(Stored::Entry(self.presenter.present_one(resource, entry).await?))
     }
 
+    /// Lets pass or refuses an object that is an order rather than something to keep, and completes it.
+    pub async fn admit_order(&self, call: &Call<'_>, object: &mut Value) -> Result<(), Status> {
+        self.admission.admit(&call.admission(Operation::Create, None), object).await
+    }
+
+    /// Lets pass or refuses a connection to an object; `options` are what is asked of it.
+    pub async fn admit_connection(&self, call: &Call<'_>, mut options: Value) -> Result<(), Status> {
+        let request = admission::Request {
+            options: admission::Options::None,
+            ..call.admission(Operation::Connect, None)
+        };
+        self.admission.admit(&request, &mut options).await
+    }
+
     /// Commits one operation; the entry it put or deleted.
     async fn commit(&self, op: Op) -> Result<Option<Arc<Entry>>, CommitError> {
         let mut commit = self.store.commit(Txn::one(op)).await?;
@@ -151,12 +167,12 @@ impl Registry {
 
 impl<'a> Call<'a> {
     fn admission<'b>(&'b self, operation: Operation, old: Option<&'b Value>) -> admission::Request<'b> {
-        let kind = self.resource.kind_of(self.subresource);
         admission::Request {
             operation,
             group: &self.resource.kind.group,
             version: &self.resource.kind.version,
-            kind,
+            kind: self.resource.kind_of(self.subresource),
+            kind_version: self.resource.kind_version_of(self.subresource),
             resource: &self.resource.kind.plural,
             subresource: self.subresource,
             namespace: self.namespace,
@@ -164,7 +180,9 @@ impl<'a> Call<'a> {
             user: self.user,
             old,
             dry_run: self.options.dry_run,
-            options: None,
+            options: admission::Options::Write(self.options),
+            target: Some(self.resource),
+            notes: self.notes,
         }
     }
 

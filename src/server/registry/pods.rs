@@ -7,7 +7,7 @@ use mk8s_api::{
 };
 use serde_json::{Value, json};
 
-use super::{Call, Registry, Stored, Warnings};
+use super::{Call, Registry, Stored, Warnings, update::Admitted};
 
 impl Registry {
     /// `pods/binding`: the scheduler's word on where a pod runs.
@@ -16,7 +16,7 @@ impl Registry {
         check_binding(call, binding, node)?;
         let now = meta::format_time(Timestamp::now());
         let pod = Call { subresource: "binding", ..*call };
-        self.update_with(&pod, warnings, |old| {
+        self.update_as(&pod, Admitted::Before, warnings, |old| {
             let wanted = meta::uid(binding);
             if !wanted.is_empty() && wanted != meta::uid(old) {
                 let why = format!(

@@ -2,7 +2,7 @@
 //!
 //! What the registry asks of the API's language (schemas, rules) it asks here.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, fmt, sync::Arc};
 
 use mk8s_api::{
     apply::{Counted, counted, counted_custom, is_reset},
@@ -87,6 +87,12 @@ struct Custom {
     kind: CustomKind,
     printer: Printer,
     scale: Option<Scale>,
+}
+
+impl fmt::Debug for Resource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Resource({} {})", self.api_version, self.kind.plural)
+    }
 }
 
 impl Resource {
@@ -187,6 +193,12 @@ impl Resource {
     /// The kind that is sent to a subresource, or to the object itself.
     pub fn kind_of(&self, subresource: &str) -> &str {
         self.kind.subresource(subresource).map_or(&self.kind.kind, |sub| &sub.kind)
+    }
+
+    /// Group and version of what [`Resource::kind_of`] names.
+    pub fn kind_version_of(&self, subresource: &str) -> (&str, &str) {
+        let own = (self.kind.group.as_str(), self.kind.version.as_str());
+        self.kind.subresource(subresource).map_or(own, |sub| (&sub.group, &sub.version))
     }
 
     /// The schema of what [`Resource::kind_of`] names.

@@ -9,7 +9,7 @@ use mk8s_api::{
 };
 use serde_json::Value;
 
-use super::{Call, Registry, Warnings, apply::manage, encode};
+use super::{Call, Registry, Warnings, apply::manage, encode, update::Admitted};
 
 /// The steps to the replicas that a scale writes.
 fn replicas(paths: &Scale) -> Vec<String> {
@@ -63,7 +63,7 @@ impl Registry {
         };
         let whole = Call { subresource: "", ..*call };
         let stored = self
-            .update_applied(&whole, warnings, |old| {
+            .update_applied(&whole, Admitted::Scale(paths), warnings, |old| {
                 let parent = managers(old);
                 let mut live = paths.read(old);
                 manage(&mut live, scale::of_parent(&parent, &steps));

@@ -8,6 +8,7 @@ use std::sync::Arc;
 use mk8s_api::{
     field::{FieldError, Path},
     meta,
+    rules::Scale,
     status::{GroupResource, Status},
 };
 use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
@@ -26,6 +27,23 @@ enum Written {
     Plainly,
     /// Who has what is settled already.
     ByApplying,
+}
+
+/// As what an update passes admission.
+#[derive(Clone, Copy)]
+pub(super) enum Admitted<'a> {
+    Itself,
+    /// As the scale that is in it.
+    Scale(&'a Scale),
+    /// It is the effect of what has passed admission.
+    Before,
+}
+
+/// The way of an update.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    written: Written,
+    admitted: Admitted<'a>,
 }
 
 /// What an update leaves, and whether it made the object.
@@ -60,23 +78,35 @@ impl Registry {
         warnings: &mut Warnings,
         transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
-        self.write(call, Written::Plainly, warnings, transform).await
+        self.update_as(call, Admitted::Itself, warnings, transform).await
+    }
+
+    /// As [`Registry::update_with`], passing admission as something else.
+    pub(super) async fn update_as(
+        &self,
+        call: &Call<'_>,
+        admitted: Admitted<'_>,
+        warnings: &mut Warnings,
+        transform: impl FnMut(&Value) -> Result<Value, Status>,
+    ) -> Result<Stored, Status> {
+        self.write(call, Way { written: Written::Plainly, admitted }, warnings, transform).await
     }
 
     /// As [`Registry::update_with`], for an object that says who manages its fields.
     pub(super) async fn update_applied(
         &self,
         call: &Call<'_>,
+        admitted: Admitted<'_>,
         warnings: &mut Warnings,
         transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
-        self.write(call, Written::ByApplying, warnings, transform).await
+        self.write(call, Way { written: Written::ByApplying, admitted }, warnings, transform).await
     }
 
     async fn write(
         &self,
         call: &Call<'_>,
-        how: Written,
+        way: Way<'_>,
         warnings: &mut Warnings,
         mut transform: impl FnMut(&Value) -> Result<Value, Status>,
     ) -> Result<Stored, Status> {
@@ -87,7 +117,7 @@ impl Registry {
             let new = transform(&old)?;
             let unconditional = check_version(call, &new, &old)?;
             let mut notes = Warnings::new();
-            let result = self.update_once(call, how, &entry, new, &old, &mut notes).await?;
+            let result = self.update_once(call, way, &entry, new, &old, &mut notes).await?;
             if let Some(stored) = result {
                 warnings.append(&mut notes);
                 return Ok(stored);
@@ -103,7 +133,7 @@ impl Registry {
     async fn update_once(
         &self,
         call: &Call<'_>,
-        how: Written,
+        way: Way<'_>,
         entry: &Arc<Entry>,
         mut new: Value,
         old: &Value,
@@ -116,10 +146,14 @@ impl Registry {
         }
         check_scope(call, &mut new)?;
         // A binding is noted nowhere.
-        if how == Written::Plainly && call.subresource != "binding" {
+        if way.written == Written::Plainly && call.subresource != "binding" {
             self.note_update(call, old, &mut new);
         }
-        self.admission.mutate(&request, &mut new).await?;
+        match way.admitted {
+            Admitted::Itself => self.admission.mutate(&request, &mut new).await?,
+            Admitted::Scale(scale) => self.admit_scale(call, scale, &mut new, old).await?,
+            Admitted::Before => {}
+        }
         resource.tidy(&mut new);
         let managers = meta::metadata_mut(&mut new).and_then(|metadata| metadata.remove("managedFields"));
         keep_system_fields(&mut new, old);
@@ -140,7 +174,9 @@ impl Registry {
             resource.warn(&new, warnings);
             warnings.extend(self.admission.warnings(&request, &new));
         }
-        self.admission.validate(&request, &new).await?;
+        if let Admitted::Itself = way.admitted {
+            self.admission.validate(&request, &new).await?;
+        }
         if finished(&new, old) {
             return self.delete_finished(call, entry, new).await;
         }
@@ -156,7 +192,7 @@ impl Registry {
         let value = self.presenter.to_stored(resource, &new).await?;
         reservation.propose();
         let mut put = self.commit(op(value)).await;
-        if matches!(put, Err(CommitError::TooLarge { .. })) && how == Written::Plainly {
+        if matches!(put, Err(CommitError::TooLarge { .. })) && way.written == Written::Plainly {
             // The object is worth more than the notes about it.
             meta::remove(&mut new, "managedFields");
             put = self.commit(op(self.presenter.to_stored(resource, &new).await?)).await;
@@ -173,6 +209,22 @@ impl Registry {
             Err(CommitError::Conflict { .. }) => Ok(None),
             Err(error) => Err(commit_failed(&error)),
         }
+    }
+
+    /// Lets the scale of an object pass admission, and takes over what admission makes of it.
+    async fn admit_scale(
+        &self,
+        call: &Call<'_>,
+        scale: &Scale,
+        new: &mut Value,
+        old: &Value,
+    ) -> Result<(), Status> {
+        let call = Call { subresource: "scale", ..*call };
+        let (mut wanted, current) = (scale.read(new), scale.read(old));
+        let request = call.admission(Operation::Update, Some(&current));
+        self.admission.mutate(&request, &mut wanted).await?;
+        scale.write(new, &wanted);
+        self.admission.validate(&request, &wanted).await
     }
 
     /// The last finalizer is gone from an object under deletion: the update deletes it.

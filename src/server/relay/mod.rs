@@ -140,7 +140,7 @@ fn no_body() -> RequestBody {
 }
 
 /// The answer of a backend as ours, its body passed on as it comes.
-fn pass_on(response: Response<Incoming>) -> Response<Body> {
+pub(crate) fn pass_on(response: Response<Incoming>) -> Response<Body> {
     let (mut parts, body) = response.into_parts();
     for name in HOP_BY_HOP {
         parts.headers.remove(name);
@@ -155,7 +155,7 @@ fn pass_on(response: Response<Incoming>) -> Response<Body> {
 }
 
 /// Headers that concern one connection only.
-const HOP_BY_HOP: [&str; 8] = [
+pub(crate) const HOP_BY_HOP: [&str; 8] = [
     "connection",
     "keep-alive",
     "proxy-authenticate",

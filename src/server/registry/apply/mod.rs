@@ -20,7 +20,7 @@ use serde_json::Value;
 
 pub(super) use noting::only_times_differ;
 
-use super::{Call, Registry, Stored, Updated, Warnings, keys};
+use super::{Call, Registry, Stored, Updated, Warnings, keys, update::Admitted};
 
 impl Registry {
     /// Applies a configuration; makes the object when there is none. `duplicates` are the fields that stand in it twice.
@@ -82,7 +82,7 @@ impl Registry {
     ) -> Result<Stored, Status> {
         let mut said = Warnings::new();
         let version = meta::resource_version(configuration);
-        let update = self.update_applied(call, warnings, |live| {
+        let update = self.update_applied(call, Admitted::Itself, warnings, |live| {
             said.clear();
             let Applied { object, managers } =
                 self.applied(call, call.resource.zero(call.subresource), live, configuration)?;

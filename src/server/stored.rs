@@ -11,22 +11,22 @@ fn key(group: &str, plural: &str, namespace: &str) -> String {
     }
 }
 
-pub(super) fn get(view: &View, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
+pub(crate) fn get(view: &View, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {
     let entry = view.get((key(group, plural, namespace) + name).as_bytes())?;
     serde_json::from_slice(&entry.value).ok()
 }
 
 /// All objects of a kind, in a namespace when one is given. Unreadable ones are left out.
-pub(super) fn list(view: &View, group: &str, plural: &str, namespace: &str) -> Vec<Value> {
+pub(crate) fn list(view: &View, group: &str, plural: &str, namespace: &str) -> Vec<Value> {
     view.prefix(key(group, plural, namespace).as_bytes()).filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect()
 }
 
 /// The elements of a list field; none when it is missing.
-pub(super) fn items(value: &Value) -> &[Value] {
+pub(crate) fn items(value: &Value) -> &[Value] {
     value.as_array().map(Vec::as_slice).unwrap_or_default()
 }
 
 /// The elements of a list field, to change them. (Indexing a missing field for writing would make it: `null`.)
-pub(super) fn items_mut<'a>(holder: &'a mut Value, field: &str) -> &'a mut [Value] {
+pub(crate) fn items_mut<'a>(holder: &'a mut Value, field: &str) -> &'a mut [Value] {
     holder.get_mut(field).and_then(Value::as_array_mut).map(Vec::as_mut_slice).unwrap_or_default()
 }

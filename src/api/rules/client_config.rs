@@ -1,0 +1,165 @@
+//! Where a webhook is: a URL or a Service. The same for admission and for the conversion of custom resources.
+
+use serde_json::Value;
+
+use super::at::{default_pointer, get, get_mut, int, maybe_text, text};
+use super::check::Errors;
+use crate::field::{FieldError, Path};
+use crate::names;
+
+const FORM: &str = "; desired format: https://host[/path]";
+
+/// The port of a Service that is referred to.
+pub(super) fn default_service(holder: &mut Value) {
+    if let Some(service) = get_mut(holder, "service") {
+        default_pointer(service, "port", 443);
+    }
+}
+
+/// A `clientConfig`: exactly one of URL and Service.
+pub(super) fn check(errors: &mut Errors, config: &Value, path: &Path) {
+    match (maybe_text(config, "url"), get(config, "service")) {
+        (Some(url), None) => check_url(errors, url, &path.child("url")),
+        (None, Some(service)) => check_service(errors, service, &path.child("service")),
+        _ => errors.push(FieldError::required(path, "exactly one of url or service is required")),
+    }
+}
+
+/// The parts of a URL that matter here.
+#[derive(Debug, Default, PartialEq)]
+struct Url<'a> {
+    scheme: String,
+    user: Option<&'a str>,
+    host: &'a str,
+    query: &'a str,
+    fragment: &'a str,
+}
+
+/// Splits a URL as Go does, as far as a webhook's goes.
+fn split_url(url: &str) -> Result<Url<'_>, String> {
+    let refused = |why: &str| Err(format!("parse {}: {why}", crate::field::quote(url)));
+    if url.chars().any(|c| c.is_ascii_control()) {
+        return refused("net/url: invalid control character in URL");
+    }
+    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
+    let (scheme, rest) = match rest.find(':') {
+        Some(0) => return refused("missing protocol scheme"),
+        Some(end) if rest.starts_with(|c: char| c.is_ascii_alphabetic()) && is_scheme(&rest[..end]) => {
+            (rest[..end].to_ascii_lowercase(), &rest[end + 1..])
+        }
+        Some(end) if !rest[..end].contains('/') => return refused("first path segment in URL cannot contain colon"),
+        _ => (String::new(), rest),
+    };
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let Some(rest) = rest.strip_prefix("//") else {
+        return Ok(Url { scheme, query, fragment, ..Url::default() });
+    };
+    let authority = rest.split('/').next().unwrap_or_default();
+    let (user, host) = match authority.rsplit_once('@') {
+        Some((user, host)) => (Some(user), host),
+        None => (None, authority),
+    };
+    if host.contains(' ') {
+        return refused("invalid character \" \" in host name");
+    }
+    let port = if host.starts_with('[') { host.rsplit_once("]").map_or("", |(_, port)| port) } else { host.find(':').map_or("", |at| &host[at..]) };
+    if !port.is_empty() && !port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
+        return refused(&format!("invalid port {} after host", crate::field::quote(port)));
+    }
+    Ok(Url { scheme, user, host, query, fragment })
+}
+
+fn is_scheme(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
+}
+
+fn check_url(errors: &mut Errors, url: &str, path: &Path) {
+    let Url { scheme, user, host, query, fragment } = match split_url(url) {
+        Ok(url) => url,
+        Err(why) => return errors.push(FieldError::required(path, format!("url must be a valid URL: {why}{FORM}"))),
+    };
+    let mut refuse = |value: &str, why: String| errors.push(FieldError::invalid(path, value, why));
+    if scheme != "https" {
+        refuse(&scheme, format!("'https' is the only allowed URL scheme{FORM}"));
+    }
+    if host.is_empty() {
+        refuse(host, format!("host must be specified{FORM}"));
+    }
+    if let Some(user) = user {
+        refuse(user, "user information is not permitted in the URL".into());
+    }
+    if !fragment.is_empty() {
+        refuse(fragment, "fragments are not permitted in the URL".into());
+    }
+    if !query.is_empty() {
+        refuse(query, "query parameters are not permitted in the URL".into());
+    }
+}
+
+fn check_service(errors: &mut Errors, service: &Value, path: &Path) {
+    for field in ["name", "namespace"] {
+        if text(service, field).is_empty() {
+            errors.push(FieldError::required(&path.child(field), ""));
+        }
+    }
+    check_port(errors, int(service, "port").unwrap_or(0), &path.child("port"));
+    let Some(url_path) = maybe_text(service, "path").filter(|path| !matches!(*path, "" | "/")) else { return };
+    let path = path.child("path");
+    let mut refuse = |why: String| errors.push(FieldError::invalid(&path, url_path, why));
+    if url_path == "//" {
+        return refuse("segment[0] may not be empty".into());
+    }
+    if !url_path.starts_with('/') {
+        refuse("must start with a '/'".into());
+    }
+    let mut rest = url_path.chars();
+    rest.next();
+    let rest = rest.as_str();
+    for (n, step) in rest.strip_suffix('/').unwrap_or(rest).split('/').enumerate() {
+        if step.is_empty() {
+            refuse(format!("segment[{n}] may not be empty"));
+            continue;
+        }
+        for why in names::dns1123_subdomain(step) {
+            refuse(format!("segment[{n}]: {why}"));
+        }
+    }
+}
+
+pub(super) fn check_port(errors: &mut Errors, port: i64, path: &Path) {
+    let wrong = names::port_number(port);
+    if !wrong.is_empty() {
+        errors.push(FieldError::invalid(path, port, format!("port is not valid: {}", wrong.join(", "))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn places_are_checked() {
+        let cases = [
+            (json!({}), "c: Required value: exactly one of url or service is required"),
+            (json!({"url": "https://a", "service": {}}), "c: Required value: exactly one of url or service is required"),
+            (json!({"url": "https://a:443/x"}), ""),
+            (json!({"url": "http://a"}), "c.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"),
+            (json!({"url": "https:///x"}), "c.url: Invalid value: \"\": host must be specified; desired format: https://host[/path]"),
+            (json!({"url": "https://u@a"}), "c.url: Invalid value: \"u\": user information is not permitted in the URL"),
+            (json!({"url": "https://a#f"}), "c.url: Invalid value: \"f\": fragments are not permitted in the URL"),
+            (json!({"url": "https://a?b=c"}), "c.url: Invalid value: \"b=c\": query parameters are not permitted in the URL"),
+            (json!({"service": {"name": "s", "namespace": "n", "port": 443, "path": "/a/b"}}), ""),
+            (json!({"service": {"namespace": "n", "port": 443}}), "c.service.name: Required value"),
+            (json!({"service": {"name": "s", "namespace": "n", "port": 65536}}), "c.service.port: Invalid value: 65536: port is not valid: must be between 1 and 65535, inclusive"),
+            (json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "//"}}), "c.service.path: Invalid value: \"//\": segment[0] may not be empty"),
+            (json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "/a//b"}}), "c.service.path: Invalid value: \"/a//b\": segment[1] may not be empty"),
+        ];
+        for (config, expected) in cases {
+            let mut errors = Errors::new();
+            check(&mut errors, &config, &Path::new("c"));
+            let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            assert_eq!(texts.join("\n"), expected, "{config}");
+        }
+    }
+}

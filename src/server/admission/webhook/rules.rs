@@ -1,0 +1,267 @@
+//! Whether a request concerns a webhook, and as which version of its resource.
+//!
+//! Rules are looked at first, because they cost nothing; then the selectors, then the conditions. That is not
+//! upstream's order, but nobody can tell: an error of a selector counts only for requests that a rule matches.
+
+use mk8s_api::{
+    conversion,
+    kinds::{self, Kind},
+    meta,
+    status::{GroupResource, Status},
+};
+use mk8s_store::View;
+use serde_json::Value;
+
+use super::hook::{Hook, Rule, Scope};
+use crate::{
+    admission::{Operation, Request},
+    stored,
+};
+
+const GROUP: &str = "admissionregistration.k8s.io";
+const EXEMPT: [&str; 6] = [
+    "MutatingAdmissionPolicy",
+    "MutatingAdmissionPolicyBinding",
+    "MutatingWebhookConfiguration",
+    "ValidatingAdmissionPolicy",
+    "ValidatingAdmissionPolicyBinding",
+    "ValidatingWebhookConfiguration",
+];
+
+/// What configures admission is not itself admitted by webhooks.
+pub(super) fn is_exempt(request: &Request<'_>) -> bool {
+    request.group == GROUP && EXEMPT.contains(&request.kind)
+}
+
+/// As what a webhook is asked about a request.
+#[derive(Debug)]
+pub(super) struct Asked {
+    pub(super) group: String,
+    pub(super) version: String,
+    /// Group, version and name of the kind that is sent.
+    pub(super) kind: (String, String, String),
+    /// The request in another version than it came in.
+    pub(super) other: Option<Other>,
+}
+
+/// Objects in another version.
+#[derive(Debug)]
+pub(super) struct Other {
+    pub(super) kind: &'static Kind,
+    pub(super) own: &'static Kind,
+    pub(super) object: Value,
+    pub(super) old: Option<Value>,
+}
+
+/// The namespace of a request as webhooks know it: a namespace is in itself.
+pub(super) fn namespace<'a>(request: &Request<'a>) -> &'a str {
+    if request.namespace.is_empty() && request.is("", "namespaces") { request.name } else { request.namespace }
+}
+
+/// How the webhook is asked; `None` when the request is none of its business.
+pub(super) fn matches(
+    hook: &Hook,
+    request: &Request<'_>,
+    object: &Value,
+    view: &View,
+) -> Result<Option<Asked>, Status> {
+    let place = |group, version| Place { group, version, ..Place::of(request) };
+    let own = hook.rules.iter().any(|rule| rule_matches(rule, &place(request.group, request.version)));
+    let kind = match own {
+        true => None,
+        false if hook.equivalent => {
+            let others = equivalents(request);
+            let found = hook.rules.iter().find_map(|rule| {
+                others.iter().find(|kind| rule_matches(rule, &place(&kind.group, &kind.version))).copied()
+            });
+            match found {
+                Some(kind) => Some(kind),
+                None => return Ok(None),
+            }
+        }
+        false => return Ok(None),
+    };
+    if !namespace_selected(hook, request, object, view)? || !object_selected(hook, request, object)? {
+        return Ok(None);
+    }
+    let asked = asked(request, object, kind);
+    let (seen, old) = match &asked.other {
+        Some(other) => (&other.object, other.old.as_ref()),
+        None => (object, request.old),
+    };
+    Ok(super::conditions::hold(hook, request, &asked, seen, old)?.then_some(asked))
+}
+
+/// What of a request rules look at.
+#[derive(Clone, Copy)]
+struct Place<'a> {
+    operation: Operation,
+    group: &'a str,
+    version: &'a str,
+    resource: &'a str,
+    subresource: &'a str,
+    namespaced: bool,
+}
+
+impl<'a> Place<'a> {
+    fn of(request: &Request<'a>) -> Place<'a> {
+        Place {
+            operation: request.operation,
+            group: request.group,
+            version: request.version,
+            resource: request.resource,
+            subresource: request.subresource,
+            namespaced: !request.namespace.is_empty() && !request.is("", "namespaces"),
+        }
+    }
+}
+
+fn rule_matches(rule: &Rule, place: &Place<'_>) -> bool {
+    let named = |names: &[String], name: &str| names.iter().any(|known| known == "*" || known == name);
+    let in_scope = match rule.scope {
+        Scope::All => true,
+        Scope::Cluster => !place.namespaced,
+        Scope::Namespaced => place.namespaced,
+    };
+    in_scope
+        && named(&rule.operations, place.operation.word())
+        && named(&rule.groups, place.group)
+        && named(&rule.versions, place.version)
+        && rule.resources.iter().any(|resource| {
+            let (resource, subresource) = resource.split_once('/').unwrap_or((resource, ""));
+            (resource == "*" || resource == place.resource) && (subresource == "*" || subresource == place.subresource)
+        })
+}
+
+/// The other versions in which the objects of a request are served.
+fn equivalents(request: &Request<'_>) -> Vec<&'static Kind> {
+    let Some(own) = kinds::find(request.group, request.version, request.resource) else { return Vec::new() };
+    let same = |kind: &&Kind| {
+        kind.storage_group == own.storage_group
+            && kind.plural == own.plural
+            && kind.kind == own.kind
+            && (&kind.group, &kind.version) != (&own.group, &own.version)
+            && !kind.is_virtual
+    };
+    kinds::builtin().iter().filter(same).collect()
+}
+
+fn asked(request: &Request<'_>, object: &Value, kind: Option<&'static Kind>) -> Asked {
+    let (kind_group, kind_version) = request.kind_version;
+    let own = kinds::find(request.group, request.version, request.resource);
+    let (Some(kind), Some(own)) = (kind, own) else {
+        return Asked {
+            group: request.group.into(),
+            version: request.version.into(),
+            kind: (kind_group.into(), kind_version.into(), request.kind.into()),
+            other: None,
+        };
+    };
+    let (group, version) = (kind.group.clone(), kind.version.clone());
+    // What is sent to a subresource may be of a kind that is the same for all versions.
+    if request.kind != own.kind {
+        let sent = (kind_group.into(), kind_version.into(), request.kind.into());
+        return Asked { group, version, kind: sent, other: None };
+    }
+    let sent = (group.clone(), version.clone(), kind.kind.clone());
+    let other = Other {
+        kind,
+        own,
+        object: convert(own, kind, object.clone()),
+        old: request.old.map(|old| convert(own, kind, old.clone())),
+    };
+    Asked { group, version, kind: sent, other: Some(other) }
+}
+
+/// An object in another version, by way of the one it is stored in.
+pub(super) fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
+    if object.is_object() {
+        conversion::to_storage(from, &mut object);
+        conversion::from_storage(to, &mut object);
+        object["apiVersion"] = to.api_version().into();
+    }
+    object
+}
+
+fn namespace_selected(hook: &Hook, request: &Request<'_>, object: &Value, view: &View) -> Result<bool, Status> {
+    let name = namespace(request);
+    let is_namespace = request.resource == "namespaces";
+    if name.is_empty() && !is_namespace {
+        return Ok(true);
+    }
+    let selector = hook.namespaces.as_ref().map_err(Status::internal)?;
+    if selector.is_everything() {
+        return Ok(true);
+    }
+    let written = is_namespace
+        && request.subresource.is_empty()
+        && matches!(request.operation, Operation::Create | Operation::Update);
+    if written {
+        return Ok(selector.matches(meta::labels(object)));
+    }
+    let missing = || Status::not_found(&GroupResource::new("", "namespaces"), name);
+    let namespace = stored::get(view, "", "namespaces", "", name).ok_or_else(missing)?;
+    Ok(selector.matches(meta::labels(&namespace)))
+}
+
+/// The object as it will be, or as it was, carries the labels.
+fn object_selected(hook: &Hook, request: &Request<'_>, object: &Value) -> Result<bool, Status> {
+    let selector = hook.objects.as_ref().map_err(Status::internal)?;
+    let selects = |object: &Value| object.get("metadata").is_some() && selector.matches(meta::labels(object));
+    Ok(selector.is_everything() || selects(object) || request.old.is_some_and(selects))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn rule(text: &str) -> Rule {
+        let parts: Vec<Vec<String>> =
+            text.split(' ').map(|part| part.split(',').map(|word| if word == "core" { "" } else { word }.to_string()).collect()).collect();
+        let scope = match parts[4][0].as_str() {
+            "Cluster" => Scope::Cluster,
+            "Namespaced" => Scope::Namespaced,
+            _ => Scope::All,
+        };
+        Rule { operations: parts[0].clone(), groups: parts[1].clone(), versions: parts[2].clone(), resources: parts[3].clone(), scope }
+    }
+
+    #[test]
+    fn rules_match_as_upstream_has_it() {
+        let pod = Place { operation: Operation::Create, group: "", version: "v1", resource: "pods", subresource: "", namespaced: true };
+        let status = Place { subresource: "status", ..pod };
+        let node = Place { resource: "nodes", namespaced: false, ..pod };
+        let cases = [
+            ("* * * * *", pod, true),
+            ("* * * * *", status, false),
+            ("* * * */* *", status, true),
+            ("* * * */* *", pod, true),
+            ("* * * pods/* *", pod, true),
+            ("* * * */status *", status, true),
+            ("* * * */status *", pod, false),
+            ("CREATE,UPDATE core v1 pods *", pod, true),
+            ("UPDATE core v1 pods *", pod, false),
+            ("CREATE apps v1 pods *", pod, false),
+            ("CREATE core v2 pods *", pod, false),
+            ("* * * * Namespaced", pod, true),
+            ("* * * * Cluster", pod, false),
+            ("* * * * Cluster", node, true),
+            ("* * * * Namespaced", node, false),
+        ];
+        for (text, place, expected) in cases {
+            assert_eq!(rule_matches(&rule(text), &place), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn versions_of_one_kind_are_equivalent() {
+        let v1 = kinds::find("autoscaling", "v1", "horizontalpodautoscalers").expect("built in");
+        let v2 = kinds::find("autoscaling", "v2", "horizontalpodautoscalers").expect("built in");
+        let object = json!({"apiVersion": "autoscaling/v1", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "a"},
+            "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
+        let converted = convert(v1, v2, object);
+        assert_eq!(converted["apiVersion"], "autoscaling/v2");
+        assert_eq!(converted["spec"]["metrics"][0]["resource"]["target"]["averageUtilization"], 50);
+    }
+}
