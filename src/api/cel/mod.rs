@@ -2,7 +2,7 @@
 //!
 //! Reading order: `syntax` (text to a tree), `types` and `functions` (what there is), `declare` (what an expression may name),
 //! `check` (types), `estimate` (what it may cost at most), `eval` (its value), `library` (what functions do); `schema` and `value`
-//! are how objects are seen. `rules` puts it together for `x-kubernetes-validations`.
+//! are how objects are seen. `rules` puts it together for `x-kubernetes-validations`, `admission` for policies and match conditions.
 //!
 //! ```
 //! use mk8s_api::cel::{self, Declarations, Type, Value};
@@ -16,6 +16,7 @@
 //! Invariant: an expression of any text is answered: nesting, sizes and costs have bounds, and nothing here recurses without one.
 //! Invariant: what cel-go and Kubernetes refuse is refused, in their words.
 
+pub mod admission;
 pub mod authorize;
 mod check;
 mod declare;
@@ -28,10 +29,11 @@ mod from_json;
 mod functions;
 mod library;
 pub mod rules;
-mod schema;
+pub(crate) mod schema;
 mod syntax;
 #[cfg(test)]
 mod tests;
+pub mod type_check;
 mod types;
 mod value;
 
@@ -97,6 +99,11 @@ impl Budget {
             }
         }
     }
+}
+
+/// The identifier under which expressions know a property.
+pub(crate) fn escape_name(name: &str) -> Option<std::borrow::Cow<'_, str>> {
+    escape::escape(name)
 }
 
 /// Reads, checks and plans an expression.

@@ -100,6 +100,11 @@ impl DeclType {
         }
     }
 
+    /// A type whose sizes do not matter.
+    pub(crate) fn new(kind: Kind) -> DeclType {
+        DeclType { kind, max_elements: 0, min_size: 0, nullable: false }
+    }
+
     pub(crate) fn cel_type(&self) -> Type {
         match &self.kind {
             Kind::IntOrString => Type::Dyn,

@@ -227,6 +227,27 @@ impl<'a> Value<'a> {
         }
     }
 
+    /// Objects that an expression made must be named after their place: `Object.spec` is what the field `spec` of an `Object` takes.
+    pub fn check_type_names(&self) -> Result<(), String> {
+        let mut wrong = Vec::new();
+        match self {
+            Value::List(list) => {
+                // Of patches, each value is a root of its own.
+                for item in list.iter().flatten() {
+                    if let Value::Made(patch) = &item {
+                        patch.fields.values().for_each(|value| match value {
+                            Value::Made(made) => check_names(value, made.name, &mut wrong),
+                            _ => {}
+                        });
+                    }
+                }
+            }
+            Value::Made(made) => check_names(self, made.name, &mut wrong),
+            _ => {}
+        }
+        if wrong.is_empty() { Ok(()) } else { Err(wrong.join("\n")) }
+    }
+
     /// The value as JSON, where JSON has such a value.
     pub fn to_json(&self) -> Result<Json, EvalError> {
         Ok(match self {
@@ -267,6 +288,25 @@ impl<'a> Value<'a> {
                 return Err(EvalError::other(format!("unable to convert {} to JSON", other.type_of().runtime_name())));
             }
         })
+    }
+}
+
+fn check_names(value: &Value<'_>, expected: &str, wrong: &mut Vec<String>) {
+    match value {
+        Value::Made(made) => {
+            if made.name != expected {
+                let (found, expected) = (crate::field::quote(made.name), crate::field::quote(expected));
+                wrong.push(format!(
+                    "unexpected type name {found}, expected {expected}, which matches field name path from root Object type"
+                ));
+            }
+            for (name, field) in &made.fields {
+                check_names(field, &format!("{expected}.{name}"), wrong);
+            }
+        }
+        Value::List(List::Owned { items, .. }) => items.iter().for_each(|item| check_names(item, expected, wrong)),
+        Value::Map(Map::Owned(entries)) => entries.values().for_each(|value| check_names(value, expected, wrong)),
+        _ => {}
     }
 }
 

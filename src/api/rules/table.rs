@@ -3,7 +3,7 @@
 use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
-    api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
+    admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
     lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
     service_account, stateful_set, storage, webhooks,
 };
@@ -71,14 +71,18 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
         ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,
         ("apps", "ControllerRevision") => &UNKNOWN,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &admission_policies::VALIDATING,
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => &admission_policies::VALIDATING_BINDING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &admission_policies::MUTATING,
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding") => &admission_policies::MUTATING_BINDING,
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &webhooks::MUTATING,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
         (
             "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
-            | "resource.k8s.io" | "admissionregistration.k8s.io",
+            | "resource.k8s.io",
             "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ServiceCIDR"
-            | "ResourceClaim" | "ValidatingAdmissionPolicy",
+            | "ResourceClaim",
         ) => &WITH_STATUS,
         _ => &UNKNOWN,
     }

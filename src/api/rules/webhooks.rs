@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::at::{default_pointer, get_mut, int, items_mut, list, maybe_text, same, sub, text, texts};
 use super::check::{Errors, invalid_each, label_selector};
-use super::{GENERIC, Rules, Scope, client_config};
+use super::{GENERIC, Rules, Scope, admission_policies, client_config};
 use crate::field::{FieldError, Path};
 use crate::{meta, names};
 
@@ -127,7 +127,7 @@ fn check_hook(errors: &mut Errors, hook: &Value, lenient: &Leniency, path: &Path
     check_word(errors, hook, "reinvocationPolicy", &["IfNeeded", "Never"], path);
     client_config::check(errors, sub(hook, "clientConfig"), &path.child("clientConfig"));
     if !lenient.match_conditions {
-        check_conditions(errors, list(hook, "matchConditions"), &path.child("matchConditions"));
+        check_conditions(errors, list(hook, "matchConditions"), false, &path.child("matchConditions"));
     }
 }
 
@@ -170,7 +170,7 @@ fn check_review_versions(errors: &mut Errors, hook: &Value, lenient: &Leniency, 
 }
 
 /// Operations and resources that a webhook is asked about.
-fn check_rule(errors: &mut Errors, rule: &Value, path: &Path) {
+pub(super) fn check_rule(errors: &mut Errors, rule: &Value, path: &Path) {
     let operations: Vec<&str> = texts(rule, "operations").collect();
     let at = path.child("operations");
     if operations.is_empty() {
@@ -241,15 +241,19 @@ fn check_resources(errors: &mut Errors, resources: &[&str], path: &Path) {
     }
 }
 
-fn check_conditions(errors: &mut Errors, conditions: &[Value], path: &Path) {
+/// `params`: whether the expressions may name some.
+pub(super) fn check_conditions(errors: &mut Errors, conditions: &[Value], params: bool, path: &Path) {
     if conditions.len() > MATCH_CONDITIONS {
         errors.push(FieldError::too_many(path, conditions.len(), MATCH_CONDITIONS));
     }
     let mut seen = BTreeSet::new();
     for (n, condition) in conditions.iter().enumerate() {
         let path = path.index(n);
-        if text(condition, "expression").trim().is_empty() {
-            errors.push(FieldError::required(&path.child("expression"), ""));
+        let (expression, at) = (text(condition, "expression").trim(), path.child("expression"));
+        if expression.is_empty() {
+            errors.push(FieldError::required(&at, ""));
+        } else {
+            admission_policies::check_condition_expression(errors, expression, params, &at);
         }
         let name = text(condition, "name");
         if name.is_empty() {

@@ -5,11 +5,13 @@
 //! - `decode`: brings an object into the form Go's types would give it: unknown fields reported and dropped, wrong types
 //!   refused, values canonical, zero values omitted or written.
 //! - `default`, `validate`: what a schema knows of defaults, enums and required fields.
+//! - `expressions`: a schema as CEL sees it.
 //!
 //! The order on a write is decode, default, (rules), validate. None of them looks at anything but the schema and the object.
 
 mod decode;
 mod default;
+mod expressions;
 mod graph;
 mod load;
 mod validate;
@@ -22,6 +24,7 @@ use std::{
 use serde_json::{Value, json};
 
 use self::graph::{Graph, ShapeId};
+pub(crate) use self::expressions::decl_type;
 pub use self::{
     decode::DecodeError,
     graph::{ListType, Node, Plain},

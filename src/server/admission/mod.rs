@@ -1,5 +1,5 @@
 //! What an allowed write must still pass: plugins that complete an object (mutate) and plugins that may refuse it
-//! (validate), in Kubernetes' order. One file a plugin; webhooks have a folder.
+//! (validate), in Kubernetes' order. One file a plugin; webhooks and policies have a folder each.
 //!
 //! The registry calls [`Admission::mutate`] after defaulting and [`Admission::validate`] after validation;
 //! [`Admission::admit`] is both for what is not written itself: deletes, connections, orders such as an eviction. A
@@ -26,6 +26,7 @@ mod notes;
 mod object_in_use;
 mod pod_resources;
 mod pod_security;
+mod policy;
 mod priority;
 mod quota;
 mod rbac_escalation;
@@ -198,6 +199,7 @@ pub struct Admission {
     store: Store,
     authorization: Authorization,
     plugins: Vec<Box<dyn Plugin>>,
+    policies: policy::Policies,
     webhooks: webhook::Webhooks,
     quota: quota::Quota,
 }
@@ -219,21 +221,26 @@ impl Admission {
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(rbac_escalation::RbacEscalation),
         ];
-        let webhooks = webhook::Webhooks::new(store.clone(), client);
-        Admission { quota: quota::Quota::new(store.clone()), store, authorization, plugins, webhooks }
+        let policies = policy::Policies::new(store.clone());
+        let webhooks = webhook::Webhooks::new(store.clone(), client, authorization.clone());
+        Admission { quota: quota::Quota::new(store.clone()), store, authorization, plugins, policies, webhooks }
     }
 
-    /// Completes `object`, or refuses it. When a webhook changes it, everybody has another look.
+    /// Completes `object`, or refuses it. When a policy or a webhook changes it, everybody has another look.
     pub async fn mutate(&self, request: &Request<'_>, object: &mut Value) -> Result<(), Status> {
         service_account::await_default(&self.store, request, object).await;
         let view = self.store.view();
         self.complete(request, object, &view)?;
+        let mut policies = policy::Round::default();
+        let by_policy = self.policies.mutate(request, object, &view, &self.authorization, &mut policies)?;
         let mut round = webhook::Round::default();
-        if !self.webhooks.mutate(request, object, &view, &mut round).await? {
+        let by_webhook = self.webhooks.mutate(request, object, &view, &mut round).await?;
+        if !by_policy && !by_webhook {
             return Ok(());
         }
         let view = self.store.view();
         self.complete(request, object, &view)?;
+        self.policies.mutate(request, object, &view, &self.authorization, &mut policies.again())?;
         self.webhooks.mutate(request, object, &view, &mut round.again(object)).await.map(drop)
     }
 
@@ -273,7 +280,9 @@ impl Admission {
             let context = Context { view: &view, authorization: &self.authorization };
             self.plugins.iter().try_for_each(|plugin| plugin.validate(request, object, &context))?;
         }
-        self.webhooks.validate(request, object, &self.store.view()).await?;
+        let view = self.store.view();
+        self.policies.validate(request, object, &view, &self.authorization)?;
+        self.webhooks.validate(request, object, &view).await?;
         self.quota.charge(request, object).await
     }
 }

@@ -33,6 +33,7 @@ mod node_ipam;
 mod node_lifecycle;
 mod persistent_volume;
 mod pod_gc;
+mod policy_status;
 mod replicas;
 mod resource_quota;
 mod root_ca;
@@ -75,6 +76,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(node_lifecycle::run(context.clone()));
     loops.spawn(taint_eviction::run(context.clone()));
     loops.spawn(pod_gc::run(context.clone()));
+    loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));
     loops.spawn(root_ca::run(context.clone()));
     loops.spawn(endpoint_slice::run(context.clone()));

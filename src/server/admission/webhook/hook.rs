@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use mk8s_api::{meta, select::LabelSelector};
 use serde_json::Value;
 
-use crate::{stored::items, webhook::Endpoint};
+use crate::{admission::policy::conditions, stored::items, webhook::Endpoint};
 
 /// One webhook of a configuration.
 #[derive(Debug)]
@@ -58,28 +58,24 @@ impl ReviewVersion {
 
 /// What a webhook wants to be asked about; each list may hold `*`.
 #[derive(Debug)]
-pub(super) struct Rule {
-    pub(super) operations: Vec<String>,
-    pub(super) groups: Vec<String>,
-    pub(super) versions: Vec<String>,
+pub(in crate::admission) struct Rule {
+    pub(in crate::admission) operations: Vec<String>,
+    pub(in crate::admission) groups: Vec<String>,
+    pub(in crate::admission) versions: Vec<String>,
     /// `pods`, `pods/*`, `*/scale`, ...
-    pub(super) resources: Vec<String>,
-    pub(super) scope: Scope,
+    pub(in crate::admission) resources: Vec<String>,
+    pub(in crate::admission) scope: Scope,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Scope {
+pub(in crate::admission) enum Scope {
     All,
     Cluster,
     Namespaced,
 }
 
 /// An expression that must hold for a request.
-#[derive(Debug)]
-pub(super) struct Condition {
-    pub(super) name: String,
-    pub(super) expression: String,
-}
+pub(super) type Condition = conditions::Condition;
 
 /// The webhooks of one configuration, in their order.
 pub(super) fn of_configuration(configuration: &Value) -> Vec<Arc<Hook>> {
@@ -99,7 +95,7 @@ impl Hook {
             equivalent: text("matchPolicy") == "Equivalent",
             namespaces: selector(&hook["namespaceSelector"]),
             objects: selector(&hook["objectSelector"]),
-            conditions: items(&hook["matchConditions"]).iter().map(Condition::read).collect(),
+            conditions: items(&hook["matchConditions"]).iter().map(|condition| Condition::read(condition, false)).collect(),
             ignores_failure: text("failurePolicy") == "Ignore",
             reinvoke: text("reinvocationPolicy") == "IfNeeded",
             side_effects: match text("sideEffects") {
@@ -119,7 +115,7 @@ impl Hook {
 }
 
 impl Rule {
-    fn read(rule: &Value) -> Rule {
+    pub(in crate::admission) fn read(rule: &Value) -> Rule {
         let texts = |field: &str| items(&rule[field]).iter().filter_map(|one| one.as_str().map(str::to_string)).collect();
         Rule {
             operations: texts("operations"),
@@ -135,15 +131,8 @@ impl Rule {
     }
 }
 
-impl Condition {
-    fn read(condition: &Value) -> Condition {
-        let text = |field: &str| condition[field].as_str().unwrap_or_default().trim().to_string();
-        Condition { name: text("name"), expression: text("expression") }
-    }
-}
-
 /// An absent selector selects nothing upstream, too; defaults make it empty, which selects all.
-fn selector(selector: &Value) -> Result<LabelSelector, String> {
+pub(in crate::admission) fn selector(selector: &Value) -> Result<LabelSelector, String> {
     match selector {
         Value::Null => Ok(LabelSelector::nothing()),
         selector => LabelSelector::from_json(selector).map_err(|error| error.to_string()),

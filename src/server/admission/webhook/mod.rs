@@ -15,10 +15,10 @@
 
 mod call;
 mod conditions;
-mod hook;
+pub(super) mod hook;
 mod metrics;
 mod review;
-mod rules;
+pub(super) mod rules;
 mod source;
 
 use std::{collections::HashSet, sync::Arc, time::Instant};
@@ -36,13 +36,14 @@ use self::{
     source::Source,
 };
 use super::Request;
-use crate::webhook::Client;
+use crate::{auth::Authorization, webhook::Client};
 
 /// The webhooks of a cluster.
 pub(super) struct Webhooks {
     mutating: Source,
     validating: Source,
     client: Client,
+    authorization: Authorization,
     metrics: metrics::Metrics,
 }
 
@@ -75,11 +76,12 @@ impl Round {
 }
 
 impl Webhooks {
-    pub(super) fn new(store: Store, client: Client) -> Webhooks {
+    pub(super) fn new(store: Store, client: Client, authorization: Authorization) -> Webhooks {
         Webhooks {
             mutating: Source::new(store.clone(), source::MUTATING),
             validating: Source::new(store, source::VALIDATING),
             client,
+            authorization,
             metrics: metrics::Metrics::default(),
         }
     }
@@ -103,7 +105,7 @@ impl Webhooks {
         }
         let mut any = false;
         for (index, hook) in hooks.iter().enumerate() {
-            let Some(asked) = rules::matches(hook, request, object, view)? else { continue };
+            let Some(asked) = rules::matches(hook, request, object, view, &self.authorization)? else { continue };
             if round.again && !round.due.contains(&hook.id) {
                 continue;
             }
@@ -144,7 +146,7 @@ impl Webhooks {
         }
         let mut relevant: Vec<(&Arc<Hook>, Asked)> = Vec::new();
         for hook in hooks.iter() {
-            if let Some(asked) = rules::matches(hook, request, object, view)? {
+            if let Some(asked) = rules::matches(hook, request, object, view, &self.authorization)? {
                 relevant.push((hook, asked));
             }
         }

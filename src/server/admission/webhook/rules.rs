@@ -7,6 +7,7 @@ use mk8s_api::{
     conversion,
     kinds::{self, Kind},
     meta,
+    select::LabelSelector,
     status::{GroupResource, Status},
 };
 use mk8s_store::View;
@@ -15,6 +16,7 @@ use serde_json::Value;
 use super::hook::{Hook, Rule, Scope};
 use crate::{
     admission::{Operation, Request},
+    auth::Authorization,
     stored,
 };
 
@@ -29,32 +31,32 @@ const EXEMPT: [&str; 6] = [
 ];
 
 /// What configures admission is not itself admitted by webhooks.
-pub(super) fn is_exempt(request: &Request<'_>) -> bool {
+pub(in crate::admission) fn is_exempt(request: &Request<'_>) -> bool {
     request.group == GROUP && EXEMPT.contains(&request.kind)
 }
 
 /// As what a webhook is asked about a request.
 #[derive(Debug)]
-pub(super) struct Asked {
-    pub(super) group: String,
-    pub(super) version: String,
+pub(in crate::admission) struct Asked {
+    pub(in crate::admission) group: String,
+    pub(in crate::admission) version: String,
     /// Group, version and name of the kind that is sent.
-    pub(super) kind: (String, String, String),
+    pub(in crate::admission) kind: (String, String, String),
     /// The request in another version than it came in.
-    pub(super) other: Option<Other>,
+    pub(in crate::admission) other: Option<Other>,
 }
 
 /// Objects in another version.
 #[derive(Debug)]
-pub(super) struct Other {
-    pub(super) kind: &'static Kind,
-    pub(super) own: &'static Kind,
-    pub(super) object: Value,
-    pub(super) old: Option<Value>,
+pub(in crate::admission) struct Other {
+    pub(in crate::admission) kind: &'static Kind,
+    pub(in crate::admission) own: &'static Kind,
+    pub(in crate::admission) object: Value,
+    pub(in crate::admission) old: Option<Value>,
 }
 
 /// The namespace of a request as webhooks know it: a namespace is in itself.
-pub(super) fn namespace<'a>(request: &Request<'a>) -> &'a str {
+pub(in crate::admission) fn namespace<'a>(request: &Request<'a>) -> &'a str {
     if request.namespace.is_empty() && request.is("", "namespaces") { request.name } else { request.namespace }
 }
 
@@ -64,6 +66,7 @@ pub(super) fn matches(
     request: &Request<'_>,
     object: &Value,
     view: &View,
+    authorization: &Authorization,
 ) -> Result<Option<Asked>, Status> {
     let place = |group, version| Place { group, version, ..Place::of(request) };
     let own = hook.rules.iter().any(|rule| rule_matches(rule, &place(request.group, request.version)));
@@ -81,7 +84,8 @@ pub(super) fn matches(
         }
         false => return Ok(None),
     };
-    if !namespace_selected(hook, request, object, view)? || !object_selected(hook, request, object)? {
+    if !namespace_selected(&hook.namespaces, request, object, view)?
+        || !object_selected(&hook.objects, request, object)? {
         return Ok(None);
     }
     let asked = asked(request, object, kind);
@@ -89,22 +93,22 @@ pub(super) fn matches(
         Some(other) => (&other.object, other.old.as_ref()),
         None => (object, request.old),
     };
-    Ok(super::conditions::hold(hook, request, &asked, seen, old)?.then_some(asked))
+    Ok(super::conditions::hold(hook, request, &asked, seen, old, authorization)?.then_some(asked))
 }
 
 /// What of a request rules look at.
 #[derive(Clone, Copy)]
-struct Place<'a> {
-    operation: Operation,
-    group: &'a str,
-    version: &'a str,
-    resource: &'a str,
-    subresource: &'a str,
-    namespaced: bool,
+pub(in crate::admission) struct Place<'a> {
+    pub(in crate::admission) operation: Operation,
+    pub(in crate::admission) group: &'a str,
+    pub(in crate::admission) version: &'a str,
+    pub(in crate::admission) resource: &'a str,
+    pub(in crate::admission) subresource: &'a str,
+    pub(in crate::admission) namespaced: bool,
 }
 
 impl<'a> Place<'a> {
-    fn of(request: &Request<'a>) -> Place<'a> {
+    pub(in crate::admission) fn of(request: &Request<'a>) -> Place<'a> {
         Place {
             operation: request.operation,
             group: request.group,
@@ -116,7 +120,7 @@ impl<'a> Place<'a> {
     }
 }
 
-fn rule_matches(rule: &Rule, place: &Place<'_>) -> bool {
+pub(in crate::admission) fn rule_matches(rule: &Rule, place: &Place<'_>) -> bool {
     let named = |names: &[String], name: &str| names.iter().any(|known| known == "*" || known == name);
     let in_scope = match rule.scope {
         Scope::All => true,
@@ -134,7 +138,7 @@ fn rule_matches(rule: &Rule, place: &Place<'_>) -> bool {
 }
 
 /// The other versions in which the objects of a request are served.
-fn equivalents(request: &Request<'_>) -> Vec<&'static Kind> {
+pub(in crate::admission) fn equivalents(request: &Request<'_>) -> Vec<&'static Kind> {
     let Some(own) = kinds::find(request.group, request.version, request.resource) else { return Vec::new() };
     let same = |kind: &&Kind| {
         kind.storage_group == own.storage_group
@@ -146,7 +150,8 @@ fn equivalents(request: &Request<'_>) -> Vec<&'static Kind> {
     kinds::builtin().iter().filter(same).collect()
 }
 
-fn asked(request: &Request<'_>, object: &Value, kind: Option<&'static Kind>) -> Asked {
+/// The request as it is asked about, in another version where `kind` is given.
+pub(in crate::admission) fn asked(request: &Request<'_>, object: &Value, kind: Option<&'static Kind>) -> Asked {
     let (kind_group, kind_version) = request.kind_version;
     let own = kinds::find(request.group, request.version, request.resource);
     let (Some(kind), Some(own)) = (kind, own) else {
@@ -174,7 +179,7 @@ fn asked(request: &Request<'_>, object: &Value, kind: Option<&'static Kind>) -> 
 }
 
 /// An object in another version, by way of the one it is stored in.
-pub(super) fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
+pub(in crate::admission) fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
     if object.is_object() {
         conversion::to_storage(from, &mut object);
         conversion::from_storage(to, &mut object);
@@ -183,13 +188,21 @@ pub(super) fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
     object
 }
 
-fn namespace_selected(hook: &Hook, request: &Request<'_>, object: &Value, view: &View) -> Result<bool, Status> {
+/// A selector, or why it is none.
+pub(in crate::admission) type Selector = Result<LabelSelector, String>;
+
+pub(in crate::admission) fn namespace_selected(
+    selector: &Selector,
+    request: &Request<'_>,
+    object: &Value,
+    view: &View,
+) -> Result<bool, Status> {
     let name = namespace(request);
     let is_namespace = request.resource == "namespaces";
     if name.is_empty() && !is_namespace {
         return Ok(true);
     }
-    let selector = hook.namespaces.as_ref().map_err(Status::internal)?;
+    let selector = selector.as_ref().map_err(Status::internal)?;
     if selector.is_everything() {
         return Ok(true);
     }
@@ -205,8 +218,8 @@ fn namespace_selected(hook: &Hook, request: &Request<'_>, object: &Value, view: 
 }
 
 /// The object as it will be, or as it was, carries the labels.
-fn object_selected(hook: &Hook, request: &Request<'_>, object: &Value) -> Result<bool, Status> {
-    let selector = hook.objects.as_ref().map_err(Status::internal)?;
+pub(in crate::admission) fn object_selected(selector: &Selector, request: &Request<'_>, object: &Value) -> Result<bool, Status> {
+    let selector = selector.as_ref().map_err(Status::internal)?;
     let selects = |object: &Value| object.get("metadata").is_some() && selector.matches(meta::labels(object));
     Ok(selector.is_everything() || selects(object) || request.old.is_some_and(selects))
 }

@@ -1,0 +1,94 @@
+//! Whether a request concerns a policy or a binding, and as which version of its resource.
+
+use mk8s_api::{kinds, status::Status};
+use mk8s_store::View;
+use serde_json::Value;
+
+use crate::{
+    admission::{
+        Request,
+        webhook::{
+            hook::{Rule, selector},
+            rules::{self, Asked, Place, Selector},
+        },
+    },
+    stored::items,
+};
+
+/// `matchConstraints` or `matchResources`.
+#[derive(Debug)]
+pub(super) struct Criteria {
+    rules: Vec<Named>,
+    excluded: Vec<Named>,
+    /// Other versions of a resource that a rule names count as well.
+    equivalent: bool,
+    namespaces: Selector,
+    objects: Selector,
+}
+
+/// A rule for resources of some names, or of all.
+#[derive(Debug)]
+struct Named {
+    rule: Rule,
+    names: Vec<String>,
+}
+
+impl Criteria {
+    pub(super) fn read(criteria: &Value) -> Criteria {
+        let rules = |field: &str| -> Vec<Named> {
+            let read = |rule: &Value| Named {
+                rule: Rule::read(rule),
+                names: items(&rule["resourceNames"])
+                    .iter()
+                    .filter_map(|name| name.as_str().map(str::to_string))
+                    .collect(),
+            };
+            items(&criteria[field]).iter().map(read).collect()
+        };
+        Criteria {
+            rules: rules("resourceRules"),
+            excluded: rules("excludeResourceRules"),
+            equivalent: criteria["matchPolicy"] != "Exact",
+            namespaces: selector(&criteria["namespaceSelector"]),
+            objects: selector(&criteria["objectSelector"]),
+        }
+    }
+
+    /// As what the request matches; `None` when it does not.
+    pub(super) fn matches(&self, request: &Request<'_>, object: &Value, view: &View) -> Result<Option<Asked>, Status> {
+        // What rules say costs nothing, so it comes first.
+        let Some(kind) = self.kind(&self.rules, request) else { return Ok(None) };
+        if !self.excluded.is_empty() && self.kind(&self.excluded, request).is_some() {
+            return Ok(None);
+        }
+        if !rules::namespace_selected(&self.namespaces, request, object, view)?
+            || !rules::object_selected(&self.objects, request, object)?
+        {
+            return Ok(None);
+        }
+        Ok(Some(rules::asked(request, object, kind)))
+    }
+
+    /// The other version in which a rule names the resource, or no other; nothing when no rule does. No rules are all.
+    fn kind(&self, named: &[Named], request: &Request<'_>) -> Option<Option<&'static kinds::Kind>> {
+        if named.is_empty() {
+            return Some(None);
+        }
+        let own = Place::of(request);
+        let matches = |place: &Place<'_>| {
+            let fits = |named: &&Named| rules::rule_matches(&named.rule, place);
+            named
+                .iter()
+                .filter(fits)
+                .any(|named| named.names.is_empty() || named.names.iter().any(|name| name == request.name))
+        };
+        if matches(&own) {
+            return Some(None);
+        }
+        if !self.equivalent {
+            return None;
+        }
+        let others = rules::equivalents(request);
+        others.into_iter().find(|kind| matches(&Place { group: &kind.group, version: &kind.version, ..own })).map(Some)
+    }
+}
