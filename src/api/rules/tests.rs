@@ -788,7 +788,26 @@ webhooks:
   sideEffects: None
   admissionReviewVersions: [v1]
 "#,
-        expect![[""]],
+        expect![[r#"
+            webhooks[0].name: Invalid value: "a.b": should be a domain with at least three segments separated by dots
+            webhooks[0].rules[0].operations: Invalid value: ["CREATE","*","READ"]: if '*' is present, must not specify other operations
+            webhooks[0].rules[0].operations[2]: Unsupported value: "READ": supported values: "*", "CONNECT", "CREATE", "DELETE", "UPDATE"
+            webhooks[0].rules[0].apiGroups: Invalid value: ["*","apps"]: if '*' is present, must not specify other API groups
+            webhooks[0].rules[0].apiVersions[0]: Required value
+            webhooks[0].rules[0].resources[3]: Invalid value: "pods/status": if 'pods/*' is present, must not specify pods/status
+            webhooks[0].rules[0].resources: Invalid value: ["*","pods","pods/*","pods/status"]: if '*' is present, must not specify other resources without subresources
+            webhooks[0].rules[0].scope: Unsupported value: "Some": supported values: "*", "Cluster", "Namespaced"
+            webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun
+            webhooks[0].clientConfig: Required value: exactly one of url or service is required
+            webhooks[0].admissionReviewVersions: Invalid value: ["v3"]: must include at least one of v1, v1beta1
+            webhooks[1].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun"
+            webhooks[1].timeoutSeconds: Invalid value: 0: the timeout value must be between 1 and 30 seconds
+            webhooks[1].clientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: https://host[/path]
+            webhooks[1].matchConditions[0].expression: Required value
+            webhooks[1].matchConditions[1].name: Duplicate value: "c"
+            webhooks[1].admissionReviewVersions: Required value: must specify one of v1, v1beta1
+            webhooks[2].name: Duplicate value: "a.b.c"
+        "#]],
     );
 }
 
@@ -799,12 +818,20 @@ fn api_services() {
         kind.0,
         kind.1,
         "metadata: {name: v1.wrong}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 0, versionPriority: 1001, caBundle: YQ==}",
-        expect![[""]],
+        expect![[r#"
+            metadata.name: Invalid value: "v1.wrong": must be `spec.version+"."+spec.group`: "v1.a.b"
+            spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000
+            spec.versionPriority: Invalid value: 1001: must be positive and less than 1000
+            spec.caBundle: Invalid value: "1 bytes": local APIServices may not have a caBundle
+        "#]],
     );
     check(
         kind.0,
         kind.1,
         "metadata: {name: v1.a.b}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 1, versionPriority: 1, service: {name: s}, insecureSkipTLSVerify: true, caBundle: YQ==}",
-        expect![[""]],
+        expect![[r#"
+            spec.service.namespace: Required value
+            spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present
+        "#]],
     );
 }
