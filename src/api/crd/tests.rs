@@ -28,7 +28,7 @@ fn alternatives_tell_the_best_failure() {
     let schema = json!({"type": "object", "not": {"required": ["b"]}, "anyOf": [{"required": ["a"]}, {"minProperties": 2}]});
     check(schema, json!({"b": 1}), expect![[r#"
         <nil>: Invalid value: "": "" must validate at least one schema (anyOf)
-        .a: Required value
+        a: Required value
         <nil>: Invalid value: "": "" must not validate the schema (not)"#]]);
 }
 
@@ -48,7 +48,7 @@ fn values_are_held_to_their_restrictions() {
             d: Invalid value: "now": d in body must be of type date-time: "now"
             <nil>: Invalid value: "": Checked value must be of type integer with format int32 in i
             l: Invalid value: 0: l in body should have at least 1 items
-            m: Too many: 2: must have at most 1 items
+            m: Too many: 2: must have at most 1 item
             m.b: Invalid value: "x": m.b in body must be of type ipv4: "x"
             n: Invalid value: 2.25: n in body should be a multiple of 0.5
             n: Invalid value: 2.25: n in body should be less than 2
