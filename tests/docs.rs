@@ -63,6 +63,8 @@ fn metric_names(source: &str) -> BTreeSet<String> {
     let quoted = code.split('"').skip(1).step_by(2);
     let name = |text: &&str| {
         FAMILIES.iter().any(|family| text.starts_with(family))
+            // The words of outcomes, which are labels' values.
+            && !text.ends_with("_error")
             && text.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_')
     };
     quoted.filter(name).map(str::to_owned).collect()

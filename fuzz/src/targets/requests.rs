@@ -50,7 +50,8 @@ const QUERIES: [&str; 12] = [
 ];
 
 /// Refusals that are Kubernetes' own 500.
-const EXPECTED: [&str; 2] = ["resourceVersion should not be set", "error dialing backend"];
+const EXPECTED: [&str; 3] =
+    ["resourceVersion should not be set", "error dialing backend", "failed to create typed patch object"];
 
 struct Api {
     runtime: Runtime,

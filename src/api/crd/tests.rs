@@ -59,6 +59,7 @@ fn values_are_held_to_their_restrictions() {
         s: Too long: may not be more than 3 bytes"#]]);
     check(schema, json!({"s": null, "i": 2.0, "n": 1, "l": ["x"]}), expect![[r#"
         l[0]: Invalid value: "string": l[0] in body must be of type boolean: "string"
+        n: Invalid value: 1: factor MultipleOf declared for n must be positive: 0
         s: Invalid value: "null": s in body must be of type string: "null""#]]);
 }
 

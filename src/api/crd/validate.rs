@@ -271,11 +271,11 @@ impl Walk<'_> {
         }
         // Bounds of integers are whole themselves.
         let bound = |bound: f64| if value.is_i64() { bound.trunc() } else { bound };
-        if let Some(factor) = checks.multiple_of {
+        if let Some(factor) = checks.multiple_of.map(bound) {
             if factor <= 0.0 {
                 let what = format!("factor MultipleOf declared for {} must be positive: {factor}", at.text());
                 outcome.push(FieldError::invalid(&self.field(at), value.clone(), what));
-            } else if !is_multiple(value, number, bound(factor)) {
+            } else if !is_multiple(value, number, factor) {
                 outcome.push(self.invalid(at, value.clone(), format_args!("should be a multiple of {factor}")));
             }
         }
