@@ -27,6 +27,7 @@ use std::{
     io,
     path::{Path, PathBuf},
     sync::Arc,
+    time::{Duration, Instant},
 };
 
 /// See the module.
@@ -50,6 +51,9 @@ struct State {
     generation: u8,
 }
 
+/// How long a directory that somebody has is waited for.
+const LOCKED: Duration = Duration::from_secs(1);
+
 const HARD_STATE: &[u8] = b"h";
 const MARK: &[u8] = b"m";
 const LOG: u8 = b'l';
@@ -65,15 +69,7 @@ impl SledEngine {
     pub fn open(dir: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io { dir: dir.to_owned(), source };
         std::fs::create_dir_all(dir).map_err(io)?;
-        let db = sled::Config::new()
-            .path(dir)
-            // We say when to flush: once a batch.
-            .flush_every_ms(None)
-            .mode(sled::Mode::HighThroughput)
-            // The keyspace is held in memory by the store itself.
-            .cache_capacity(16 << 20)
-            .open()
-            .map_err(|error| open_error(dir, error))?;
+        let db = open_db(dir)?;
         let tree = |name: &str| db.open_tree(name).map_err(|error| open_error(dir, error));
         let (meta, raft, keys) = (tree("meta")?, tree("raft")?, tree("keys")?);
         let format = meta.get("format").map_err(|error| open_error(dir, error))?;
@@ -186,6 +182,24 @@ fn check_format(dir: &Path, format: Option<&[u8]>) -> Result<(), OpenError> {
         std::cmp::Ordering::Equal => Ok(()),
         std::cmp::Ordering::Greater => Err(OpenError::Newer { dir, found, supported: FORMAT }),
         std::cmp::Ordering::Less => Err(OpenError::Older { dir, found, supported: FORMAT }),
+    }
+}
+
+/// Who had the directory before may still be ending: sled gives its lock up in the background.
+fn open_db(dir: &Path) -> Result<sled::Db, OpenError> {
+    let begun = Instant::now();
+    loop {
+        let config = sled::Config::new()
+            .path(dir)
+            // We say when to flush: once a batch.
+            .flush_every_ms(None)
+            .mode(sled::Mode::HighThroughput)
+            // The keyspace is held in memory by the store itself.
+            .cache_capacity(16 << 20);
+        match config.open().map_err(|error| open_error(dir, error)) {
+            Err(OpenError::Locked { .. }) if begun.elapsed() < LOCKED => std::thread::sleep(LOCKED / 50),
+            opened => return opened,
+        }
     }
 }
 
