@@ -2,11 +2,11 @@
 
 use std::borrow::Cow;
 
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
+/// Values and operators of the language that look like names.
+const WORDS: [&str; 4] = ["true", "false", "null", "in"];
+
+/// What the language keeps for later: no names of variables or functions.
+pub(super) const KEPT: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -26,12 +26,17 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Whether a word is no name in the language.
+pub(crate) fn is_reserved(word: &str) -> bool {
+    WORDS.contains(&word) || KEPT.contains(&word)
+}
+
 /// The identifier of a property, where there is one.
 pub(crate) fn escape(name: &str) -> Option<Cow<'_, str>> {
     if name.is_empty() || name.as_bytes()[0].is_ascii_digit() {
         return None;
     }
-    if RESERVED.contains(&name) {
+    if is_reserved(name) {
         return Some(format!("__{name}__").into());
     }
     if !name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'/')) {
@@ -66,7 +71,7 @@ pub(crate) fn unescape(ident: &str) -> Option<Cow<'_, str>> {
             "dot" => out.push('.'),
             "dash" => out.push('-'),
             "slash" => out.push('/'),
-            word if RESERVED.contains(&word) && word.len() + 4 == ident.len() => out.push_str(word),
+            word if is_reserved(word) && word.len() + 4 == ident.len() => out.push_str(word),
             _ => return None,
         }
         rest = &inner[end + 2..];

@@ -39,6 +39,7 @@ mod value;
 
 pub use self::declare::Declarations;
 pub use self::error::EvalError;
+pub(crate) use self::escape::is_reserved;
 pub use self::eval::{Evaluation, PER_CALL_LIMIT, Program};
 pub use self::library::patterns::compile as compile_pattern;
 pub use self::schema::DeclType;

@@ -51,31 +51,6 @@ pub(super) static MUTATING_BINDING: Rules = Rules {
 const MAX_AUDIT_ANNOTATIONS: usize = 20;
 const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
 
-/// Words that are no names of variables.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 /// Conditions that an update leaves alone are not looked at again, if all else about matching stays too.
 fn conditions_changed(new: &Value, old: &Value) -> bool {
     let of = |policy| sub(sub(policy, "spec"), "matchConditions");
@@ -124,7 +99,7 @@ fn check_variables(errors: &mut Errors, variables: &[Value], params: bool, path:
         let (name, expression) = (text(variable, "name"), text(variable, "expression"));
         if name.trim().is_empty() {
             errors.push(FieldError::required(&path.child("name"), "name is not specified"));
-        } else if !names::c_identifier(name).is_empty() || RESERVED.contains(&name) {
+        } else if !names::c_identifier(name).is_empty() || cel::is_reserved(name) {
             errors.push(FieldError::invalid(&path.child("name"), name, "must be a valid CEL identifier"));
         }
         if expression.trim().is_empty() {

@@ -4,32 +4,12 @@
 
 use std::sync::Arc;
 
+use super::super::escape::KEPT;
 use super::lexer::{Lexeme, Token};
 use super::{Ast, Builder, Element, Entry, Expr, Field, Id, Literal, MAX_DEPTH, MAX_SIZE, Problems, lexer, macros};
 
 const PRIMARY: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
-
-/// Words that are no names of variables or functions.
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
 
 /// Reads an expression.
 pub(crate) fn parse(source: &str) -> Result<Ast, Problems> {
@@ -331,7 +311,7 @@ impl Parser<'_> {
             return self.message(parts);
         }
         self.advance();
-        if RESERVED.contains(&name.as_str()) {
+        if KEPT.contains(&name.as_str()) {
             return Err((at, format!("reserved identifier: {name}")));
         }
         if let Some(open) = self.take("(") {
