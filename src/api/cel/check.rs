@@ -96,6 +96,9 @@ pub(crate) fn check(ast: Ast, declarations: &Declarations) -> Result<Checked, Pr
     };
     checker.check(ast.root);
     checker.check_literals();
+    if checker.bindings.exhausted() {
+        checker.too_large(ast.root);
+    }
     if !checker.problems.is_empty() {
         return Err(checker.problems);
     }
@@ -126,7 +129,17 @@ impl<'c> Checker<'c> {
         self.problems.add(self.ast.at(id), text);
     }
 
+    fn too_large(&mut self, id: Id) {
+        self.problem(id, "the types of the expression are too large: nest fewer maps and lists".into());
+    }
+
     fn set(&mut self, id: Id, t: Type) {
+        let t = if t.is_too_large() {
+            self.too_large(id);
+            Type::Error
+        } else {
+            t
+        };
         self.types[id.index()] = Some(t);
     }
 

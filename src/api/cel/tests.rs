@@ -445,3 +445,17 @@ fn costs_are_counted_and_bounded() {
         ),
     ]);
 }
+
+/// Types that double with each step, and texts as long as they may be, are judged in little time.
+#[test]
+fn types_have_an_end() {
+    let start = std::time::Instant::now();
+    let doubling = format!("[0]{}", ".map(a, {dyn(a): a, 'x': a}).map(a, {a: a})".repeat(30));
+    let error = compile(&doubling, &Declarations::new()).unwrap_err().to_string();
+    assert!(error.contains("types of the expression are too large"), "{error}");
+    for long in ["[]", "{}", "1 == 2 || true", "[[1] + [2]]"] {
+        let text = format!("[{long}{}].size() > 0", format!(", {long}").repeat(90_000 / (long.len() + 2)));
+        compile(&text, &Declarations::new()).unwrap();
+    }
+    assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
+}

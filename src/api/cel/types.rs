@@ -2,6 +2,7 @@
 //!
 //! Type parameters (`A` in `list(A)`) are bound while calls are checked; the rules of what fits where are cel-go's.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt::{self, Display};
 use std::sync::Arc;
@@ -93,6 +94,20 @@ impl Type {
             _ => Vec::new(),
         }
     }
+
+    /// Whether it has more nodes than any honest expression needs.
+    pub(crate) fn is_too_large(&self) -> bool {
+        let mut ahead = self.params();
+        let mut nodes = 1;
+        while let Some(inner) = ahead.pop() {
+            nodes += 1;
+            if nodes > LARGEST {
+                return true;
+            }
+            ahead.extend(inner.params());
+        }
+        false
+    }
 }
 
 impl Display for Type {
@@ -117,8 +132,19 @@ impl Display for Type {
 }
 
 /// What type parameters stand for.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Bindings(HashMap<Arc<str>, Type>);
+#[derive(Debug, Default)]
+pub(crate) struct Bindings {
+    bound: HashMap<Arc<str>, Type>,
+    /// What a trial replaced, newest last, so that a trial that fails costs what it changed and not a copy of everything.
+    trial: Vec<(Arc<str>, Option<Type>)>,
+    /// How many nodes of types have been looked at.
+    looked_at: Cell<usize>,
+}
+
+/// How many nodes the type of an expression may have. Types double with every `.map(x, {x: x})`.
+const LARGEST: usize = 1000;
+/// How many nodes of types may be looked at for one program. The longest text that is allowed stays far below this.
+const MOST_NODES: usize = 2_000_000;
 
 impl Bindings {
     /// Whether a value of the one type may stand where the other is wanted; binds parameters if so.
@@ -128,16 +154,35 @@ impl Bindings {
 
     /// Binds nothing unless all fit.
     pub(crate) fn all_assignable(&mut self, wanted: &[Type], found: &[Type]) -> bool {
-        let mut trial = self.clone();
+        self.trial.clear();
         let fits =
-            wanted.len() == found.len() && wanted.iter().zip(found).all(|(wanted, found)| trial.fits(wanted, found));
-        if fits {
-            *self = trial;
+            wanted.len() == found.len() && wanted.iter().zip(found).all(|(wanted, found)| self.fits(wanted, found));
+        if !fits {
+            while let Some((param, before)) = self.trial.pop() {
+                match before {
+                    Some(before) => self.bound.insert(param, before),
+                    None => self.bound.remove(&param),
+                };
+            }
         }
         fits
     }
 
+    /// Whether so many nodes have been looked at that what is said of types means nothing any more.
+    pub(crate) fn exhausted(&self) -> bool {
+        self.looked_at.get() > MOST_NODES
+    }
+
+    /// Counts one more node.
+    fn exhausts(&self) -> bool {
+        self.looked_at.set(self.looked_at.get().saturating_add(1));
+        self.exhausted()
+    }
+
     fn fits(&mut self, a: &Type, b: &Type) -> bool {
+        if self.exhausts() {
+            return true;
+        }
         if let Type::Param(name) = b {
             match self.substitutable(a, name) {
                 (true, _) => return true,
@@ -168,7 +213,7 @@ impl Bindings {
         if matches!(to, Type::Param(name) if name == param) {
             return (true, true);
         }
-        if let Some(bound) = self.0.get(param).cloned() {
+        if let Some(bound) = self.bound.get(param).cloned() {
             if bound == *to {
                 return (true, true);
             }
@@ -177,12 +222,12 @@ impl Bindings {
             }
             let general = most_general(to, &bound).clone();
             if self.absent(param, &general) {
-                self.0.insert(param.clone(), general);
+                self.set(param, general);
             }
             return (true, true);
         }
         if self.absent(param, to) {
-            self.0.insert(param.clone(), to.clone());
+            self.set(param, to.clone());
             return (true, false);
         }
         (false, false)
@@ -191,20 +236,27 @@ impl Bindings {
     /// Whether the parameter does not occur within the type, which would make it endless.
     fn absent(&self, param: &Arc<str>, within: &Type) -> bool {
         match within {
+            _ if self.exhausts() => true,
             Type::Param(name) if name == param => false,
-            Type::Param(name) => self.0.get(name).is_none_or(|bound| self.absent(param, bound)),
+            Type::Param(name) => self.bound.get(name).is_none_or(|bound| self.absent(param, bound)),
             other => other.params().into_iter().all(|inner| self.absent(param, inner)),
         }
     }
 
+    fn set(&mut self, param: &Arc<str>, to: Type) {
+        let before = self.bound.insert(param.clone(), to);
+        self.trial.push((param.clone(), before));
+    }
+
     pub(crate) fn bind(&mut self, param: &str, to: Type) {
-        self.0.insert(param.into(), to);
+        self.bound.insert(param.into(), to);
     }
 
     /// The type with its parameters replaced; with `free_as_dyn`, unbound ones too.
     pub(crate) fn substitute(&self, t: &Type, free_as_dyn: bool) -> Type {
         match t {
-            Type::Param(name) => match self.0.get(name) {
+            _ if self.exhausts() => Type::Error,
+            Type::Param(name) => match self.bound.get(name) {
                 Some(bound) => self.substitute(bound, free_as_dyn),
                 None if free_as_dyn => Type::Dyn,
                 None => t.clone(),

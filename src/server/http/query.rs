@@ -180,7 +180,8 @@ fn check_manager(manager: &str, errors: &mut Vec<FieldError>) {
     const LENGTH: usize = 128;
     let path = Path::new("fieldManager");
     if manager.len() > LENGTH {
-        errors.push(FieldError::too_long(&path, LENGTH));
+        // Each wrong character would be told with the whole value.
+        return errors.push(FieldError::too_long(&path, LENGTH));
     }
     for (at, character) in manager.char_indices().filter(|(_, c)| c.is_control() || (c.is_whitespace() && *c != ' ')) {
         let why = format!("invalid character U+{:04X} (at position {at})", u32::from(character));
