@@ -457,5 +457,8 @@ fn types_have_an_end() {
         let text = format!("[{long}{}].size() > 0", format!(", {long}").repeat(90_000 / (long.len() + 2)));
         compile(&text, &Declarations::new()).unwrap();
     }
+    let copied = format!("optional.of(1){}", ".optMap(e, e)".repeat(60));
+    let error = compile(&copied, &Declarations::new()).unwrap_err().to_string();
+    assert!(error.contains("more than 200000 parts"), "{error}");
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
 }

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use super::parser::{Wrong, too_deep};
+use super::parser::Wrong;
 use super::{ACCUMULATOR, Builder, Element, Expr, Fold, Id, Literal};
 
 type Expanded = Result<Id, Wrong>;
@@ -45,7 +45,7 @@ struct Make<'b> {
 
 impl Make<'_> {
     fn node(&mut self, expr: Expr) -> Expanded {
-        self.builder.node(self.at, expr).ok_or_else(|| too_deep(self.at))
+        self.builder.node(self.at, expr).map_err(|too_much| (self.at, too_much.to_string()))
     }
 
     fn call(&mut self, function: &str, args: Vec<Id>) -> Expanded {

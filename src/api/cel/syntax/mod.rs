@@ -24,6 +24,9 @@ pub(crate) use self::parser::parse;
 pub(crate) const MAX_DEPTH: u16 = 250;
 /// The longest expression that is read, in characters.
 pub(crate) const MAX_SIZE: usize = 100_000;
+/// How many nodes an expression may have, one that stands in two places counted twice: what walks a tree comes by twice, and
+/// `x.optMap(..)` has `x` in two places, so that twenty in a row have it in a million.
+const MAX_NODES: u32 = 200_000;
 
 /// The name under which a fold's result so far is known; not an identifier, so that no expression can mean it.
 pub(crate) const ACCUMULATOR: &str = "@result";
@@ -52,6 +55,8 @@ struct Node {
     /// Where in the source, in bytes.
     at: u32,
     depth: u16,
+    /// Itself and all below it.
+    nodes: u32,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -166,6 +171,15 @@ impl Ast {
     }
 }
 
+/// What an expression has too much of.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum TooMuch {
+    #[error("expression recursion limit exceeded: {MAX_DEPTH}")]
+    Depth,
+    #[error("expression has more than {MAX_NODES} parts after its macros are expanded: nest fewer of them")]
+    Nodes,
+}
+
 /// Builds an [`Ast`] bottom up.
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
@@ -173,10 +187,14 @@ pub(crate) struct Builder {
 }
 
 impl Builder {
-    /// Nothing when the node would lie too deep.
-    pub(crate) fn node(&mut self, at: u32, expr: Expr) -> Option<Id> {
-        let mut depth = 0;
-        let mut see = |id: &Id| depth = depth.max(self.nodes[id.index()].depth);
+    /// Refused when the node would have too much below it.
+    pub(crate) fn node(&mut self, at: u32, expr: Expr) -> Result<Id, TooMuch> {
+        let (mut depth, mut nodes) = (0, 1_u32);
+        let mut see = |id: &Id| {
+            let below = &self.nodes[id.index()];
+            depth = depth.max(below.depth);
+            nodes = nodes.saturating_add(below.nodes);
+        };
         match &expr {
             Expr::Literal(_) | Expr::Ident(_) => {}
             Expr::Select { operand, .. } => see(operand),
@@ -192,9 +210,15 @@ impl Builder {
             }
         }
         depth += 1;
-        let id = Id(u32::try_from(self.nodes.len()).ok()?);
-        self.nodes.push(Node { expr, at, depth });
-        (depth <= MAX_DEPTH).then_some(id)
+        if depth > MAX_DEPTH {
+            return Err(TooMuch::Depth);
+        }
+        if nodes > MAX_NODES {
+            return Err(TooMuch::Nodes);
+        }
+        let id = Id(u32::try_from(self.nodes.len()).map_err(|_| TooMuch::Nodes)?);
+        self.nodes.push(Node { expr, at, depth, nodes });
+        Ok(id)
     }
 
     pub(crate) fn expr(&self, id: Id) -> &Expr {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use super::super::escape::KEPT;
 use super::lexer::{Lexeme, Token};
-use super::{Ast, Builder, Element, Entry, Expr, Field, Id, Literal, MAX_DEPTH, MAX_SIZE, Problems, lexer, macros};
+use super::{Ast, Builder, Element, Entry, Expr, Field, Id, Literal, MAX_DEPTH, MAX_SIZE, Problems, TooMuch, lexer, macros};
 
 const PRIMARY: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
@@ -100,7 +100,7 @@ impl Parser<'_> {
     }
 
     fn node(&mut self, at: u32, expr: Expr) -> Parsed {
-        self.builder.node(at, expr).ok_or_else(|| too_deep(at))
+        self.builder.node(at, expr).map_err(|too_much| (at, too_much.to_string()))
     }
 
     fn call(&mut self, at: u32, function: &str, args: Vec<Id>) -> Parsed {
@@ -110,7 +110,7 @@ impl Parser<'_> {
     fn expr(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err(too_deep(self.at()));
+            return Err((self.at(), TooMuch::Depth.to_string()));
         }
         let condition = self.logic("||", "_||_")?;
         let whole = match self.take("?") {
@@ -386,8 +386,4 @@ impl Parser<'_> {
         self.expect("}")?;
         self.node(at, Expr::Map(entries))
     }
-}
-
-pub(super) fn too_deep(at: u32) -> Wrong {
-    (at, format!("expression recursion limit exceeded: {MAX_DEPTH}"))
 }
