@@ -37,6 +37,14 @@ checkout() {
 
 # --- what is to run -------------------------------------------------------------------------------------------------
 
+# configured FLAG DEFAULT: what the configuration file says of a flag
+configured() {
+    value=
+    [ ! -r "$CONFIG_FILE" ] ||
+        value=$(sed -n "s/^$1:[[:space:]]*//p" "$CONFIG_FILE" | sed "s/[[:space:]]#.*//; s/[[:space:]]*\$//; s/^[\"']//; s/[\"']\$//" | tail -n 1)
+    printf '%s\n' "${value:-$2}"
+}
+
 # Sets ROLE and the positional parameters of the service in COMMAND (one line, each word quoted for sh).
 choose_command() {
     if [ $# -eq 0 ] && [ -n "${INSTALL_MK8S_EXEC:-}" ]; then
@@ -47,10 +55,17 @@ choose_command() {
         server | agent) ROLE=$1; shift ;;
         *) if [ -n "${MK8S_URL:-}" ]; then ROLE=agent; else ROLE=server; fi ;;
     esac
-    DATA_DIR=${MK8S_DATA_DIR:-/var/lib/mk8s}
-    PORT=${MK8S_HTTPS_LISTEN_PORT:-6443}
-    KUBECONFIG_FILE=${MK8S_KUBECONFIG_OUTPUT:-$CONFIG_DIR/mk8s.yaml}
-    DISABLE_AGENT=${MK8S_DISABLE_AGENT:-false}
+    CONFIG_FILE=${MK8S_CONFIG_FILE:-$CONFIG_DIR/config.yaml}
+    previous=
+    for word in "$@"; do
+        case "$previous" in --config | -c) CONFIG_FILE=$word ;; esac
+        case "$word" in --config=*) CONFIG_FILE=${word#*=} ;; esac
+        previous=$word
+    done
+    DATA_DIR=${MK8S_DATA_DIR:-$(configured data-dir /var/lib/mk8s)}
+    PORT=${MK8S_HTTPS_LISTEN_PORT:-$(configured https-listen-port 6443)}
+    KUBECONFIG_FILE=${MK8S_KUBECONFIG_OUTPUT:-$(configured write-kubeconfig "$CONFIG_DIR/mk8s.yaml")}
+    DISABLE_AGENT=${MK8S_DISABLE_AGENT:-$(configured disable-agent false)}
     COMMAND=$ROLE
     previous=
     for word in "$@"; do
@@ -140,6 +155,8 @@ check_host() {
 }
 
 install_packages() {
+    # containerd copies it into every pod and starts none without it.
+    [ -e /etc/hosts ] || printf '127.0.0.1 localhost\n::1 localhost\n' >/etc/hosts
     missing=
     have containerd || missing="$missing containerd"
     have runc || missing="$missing runc"

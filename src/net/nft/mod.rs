@@ -5,7 +5,8 @@
 //!
 //! The text form is used rather than JSON because the service maps are keyed by expressions (`typeof`), which the JSON
 //! reader of nft 1.0 neither declares nor fills. A transaction costs one spawn, 3 to 5 ms, however many elements are
-//! already loaded, because named maps are not read back to add to them.
+//! already loaded, because named maps are not read back to add to them. What is asked back (which tables and chains there
+//! are) is JSON, in the types of the crate `nftables`.
 //!
 //! Invariant: every command names its table; nothing here can express "flush ruleset".
 

@@ -1,9 +1,13 @@
-//! The real door: the `nft` program, which reads a transaction on its standard input.
+//! The real door: the `nft` program, which reads a transaction on its standard input and tells what is there in JSON.
 
 use std::io::Write;
 use std::process::{Command, Stdio};
 
-use super::{Nft, NftError, Table, Transaction};
+use nftables::helper::{self, NftablesError};
+use nftables::schema::{NfListObject, NfObject};
+use nftables::types::{NfChainPolicy, NfFamily, NfHook};
+
+use super::{Family, Nft, NftError, Table, Transaction};
 
 /// Runs `nft -f -` in the caller's network namespace.
 #[derive(Debug, Clone)]
@@ -43,41 +47,49 @@ impl Nft for NftProgram {
     }
 
     fn has_table(&self, table: &Table) -> Result<bool, NftError> {
-        let wanted = format!("table {table}");
-        Ok(self.list("tables")?.lines().any(|line| line.trim() == wanted))
+        let family = match table.family {
+            Family::V4 => NfFamily::IP,
+            Family::V6 => NfFamily::IP6,
+        };
+        let listed = self.list(&["list", "tables"])?;
+        Ok(listed.iter().any(|object| {
+            matches!(object, NfObject::ListObject(NfListObject::Table(found)) if found.family == family && found.name == table.name)
+        }))
     }
 
     fn forward_drops(&self) -> Result<Vec<String>, NftError> {
-        Ok(parse_forward_drops(&self.list("chains")?))
+        let mut found = Vec::new();
+        for family in ["ip", "inet"] {
+            found.extend(dropping_forwards(family, &self.list(&["list", "chains", family])?));
+        }
+        Ok(found)
     }
 }
 
 impl NftProgram {
-    fn list(&self, what: &str) -> Result<String, NftError> {
-        let output = Command::new(&self.program)
-            .args(["list", what])
-            .stdin(Stdio::null())
-            .output()
-            .map_err(|source| NftError::Spawn { program: self.program.clone(), source })?;
-        if !output.status.success() {
-            return Err(NftError::Refused { message: first_lines(&output.stderr) });
-        }
-        Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+    /// What nft tells in JSON.
+    fn list(&self, arguments: &[&str]) -> Result<Vec<NfObject<'static>>, NftError> {
+        helper::get_current_ruleset_with_args(Some(&self.program), arguments)
+            .map(|listed| listed.objects.into_owned())
+            .map_err(|error| match error {
+                NftablesError::NftExecution { inner, .. } => {
+                    NftError::Spawn { program: self.program.clone(), source: inner }
+                }
+                NftablesError::NftFailed { stderr, .. } => NftError::Refused { message: first_lines(stderr.as_bytes()) },
+                other => NftError::Refused { message: other.to_string() },
+            })
     }
 }
 
-fn parse_forward_drops(chains: &str) -> Vec<String> {
-    let (mut table, mut chain, mut found) = ("", "", Vec::new());
-    for line in chains.lines().map(|line| line.trim().trim_end_matches(" {")) {
-        if line.starts_with("table ") {
-            table = line;
-        } else if line.starts_with("chain ") {
-            chain = line;
-        } else if line.contains("hook forward") && line.contains("policy drop") {
-            found.push(format!("{table}, {chain}"));
-        }
-    }
-    found
+fn dropping_forwards(family: &str, listed: &[NfObject<'_>]) -> Vec<String> {
+    let chains = listed.iter().filter_map(|object| match object {
+        NfObject::ListObject(NfListObject::Chain(chain)) => Some(chain),
+        _ => None,
+    });
+    chains
+        .filter(|chain| chain.hook == Some(NfHook::Forward) && chain.policy == Some(NfChainPolicy::Drop))
+        .map(|chain| format!("table {family} {}, chain {}", chain.table, chain.name))
+        .collect()
 }
 
 /// nft repeats the failing input after its message; a handful of lines is what a log can use.
@@ -88,13 +100,27 @@ fn first_lines(stderr: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use nftables::schema::Nftables;
+
     use super::*;
 
     #[test]
     fn chains_that_drop_forwarded_packets_are_found() {
-        let chains = "table ip mk8s-svc {\n\tchain filter-forward {\n\t\ttype filter hook forward priority filter; policy accept;\n\
-                      \t}\n}\ntable ip filter {\n\tchain INPUT {\n\t\ttype filter hook input priority filter; policy drop;\n\t}\n\
-                      \tchain DOCKER {\n\t}\n\tchain FORWARD {\n\t\ttype filter hook forward priority filter; policy drop;\n\t}\n}\n";
-        assert_eq!(parse_forward_drops(chains), ["table ip filter, chain FORWARD"]);
+        let listed = r#"{"nftables": [
+            {"metainfo": {"version": "1.0.6", "release_name": "Lester Gooch #5", "json_schema_version": 1}},
+            {"chain": {"family": "ip", "table": "mk8s-svc", "name": "filter-forward", "handle": 1, "type": "filter", "hook": "forward", "prio": 0, "policy": "accept"}},
+            {"chain": {"family": "ip", "table": "filter", "name": "INPUT", "handle": 1, "type": "filter", "hook": "input", "prio": 0, "policy": "drop"}},
+            {"chain": {"family": "ip", "table": "filter", "name": "DOCKER", "handle": 2}},
+            {"chain": {"family": "ip", "table": "filter", "name": "FORWARD", "handle": 3, "type": "filter", "hook": "forward", "prio": 0, "policy": "drop"}}
+        ]}"#;
+        let listed: Nftables<'_> = serde_json::from_str(listed).expect("nft's JSON");
+        assert_eq!(dropping_forwards("ip", &listed.objects), ["table ip filter, chain FORWARD"]);
+    }
+
+    #[test]
+    fn a_program_that_is_missing_is_named() {
+        let nft = NftProgram { program: "/nowhere/nft".to_owned() };
+        let error = nft.has_table(&Table::new(Family::V4, "a")).expect_err("there is none");
+        assert_eq!(error.to_string(), "cannot run /nowhere/nft: is nftables installed?");
     }
 }
