@@ -26,6 +26,7 @@ mod disruption;
 mod endpoint_slice;
 mod endpoints;
 mod garbage_collector;
+mod horizontal_pod_autoscaler;
 mod inventory;
 mod job;
 mod namespace;
@@ -69,6 +70,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(garbage_collector::prepare(context.clone(), inventory.clone()));
     loops.spawn(namespace::prepare(context.clone(), inventory.clone()));
     loops.spawn(resource_quota::prepare(context.clone(), inventory.clone()));
+    loops.spawn(horizontal_pod_autoscaler::run(context.clone(), inventory.clone()));
     loops.spawn(disruption::run(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
