@@ -2,6 +2,8 @@
 //!
 //! `MK8S_RELEASE_BINARY` names it (`release/build.sh` makes it); without that nothing is tested, which is said.
 
+#![allow(clippy::print_stderr)] // What was measured, and what was left out.
+
 use object::{
     Endianness,
     elf::FileHeader64,

@@ -4,6 +4,8 @@
 //!
 //! With a second kubeconfig the same is measured against that cluster, and the ratio is printed beside it.
 
+#![allow(clippy::print_stdout)] // The table is the purpose.
+
 mod connection;
 mod target;
 

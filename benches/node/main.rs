@@ -7,6 +7,8 @@
 //! HTTP on port 8080. With `--pid` the resident memory of that process and its share of a core are printed, over half a
 //! minute in which ten pods do nothing.
 
+#![allow(clippy::print_stdout)] // The table is the purpose.
+
 mod idle;
 mod pods;
 mod services;

@@ -62,9 +62,12 @@ impl<K> Watched<K> {
     }
 }
 
+/// By namespace and name.
+type Live<K> = HashMap<(String, String), Weak<Watched<K>>>;
+
 struct Kind<K> {
     client: Client,
-    live: Mutex<HashMap<(String, String), Weak<Watched<K>>>>,
+    live: Mutex<Live<K>>,
 }
 
 impl<K> Kind<K>

@@ -62,14 +62,13 @@ async fn join(front: Socket, behind: TokioIo<Upgraded>) {
     let (mut reader, mut writer) = tokio::io::split(behind);
     let up = async {
         while let Some(Ok(message)) = from_client.next().await {
-            match message {
-                Message::Binary(data) => {
-                    if writer.write_all(&data).await.is_err() {
-                        break;
-                    }
-                }
+            let data = match message {
+                Message::Binary(data) => data,
                 Message::Close(_) => break,
-                _ => {}
+                _ => continue,
+            };
+            if writer.write_all(&data).await.is_err() {
+                break;
             }
         }
     };

@@ -90,10 +90,11 @@ fn kinds_of(spec: &Json, definitions: &[Json]) -> Vec<Typed> {
                 for resource in at::texts(rule, "resources").filter(|name| !name.contains(['*', '/'])) {
                     let Some(kind) = kind_named(&group, &version, resource, definitions) else { continue };
                     let name = format!("{group}/{version}, Kind={kind}");
-                    if found.len() < MAX_KINDS && found.iter().all(|known| known.name != name) {
-                        if let Some(of) = type_of(&group, &version, &kind, definitions) {
-                            found.push(Typed { name, of });
-                        }
+                    if found.len() < MAX_KINDS
+                        && found.iter().all(|known| known.name != name)
+                        && let Some(of) = type_of(&group, &version, &kind, definitions)
+                    {
+                        found.push(Typed { name, of });
                     }
                 }
             }

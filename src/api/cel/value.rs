@@ -235,9 +235,10 @@ impl<'a> Value<'a> {
                 // Of patches, each value is a root of its own.
                 for item in list.iter().flatten() {
                     if let Value::Made(patch) = &item {
-                        patch.fields.values().for_each(|value| match value {
-                            Value::Made(made) => check_names(value, made.name, &mut wrong),
-                            _ => {}
+                        patch.fields.values().for_each(|value| {
+                            if let Value::Made(made) = value {
+                                check_names(value, made.name, &mut wrong);
+                            }
                         });
                     }
                 }

@@ -101,7 +101,7 @@ mod tests {
             json!({"metadata": {"name": name}, "spec": {"nodeName": "n"},
                 "status": {"phase": phase, "conditions": conditions, "containerStatuses": [{"restartCount": restarts}]}})
         };
-        let mut pods = vec![
+        let mut pods = [
             pod("pending", "Pending", "", 0),
             pod("unready", "Running", "", 0),
             pod("restarted", "Running", "2020-01-01T00:00:00Z", 4),

@@ -35,7 +35,7 @@ fn place_of_group<'a>(names: impl Iterator<Item = &'a str>, name: &str, priority
         let theirs = local::group_priority(other);
         theirs < priority || (theirs == priority && **other > *name)
     };
-    all.iter().position(|other| later(other)).unwrap_or(all.len())
+    all.iter().position(later).unwrap_or(all.len())
 }
 
 /// Where a version belongs among others of its group, some of which may be remote as well.

@@ -67,6 +67,7 @@ impl fmt::Display for FitError {
 pub struct Counts(Vec<(Cow<'static, str>, usize)>);
 
 impl Counts {
+    #[expect(clippy::ptr_arg, reason = "a static text is kept without copying it")]
     pub fn add(&mut self, reason: &Cow<'static, str>, nodes: usize) {
         let same = |known: &Cow<'static, str>| std::ptr::eq(known.as_ptr(), reason.as_ptr()) || known == reason;
         match self.0.iter_mut().find(|(known, _)| same(known)) {

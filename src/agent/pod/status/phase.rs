@@ -94,8 +94,8 @@ pub(super) fn phase(
         view.find(&container.name).is_some_and(|seen| matches!(seen.phase, Phase::Running | Phase::Created))
     });
     let result = if stopped == succeeded { "Succeeded" } else { "Failed" };
-    if pending_init > 0 && !any_regular_active && stopped == 0 || pending_sidecars > 0 && !any_regular_active && stopped == 0 {
-        return if ended && stopped > 0 { result } else { "Pending" };
+    if pending_init + pending_sidecars > 0 && !any_regular_active && stopped == 0 {
+        return "Pending";
     }
     if waiting > 0 {
         return "Pending";

@@ -48,7 +48,7 @@ impl Cp {
             bail!("filepath can not be empty");
         }
         match (&source.pod, &destination.pod) {
-            (Some(_), _) => self.from_pod(cx, &source, &destination.path).await,
+            (Some(_), _) => self.out_of_pod(cx, &source, &destination.path).await,
             (_, Some(_)) => self.to_pod(cx, &source.path, &destination).await,
             (None, None) => bail!("one of src or dest must be a remote file specification"),
         }
@@ -88,7 +88,7 @@ impl Cp {
         done.and(packed.await?)
     }
 
-    async fn from_pod(&self, cx: &Session, source: &Place, destination: &str) -> Result<()> {
+    async fn out_of_pod(&self, cx: &Session, source: &Place, destination: &str) -> Result<()> {
         let pod = pod(cx, source).await?;
         let container = exec::container(&pod, self.container.as_deref(), false)?;
         let (reader, writer) = tokio::io::duplex(BUFFER);

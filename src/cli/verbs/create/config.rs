@@ -30,7 +30,8 @@ type Data = Vec<(String, Vec<u8>)>;
 
 impl Sources {
     fn read(&self) -> Result<Data> {
-        if !self.from_env_file.is_empty() && !(self.from_file.is_empty() && self.from_literal.is_empty()) {
+        let others = !self.from_file.is_empty() || !self.from_literal.is_empty();
+        if others && !self.from_env_file.is_empty() {
             bail!("from-env-file cannot be combined with from-file or from-literal");
         }
         let mut data = Data::new();

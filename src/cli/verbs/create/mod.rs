@@ -159,7 +159,7 @@ impl Create {
 
     pub(crate) async fn run(&self, cx: &Session) -> Result<()> {
         match &self.generator {
-            None => self.from_files(cx).await,
+            None => self.of_files(cx).await,
             Some(Generator::Namespace(with)) => with.run(cx).await,
             Some(Generator::Deployment(with)) => with.run(cx).await,
             Some(Generator::ConfigMap(with)) => with.run(cx).await,
@@ -194,7 +194,7 @@ impl Create {
         }
     }
 
-    async fn from_files(&self, cx: &Session) -> Result<()> {
+    async fn of_files(&self, cx: &Session) -> Result<()> {
         if self.files.filename.is_empty() {
             bail!("must specify one of -f and -k");
         }

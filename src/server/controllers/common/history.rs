@@ -124,7 +124,7 @@ pub(crate) fn surplus(revisions: &[Arc<ControllerRevision>], in_use: &[&str], li
 
 /// What came of writing an update.
 pub(crate) enum Written {
-    Done(ControllerRevision),
+    Done(Box<ControllerRevision>),
     /// Another template has the same hash; the next attempt needs another salt.
     Collision,
 }
@@ -140,14 +140,14 @@ where
         Update::Nothing(_) => Ok(None),
         Update::Renumber(revision) => {
             let written = api.replace(&name, &PostParams::default(), revision).await.doing(doing())?;
-            Ok(Some(Written::Done(written)))
+            Ok(Some(Written::Done(Box::new(written))))
         }
         Update::Create(revision) => match api.create(&PostParams::default(), revision).await {
-            Ok(created) => Ok(Some(Written::Done(created))),
+            Ok(created) => Ok(Some(Written::Done(Box::new(created)))),
             Err(error) if already_exists(&error) => {
                 let existing = api.get_opt(&name).await.doing(doing())?;
                 let same = existing.filter(|existing| existing.data == revision.data);
-                Ok(Some(same.map_or(Written::Collision, Written::Done)))
+                Ok(Some(same.map_or(Written::Collision, |same| Written::Done(Box::new(same)))))
             }
             Err(error) => Err(error).doing(doing()),
         },

@@ -124,8 +124,8 @@ impl<K: Kind> PodWriter<'_, K> {
         let pods = self.ctx.api::<Pod>(&self.key.namespace);
         let name = pod.name_any();
         // The name may belong to another pod by now.
-        let mut params = DeleteParams::default();
-        params.preconditions = Some(mk8s_client::kube::api::Preconditions { uid: pod.uid(), resource_version: None });
+        let preconditions = Some(mk8s_client::kube::api::Preconditions { uid: pod.uid(), resource_version: None });
+        let params = DeleteParams { preconditions, ..DeleteParams::default() };
         match pods.delete(&name, &params).await {
             Ok(deleted) => {
                 // A pod that ends gracefully is there for a while and shows it.

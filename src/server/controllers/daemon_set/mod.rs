@@ -128,7 +128,7 @@ impl Controller {
         let update = history::update(set.as_ref(), &spec.template, &revisions, POD_HASH, collisions);
         if set.metadata.deletion_timestamp.is_none() {
             match history::write(&self.ctx, set.as_ref(), &update).await? {
-                Some(Written::Done(revision)) => self.own_revisions.wrote(&key, revision),
+                Some(Written::Done(revision)) => self.own_revisions.wrote(&key, *revision),
                 Some(Written::Collision) => {
                     let mut status = set.status.clone().unwrap_or_default();
                     status.collision_count = Some(collisions.unwrap_or_default() + 1);

@@ -105,7 +105,7 @@ fn a_service_without_pods_has_an_empty_slice() {
         Create web- IPv4 ports []
     "#]]);
     let empty = slice("web-x", 0, &[]).replace("ports: [{name: http, port: 0, protocol: TCP}]", "ports: []");
-    check(SERVICE, &[empty.clone()], expect![""]);
+    check(SERVICE, std::slice::from_ref(&empty), expect![""]);
     check(SERVICE, &[empty, pod("a", "10.42.0.2", true, "")], expect![[r#"
         Delete web-x
         Create web- IPv4 ports ["http":8080]

@@ -191,7 +191,7 @@ impl Controller {
             match history::write(&self.ctx, set, &update).await? {
                 Some(Written::Done(revision)) => {
                     name = revision.name_any();
-                    self.own_revisions.wrote(key, revision);
+                    self.own_revisions.wrote(key, *revision);
                 }
                 Some(Written::Collision) => {
                     let mut status = set.status.clone().unwrap_or_default();
