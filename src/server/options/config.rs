@@ -39,6 +39,7 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 21] {
         ("service-node-port-range", One(&mut args.service_node_port_range)),
         ("tls-san", Many(&mut args.tls_san)),
         ("token", One(&mut args.token)),
+        ("join", One(&mut args.join)),
         ("write-kubeconfig", One(&mut args.write_kubeconfig)),
         ("write-kubeconfig-mode", One(&mut args.write_kubeconfig_mode)),
         ("disable", Many(&mut args.disable)),

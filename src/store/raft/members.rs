@@ -28,6 +28,8 @@ pub struct Leadership {
     /// Whether that is this replica.
     pub here: bool,
     pub term: u64,
+    /// Whether no other replica takes part.
+    pub alone: bool,
 }
 
 /// One of those who take part.
