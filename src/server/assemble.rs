@@ -4,7 +4,7 @@
 //! (join) -> keys and certificates -> store -> authorization, admission, registry -> router -> port
 //!        -> caught up with the other servers -> clients are answered
 //! while it leads: bootstrap objects -> ready -> controllers, scheduler
-//! stop: the port drains, the control loops end, the store closes last
+//! stop: the port drains, the control loops end, another server takes the lead, the store closes last
 //! ```
 
 use std::{
@@ -44,6 +44,9 @@ use crate::{
     webhook,
 };
 
+/// How long another server may take to lead.
+const HAND_OVER: Duration = Duration::from_millis(1200);
+
 /// How long what was started may take to end.
 const STOP_WITHIN: Duration = Duration::from_millis(2000);
 
@@ -55,6 +58,8 @@ pub struct Server {
     store: Store,
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    /// Ends what goes on between servers.
+    end: CancellationToken,
 }
 
 /// What a router needs beside a store.
@@ -109,7 +114,8 @@ impl Server {
         };
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
-        let lines = Lines::new(record.id, pki.clone(), &record.members, stop.clone());
+        let end = CancellationToken::new();
+        let lines = Lines::new(record.id, pki.clone(), &record.members, end.clone());
         let store_options = mk8s_store::Options {
             dir: Some(dir.join("store")),
             identity: Some(format!("member {} of the cluster {}", record.id, pki.cluster_name())),
@@ -130,8 +136,8 @@ impl Server {
         let router = router(&store, api);
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
-        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop };
-        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me };
+        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, end };
         let filled = server.serve(listener, tls, cluster, lines);
         if filled.await {
             tracing::info!(%address, "the API is served");
@@ -211,9 +217,21 @@ impl Server {
         self.address
     }
 
+    /// Lets another server lead before this one goes, so that nobody has to miss a leader first.
+    async fn hand_over(&self) {
+        let mut leadership = self.store.leadership();
+        let now = *leadership.borrow();
+        if now.here && !now.alone {
+            self.store.transfer_lead(None);
+            drop(tokio::time::timeout(HAND_OVER, leadership.wait_for(|now| !now.here)).await);
+        }
+    }
+
     /// Waits for the end of what was started, after `stop`; the store closes last.
     pub async fn stopped(mut self) {
         self.stop.cancelled().await;
+        self.hand_over().await;
+        self.end.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "not everything ended in time");

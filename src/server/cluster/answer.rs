@@ -8,6 +8,8 @@ use tokio::{
     time::timeout,
 };
 
+use tokio_util::sync::CancellationToken;
+
 use super::{
     SERVERS, frames,
     members::{self, Member},
@@ -28,6 +30,8 @@ pub struct Cluster {
     pub store: Store,
     pub pki: Arc<Pki>,
     pub me: Member,
+    /// Ends the lines from other servers: later than all else, so that the lead can be handed over.
+    pub end: CancellationToken,
 }
 
 impl Cluster {

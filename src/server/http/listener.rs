@@ -104,7 +104,7 @@ async fn connection(
     match session.alpn_protocol() {
         Some(TALK) => return cluster.serve(stream, &peer).await,
         Some(RAFT) => {
-            stop.run_until_cancelled(cluster::receive(&cluster, stream, &peer)).await;
+            cluster.end.run_until_cancelled(cluster::receive(&cluster, stream, &peer)).await;
             return;
         }
         _ => {}
