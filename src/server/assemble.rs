@@ -177,7 +177,6 @@ impl Server {
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
-        let profiles = scheduler_profiles(&options);
         let store = self.store.clone();
         if self.store.revision() > 0 {
             // Another server, or this one in an earlier life, has made the first objects.
@@ -191,7 +190,8 @@ impl Server {
             });
         }
         self.tasks.spawn(while_leading(self.store.clone(), stop, move |stop| {
-            let plane = control_plane(router.clone(), wanted.clone(), loops.clone(), profiles.clone(), stop.clone());
+            let profiles = scheduler_profiles(&options);
+            let plane = control_plane(router.clone(), wanted.clone(), loops.clone(), profiles, stop.clone());
             let expiry = expire_events(store.clone(), stop);
             async move {
                 tokio::join!(plane, expiry);

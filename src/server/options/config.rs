@@ -23,7 +23,7 @@ enum Setting<'a> {
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 21] {
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 22] {
     use Setting::{Many, One};
     [
         ("data-dir", One(&mut args.data_dir)),
