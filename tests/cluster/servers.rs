@@ -112,7 +112,12 @@ fn leaders_are_killed_under_load_and_nothing_acknowledged_is_lost() {
     first.wait("it answers", Duration::from_secs(60), |server| server.kubectl(&["get", "--raw", "/readyz"]));
     let token = fs::read_to_string(first.dir.join("data/server/token")).expect("a token");
     let join = |token: &str| {
-        vec!["--join".to_owned(), format!("https://{}:6443", host.address), "--token".to_owned(), token.trim().to_owned()]
+        vec![
+            "--join".to_owned(),
+            format!("https://{}:6443", host.address),
+            "--token".to_owned(),
+            token.trim().to_owned(),
+        ]
     };
     let stranger = Server::start(&host, "x", 6449, join(&format!("K10{}::server:abc", "0".repeat(64))));
     stranger.wait("it is refused", Duration::from_secs(20), |server| {

@@ -43,7 +43,9 @@ impl Cluster {
         };
         let answer = match serde_json::from_slice(&question) {
             Ok(question) => self.answer(question, peer).await,
-            Err(_) => Answer::Refused { why: "the question is not known here: is this server of another version?".into() },
+            Err(_) => {
+                Answer::Refused { why: "the question is not known here: is this server of another version?".into() }
+            }
         };
         let answer = serde_json::to_vec(&answer).expect("plain fields become JSON");
         let told = async {
@@ -112,8 +114,8 @@ impl Cluster {
             Answer::Refused { why: "this server cannot read the cluster's keys; see its log".to_owned() }
         })?;
         let text = serde_json::to_vec(&keys).expect("plain strings become JSON");
-        let sealed = seal::seal(self.pki.join_secret(), &text)
-            .map_err(|error| Answer::Refused { why: error.to_string() })?;
+        let sealed =
+            seal::seal(self.pki.join_secret(), &text).map_err(|error| Answer::Refused { why: error.to_string() })?;
         tracing::info!(id = member.id, name, address, "a server joins");
         let members = members::all(&self.store.view()).into_values().collect();
         Ok(Answer::Joined { id: member.id, sealed, members })

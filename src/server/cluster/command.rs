@@ -82,7 +82,8 @@ fn summary(status: &Status) -> Vec<String> {
         None => "no write is taken".to_owned(),
     };
     let leader = status.members.iter().find(|member| member.leader);
-    let leader = leader.map_or_else(|| "no leader".to_owned(), |leader| format!("leader {} ({})", leader.name, leader.id));
+    let leader =
+        leader.map_or_else(|| "no leader".to_owned(), |leader| format!("leader {} ({})", leader.name, leader.id));
     vec![
         format!("{leader}, term {}, revision {}", status.term, status.revision),
         format!("{up} of {voters} voting servers are up, {needed} are needed: {spare}"),

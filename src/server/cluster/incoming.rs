@@ -28,7 +28,9 @@ pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, mut s
 async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut S, peer: &Peer) -> io::Result<()> {
     let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
     let hello = match timeout(PATIENCE, frames::read(stream, frames::TALK_MAX)).await?? {
-        Some((HELLO, hello)) => serde_json::from_slice::<Hello>(&hello).map_err(|_| bad("it begins with no greeting"))?,
+        Some((HELLO, hello)) => {
+            serde_json::from_slice::<Hello>(&hello).map_err(|_| bad("it begins with no greeting"))?
+        }
         _ => return Err(bad("it begins with no greeting")),
     };
     if let Some(why) = refusal(cluster, hello, peer) {

@@ -22,7 +22,9 @@ pub enum JoinError {
     Url { url: String, why: &'static str },
     #[error(transparent)]
     Token(#[from] BadToken),
-    #[error("--join {address}: its CA is not the one that the token names: it is a server of another cluster, the token is of another, or something between changes the connection")]
+    #[error(
+        "--join {address}: its CA is not the one that the token names: it is a server of another cluster, the token is of another, or something between changes the connection"
+    )]
     OtherCluster { address: String },
     #[error("{dir} holds the data of a cluster: to join another one, choose another --data-dir or remove it")]
     Used { dir: String },
@@ -68,13 +70,7 @@ pub fn address_of(url: &str) -> Result<String, JoinError> {
 ///
 /// # Errors
 /// [`JoinError`] says what is wrong and what to do.
-pub async fn join(
-    url: &str,
-    token: Option<&str>,
-    dir: &Path,
-    name: &str,
-    address: &str,
-) -> Result<Record, JoinError> {
+pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, address: &str) -> Result<Record, JoinError> {
     let server = address_of(url)?;
     let token = Token::parse(token)?;
     if dir.join("store").exists() || dir.join("tls").join("ca.key").exists() {
@@ -119,7 +115,8 @@ mod tests {
         for (url, address) in good {
             assert_eq!(address_of(url).expect("it is one"), address);
         }
-        for bad in ["", "10.0.0.1", "http://a:1", "https://", "https://a:b", "https://a/b", "https://u@a", "https://:1"] {
+        for bad in ["", "10.0.0.1", "http://a:1", "https://", "https://a:b", "https://a/b", "https://u@a", "https://:1"]
+        {
             assert!(address_of(bad).is_err(), "{bad}");
         }
     }

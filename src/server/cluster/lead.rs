@@ -11,7 +11,8 @@ where
 {
     let mut leadership = store.leadership();
     loop {
-        let Some(Ok(begun)) = stop.run_until_cancelled(leadership.wait_for(|now| now.here)).await.map(|now| now.map(|n| *n))
+        let Some(Ok(begun)) =
+            stop.run_until_cancelled(leadership.wait_for(|now| now.here)).await.map(|now| now.map(|n| *n))
         else {
             return;
         };

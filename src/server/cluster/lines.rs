@@ -288,7 +288,10 @@ impl Shared {
         }
         frames::write(&mut stream, END, &[]).await?;
         stream.flush().await?;
-        match timeout(STUCK * 12, frames::read(&mut stream, frames::TALK_MAX)).await.map_err(|_| LineError::Silent)?? {
+        match timeout(STUCK * 12, frames::read(&mut stream, frames::TALK_MAX))
+            .await
+            .map_err(|_| LineError::Silent)??
+        {
             Some((WELCOME, _)) => Ok(()),
             _ => Err(LineError::Silent),
         }

@@ -57,11 +57,8 @@ pub async fn add(store: &Store, name: &str, address: &str) -> Result<Member, Com
         let id = written.unwrap_or(0).max(known).max(2);
         let member = Member { id, name: name.to_owned(), address: address.to_owned() };
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
-        let next = Op::Put {
-            key: Bytes::from_static(NEXT.as_bytes()),
-            value: Stamped::plain((id + 1).to_string()),
-            expect,
-        };
+        let next =
+            Op::Put { key: Bytes::from_static(NEXT.as_bytes()), value: Stamped::plain((id + 1).to_string()), expect };
         match store.commit(Txn { ops: vec![next, put(&member, Expect::Absent)] }).await {
             Ok(_) => return Ok(member),
             // Somebody joined at the same time.

@@ -20,7 +20,9 @@ pub struct Record {
 
 #[derive(Debug, thiserror::Error)]
 pub enum RecordError {
-    #[error("{path} says which member of the cluster this server is, and cannot be read: {why}; restore it, or remove {dir} and join again")]
+    #[error(
+        "{path} says which member of the cluster this server is, and cannot be read: {why}; restore it, or remove {dir} and join again"
+    )]
     Unreadable { path: String, dir: String, why: String },
     #[error(transparent)]
     File(#[from] crate::auth::PkiError),

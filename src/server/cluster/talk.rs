@@ -33,27 +33,47 @@ pub enum Question {
     /// By anyone: which CA is it?
     Ca,
     /// By whoever knows the token's secret.
-    Join { secret: String, name: String, address: String },
+    Join {
+        secret: String,
+        name: String,
+        address: String,
+    },
     /// These by administrators, and by other servers.
     Status,
-    Remove { id: u64 },
-    Transfer { to: Option<u64> },
+    Remove {
+        id: u64,
+    },
+    Transfer {
+        to: Option<u64>,
+    },
 }
 
 /// What it says.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Answer {
-    Ca { pem: String },
+    Ca {
+        pem: String,
+    },
     /// The number of the new member, the cluster's keys, sealed, and who is there.
-    Joined { id: u64, sealed: Vec<u8>, members: Vec<Member> },
+    Joined {
+        id: u64,
+        sealed: Vec<u8>,
+        members: Vec<Member>,
+    },
     Status(Status),
     Done,
     /// Another server knows: the leader, at this address.
-    Elsewhere { address: String },
+    Elsewhere {
+        address: String,
+    },
     /// Not now.
-    Later { why: String },
-    Refused { why: String },
+    Later {
+        why: String,
+    },
+    Refused {
+        why: String,
+    },
 }
 
 /// The cluster as a server sees it.

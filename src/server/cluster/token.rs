@@ -14,7 +14,9 @@ pub(super) struct Token {
 pub enum BadToken {
     #[error("--token is needed to join: it is in <data-dir>/server/token on any server of the cluster")]
     Missing,
-    #[error("the token does not carry the CA's hash: give it whole, as it is in <data-dir>/server/token on any server of the cluster (K10<hash>::server:<secret>)")]
+    #[error(
+        "the token does not carry the CA's hash: give it whole, as it is in <data-dir>/server/token on any server of the cluster (K10<hash>::server:<secret>)"
+    )]
     NoHash,
 }
 
@@ -49,7 +51,14 @@ mod tests {
         let token = Token::parse(Some(&good)).expect("it is whole");
         assert!(token.is_of(pem) && !token.is_of("another") && token.secret == "abc");
         assert_eq!(Token::parse(None), Err(BadToken::Missing));
-        for bad in ["", "abc", "K10::server:abc", "K10abc::server:abc", &good.replace("server:abc", "server:"), &good.replace("::", ":")] {
+        for bad in [
+            "",
+            "abc",
+            "K10::server:abc",
+            "K10abc::server:abc",
+            &good.replace("server:abc", "server:"),
+            &good.replace("::", ":"),
+        ] {
             assert_eq!(Token::parse(Some(bad)), Err(BadToken::NoHash), "{bad}");
         }
     }
