@@ -324,9 +324,10 @@ impl Owner {
             _ => format!("its disk failed ({error}); look at the disk, then start mk8s again"),
         };
         let error = CommitError::Unavailable(why);
+        // Whoever hears that a write failed finds that nobody leads here.
+        self.leadership.send_replace(Leadership::default());
         self.replica.fail_all(&error).into_iter().for_each(super::effects::Settled::tell);
         self.broken = Some(error);
-        self.leadership.send_replace(Leadership::default());
     }
 
     fn checkpoint_if_due(&mut self) {
