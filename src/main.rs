@@ -7,6 +7,7 @@ use mk8s_net::NetOptions;
 use mk8s_server::{
     LogFormat, Server, ServerArgs, ServerOptions,
     auth::{Pki, User, pki::Role},
+    cluster::ClusterArgs,
 };
 use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -30,6 +31,8 @@ enum Command {
     Server(Box<ServerArgs>),
     /// Import and list the container images of this machine.
     Image(ImageArgs),
+    /// Show and change the servers of the cluster.
+    Cluster(ClusterArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,7 +41,7 @@ fn main() -> ExitCode {
     match (program, argv.get(1).and_then(|verb| verb.to_str())) {
         ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
         ("kubectl", _) => mk8s_cli::main(argv),
-        (_, None | Some("server" | "image" | "--version" | "-V" | "--help" | "-h")) => run(Command::parse()),
+        (_, None | Some("server" | "image" | "cluster" | "--version" | "-V" | "--help" | "-h")) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
     }
 }
@@ -47,6 +50,7 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Server(arguments) => serve(*arguments),
         Command::Image(arguments) => images(&arguments),
+        Command::Cluster(arguments) => cluster(arguments),
     }
 }
 
@@ -72,6 +76,19 @@ fn images(arguments: &ImageArgs) -> ExitCode {
     let work = mk8s_agent::image_command(arguments, |line| mk8s_cli::outln!("{line}"), |line| mk8s_cli::errln!("{line}"));
     match runtime().and_then(|runtime| runtime.block_on(work).map_err(anyhow::Error::from)) {
         Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            mk8s_cli::errln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn cluster(arguments: ClusterArgs) -> ExitCode {
+    match runtime().and_then(|runtime| runtime.block_on(mk8s_server::cluster::command(arguments))) {
+        Ok(lines) => {
+            lines.iter().for_each(|line| mk8s_cli::outln!("{line}"));
+            ExitCode::SUCCESS
+        }
         Err(error) => {
             mk8s_cli::errln!("error: {error:#}");
             ExitCode::FAILURE

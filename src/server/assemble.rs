@@ -1,9 +1,10 @@
 //! What is started, in which order, and how it stops.
 //!
 //! ```text
-//! store -> keys and certificates -> authorization, admission, registry -> router -> port
-//!       -> bootstrap objects -> ready -> controllers, scheduler
-//! stop: the port drains, the control loops end, the store closes last
+//! (join) -> keys and certificates -> store -> authorization, admission, registry -> router -> port
+//!        -> caught up with the other servers -> clients are answered
+//! while it leads: bootstrap objects -> ready -> controllers, scheduler
+//! stop: the port drains, the control loops end, another server takes the lead, the store closes last
 //! ```
 
 use std::{
@@ -15,7 +16,7 @@ use std::{
 use anyhow::Context;
 use ipnet::IpNet;
 use mk8s_store::Store;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -27,9 +28,14 @@ use crate::{
         tokens::{SigningKey, TokenReader},
     },
     bootstrap::{self, Bootstrap},
+    cluster::{
+        self, Cluster, Lines, Record,
+        members::{self, Member},
+        while_leading,
+    },
     http::{
         Router,
-        listener::{self, ALPN},
+        listener::{self, ALPN, Port},
         router::RouterParts,
     },
     options::ServerOptions,
@@ -37,6 +43,9 @@ use crate::{
     relay::Relay,
     webhook,
 };
+
+/// How long another server may take to lead.
+const HAND_OVER: Duration = Duration::from_millis(1200);
 
 /// How long what was started may take to end.
 const STOP_WITHIN: Duration = Duration::from_millis(2000);
@@ -49,6 +58,8 @@ pub struct Server {
     store: Store,
     tasks: JoinSet<()>,
     stop: CancellationToken,
+    /// Ends what goes on between servers.
+    end: CancellationToken,
 }
 
 /// What a router needs beside a store.
@@ -96,9 +107,24 @@ impl Server {
         let listen = SocketAddr::new(options.bind_address, options.https_listen_port);
         let listener = listen_on(listen).await?;
         let address = listener.local_addr().context("the port that was opened has no address")?;
-        let store_options = mk8s_store::Options { dir: Some(dir.join("store")), ..mk8s_store::Options::default() };
-        let store = Store::open(store_options).await?;
+        let me = Member {
+            id: 0,
+            name: options.node_name.clone(),
+            address: SocketAddr::new(options.node_ip, address.port()).to_string(),
+        };
+        let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
+        let end = CancellationToken::new();
+        let lines = Lines::new(record.id, pki.clone(), &record.members, end.clone());
+        let store_options = mk8s_store::Options {
+            dir: Some(dir.join("store")),
+            identity: Some(format!("member {} of the cluster {}", record.id, pki.cluster_name())),
+            node_id: record.id,
+            founders: Some(if record.founder { vec![record.id] } else { Vec::new() }),
+            ..mk8s_store::Options::default()
+        };
+        let store = Store::open_with(store_options, lines.transport()).await?;
+        let me = Member { id: record.id, ..me };
         let tls = Arc::new(pki.server_config(&ALPN)?);
         let api = ApiOptions {
             signing_key: pki.signing_key(),
@@ -110,16 +136,40 @@ impl Server {
         let router = router(&store, api);
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
-        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop };
-        server.spawn(listener, tls, options);
-        tracing::info!(%address, "the API is served");
+        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, end };
+        let filled = server.serve(listener, tls, cluster, lines);
+        if filled.await {
+            tracing::info!(%address, "the API is served");
+            server.spawn(options);
+        }
         Ok(server)
     }
 
-    fn spawn(&mut self, listener: TcpListener, tls: Arc<rustls::ServerConfig>, options: ServerOptions) {
+    /// Opens the port to the other servers at once, and to clients when there is something to answer from; the future
+    /// says when that is, or that it will not be.
+    fn serve(
+        &mut self,
+        listener: TcpListener,
+        tls: Arc<rustls::ServerConfig>,
+        cluster: Cluster,
+        lines: Lines,
+    ) -> impl Future<Output = bool> + use<> {
+        let (fill, filled) = watch::channel(false);
+        let port = Port { router: self.router.clone(), cluster: cluster.clone(), filled };
+        self.tasks.spawn(listener::serve(listener, tls, port, self.stop.clone()));
+        self.tasks.spawn(lines.follow(self.store.clone()));
+        let (store, stop) = (self.store.clone(), self.stop.clone());
+        self.tasks.spawn(say_where(self.store.clone(), cluster.me, self.stop.clone()));
+        async move {
+            let filled = stop.run_until_cancelled(catch_up(&store)).await.is_some();
+            fill.send_replace(filled);
+            filled
+        }
+    }
+
+    fn spawn(&mut self, options: ServerOptions) {
         let (router, stop) = (self.router.clone(), self.stop.clone());
-        self.tasks.spawn(listener::serve(listener, tls, router.clone(), stop.clone()));
-        self.tasks.spawn(expire_events(self.store.clone(), stop.clone()));
         let (pki, until) = (self.pki.clone(), stop.clone());
         self.tasks.spawn(async move { pki.keep_fresh(until).await });
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
@@ -127,8 +177,26 @@ impl Server {
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
-        let profiles = scheduler_profiles(&options);
-        self.tasks.spawn(control_plane(router, wanted, loops, profiles, stop));
+        let store = self.store.clone();
+        if self.store.revision() > 0 {
+            // Another server, or this one in an earlier life, has made the first objects.
+            let (store, router) = (self.store.clone(), router.clone());
+            let led = async move { drop(store.leadership().wait_for(|now| now.leader.is_some_and(|_| !now.here)).await) };
+            let until = stop.clone();
+            self.tasks.spawn(async move {
+                if until.run_until_cancelled(led).await.is_some() {
+                    router.set_ready();
+                }
+            });
+        }
+        self.tasks.spawn(while_leading(self.store.clone(), stop, move |stop| {
+            let profiles = scheduler_profiles(&options);
+            let plane = control_plane(router.clone(), wanted.clone(), loops.clone(), profiles, stop.clone());
+            let expiry = expire_events(store.clone(), stop);
+            async move {
+                tokio::join!(plane, expiry);
+            }
+        }));
     }
 
     /// A client inside the process with the rights of the administrator.
@@ -149,9 +217,21 @@ impl Server {
         self.address
     }
 
+    /// Lets another server lead before this one goes, so that nobody has to miss a leader first.
+    async fn hand_over(&self) {
+        let mut leadership = self.store.leadership();
+        let now = *leadership.borrow();
+        if now.here && !now.alone {
+            self.store.transfer_lead(None);
+            drop(tokio::time::timeout(HAND_OVER, leadership.wait_for(|now| !now.here)).await);
+        }
+    }
+
     /// Waits for the end of what was started, after `stop`; the store closes last.
     pub async fn stopped(mut self) {
         self.stop.cancelled().await;
+        self.hand_over().await;
+        self.end.cancel();
         let all = async { while self.tasks.join_next().await.is_some() {} };
         if tokio::time::timeout(STOP_WITHIN, all).await.is_err() {
             tracing::warn!(left = self.tasks.len(), "not everything ended in time");
@@ -159,6 +239,47 @@ impl Server {
         }
         self.store.close().await;
     }
+}
+
+/// How long a server that has data of its own waits for the others before it serves that.
+const CATCH_UP: Duration = Duration::from_secs(5);
+
+/// Until there is something to serve: everything, or, when the others are not there, what was here before.
+async fn catch_up(store: &Store) {
+    let begun = tokio::time::Instant::now();
+    while store.barrier().await.is_err() {
+        if store.revision() > 0 && begun.elapsed() >= CATCH_UP {
+            return tracing::warn!("the other servers cannot be reached; what is known here is served, and no write is taken");
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// Tells the others where this server is.
+async fn say_where(store: Store, me: Member, stop: CancellationToken) {
+    let said = async {
+        while let Err(error) = members::say(&store, &me).await {
+            tracing::debug!(%error, "the others cannot be told where this server is, trying again");
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+    };
+    stop.run_until_cancelled(said).await;
+}
+
+/// Which member this server is: as it was before, or by joining, or as the first one.
+async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result<Record> {
+    let dir = options.server_dir();
+    if let Some(record) = Record::load(&dir)? {
+        return Ok(record);
+    }
+    let record = match &options.join {
+        Some(url) => {
+            return Ok(cluster::join::join(url, options.token.as_deref(), &dir, &options.node_name, address).await?);
+        }
+        None => Record::founder(),
+    };
+    record.save(&dir)?;
+    Ok(record)
 }
 
 /// Fills the cluster with what every cluster has, and then runs its loops.

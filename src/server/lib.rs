@@ -1,6 +1,6 @@
 //! The API server, and the control plane it carries: one process, one port, one store.
 //!
-//! Reading order: [`assemble`] (what is started, in which order), [`http`] (the way of a request from socket to
+//! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`http`] (the way of a request from socket to
 //! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`],
 //! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
 //!
@@ -21,6 +21,7 @@ pub mod aggregation;
 pub mod assemble;
 pub mod auth;
 pub mod bootstrap;
+pub mod cluster;
 pub mod http;
 pub mod options;
 pub mod registry;

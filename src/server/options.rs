@@ -89,6 +89,9 @@ pub struct ServerArgs {
     /// Secret that lets other machines join [default: made at first start]
     #[arg(long, short, env = "MK8S_TOKEN", value_name = "TOKEN", hide_env_values = true)]
     pub token: Option<String>,
+    /// Join the cluster of this server, as a further server: https://HOST:6443
+    #[arg(long, env = "MK8S_JOIN", value_name = "URL")]
+    pub join: Option<String>,
     /// Where the administrator's kubeconfig goes [default: /etc/mk8s/mk8s.yaml]
     #[arg(long, short = 'o', env = "MK8S_KUBECONFIG_OUTPUT", value_name = "FILE")]
     pub write_kubeconfig: Option<String>,
@@ -131,6 +134,8 @@ pub struct ServerOptions {
     pub service_node_port_range: RangeInclusive<u16>,
     pub tls_sans: Vec<String>,
     pub token: Option<String>,
+    /// A server of the cluster to join.
+    pub join: Option<String>,
     pub write_kubeconfig: PathBuf,
     pub write_kubeconfig_mode: u32,
     pub disable: Vec<String>,
@@ -198,6 +203,7 @@ impl ServerArgs {
             service_node_port_range: port_range(self.service_node_port_range.as_deref().unwrap_or("30000-32767"))?,
             tls_sans: self.tls_san.into_iter().map(san).collect::<Result<_, _>>()?,
             token: self.token.map(token).transpose()?,
+            join: self.join.map(joined).transpose()?,
             write_kubeconfig: absolute("write-kubeconfig", self.write_kubeconfig.as_deref().unwrap_or("/etc/mk8s/mk8s.yaml"))?,
             write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
             disable: self.disable,
@@ -345,6 +351,18 @@ fn token(text: String) -> Result<String, OptionsError> {
     match text.trim() {
         "" => Err(wrong("token", text, "is empty; leave it away to have one made")),
         token => Ok(token.to_string()),
+    }
+}
+
+/// The URL of a server.
+fn joined(url: String) -> Result<String, OptionsError> {
+    match crate::cluster::join::address_of(&url) {
+        Ok(_) => Ok(url),
+        Err(error) => {
+            let why = error.to_string();
+            let why = why.rsplit_once(": ").map_or(why.clone(), |(_, why)| why.to_owned());
+            Err(wrong("join", url, why))
+        }
     }
 }
 

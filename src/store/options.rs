@@ -8,6 +8,8 @@ use thiserror::Error;
 pub struct Options {
     /// Where it lives; `None` keeps it in memory, for tests.
     pub dir: Option<PathBuf>,
+    /// Which cluster and which member a directory is for: another one's is refused. `None` takes any.
+    pub identity: Option<String>,
     /// This replica's raft id, not 0.
     pub node_id: u64,
     /// The voters of a new cluster, the same on each of them; `None` is this one alone. Empty for a replica that waits to
@@ -35,6 +37,7 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             dir: None,
+            identity: None,
             node_id: 1,
             founders: None,
             event_window: Duration::from_secs(5 * 60),
@@ -62,6 +65,10 @@ pub enum OpenError {
         "the store in {dir} has format {found}, this executable reads {supported} and no older one: use the older mk8s that wrote it"
     )]
     Older { dir: PathBuf, found: u64, supported: u64 },
+    #[error(
+        "the store in {dir} is of {found}, and this is {expected}: put that server's own directory back, or remove {dir} and let this server join anew"
+    )]
+    Foreign { dir: PathBuf, found: String, expected: String },
     #[error("the store in {dir} is damaged ({detail}): restore it from a snapshot")]
     Damaged { dir: PathBuf, detail: String },
     #[error("the store in {dir} cannot be opened")]

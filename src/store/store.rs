@@ -63,7 +63,14 @@ impl Store {
     pub async fn open_with(options: Options, transport: Box<dyn Transport>) -> Result<Store, OpenError> {
         let begin = move || {
             let engine: Arc<dyn Engine> = match &options.dir {
-                Some(dir) => Arc::new(SledEngine::open(dir)?),
+                Some(dir) => {
+                    let engine = SledEngine::open(dir)?;
+                    if let Some(identity) = &options.identity {
+                        engine.claim(identity)?;
+                    }
+                    engine.set_reserve(options.reserve_bytes);
+                    Arc::new(engine)
+                }
                 None => Arc::new(MemoryEngine::default()),
             };
             Self::start(engine, transport, options)
@@ -164,6 +171,15 @@ impl Store {
             Ok(Ok(view)) => Ok(view),
             Ok(Err(_)) | Err(_) => Err(Unavailable),
         }
+    }
+
+    /// As [`Store::barrier`], and at once when no other replica takes part: then nothing is acknowledged elsewhere.
+    ///
+    /// # Errors
+    /// As [`Store::barrier`].
+    pub async fn fresh(&self) -> Result<View, Unavailable> {
+        let Leadership { here, alone, .. } = *self.leadership.borrow();
+        if here && alone { Ok(self.view()) } else { self.barrier().await }
     }
 
     /// Follows the keys under a prefix, from after a revision on.

@@ -5,4 +5,5 @@ mod network;
 mod pods;
 mod restart;
 mod runtime;
+mod servers;
 mod settings;

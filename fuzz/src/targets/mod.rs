@@ -6,6 +6,7 @@ mod definitions;
 mod expressions;
 mod network;
 mod patches;
+mod replicas;
 mod requests;
 mod words;
 
@@ -47,4 +48,5 @@ pub static ALL: [Target; 23] = [
     target("cni", network::cni),
     target("channels", network::channels),
     target("spdy", network::spdy),
+    target("keyspaces", replicas::keyspaces),
 ];

@@ -152,7 +152,7 @@ fn subprotocol_token(parts: &Parts) -> Result<Option<Cow<'_, str>>, AuthError> {
 }
 
 /// Compares in a time that does not depend on where the two differ.
-fn same_secret(a: &[u8], b: &[u8]) -> bool {
+pub(crate) fn same_secret(a: &[u8], b: &[u8]) -> bool {
     a.len() == b.len() && a.iter().zip(b).fold(0u8, |difference, (x, y)| difference | (x ^ y)) == 0
 }
 

@@ -4,6 +4,7 @@
 //! accept -> TLS handshake -> ALPN h2 ----------> HTTP/2 \
 //!                         -> ALPN http/1.1, none > HTTP/1.1 (+ upgrades) > Router
 //!                         -> ALPN mk8s-tunnel/1 -> Relay (the roles turn)
+//!                         -> ALPN mk8s-cluster/1, mk8s-raft/1 -> Cluster (other servers)
 //! ```
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
@@ -17,6 +18,7 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use tokio::{
     net::{TcpListener, TcpStream},
+    sync::watch,
     task::JoinSet,
     time::timeout,
 };
@@ -24,10 +26,13 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 
 use super::{Body, Router, body::request_body};
-use crate::auth::Peer;
+use crate::{
+    auth::Peer,
+    cluster::{self, Cluster, RAFT, TALK},
+};
 
 /// What the port speaks, preferred first.
-pub const ALPN: [&[u8]; 3] = [b"h2", b"http/1.1", TUNNEL];
+pub const ALPN: [&[u8]; 5] = [b"h2", b"http/1.1", TUNNEL, TALK, RAFT];
 
 /// The protocol of an agent that dials in to be reached back.
 pub const TUNNEL: &[u8] = b"mk8s-tunnel/1";
@@ -40,8 +45,17 @@ const STREAMS: u32 = 1000;
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
 
+/// What answers on the port.
+#[derive(Clone)]
+pub struct Port {
+    pub router: Router,
+    pub cluster: Cluster,
+    /// Whether there is something to answer from. Before that clients wait; servers do not, for it comes from them.
+    pub filled: watch::Receiver<bool>,
+}
+
 /// Serves connections until `stop`, then lets what is under way finish for a moment.
-pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router: Router, stop: CancellationToken) {
+pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, port: Port, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
     let mut connections = JoinSet::new();
     loop {
@@ -50,7 +64,7 @@ pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, router
             Some(_) = connections.join_next(), if !connections.is_empty() => {}
             accepted = listener.accept() => match accepted {
                 Ok((stream, address)) => {
-                    connections.spawn(connection(stream, address, acceptor.clone(), router.clone(), stop.clone()));
+                    connections.spawn(connection(stream, address, acceptor.clone(), port.clone(), stop.clone()));
                 }
                 Err(error) => pause_after(&error).await,
             },
@@ -73,7 +87,7 @@ async fn connection(
     stream: TcpStream,
     address: SocketAddr,
     acceptor: TlsAcceptor,
-    router: Router,
+    port: Port,
     stop: CancellationToken,
 ) {
     if let Err(error) = stream.set_nodelay(true) {
@@ -86,6 +100,19 @@ async fn connection(
     };
     let (_, session) = stream.get_ref();
     let peer = Arc::new(Peer::new(Some(address), session.peer_certificates()));
+    let Port { router, cluster, mut filled } = port;
+    match session.alpn_protocol() {
+        Some(TALK) => return cluster.serve(stream, &peer).await,
+        Some(RAFT) => {
+            cluster.end.run_until_cancelled(cluster::receive(&cluster, stream, &peer)).await;
+            return;
+        }
+        _ => {}
+    }
+    if !matches!(stop.run_until_cancelled(filled.wait_for(|filled| *filled)).await, Some(Ok(_))) {
+        return;
+    }
+    let (_, session) = stream.get_ref();
     let outcome = match session.alpn_protocol() {
         Some(TUNNEL) => {
             tunnel(stream, &peer, &router, stop).await;

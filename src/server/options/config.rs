@@ -23,7 +23,7 @@ enum Setting<'a> {
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 21] {
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 22] {
     use Setting::{Many, One};
     [
         ("data-dir", One(&mut args.data_dir)),
@@ -39,6 +39,7 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 21] {
         ("service-node-port-range", One(&mut args.service_node_port_range)),
         ("tls-san", Many(&mut args.tls_san)),
         ("token", One(&mut args.token)),
+        ("join", One(&mut args.join)),
         ("write-kubeconfig", One(&mut args.write_kubeconfig)),
         ("write-kubeconfig-mode", One(&mut args.write_kubeconfig_mode)),
         ("disable", Many(&mut args.disable)),

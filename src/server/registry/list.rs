@@ -31,7 +31,8 @@ impl Registry {
         version: Option<u64>,
     ) -> Result<Arc<Entry>, Status> {
         let view = match version {
-            None | Some(0) => self.store.view(),
+            None => self.newest().await?,
+            Some(0) => self.store.view(),
             Some(version) => self.view_not_older(version).await?,
         };
         match view.get(&keys::object(&resource.prefix, namespace, name)) {
@@ -75,7 +76,8 @@ impl Registry {
             };
         }
         match (options.resource_version, options.version_match) {
-            (None | Some(0), _) => Ok(self.store.view()),
+            (None, _) => self.newest().await,
+            (Some(0), _) => Ok(self.store.view()),
             (Some(version), Some(VersionMatch::Exact)) => self.exact(version).await,
             (Some(version), None) if options.limit > 0 => self.exact(version).await,
             (Some(version), _) => self.view_not_older(version).await,
@@ -90,6 +92,11 @@ impl Registry {
         self.store
             .view_at(version)
             .map_err(|_| Status::expired("The resourceVersion for the provided list is too old."))
+    }
+
+    /// A root with everything that any server has answered so far.
+    async fn newest(&self) -> Result<View, Status> {
+        self.store.fresh().await.map_err(|error| Status::unavailable(error.to_string()))
     }
 
     /// The newest root, once it is at least at `version`.

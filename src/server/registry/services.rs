@@ -150,7 +150,8 @@ impl Allocator {
 
     fn load(&self) {
         let mut taken = self.taken.lock();
-        if taken.loaded {
+        // Other servers hand out addresses as well; what they did is in the store.
+        if taken.loaded && self.store.leadership().borrow().alone {
             return;
         }
         let prefix = keys::kind_prefix("", "services");

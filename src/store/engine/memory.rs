@@ -109,7 +109,13 @@ impl Engine for MemoryEngine {
             bytes += entry.data.len() as u64;
             entry.index == low || bytes <= bytes_max
         };
-        Ok(disk.log.range(low..high).map(|(_, entry)| entry).take_while(fits).map(|entry| LogEntry::clone(entry)).collect())
+        Ok(disk
+            .log
+            .range(low..high)
+            .map(|(_, entry)| entry)
+            .take_while(fits)
+            .map(|entry| LogEntry::clone(entry))
+            .collect())
     }
 
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {

@@ -3,6 +3,7 @@
 mod codec;
 mod memory;
 mod parts;
+mod room;
 mod sled;
 #[cfg(test)]
 mod tests;

@@ -3,7 +3,7 @@
 //! ```text
 //! raft   l<index><part>      log entry, in parts      h  hard state      m  checkpoint mark, with its generation
 //! keys   <g><revision><part> what the key of that revision became, in parts; <g> is the generation
-//! meta   format              format version
+//! meta   format              format version       identity  whose this is
 //! ```
 //!
 //! A checkpoint adds records of new revisions, which do not count until the mark says so; then what they supersede is
@@ -14,7 +14,7 @@
 //! data, and nothing for the file's size or the drive's cache): [`SledEngine::sync`] does, and nothing is called durable
 //! without it.
 
-use super::{CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec, parts};
+use super::{CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec, parts, room::Room};
 use crate::{
     mvcc::{Change, Entry, Now},
     options::OpenError,
@@ -32,6 +32,7 @@ use std::{
 
 /// See the module.
 pub struct SledEngine {
+    meta: sled::Tree,
     raft: sled::Tree,
     keys: sled::Tree,
     /// sled's file once more, to sync it.
@@ -40,6 +41,7 @@ pub struct SledEngine {
     state: Mutex<State>,
     /// Held by what is slow, of which there is one at a time.
     slow: Mutex<()>,
+    room: Room,
     /// Last, so that the directory is unlocked when all else is done.
     db: sled::Db,
 }
@@ -76,9 +78,10 @@ impl SledEngine {
         check_format(dir, format.as_deref())?;
         let file = File::options().write(true).open(dir.join("db")).map_err(io)?;
         let state = Mutex::new(State { last: 0, generation: 0 });
-        let engine = Self { raft, keys, file, dir: dir.to_owned(), state, slow: Mutex::default(), db };
+        let slow = Mutex::default();
+        let engine = Self { meta, raft, keys, file, dir: dir.to_owned(), state, slow, room: Room::default(), db };
         if format.is_none() {
-            meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
+            engine.meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
             engine.sync().map_err(io)?;
             // The files' names must last as well.
             for named in [Some(dir), dir.parent()].into_iter().flatten().filter(|d| !d.as_os_str().is_empty()) {
@@ -88,10 +91,38 @@ impl SledEngine {
         Ok(engine)
     }
 
+    /// Takes a directory that is nobody's yet, or was taken under the same name before.
+    ///
+    /// # Errors
+    /// [`OpenError::Foreign`] when it is another's.
+    pub fn claim(&self, identity: &str) -> Result<(), OpenError> {
+        let failed = |source| OpenError::Io { dir: self.dir.clone(), source };
+        match self.meta.get("identity").map_err(|error| failed(to_io(error)))? {
+            Some(found) if &*found != identity.as_bytes() => Err(OpenError::Foreign {
+                dir: self.dir.clone(),
+                found: String::from_utf8_lossy(&found).into_owned(),
+                expected: identity.to_owned(),
+            }),
+            Some(_) => Ok(()),
+            None => {
+                self.meta.insert("identity", identity).map_err(|error| failed(to_io(error)))?;
+                self.sync().map_err(failed)
+            }
+        }
+    }
+
+    /// From now on so many bytes of the disk are kept for this store, beside what it uses.
+    pub fn set_reserve(&self, bytes: u64) {
+        self.room.set_reserve(bytes);
+        self.room.keep(&self.file);
+    }
+
     /// Makes everything written so far durable.
     fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(to_io)?;
-        self.file.sync_data()
+        self.file.sync_data()?;
+        self.room.keep(&self.file);
+        Ok(())
     }
 
     fn damaged(&self, detail: &str) -> io::Error {
@@ -344,6 +375,9 @@ impl Engine for SledEngine {
     }
 
     fn free_bytes(&self) -> Option<u64> {
+        if !self.room.keep(&self.file) {
+            return Some(0);
+        }
         let stat = nix::sys::statvfs::statvfs(&self.dir).ok()?;
         Some(stat.blocks_available() * stat.fragment_size())
     }

@@ -195,6 +195,17 @@ fn a_directory_in_use_is_said_to_be() {
 }
 
 #[test]
+fn anothers_directory_is_refused() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    for _ in 0..2 {
+        SledEngine::open(dir.path()).expect("it opens").claim("cluster a, member 1").expect("it is ours");
+    }
+    let error = SledEngine::open(dir.path()).expect("it opens").claim("cluster a, member 2").expect_err("it is not");
+    let text = error.to_string();
+    assert!(text.contains("is of cluster a, member 1, and this is cluster a, member 2"), "{text}");
+}
+
+#[test]
 fn another_format_is_refused() {
     for (found, says) in [(FORMAT + 1, "use the newer mk8s"), (FORMAT - 1, "use the older mk8s")] {
         let dir = tempfile::tempdir().expect("a scratch directory");

@@ -7,11 +7,7 @@
 //! Both slow parts run beside everything else; there is one of them at a time.
 
 use super::replica::Replica;
-use crate::{
-    engine::CheckpointMark,
-    metrics::Metrics,
-    mvcc::Change,
-};
+use crate::{engine::CheckpointMark, metrics::Metrics, mvcc::Change};
 use std::collections::VecDeque;
 
 /// How large the log is, and where, about.

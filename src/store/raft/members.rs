@@ -28,6 +28,8 @@ pub struct Leadership {
     /// Whether that is this replica.
     pub here: bool,
     pub term: u64,
+    /// Whether no other replica takes part.
+    pub alone: bool,
 }
 
 /// One of those who take part.
@@ -116,9 +118,10 @@ impl Replica {
     pub(crate) fn step_aside(&mut self) -> bool {
         let raft = &self.raw.raft;
         let voters = raft.prs().conf().voters().ids();
-        let others = raft.prs().iter().filter(|(id, progress)| {
-            **id != self.settings.node_id && voters.contains(**id) && progress.recent_active
-        });
+        let others = raft
+            .prs()
+            .iter()
+            .filter(|(id, progress)| **id != self.settings.node_id && voters.contains(**id) && progress.recent_active);
         let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
         let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
         self.raw.transfer_leader(nearest);

@@ -38,20 +38,37 @@ use tokio::sync::{oneshot, watch};
 /// What the thread is asked.
 pub(crate) enum Request {
     /// An encoded transaction.
-    Commit { txn: Vec<u8>, answer: Answer },
+    Commit {
+        txn: Vec<u8>,
+        answer: Answer,
+    },
     /// A view that includes every write acknowledged before the question.
-    Barrier { answer: ReadAnswer },
-    ChangeMember { change: MemberChange, answer: MemberAnswer },
-    Members { answer: oneshot::Sender<Vec<MemberStatus>> },
-    Transfer { to: Option<u64> },
+    Barrier {
+        answer: ReadAnswer,
+    },
+    ChangeMember {
+        change: MemberChange,
+        answer: MemberAnswer,
+    },
+    Members {
+        answer: oneshot::Sender<Vec<MemberStatus>>,
+    },
+    Transfer {
+        to: Option<u64>,
+    },
     /// From a peer.
     Message(Box<Message>, Option<Whole>),
     Unreachable(u64),
-    SnapshotSent { to: u64, arrived: bool },
+    SnapshotSent {
+        to: u64,
+        arrived: bool,
+    },
     /// The disk's thread did a write, and all before it.
     Written(u64, io::Result<()>),
     BackgroundDone(u64, io::Result<Done>),
-    Close { answer: oneshot::Sender<()> },
+    Close {
+        answer: oneshot::Sender<()>,
+    },
 }
 
 /// What ended beside this thread.
@@ -307,9 +324,10 @@ impl Owner {
             _ => format!("its disk failed ({error}); look at the disk, then start mk8s again"),
         };
         let error = CommitError::Unavailable(why);
+        // Whoever hears that a write failed finds that nobody leads here.
+        self.leadership.send_replace(Leadership::default());
         self.replica.fail_all(&error).into_iter().for_each(super::effects::Settled::tell);
         self.broken = Some(error);
-        self.leadership.send_replace(Leadership::default());
     }
 
     fn checkpoint_if_due(&mut self) {

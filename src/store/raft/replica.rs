@@ -288,7 +288,7 @@ impl Replica {
 
     pub(crate) fn leadership(&self) -> Leadership {
         let leader = Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID);
-        Leadership { leader, here: self.leads(), term: self.raw.raft.term }
+        Leadership { leader, here: self.leads(), term: self.raw.raft.term, alone: !self.has_peers() }
     }
 
     pub(crate) fn view(&self) -> View {

@@ -4,10 +4,7 @@ use super::{
     history::{self, Ended, History, Wanted},
     random::Random,
 };
-use crate::{
-    Commit, CommitError, Expect, Op, Stamped, Txn, View,
-    raft::Replica,
-};
+use crate::{Commit, CommitError, Expect, Op, Stamped, Txn, View, raft::Replica};
 use bytes::Bytes;
 use std::io;
 use tokio::sync::oneshot;

@@ -41,9 +41,15 @@ pub(super) enum Wanted {
 #[derive(Debug, Clone)]
 pub(super) enum Ended {
     /// A write took place; per key, the revision of its entry.
-    Written { revision: u64, modified: Vec<Option<u64>> },
+    Written {
+        revision: u64,
+        modified: Vec<Option<u64>>,
+    },
     /// A key was something else; `None` when it was absent.
-    Conflict { key: Bytes, current: Option<Arc<Entry>> },
+    Conflict {
+        key: Bytes,
+        current: Option<Arc<Entry>>,
+    },
     Read(View),
     /// It may have taken place or not.
     Unknown,
@@ -125,7 +131,9 @@ impl History {
     /// A replica is in a state that came from another one, or from its disk.
     pub(super) fn is_at(&mut self, node: u64, view: &View) -> Result<(), Violation> {
         match self.newest < view.revision() {
-            true => Err(format!("replica {node} has revision {}, and only {} were shown", view.revision(), self.newest)),
+            true => {
+                Err(format!("replica {node} has revision {}, and only {} were shown", view.revision(), self.newest))
+            }
             false => Ok(()),
         }
     }
@@ -143,7 +151,8 @@ impl History {
             let value = Bytes::from(operation.id.to_string());
             let took = by_value.get(&value).map_or(&[][..], Vec::as_slice);
             let places: BTreeSet<&Bytes> = took.iter().map(|(_, key)| *key).collect();
-            let said = |what: String| Err(format!("operation {} {what}: {operation:?}, seen at {took:?}", operation.id));
+            let said =
+                |what: String| Err(format!("operation {} {what}: {operation:?}, seen at {took:?}", operation.id));
             if places.len() < took.len() {
                 return said("took place twice".to_owned());
             }
@@ -230,7 +239,9 @@ impl<'a> States<'a> {
         let changes = self.0.get(key).unwrap_or(&none);
         let from = changes.range(..=floor).next_back().map_or((0, None), |(revision, value)| (*revision, *value));
         let mut states = std::iter::once(from).chain(
-            changes.range((Bound::Excluded(floor), Bound::Included(ceiling.max(floor)))).map(|(revision, value)| (*revision, *value)),
+            changes
+                .range((Bound::Excluded(floor), Bound::Included(ceiling.max(floor))))
+                .map(|(revision, value)| (*revision, *value)),
         );
         states.any(|(revision, value)| match state {
             None => value.is_none(),

@@ -136,7 +136,11 @@ impl World {
                 break;
             }
             if self.now > until {
-                return Err(format!("nothing is well after {} seconds of peace: {}", PEACE_US / 1_000_000, self.state()));
+                return Err(format!(
+                    "nothing is well after {} seconds of peace: {}",
+                    PEACE_US / 1_000_000,
+                    self.state()
+                ));
             }
         }
         for node in self.members() {
@@ -516,7 +520,13 @@ impl World {
     fn state(&self) -> String {
         let replicas = self.nodes.values().filter_map(|node| {
             let replica = node.replica.as_ref()?;
-            Some(format!("{}: {:?} at {}, {:?}", node.id, replica.leadership(), replica.view().revision(), replica.members()))
+            Some(format!(
+                "{}: {:?} at {}, {:?}",
+                node.id,
+                replica.leadership(),
+                replica.view().revision(),
+                replica.members()
+            ))
         });
         replicas.collect::<Vec<_>>().join("; ")
     }

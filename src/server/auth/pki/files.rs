@@ -10,7 +10,7 @@ use std::{
 use super::PkiError;
 
 /// Makes a directory nobody else can look into, also when it was there already.
-pub(super) fn create_private_dir(path: &Path) -> Result<(), PkiError> {
+pub(crate) fn create_private_dir(path: &Path) -> Result<(), PkiError> {
     let failed = |source| PkiError::File { action: "create directory", path: path.to_path_buf(), source };
     DirBuilder::new().recursive(true).mode(0o700).create(path).map_err(failed)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o700)).map_err(failed)
@@ -24,7 +24,7 @@ pub(super) fn read_if_there(path: &Path) -> Result<Option<String>, PkiError> {
     }
 }
 
-pub(super) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
+pub(crate) fn write_private(path: &Path, bytes: &[u8]) -> Result<(), PkiError> {
     write(path, bytes, 0o600)
 }
 

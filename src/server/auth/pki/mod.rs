@@ -3,7 +3,7 @@
 //! ```text
 //! tls/ca.{crt,key}              the cluster CA; signs every leaf below except the front proxy's
 //! tls/server.{crt,key}          what port 6443 shows
-//! tls/admin, controller, scheduler, agent .{crt,key}   client identities
+//! tls/admin, controller, scheduler, agent, peer .{crt,key}   client identities
 //! tls/front-proxy-ca, front-proxy .{crt,key}           for extension API servers
 //! tls/service-account.key       signs service-account tokens
 //! token, admin-token            the join token (it carries the CA's hash), the administrator's bearer token
@@ -15,7 +15,7 @@
 //! Invariant: a crash at any moment leaves files the next start accepts or replaces; a CA is never replaced silently.
 
 mod authority;
-mod files;
+pub(crate) mod files;
 pub mod kubeconfig;
 mod live;
 #[cfg(test)]
@@ -39,8 +39,20 @@ use tokio_util::sync::CancellationToken;
 
 use self::{authority::Authority, live::LiveCertificate};
 use super::{MASTERS, NODE_PREFIX, NODES, tokens::SigningKey};
+use crate::cluster::SERVERS;
 
 pub use self::authority::{Leaf, Subject, Usage};
+
+/// The files that every server of the cluster has alike.
+const SHARED: [&str; 7] = [
+    "tls/service-account.key",
+    "tls/front-proxy-ca.key",
+    "tls/front-proxy-ca.crt",
+    "admin-token",
+    "token",
+    "tls/ca.key",
+    "tls/ca.crt",
+];
 
 /// How often certificates are looked at.
 const CHECK_EVERY: Duration = Duration::from_secs(3600);
@@ -92,10 +104,13 @@ pub enum Role {
     Controller,
     Scheduler,
     Agent,
+    /// This server towards the others.
+    Peer,
     FrontProxy,
 }
 
-const ROLES: [Role; 6] = [Role::Server, Role::Admin, Role::Controller, Role::Scheduler, Role::Agent, Role::FrontProxy];
+const ROLES: [Role; 7] =
+    [Role::Server, Role::Admin, Role::Controller, Role::Scheduler, Role::Agent, Role::Peer, Role::FrontProxy];
 
 impl Role {
     fn file_stem(self) -> &'static str {
@@ -105,6 +120,7 @@ impl Role {
             Role::Controller => "controller",
             Role::Scheduler => "scheduler",
             Role::Agent => "agent",
+            Role::Peer => "peer",
             Role::FrontProxy => "front-proxy",
         }
     }
@@ -122,6 +138,7 @@ impl Role {
             Role::Controller => client("system:kube-controller-manager", &[]),
             Role::Scheduler => client("system:kube-scheduler", &[]),
             Role::Agent => client(&format!("{NODE_PREFIX}{}", options.node_name), &[NODES]),
+            Role::Peer => client(&format!("mk8s:server:{}", options.node_name), &[SERVERS]),
             Role::FrontProxy => client("system:front-proxy", &[]),
         }
     }
@@ -201,6 +218,37 @@ impl Pki {
     /// `K10<sha256 of the CA>::server:<secret>`: what another machine needs to join.
     pub fn join_token(&self) -> &str {
         &self.join_token
+    }
+
+    /// Tells clusters apart: the beginning of the CA's hash.
+    pub fn cluster_name(&self) -> &str {
+        let hash = self.join_token.strip_prefix("K10").unwrap_or_default();
+        hash.get(..12).unwrap_or_default()
+    }
+
+    /// The part of the join token that is secret.
+    pub fn join_secret(&self) -> &str {
+        self.join_token.rsplit(':').next().unwrap_or_default()
+    }
+
+    /// What every server of the cluster has alike, by file below [`PkiOptions::dir`].
+    pub fn secrets(&self) -> Result<BTreeMap<String, String>, PkiError> {
+        let read = |name: &&str| {
+            let text = files::read_if_there(&self.options.dir.join(name))?;
+            Ok(text.map(|text| ((*name).to_string(), text)))
+        };
+        SHARED.iter().filter_map(|name| read(name).transpose()).collect()
+    }
+
+    /// Writes what another server of the cluster had, for [`Pki::load_or_create`] to find. A CA's certificate goes last:
+    /// while it is missing, nothing counts.
+    pub fn install(dir: &Path, secrets: &BTreeMap<String, String>) -> Result<(), PkiError> {
+        files::create_private_dir(dir)?;
+        files::create_private_dir(&dir.join("tls"))?;
+        for (name, text) in SHARED.iter().filter_map(|name| secrets.get_key_value(*name)) {
+            files::write_private(&dir.join(name), text.as_bytes())?;
+        }
+        Ok(())
     }
 
     /// The administrator's bearer token.

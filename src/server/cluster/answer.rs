@@ -1,0 +1,199 @@
+//! What a server says when it is asked.
+
+use std::{sync::Arc, time::Duration};
+
+use mk8s_store::{CommitError, MemberChange, Store};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    SERVERS, frames,
+    members::{self, Member},
+    seal,
+    talk::{Answer, MemberState, Question, Status},
+};
+use crate::auth::{MASTERS, Peer, Pki, authenticate::same_secret};
+
+/// How long whoever connects may take to ask, and to take the answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// A wrong secret is answered late, so that guessing takes longer than a life.
+const WRONG_SECRET: Duration = Duration::from_secs(1);
+
+/// This server as a member.
+#[derive(Clone)]
+pub struct Cluster {
+    pub store: Store,
+    pub pki: Arc<Pki>,
+    pub me: Member,
+    /// Ends the lines from other servers: later than all else, so that the lead can be handed over.
+    pub end: CancellationToken,
+}
+
+impl Cluster {
+    /// Answers one question.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, mut stream: S, peer: &Peer) {
+        let question = match timeout(PATIENCE, frames::read(&mut stream, frames::TALK_MAX)).await {
+            Ok(Ok(Some((_, question)))) => question,
+            _ => return,
+        };
+        let answer = match serde_json::from_slice(&question) {
+            Ok(question) => self.answer(question, peer).await,
+            Err(_) => {
+                Answer::Refused { why: "the question is not known here: is this server of another version?".into() }
+            }
+        };
+        let answer = serde_json::to_vec(&answer).expect("plain fields become JSON");
+        let told = async {
+            frames::write(&mut stream, 0, &answer).await?;
+            stream.flush().await?;
+            stream.shutdown().await
+        };
+        if let Ok(Err(error)) = timeout(PATIENCE, told).await {
+            tracing::debug!(%error, address = ?peer.addr, "an answer was not taken");
+        }
+    }
+
+    async fn answer(&self, question: Question, peer: &Peer) -> Answer {
+        let trusted = peer.user.as_ref().is_some_and(|user| user.in_group(MASTERS) || user.in_group(SERVERS));
+        match question {
+            Question::Ca => Answer::Ca { pem: self.pki.ca_pem().to_owned() },
+            Question::Join { secret, name, address } => {
+                if !same_secret(self.pki.join_secret().as_bytes(), secret.as_bytes()) {
+                    tracing::warn!(address = ?peer.addr, name, "a server with a wrong token wanted to join");
+                    tokio::time::sleep(WRONG_SECRET).await;
+                    let why = "the token is wrong: it is in <data-dir>/server/token on any server of the cluster";
+                    return Answer::Refused { why: why.to_owned() };
+                }
+                self.join(&name, &address).await.unwrap_or_else(|answer| answer)
+            }
+            _ if !trusted => {
+                let why = "only administrators and servers may ask that: use the certificate of system:admin";
+                Answer::Refused { why: why.to_owned() }
+            }
+            Question::Status => self.status().await,
+            Question::Remove { id } => self.remove(id).await.unwrap_or_else(|answer| answer),
+            Question::Transfer { to } => self.transfer(to).await.unwrap_or_else(|answer| answer),
+        }
+    }
+
+    /// Gives nothing when this server leads, otherwise what to say.
+    fn leads(&self) -> Result<(), Answer> {
+        let leadership = *self.store.leadership().borrow();
+        if leadership.here {
+            return Ok(());
+        }
+        let leader = leadership.leader.and_then(|id| members::all(&self.store.view()).remove(&id));
+        Err(match leader {
+            Some(leader) => Answer::Elsewhere { address: leader.address },
+            None => Answer::Later { why: "the cluster has no leader at the moment; try again".to_owned() },
+        })
+    }
+
+    async fn join(&self, name: &str, address: &str) -> Result<Answer, Answer> {
+        self.leads()?;
+        if name.is_empty() || name.len() > 253 || address.is_empty() || address.len() > 300 {
+            return Err(Answer::Refused { why: "a server's name and address must not be empty or very long".into() });
+        }
+        // Whoever joins takes messages only of those it knows.
+        members::say(&self.store, &self.me).await.map_err(undecided)?;
+        self.make_room_for(name).await?;
+        let member = members::add(&self.store, name, address).await.map_err(undecided)?;
+        let added = self.store.change_member(MemberChange::AddLearner(member.id)).await;
+        if let Err(error) = added {
+            // It has no vote and no record, so that whoever tries again finds room.
+            drop(members::forget(&self.store, member.id).await);
+            return Err(undecided(error));
+        }
+        let keys = self.pki.secrets().map_err(|error| {
+            tracing::error!(%error, "the cluster's keys cannot be read for a server that joins");
+            Answer::Refused { why: "this server cannot read the cluster's keys; see its log".to_owned() }
+        })?;
+        let text = serde_json::to_vec(&keys).expect("plain strings become JSON");
+        let sealed =
+            seal::seal(self.pki.join_secret(), &text).map_err(|error| Answer::Refused { why: error.to_string() })?;
+        tracing::info!(id = member.id, name, address, "a server joins");
+        let members = members::all(&self.store.view()).into_values().collect();
+        Ok(Answer::Joined { id: member.id, sealed, members })
+    }
+
+    /// A server that has lost its disk comes back under its name: its old place is given up.
+    async fn make_room_for(&self, name: &str) -> Result<(), Answer> {
+        let known = members::all(&self.store.view());
+        let status = self.store.members().await.map_err(|_| closing())?;
+        for member in known.values().filter(|member| member.name == name) {
+            let active = status.iter().any(|one| one.id == member.id && one.active == Some(true));
+            if active || member.id == self.me.id {
+                let why = format!(
+                    "a server named {name} is a member and answers: choose another --node-name, or remove it with mk8s cluster remove {}",
+                    member.id
+                );
+                return Err(Answer::Refused { why });
+            }
+            self.drop_member(member.id).await?;
+        }
+        Ok(())
+    }
+
+    async fn drop_member(&self, id: u64) -> Result<(), Answer> {
+        let status = self.store.members().await.map_err(|_| closing())?;
+        if status.iter().any(|member| member.id == id) {
+            self.store.change_member(MemberChange::Remove(id)).await.map_err(undecided)?;
+        }
+        members::forget(&self.store, id).await.map_err(undecided)
+    }
+
+    async fn remove(&self, id: u64) -> Result<Answer, Answer> {
+        self.leads()?;
+        let status = self.store.members().await.map_err(|_| closing())?;
+        let known = members::all(&self.store.view());
+        if !status.iter().any(|member| member.id == id) && !known.contains_key(&id) {
+            let ids: Vec<String> = status.iter().map(|member| member.id.to_string()).collect();
+            return Err(Answer::Refused { why: format!("there is no member {id}: there are {}", ids.join(", ")) });
+        }
+        self.drop_member(id).await?;
+        Ok(Answer::Done)
+    }
+
+    async fn transfer(&self, to: Option<u64>) -> Result<Answer, Answer> {
+        self.leads()?;
+        let mut leadership = self.store.leadership();
+        if to == Some(self.me.id) {
+            return Ok(Answer::Done);
+        }
+        let status = self.store.members().await.map_err(|_| closing())?;
+        if !status.iter().any(|member| member.voter && to.map_or(member.id != self.me.id, |to| member.id == to)) {
+            return Err(Answer::Refused { why: "there is no such voter to take the lead".to_owned() });
+        }
+        self.store.transfer_lead(to);
+        let moved = leadership.wait_for(|now| now.leader.is_some_and(|leader| leader != self.me.id));
+        match timeout(PATIENCE / 2, moved).await {
+            Ok(_) => Ok(Answer::Done),
+            Err(_) => Err(Answer::Refused { why: "the lead was not taken over: is that server up and close?".into() }),
+        }
+    }
+
+    async fn status(&self) -> Answer {
+        let leadership = *self.store.leadership().borrow();
+        // The leader knows more; without one, what is known here.
+        if let Err(elsewhere @ Answer::Elsewhere { .. }) = self.leads() {
+            return elsewhere;
+        }
+        let Ok(status) = self.store.members().await else { return closing() };
+        let known = members::all(&self.store.view());
+        let members = status.into_iter().map(|member| MemberState::new(member, known.get(&member.id))).collect();
+        Answer::Status(Status { term: leadership.term, revision: self.store.revision(), members })
+    }
+}
+
+fn undecided(error: CommitError) -> Answer {
+    Answer::Later { why: error.to_string() }
+}
+
+fn closing() -> Answer {
+    Answer::Later { why: "this server is stopping".to_owned() }
+}

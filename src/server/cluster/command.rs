@@ -1,0 +1,163 @@
+//! `mk8s cluster`: what an administrator on a server's machine asks it, with the certificate that lies there.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+use clap::{Args, Subcommand};
+
+use super::{
+    TALK, join,
+    talk::{self, Answer, MemberState, Question, Status},
+};
+use crate::auth::pki::Leaf;
+
+/// The flags of `mk8s cluster`.
+#[derive(Debug, Args)]
+pub struct ClusterArgs {
+    #[command(subcommand)]
+    verb: Verb,
+    /// Directory of the server on this machine, for its certificates
+    #[arg(long, env = "MK8S_DATA_DIR", value_name = "DIR", default_value = "/var/lib/mk8s", global = true)]
+    data_dir: PathBuf,
+    /// A server of the cluster
+    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443", global = true)]
+    server: String,
+}
+
+#[derive(Debug, Subcommand)]
+enum Verb {
+    /// Who leads, how many servers may be lost, and how the servers are
+    Status,
+    /// The servers, one a line
+    Members,
+    /// Remove a server; it is not asked
+    Remove {
+        /// Its number, as `members` shows it
+        id: u64,
+    },
+    /// Hand the lead to another server
+    Transfer {
+        /// Its number; without one, the server that is nearest
+        id: Option<u64>,
+    },
+}
+
+/// Carries the command out; gives the lines to print.
+///
+/// # Errors
+/// What is wrong, and what to do.
+pub async fn command(arguments: ClusterArgs) -> anyhow::Result<Vec<String>> {
+    let ClusterArgs { verb, data_dir, server } = arguments;
+    let address = join::address_of(&server).with_context(|| format!("--server {server}"))?;
+    let tls_dir = data_dir.join("server").join("tls");
+    let leaf = Leaf { cert_pem: read(&tls_dir.join("admin.crt"))?, key_pem: read(&tls_dir.join("admin.key"))? };
+    let tls = talk::to_server(&read(&tls_dir.join("ca.crt"))?, Some(&leaf), TALK)?;
+    let question = match &verb {
+        Verb::Status | Verb::Members => Question::Status,
+        Verb::Remove { id } => Question::Remove { id: *id },
+        Verb::Transfer { id } => Question::Transfer { to: *id },
+    };
+    match (talk::ask_leader(&address, tls, &question).await?, verb) {
+        (Answer::Status(status), Verb::Status) => Ok(summary(&status).into_iter().chain(table(&status)).collect()),
+        (Answer::Status(status), _) => Ok(table(&status)),
+        (Answer::Done, Verb::Remove { id }) => Ok(vec![format!("member {id} removed")]),
+        (Answer::Done, Verb::Transfer { .. }) => Ok(vec!["lead transferred".to_owned()]),
+        (Answer::Refused { why } | Answer::Later { why }, _) => bail!(why),
+        _ => bail!("{server} answers something else than was asked: is it of another version?"),
+    }
+}
+
+fn read(path: &Path) -> anyhow::Result<String> {
+    std::fs::read_to_string(path).with_context(|| {
+        format!("cannot read {}: run this on a server's machine, as root, or give --data-dir", path.display())
+    })
+}
+
+fn summary(status: &Status) -> Vec<String> {
+    let voters = status.members.iter().filter(|member| member.voter).count();
+    let up = status.members.iter().filter(|member| member.voter && member.active != Some(false)).count();
+    let needed = voters / 2 + 1;
+    let spare = match up.checked_sub(needed) {
+        Some(spare) => format!("{spare} more may be lost"),
+        None => "no write is taken".to_owned(),
+    };
+    let leader = status.members.iter().find(|member| member.leader);
+    let leader =
+        leader.map_or_else(|| "no leader".to_owned(), |leader| format!("leader {} ({})", leader.name, leader.id));
+    vec![
+        format!("{leader}, term {}, revision {}", status.term, status.revision),
+        format!("{up} of {voters} voting servers are up, {needed} are needed: {spare}"),
+        String::new(),
+    ]
+}
+
+fn table(status: &Status) -> Vec<String> {
+    let rows = status.members.iter().map(|member| {
+        let behind = member.behind.map_or_else(|| "?".to_owned(), |behind| behind.to_string());
+        [member.id.to_string(), member.name.clone(), member.address.clone(), role(member), health(member), behind]
+    });
+    let head = ["ID", "NAME", "ADDRESS", "ROLE", "HEALTH", "BEHIND"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
+    let widths: Vec<usize> = (0..6).map(width).collect();
+    let line = |row: &[String; 6]| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
+        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
+    };
+    rows.iter().map(line).collect()
+}
+
+fn role(member: &MemberState) -> String {
+    let role = match (member.leader, member.voter) {
+        (true, _) => "leader",
+        (false, true) => "voter",
+        (false, false) => "learner",
+    };
+    role.to_owned()
+}
+
+fn health(member: &MemberState) -> String {
+    let health = match member.active {
+        Some(true) => "up",
+        Some(false) => "down",
+        None => "unknown",
+    };
+    health.to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use expect_test::expect;
+
+    #[test]
+    fn a_status_says_how_many_may_be_lost() {
+        let member = |id, name: &str, leader, voter, active| MemberState {
+            id,
+            name: name.to_owned(),
+            address: format!("10.0.0.{id}:6443"),
+            voter,
+            leader,
+            behind: Some(0),
+            active: Some(active),
+        };
+        let members = vec![
+            member(1, "a", false, true, true),
+            member(2, "bb", true, true, true),
+            member(3, "c", false, true, false),
+            member(4, "d", false, false, true),
+        ];
+        let status = Status { term: 7, revision: 1234, members };
+        let lines: Vec<String> = summary(&status).into_iter().chain(table(&status)).collect();
+        expect![[r"
+            leader bb (2), term 7, revision 1234
+            2 of 3 voting servers are up, 2 are needed: 0 more may be lost
+
+            ID   NAME   ADDRESS         ROLE      HEALTH   BEHIND
+            1    a      10.0.0.1:6443   voter     up       0
+            2    bb     10.0.0.2:6443   leader    up       0
+            3    c      10.0.0.3:6443   voter     down     0
+            4    d      10.0.0.4:6443   learner   up       0"]]
+        .assert_eq(&lines.join("\n"));
+    }
+}

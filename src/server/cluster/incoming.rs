@@ -1,0 +1,77 @@
+//! Messages that come in from another server.
+
+use std::{io, time::Duration};
+
+use mk8s_store::Assembly;
+use tokio::{
+    io::{AsyncRead, AsyncWrite, AsyncWriteExt},
+    time::timeout,
+};
+
+use super::{
+    Cluster, SERVERS, frames,
+    lines::{END, HELLO, Hello, MESSAGE, PIECE, REFUSED, WELCOME, WITH_KEYSPACE},
+    members,
+};
+use crate::auth::Peer;
+
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// Takes another server's messages until its connection ends.
+pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, mut stream: S, peer: &Peer) {
+    match talk(cluster, &mut stream, peer).await {
+        Ok(()) => {}
+        Err(error) => tracing::debug!(%error, address = ?peer.addr, "a line from another server broke"),
+    }
+}
+
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut S, peer: &Peer) -> io::Result<()> {
+    let bad = |what: &str| io::Error::new(io::ErrorKind::InvalidData, what.to_owned());
+    let hello = match timeout(PATIENCE, frames::read(stream, frames::TALK_MAX)).await?? {
+        Some((HELLO, hello)) => {
+            serde_json::from_slice::<Hello>(&hello).map_err(|_| bad("it begins with no greeting"))?
+        }
+        _ => return Err(bad("it begins with no greeting")),
+    };
+    if let Some(why) = refusal(cluster, hello, peer) {
+        tracing::warn!(from = hello.from, to = hello.to, address = ?peer.addr, why, "messages of another server were refused");
+        frames::write(stream, REFUSED, why.as_bytes()).await?;
+        return stream.flush().await;
+    }
+    frames::write(stream, WELCOME, &[]).await?;
+    stream.flush().await?;
+    let mut whole: Option<(Vec<u8>, Assembly)> = None;
+    while let Some((kind, bytes)) = frames::read(stream, frames::FRAME_MAX).await? {
+        match (kind, &mut whole) {
+            (MESSAGE, None) => cluster.store.deliver(&bytes).map_err(io::Error::other)?,
+            (WITH_KEYSPACE, None) => whole = Some((bytes, Assembly::default())),
+            (PIECE, Some((_, assembly))) => assembly.add(&bytes)?,
+            (END, Some(_)) => {
+                let (message, assembly) = whole.take().expect("just seen");
+                cluster.store.deliver_with(&message, assembly.finish()?).map_err(io::Error::other)?;
+                frames::write(stream, WELCOME, &[]).await?;
+                stream.flush().await?;
+            }
+            _ => return Err(bad("frames in an order that nobody sends")),
+        }
+    }
+    Ok(())
+}
+
+/// Why messages are not taken, if they are not.
+fn refusal(cluster: &Cluster, hello: Hello, peer: &Peer) -> Option<String> {
+    if !peer.user.as_ref().is_some_and(|user| user.in_group(SERVERS)) {
+        return Some("the certificate is no server's".to_owned());
+    }
+    let me = cluster.me.id;
+    if hello.to != me {
+        return Some(format!("this is member {me}, not {}: has its address gone to another one?", hello.to));
+    }
+    if members::was_removed(&cluster.store.view(), hello.from) {
+        return Some(format!(
+            "member {} was removed from the cluster: remove its data directory, then it can join again",
+            hello.from
+        ));
+    }
+    None
+}

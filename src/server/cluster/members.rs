@@ -1,0 +1,100 @@
+//! What the servers know of each other: a record for each in the store, under `/mk8s/members/`.
+//!
+//! ```text
+//! /mk8s/members/next   the number that the next member gets
+//! /mk8s/members/<id>   {id, name, address}
+//! ```
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use mk8s_store::{CommitError, Expect, Op, Stamped, Store, Txn, View};
+use serde::{Deserialize, Serialize};
+
+/// One server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    pub id: u64,
+    pub name: String,
+    /// `host:port`, where the others reach it.
+    pub address: String,
+}
+
+pub(super) const PREFIX: &str = "/mk8s/members/";
+const NEXT: &str = "/mk8s/members/next";
+
+fn key(id: u64) -> Bytes {
+    Bytes::from(format!("{PREFIX}{id:016x}"))
+}
+
+/// Everyone that the store knows.
+pub fn all(view: &View) -> BTreeMap<u64, Member> {
+    let records = view.prefix(PREFIX.as_bytes()).filter(|entry| entry.key != NEXT);
+    let members = records.filter_map(|entry| serde_json::from_slice::<Member>(&entry.value).ok());
+    members.map(|member| (member.id, member)).collect()
+}
+
+fn put(member: &Member, expect: Expect) -> Op {
+    let value = serde_json::to_vec(member).expect("plain fields become JSON");
+    Op::Put { key: key(member.id), value: Stamped::plain(value), expect }
+}
+
+/// Says where this server is, if that is not known already.
+pub async fn say(store: &Store, member: &Member) -> Result<(), CommitError> {
+    if all(&store.view()).get(&member.id) == Some(member) {
+        return Ok(());
+    }
+    store.commit(Txn::one(put(member, Expect::Any))).await.map(drop)
+}
+
+/// Makes a record for a new member, under a number that nobody has had.
+pub async fn add(store: &Store, name: &str, address: &str) -> Result<Member, CommitError> {
+    loop {
+        let view = store.view();
+        let entry = view.get(NEXT.as_bytes());
+        let known = all(&view).keys().max().copied().unwrap_or(0) + 1;
+        let written = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
+        let id = written.unwrap_or(0).max(known).max(2);
+        let member = Member { id, name: name.to_owned(), address: address.to_owned() };
+        let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
+        let next =
+            Op::Put { key: Bytes::from_static(NEXT.as_bytes()), value: Stamped::plain((id + 1).to_string()), expect };
+        match store.commit(Txn { ops: vec![next, put(&member, Expect::Absent)] }).await {
+            Ok(_) => return Ok(member),
+            // Somebody joined at the same time.
+            Err(CommitError::Conflict { .. }) => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+/// Whether a number was given once and nobody has it any more, as far as is known here.
+pub(super) fn was_removed(view: &View, id: u64) -> bool {
+    let next = view.get(NEXT.as_bytes()).and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
+    next.is_some_and(|next| id < next) && view.get(&key(id)).is_none()
+}
+
+pub async fn forget(store: &Store, id: u64) -> Result<(), CommitError> {
+    store.commit(Txn::one(Op::Delete { key: key(id), expect: Expect::Any })).await.map(drop)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn numbers_are_never_used_again() {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        let founder = Member { id: 1, name: "a".into(), address: "a:1".into() };
+        say(&store, &founder).await.expect("written");
+        let revision = store.revision();
+        say(&store, &founder).await.expect("nothing to write");
+        assert_eq!(store.revision(), revision);
+        assert_eq!(add(&store, "b", "b:1").await.expect("added").id, 2);
+        assert_eq!(add(&store, "c", "c:1").await.expect("added").id, 3);
+        forget(&store, 3).await.expect("forgotten");
+        assert_eq!(add(&store, "d", "d:1").await.expect("added").id, 4);
+        let names: Vec<_> = all(&store.view()).into_values().map(|member| member.name).collect();
+        assert_eq!(names, ["a", "b", "d"]);
+    }
+}

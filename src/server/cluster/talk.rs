@@ -1,0 +1,263 @@
+//! Questions to a server, and its answers: one frame of JSON each, over a connection of their own.
+
+use std::{io, sync::Arc, time::Duration};
+
+use mk8s_store::MemberStatus;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    crypto::CryptoProvider,
+};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use serde::{Deserialize, Serialize};
+use tokio::{
+    io::AsyncWriteExt,
+    net::TcpStream,
+    time::{error::Elapsed, timeout},
+};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::{TALK, frames, members::Member};
+use crate::auth::{PkiError, pki::Leaf};
+
+/// Every server's certificate carries this name, whatever address it is reached by.
+const NAME: &str = "kubernetes";
+
+const CONNECT: Duration = Duration::from_secs(3);
+const ANSWER: Duration = Duration::from_secs(15);
+
+/// What a server can be asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Question {
+    /// By anyone: which CA is it?
+    Ca,
+    /// By whoever knows the token's secret.
+    Join {
+        secret: String,
+        name: String,
+        address: String,
+    },
+    /// These by administrators, and by other servers.
+    Status,
+    Remove {
+        id: u64,
+    },
+    Transfer {
+        to: Option<u64>,
+    },
+}
+
+/// What it says.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Answer {
+    Ca {
+        pem: String,
+    },
+    /// The number of the new member, the cluster's keys, sealed, and who is there.
+    Joined {
+        id: u64,
+        sealed: Vec<u8>,
+        members: Vec<Member>,
+    },
+    Status(Status),
+    Done,
+    /// Another server knows: the leader, at this address.
+    Elsewhere {
+        address: String,
+    },
+    /// Not now.
+    Later {
+        why: String,
+    },
+    Refused {
+        why: String,
+    },
+}
+
+/// The cluster as a server sees it.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Status {
+    pub term: u64,
+    pub revision: u64,
+    pub members: Vec<MemberState>,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MemberState {
+    pub id: u64,
+    pub name: String,
+    pub address: String,
+    pub voter: bool,
+    pub leader: bool,
+    /// Known to the leader only.
+    pub behind: Option<u64>,
+    pub active: Option<bool>,
+}
+
+impl MemberState {
+    pub(super) fn new(status: MemberStatus, member: Option<&Member>) -> MemberState {
+        let MemberStatus { id, voter, leader, behind, active } = status;
+        let (name, address) = member.map_or_else(Default::default, |m| (m.name.clone(), m.address.clone()));
+        MemberState { id, name, address, voter, leader, behind, active }
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum TalkError {
+    #[error("{address} cannot be reached")]
+    Unreachable {
+        address: String,
+        #[source]
+        source: io::Error,
+    },
+    #[error("{address} does not answer")]
+    Silent { address: String },
+    #[error("what {address} says is no answer of a server of mk8s: is that the right address and version?")]
+    NoAnswer { address: String },
+    #[error("cannot set up TLS: {0}")]
+    Tls(String),
+    #[error(transparent)]
+    Pki(#[from] PkiError),
+}
+
+/// TLS towards a server whose CA is not known yet: nothing secret goes there.
+pub(super) fn to_anyone() -> Result<Arc<ClientConfig>, TalkError> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|error| TalkError::Tls(error.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_no_client_auth();
+    Ok(Arc::new(with_alpn(config, TALK)))
+}
+
+/// TLS towards a server of the cluster, with a certificate of ours if there is one.
+pub fn to_server(ca_pem: &str, leaf: Option<&Leaf>, alpn: &[u8]) -> Result<Arc<ClientConfig>, TalkError> {
+    let tls = |error: &dyn std::fmt::Display| TalkError::Tls(error.to_string());
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(ca_pem.as_bytes()).map_err(|e| tls(&e))?;
+    roots.add(ca).map_err(|e| tls(&e))?;
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|e| tls(&e))?
+        .with_root_certificates(roots);
+    let config = match leaf {
+        None => builder.with_no_client_auth(),
+        Some(leaf) => {
+            let chain = CertificateDer::pem_slice_iter(leaf.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>();
+            let key = PrivateKeyDer::from_pem_slice(leaf.key_pem.as_bytes()).map_err(|e| tls(&e))?;
+            builder.with_client_auth_cert(chain.map_err(|e| tls(&e))?, key).map_err(|e| tls(&e))?
+        }
+    };
+    Ok(Arc::new(with_alpn(config, alpn)))
+}
+
+fn with_alpn(mut config: ClientConfig, alpn: &[u8]) -> ClientConfig {
+    config.alpn_protocols = vec![alpn.to_vec()];
+    config
+}
+
+pub(super) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, TalkError> {
+    let unreachable = |source| TalkError::Unreachable { address: address.to_owned(), source };
+    let name = ServerName::try_from(NAME).map_err(|error| TalkError::Tls(error.to_string()))?;
+    let connect = async {
+        let stream = TcpStream::connect(address).await?;
+        stream.set_nodelay(true)?;
+        TlsConnector::from(tls).connect(name, stream).await
+    };
+    let late = |_: Elapsed| TalkError::Silent { address: address.to_owned() };
+    timeout(CONNECT, connect).await.map_err(late)?.map_err(unreachable)
+}
+
+/// Asks a server.
+///
+/// # Errors
+/// [`TalkError`] when it cannot be asked, or does not answer.
+pub async fn ask(address: &str, tls: Arc<ClientConfig>, question: &Question) -> Result<Answer, TalkError> {
+    let mut stream = connect(address, tls).await?;
+    let no_answer = || TalkError::NoAnswer { address: address.to_owned() };
+    let question = serde_json::to_vec(question).expect("plain fields become JSON");
+    let talk = async {
+        frames::write(&mut stream, 0, &question).await?;
+        stream.flush().await?;
+        frames::read(&mut stream, frames::TALK_MAX).await
+    };
+    let unreachable = |source| TalkError::Unreachable { address: address.to_owned(), source };
+    let late = |_: Elapsed| TalkError::Silent { address: address.to_owned() };
+    let frame = timeout(ANSWER, talk).await.map_err(late)?.map_err(unreachable)?;
+    let (_, answer) = frame.ok_or_else(no_answer)?;
+    serde_json::from_slice(&answer).map_err(|_| no_answer())
+}
+
+/// Asks a server, and then whoever it sends us to, until there is an answer for good.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_leader(address: &str, tls: Arc<ClientConfig>, question: &Question) -> Result<Answer, TalkError> {
+    let mut at = address.to_owned();
+    let mut last = None;
+    for _ in 0..20 {
+        match ask(&at, tls.clone(), question).await {
+            Ok(Answer::Elsewhere { address }) => at = address,
+            Ok(later @ Answer::Later { .. }) => {
+                last = Some(later);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Err(error) if at == address => return Err(error),
+            // The leader that was named has just gone.
+            Err(_) => {
+                address.clone_into(&mut at);
+                tokio::time::sleep(Duration::from_millis(500)).await;
+            }
+            Ok(answer) => return Ok(answer),
+        }
+    }
+    Ok(last.unwrap_or_else(|| Answer::Later { why: "the cluster has no leader".to_owned() }))
+}
+
+/// Takes every certificate, and checks that its key is held.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _name: &ServerName<'_>,
+        _ocsp: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
