@@ -14,6 +14,11 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+/// glibc's allocator keeps most of what a burst of requests took: a server that had once deleted 65,000 objects stayed four
+/// times as large as it had to be.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 static PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
 static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 

@@ -7,8 +7,11 @@ use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{ConfigMap, Secret},
 };
-use kube::{Api, Client, Resource, runtime::watcher};
-use mk8s_client::feed::{self, Change};
+use kube::{Api, Client, Resource};
+use mk8s_client::{
+    Selection,
+    feed::{self, Change},
+};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::{
@@ -90,7 +93,7 @@ where
         let stop = CancellationToken::new();
         let (sender, mut changes) = mpsc::channel(16);
         let api = Api::namespaced(self.client.clone(), namespace);
-        let selector = watcher::Config::default().fields(&format!("metadata.name={name}"));
+        let selector = Selection::fields(format!("metadata.name={name}"));
         feed::follow(api, selector, |change| change, sender, stop.clone());
         let (publish, state) = watch::channel(State::Unknown);
         let wakers: Arc<Mutex<Vec<crate::waker::WeakWaker>>> = Arc::default();

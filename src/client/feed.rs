@@ -4,14 +4,17 @@
 //! A lost watch begins anew with a list; what disappeared meanwhile arrives as a removal, so receivers never see the
 //! difference.
 
-use futures::{Stream, StreamExt};
-use kube::{
-    Api, Resource, ResourceExt,
-    runtime::{WatchStreamExt, watcher},
+use crate::{
+    Key,
+    informer::{Detail, Mirror, Selection, reflect},
 };
+use futures::future::BoxFuture;
+use kube::{Api, Resource, ResourceExt};
+use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
+    fmt::Debug,
     sync::Arc,
 };
 use tokio::sync::mpsc;
@@ -31,72 +34,84 @@ pub enum Change<K> {
 /// Follows a kind until `stop`, or until the receiver is gone. A full channel holds back the watch; nothing is lost.
 pub fn follow<K, T>(
     api: Api<K>,
-    selector: watcher::Config,
+    selection: Selection,
     into: impl Fn(Change<K>) -> T + Send + Sync + 'static,
     sender: mpsc::Sender<T>,
     stop: CancellationToken,
 ) -> tokio::task::JoinHandle<()>
 where
-    K: Resource + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
+    K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
     T: Send + 'static,
 {
-    let events = watcher(api, selector).default_backoff();
+    let picture = Mutex::new(Picture { known: HashMap::new(), synced: false, untold: VecDeque::new() });
+    let feed = Feed { picture, into, sender };
     tokio::spawn(async move {
+        let kind = K::kind(&());
         tokio::select! {
             () = stop.cancelled() => {}
-            // An error here says that the receiver is gone: nobody follows any more.
-            _ = deliver(events, into, &sender) => {}
+            () = reflect(api, Detail::Whole, selection, feed, &kind) => {}
         }
     })
 }
 
-async fn deliver<K, T>(
-    events: impl Stream<Item = Result<watcher::Event<K>, watcher::Error>>,
-    into: impl Fn(Change<K>) -> T,
-    sender: &mpsc::Sender<T>,
-) -> Result<(), mpsc::error::SendError<T>>
+struct Feed<K, T, F> {
+    picture: Mutex<Picture<K, T>>,
+    into: F,
+    sender: mpsc::Sender<T>,
+}
+
+struct Picture<K, T> {
+    known: HashMap<Key, Arc<K>>,
+    synced: bool,
+    /// What waits for room in the channel.
+    untold: VecDeque<T>,
+}
+
+impl<K, T, F> Mirror<K> for Feed<K, T, F>
 where
-    K: ResourceExt,
+    K: Resource + Clone + Send + Sync + 'static,
+    T: Send + 'static,
+    F: Fn(Change<K>) -> T + Send + Sync + 'static,
 {
-    let mut events = std::pin::pin!(events);
-    let mut known: HashMap<(Option<String>, String), Arc<K>> = HashMap::new();
-    let mut listed: Option<HashSet<(Option<String>, String)>> = None;
-    let mut synced = false;
-    while let Some(event) = events.next().await {
-        match event {
-            Ok(watcher::Event::Init) => listed = Some(HashSet::new()),
-            Ok(watcher::Event::InitApply(object) | watcher::Event::Apply(object)) => {
-                let key = (object.namespace(), object.name_any());
-                if let Some(listed) = &mut listed {
-                    listed.insert(key.clone());
-                }
-                let seen = known.get(&key).is_some_and(|old| old.resource_version() == object.resource_version());
-                if !seen {
-                    let object = Arc::new(object);
-                    known.insert(key, object.clone());
-                    sender.send(into(Change::Applied(object))).await?;
-                }
-            }
-            Ok(watcher::Event::InitDone) => {
-                let listed = listed.take().unwrap_or_default();
-                let gone: Vec<_> = known.keys().filter(|key| !listed.contains(*key)).cloned().collect();
-                for key in gone {
-                    if let Some(object) = known.remove(&key) {
-                        sender.send(into(Change::Deleted(object))).await?;
-                    }
-                }
-                if !std::mem::replace(&mut synced, true) {
-                    sender.send(into(Change::Synced)).await?;
-                }
-            }
-            Ok(watcher::Event::Delete(object)) => {
-                known.remove(&(object.namespace(), object.name_any()));
-                sender.send(into(Change::Deleted(Arc::new(object)))).await?;
-            }
-            Err(error) => {
-                tracing::warn!(kind = std::any::type_name::<K>(), %error, "watch failed, trying again");
-            }
+    fn apply(&self, object: K) {
+        let mut picture = self.picture.lock();
+        let key = Key::of(&object);
+        if picture.known.get(&key).is_some_and(|old| old.resource_version() == object.resource_version()) {
+            return;
+        }
+        let object = Arc::new(object);
+        picture.known.insert(key, object.clone());
+        picture.untold.push_back((self.into)(Change::Applied(object)));
+    }
+
+    fn remove(&self, key: &Key, last: Option<K>) {
+        let mut picture = self.picture.lock();
+        let known = picture.known.remove(key);
+        if let Some(object) = last.map(Arc::new).or(known) {
+            picture.untold.push_back((self.into)(Change::Deleted(object)));
         }
     }
-    Ok(())
+
+    fn listed(&self, keys: &HashSet<Key>) {
+        let gone: Vec<Key> = self.picture.lock().known.keys().filter(|key| !keys.contains(*key)).cloned().collect();
+        gone.iter().for_each(|key| self.remove(key, None));
+        let mut picture = self.picture.lock();
+        if !std::mem::replace(&mut picture.synced, true) {
+            picture.untold.push_back((self.into)(Change::Synced));
+        }
+    }
+
+    fn settle(&self) -> Option<BoxFuture<'_, bool>> {
+        if self.picture.lock().untold.is_empty() {
+            return None;
+        }
+        Some(Box::pin(async {
+            loop {
+                let Some(next) = self.picture.lock().untold.pop_front() else { return true };
+                if self.sender.send(next).await.is_err() {
+                    return false;
+                }
+            }
+        }))
+    }
 }

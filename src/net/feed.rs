@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::{Namespace, Service};
 use k8s_openapi::api::discovery::v1::EndpointSlice;
-use kube::runtime::watcher;
 use kube::{Api, Client, ResourceExt};
-use mk8s_client::feed::{self, Change as Fed};
+use mk8s_client::{
+    Selection,
+    feed::{self, Change as Fed},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -32,7 +34,7 @@ const QUEUE: usize = 4096;
 /// Starts following the API; ends with `stop`.
 pub(crate) fn follow(client: &Client, stop: &CancellationToken) -> mpsc::Receiver<Change> {
     let (sender, receiver) = mpsc::channel(QUEUE);
-    let all = watcher::Config::default;
+    let all = Selection::default;
     let services = Api::all(client.clone());
     feed::follow(services, all(), |change| translate(change, Change::Service), sender.clone(), stop.clone());
     let slices = Api::all(client.clone());

@@ -22,7 +22,7 @@ use kube::{
     Api, Client, ResourceExt,
     api::{Patch, PatchParams, PostParams},
 };
-use mk8s_client::{EventRecorder, events::EventType, feed};
+use mk8s_client::{EventRecorder, Selection, events::EventType, feed};
 use mk8s_cri::Runtime;
 use parking_lot::RwLock;
 use std::{sync::Arc, time::Duration};
@@ -105,7 +105,7 @@ impl Follower {
         self.recorder.event(&self.reference(), EventType::Normal, "Starting", "Starting kubelet.");
         let (sender, mut changes) = mpsc::channel(16);
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let selector = kube::runtime::watcher::Config::default().fields(&format!("metadata.name={}", self.options.node_name));
+        let selector = Selection::fields(format!("metadata.name={}", self.options.node_name));
         feed::follow(nodes, selector, |change| change, sender, stop.clone());
         let mut tick = tokio::time::interval(RENEW);
         tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);

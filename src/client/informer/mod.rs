@@ -16,7 +16,7 @@ mod subscription;
 #[cfg(test)]
 mod tests;
 
-pub use reflect::{Followed, Mirror, reflect};
+pub use reflect::{Detail, Followed, Mirror, reflect};
 pub use store::Lookup;
 pub use subscription::{Notice, Subscription};
 
@@ -160,7 +160,7 @@ impl Informers {
                 let kind = K::kind(&());
                 tokio::select! {
                     () = stop.cancelled() => {}
-                    () = reflect(api, selection, mirror, &kind) => {}
+                    () = reflect(api, Detail::Whole, selection, mirror, &kind) => {}
                 }
             });
             Arc::new(informer)

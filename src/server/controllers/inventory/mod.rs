@@ -18,7 +18,7 @@ use k8s_openapi::{
 };
 use mk8s_client::{
     Key,
-    informer::{Mirror, Selection, reflect},
+    informer::{Detail, Mirror, Selection, reflect},
     kube::{
         Api, Client, ResourceExt,
         core::{DynamicObject, PartialObjectMeta},
@@ -175,7 +175,7 @@ impl Inventory {
         tokio::spawn(async move {
             tokio::select! {
                 () = stop.cancelled() => {}
-                () = reflect(api, Selection::default(), mirror, &resource.plural) => {}
+                () = reflect(api, Detail::Metadata, Selection::default(), mirror, &resource.plural) => {}
             }
         });
         followed

@@ -1,8 +1,11 @@
 //! Everything that the scheduler follows.
 
 use super::input::{Input, Observed, Seen};
-use kube::{Api, Client, Resource, runtime::watcher};
-use mk8s_client::feed::{Change, follow};
+use kube::{Api, Client, Resource};
+use mk8s_client::{
+    Selection,
+    feed::{Change, follow},
+};
 use serde::de::DeserializeOwned;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
@@ -47,6 +50,6 @@ impl Feed<'_> {
             Change::Synced => Input::Synced,
         };
         let all = Api::<K>::all(self.client.clone());
-        follow(all, watcher::Config::default(), into, self.sender.clone(), self.stop.clone());
+        follow(all, Selection::default(), into, self.sender.clone(), self.stop.clone());
     }
 }
