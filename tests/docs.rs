@@ -8,9 +8,10 @@ use std::{
 };
 
 /// The files in which metrics are written out, below the root.
-const METRICS: [&str; 4] = [
+const METRICS: [&str; 5] = [
     "src/server/http/metrics.rs",
     "src/server/admission/webhook/metrics.rs",
+    "src/server/registry/custom/convert/metrics.rs",
     "src/store/metrics.rs",
     "src/agent/http/stats.rs",
 ];

@@ -301,9 +301,12 @@ async fn control_plane(
         return;
     }
     router.set_ready();
+    let aggregator = router.client(User::control_plane("system:kube-aggregator"));
+    let registered = aggregation::keep_local(router.registry().store().clone(), aggregator, stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     tokio::join!(
+        registered,
         mk8s_controllers::run(controllers, loops, stop.clone()),
         mk8s_scheduler::run(scheduler, profiles, stop),
     );

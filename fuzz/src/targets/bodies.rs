@@ -9,13 +9,15 @@ use mk8s_api::{
     meta, rules, schema,
 };
 use mk8s_server::{
+    admission::read_review,
     http::{
         decode::{object, yaml as apply_body},
         protobuf::{self, ProtobufError},
     },
+    registry::read_conversion,
     table,
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::Feed;
 use crate::{
@@ -200,4 +202,29 @@ fn message(dice: &mut Dice, depth: usize) -> Vec<u8> {
         }
     }
     out
+}
+
+/// What webhooks answer: understood or refused.
+pub(super) fn reviews() -> Feed {
+    let answers = [
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {
+            "uid": "uid", "allowed": true, "patchType": "JSONPatch", "warnings": ["w"], "auditAnnotations": {"a": "b"},
+            "patch": "W3sib3AiOiJhZGQiLCJwYXRoIjoiL21ldGFkYXRhL2xhYmVscyIsInZhbHVlIjp7ImEiOiJiIn19XQ=="}}),
+        json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1", "response": {
+            "uid": "uid", "allowed": false, "status": {"code": 403, "reason": "Forbidden", "message": "no", "details": {
+                "name": "n", "causes": [{"field": "a", "message": "b"}], "retryAfterSeconds": 1}}}}),
+        json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1", "response": {
+            "uid": "uid", "result": {"status": "Success"}, "convertedObjects": [
+                {"apiVersion": "a.b/v2", "kind": "K", "metadata": {"name": "n", "labels": {"a": "c"}, "annotations": {"d": "e"}}}]}}),
+        json!({"kind": "ConversionReview", "apiVersion": "apiextensions.k8s.io/v1", "response": {
+            "uid": "uid", "result": {"status": "Failure", "message": "no"}}}),
+    ];
+    let texts: Vec<Vec<u8>> = answers.iter().map(|answer| answer.to_string().into_bytes()).collect();
+    Box::new(move |dice| {
+        let document = match dice.one_in(2) {
+            true => mutate::bytes(dice, &texts),
+            false => mutate::value(dice, &answers).to_string().into_bytes(),
+        };
+        let _ = read_review(&document) + read_conversion(&document);
+    })
 }

@@ -24,7 +24,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 23] = [
+pub static ALL: [Target; 24] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -37,6 +37,7 @@ pub static ALL: [Target; 23] = [
     target("applies", applies::applies),
     target("definitions", definitions::definitions),
     target("requests", requests::requests),
+    target("reviews", bodies::reviews),
     target("selectors", words::selectors),
     target("quantities", words::quantities),
     target("schedules", words::schedules),

@@ -1,5 +1,6 @@
 //! Where a webhook is: a URL or a Service. The same for admission and for the conversion of custom resources.
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
 use super::at::{default_pointer, get, get_mut, int, maybe_text, text};
@@ -17,12 +18,57 @@ pub(super) fn default_service(holder: &mut Value) {
 }
 
 /// A `clientConfig`: exactly one of URL and Service.
-pub(super) fn check(errors: &mut Errors, config: &Value, path: &Path) {
+pub(crate) fn check(errors: &mut Errors, config: &Value, path: &Path) {
     match (maybe_text(config, "url"), get(config, "service")) {
         (Some(url), None) => check_url(errors, url, &path.child("url")),
         (None, Some(service)) => check_service(errors, service, &path.child("service")),
         _ => errors.push(FieldError::required(path, "exactly one of url or service is required")),
     }
+}
+
+/// A `caBundle` that holds something must hold a certificate.
+pub(crate) fn check_ca_bundle(errors: &mut Errors, bundle: &str, path: &Path) {
+    if !bundle.is_empty() && let Some(why) = bundle_complaint(bundle) {
+        errors.push(FieldError::invalid(path, bundle, format!("unable to load root certificates: {why}")));
+    }
+}
+
+/// Whether a `caBundle` can be used.
+pub(crate) fn is_ca_bundle(bundle: &str) -> bool {
+    bundle_complaint(bundle).is_none()
+}
+
+/// Why a bundle trusts nobody.
+fn bundle_complaint(bundle: &str) -> Option<&'static str> {
+    const BEGIN: &str = "-----BEGIN ";
+    let bytes = STANDARD.decode(bundle).unwrap_or_default();
+    let pem = String::from_utf8_lossy(&bytes);
+    let mut rest = &*pem;
+    let mut complaint = "unable to parse bytes as PEM block";
+    while let Some(block) = rest.find(BEGIN).map(|at| &rest[at + BEGIN.len()..]) {
+        let Some((label, inner)) = block.split_once("-----") else { break };
+        let Some((body, after)) = inner.split_once(&format!("-----END {label}-----")) else { break };
+        let text: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+        rest = after;
+        let Ok(der) = STANDARD.decode(text) else { continue };
+        match (label, is_sequence(&der)) {
+            ("CERTIFICATE", true) => return None,
+            ("CERTIFICATE", false) => return Some("failed to parse certificate: x509: malformed certificate"),
+            _ => complaint = "no valid certificate authority data seen",
+        }
+    }
+    Some(complaint)
+}
+
+/// The outermost part of a certificate: one sequence, as long as it says.
+fn is_sequence(der: &[u8]) -> bool {
+    let [0x30, length, rest @ ..] = der else { return false };
+    if *length < 0x80 {
+        return rest.len() == usize::from(*length);
+    }
+    let count = usize::from(*length & 0x7f);
+    let Some((length, rest)) = rest.split_at_checked(count).filter(|_| (1..=4).contains(&count)) else { return false };
+    rest.len() == length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
 
 /// The parts of a URL that matter here.
@@ -137,6 +183,22 @@ pub(super) fn check_port(errors: &mut Errors, port: i64, path: &Path) {
 mod tests {
     use super::*;
     use serde_json::json;
+
+    #[test]
+    fn bundles_hold_certificates() {
+        let pem = |label: &str, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
+        let cases = [
+            (pem("CERTIFICATE", &[0x30, 2, 5, 0]), None),
+            (pem("RSA KEY", &[0x30, 0]) + &pem("CERTIFICATE", &[0x30, 0x81, 2, 5, 0]), None),
+            (pem("CERTIFICATE", &[0x30, 3, 5, 0]), Some("failed to parse certificate: x509: malformed certificate")),
+            (pem("RSA KEY", &[0x30, 0]), Some("no valid certificate authority data seen")),
+            ("none".to_owned(), Some("unable to parse bytes as PEM block")),
+            ("-----BEGIN X".to_owned(), Some("unable to parse bytes as PEM block")),
+        ];
+        for (bundle, expected) in cases {
+            assert_eq!(bundle_complaint(&STANDARD.encode(&bundle)), expected, "{bundle}");
+        }
+    }
 
     #[test]
     fn places_are_checked() {

@@ -1,6 +1,6 @@
 //! What holds for the metadata of every kind: who fills which field, what may be in it, what may change.
 
-use serde_json::Value;
+use serde_json::{Map, Value};
 
 use super::at::{flag, get, int, list, map, sub, text, texts};
 use super::check::{Errors, annotations, immutable, invalid_each, labels, non_negative};
@@ -107,6 +107,20 @@ fn common(errors: &mut Errors, object: &Value, scope: Scope) {
     owner_references(errors, metadata);
     finalizers(errors, metadata);
     managed_fields(errors, metadata);
+}
+
+/// What is wrong with labels alone.
+pub fn label_errors(given: &Map<String, Value>, path: impl Fn() -> Path) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    labels(&mut errors, given, path);
+    errors
+}
+
+/// What is wrong with annotations alone.
+pub fn annotation_errors(given: &Map<String, Value>, path: impl Fn() -> Path) -> Vec<FieldError> {
+    let mut errors = Errors::new();
+    annotations(&mut errors, given, path);
+    errors
 }
 
 fn owner_references(errors: &mut Errors, metadata: &Value) {

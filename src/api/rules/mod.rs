@@ -27,7 +27,7 @@ mod api_service;
 mod autoscaling;
 mod batch;
 mod certificates;
-mod client_config;
+pub(crate) mod client_config;
 mod config_map;
 mod daemon_set;
 mod deployment;

@@ -39,6 +39,7 @@ mod webhook;
 mod tests;
 
 pub use notes::Notes;
+pub use webhook::read_answer as read_review;
 
 /// The verb of an admission request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -232,7 +233,7 @@ impl Admission {
         let view = self.store.view();
         self.complete(request, object, &view)?;
         let mut policies = policy::Round::default();
-        let by_policy = self.policies.mutate(request, object, &view, &self.authorization, &mut policies)?;
+        let by_policy = self.policies.mutate(request, object, &view, &self.authorization, &mut policies).await?;
         let mut round = webhook::Round::default();
         let by_webhook = self.webhooks.mutate(request, object, &view, &mut round).await?;
         if !by_policy && !by_webhook {
@@ -240,7 +241,7 @@ impl Admission {
         }
         let view = self.store.view();
         self.complete(request, object, &view)?;
-        self.policies.mutate(request, object, &view, &self.authorization, &mut policies.again())?;
+        self.policies.mutate(request, object, &view, &self.authorization, &mut policies.again()).await?;
         self.webhooks.mutate(request, object, &view, &mut round.again(object)).await.map(drop)
     }
 
@@ -281,7 +282,7 @@ impl Admission {
             self.plugins.iter().try_for_each(|plugin| plugin.validate(request, object, &context))?;
         }
         let view = self.store.view();
-        self.policies.validate(request, object, &view, &self.authorization)?;
+        self.policies.validate(request, object, &view, &self.authorization).await?;
         self.webhooks.validate(request, object, &view).await?;
         self.quota.charge(request, object).await
     }

@@ -20,6 +20,11 @@ impl Condition {
         Condition { available: false, reason, message }
     }
 
+    /// This server answers for it.
+    pub(super) fn local() -> Condition {
+        Condition { available: true, reason: "Local", message: "Local APIServices are always available".into() }
+    }
+
     /// It answered, or did not.
     pub(super) fn of_probe(outcome: Result<(), String>) -> Condition {
         match outcome {

@@ -8,8 +8,8 @@
 //! ```
 //!
 //! Reading order: `index`, `proxy` (a request on its way to an extension), `watch` with `health` (conditions) and
-//! `found` (what extensions say they serve), `merge` and `documents` (one description of all), `local` (the APIServices
-//! of what this server serves itself).
+//! `found` (what extensions say they serve), `merge` and `documents` (one description of all), `local` with `register`
+//! (the APIServices of what this server serves itself).
 //!
 //! Invariant: what this server serves itself is never handed on, whatever an APIService says.
 //! Invariant: an extension learns who asks from headers under our client certificate; the caller's own credentials
@@ -23,6 +23,7 @@ mod index;
 pub mod local;
 mod merge;
 mod proxy;
+mod register;
 #[cfg(test)]
 mod tests;
 mod watch;
@@ -33,6 +34,7 @@ use mk8s_store::Store;
 use parking_lot::RwLock;
 
 pub use proxy::Forwarded;
+pub use register::keep_local;
 pub use watch::keep;
 
 use self::{documents::Documents, found::Found, index::{Remote, Services}};

@@ -310,7 +310,13 @@ async fn other(
 
 fn metrics(inner: &Inner) -> Response<Body> {
     let registry = &inner.registry;
-    answer::text(200, inner.metrics.render() + &registry.admission().metrics_text() + &registry.store().metrics_text())
+    let texts = [
+        inner.metrics.render(),
+        registry.admission().metrics_text(),
+        registry.metrics_text(),
+        registry.store().metrics_text(),
+    ];
+    answer::text(200, texts.concat())
 }
 
 fn checks(inner: &Inner, path: &str) -> Vec<health::Check> {

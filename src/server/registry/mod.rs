@@ -32,7 +32,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
-pub use custom::Table;
+pub use custom::{Table, read_conversion};
 pub use delete::{Deleted, success};
 pub use encode::{decode, metadata_text, type_prefix};
 pub use expiry::expire_events;
@@ -114,6 +114,11 @@ impl Registry {
 
     pub fn admission(&self) -> &Admission {
         &self.admission
+    }
+
+    /// What is counted here, as Prometheus reads it.
+    pub fn metrics_text(&self) -> String {
+        self.presenter.metrics_text()
     }
 
     /// A stored object of a built-in kind, decoded; for the subresources that look at other kinds.

@@ -5,6 +5,7 @@
 use std::{collections::HashMap, fmt, sync::Arc};
 
 use mk8s_api::{
+    crd::DefinitionVersion,
     apply::{Counted, counted, counted_custom, is_reset},
     at, conversion,
     decode::{self as api_decode, Decoded, Doubles, Refusal, Target},
@@ -150,6 +151,23 @@ impl Resource {
 
     pub(super) fn as_custom(&self) -> Option<&CustomKind> {
         self.custom.as_ref().map(|custom| &custom.kind)
+    }
+
+    /// The other versions in which a custom kind is served.
+    pub(crate) fn other_versions(&self) -> impl Iterator<Item = &Arc<DefinitionVersion>> {
+        let custom = self.as_custom().into_iter();
+        custom.flat_map(|custom| {
+            let others = |version: &&Arc<DefinitionVersion>| version.served && version.name != custom.version.name;
+            custom.definition.versions.iter().filter(others)
+        })
+    }
+
+    /// An object of a custom kind in another version.
+    pub(crate) async fn in_version(&self, mut object: Value, api_version: &str) -> Result<Value, Status> {
+        let Some(custom) = self.as_custom().filter(|_| object.is_object()) else { return Ok(object) };
+        object = custom.converter.convert(&custom.definition, vec![object], api_version).await?.pop().unwrap_or_default();
+        object["apiVersion"] = api_version.into();
+        Ok(object)
     }
 
     /// Whether what was stored at a revision is shown as it is, apart from what [`Resource::to_served`] does.

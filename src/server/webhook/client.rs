@@ -141,7 +141,8 @@ fn reason(error: &legacy::Error) -> String {
         last = inner.to_string();
         source = inner.source();
     }
-    if last.contains("connection closed before message completed") { "EOF".into() } else { last }
+    let cut = ["connection closed before message completed", "without sending TLS close_notify"];
+    if cut.iter().any(|words| last.contains(words)) { "EOF".into() } else { last }
 }
 
 async fn read(mut body: Incoming, limit: usize, method: &'static str, url: &str) -> Result<Bytes, CallError> {

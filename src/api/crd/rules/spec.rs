@@ -8,6 +8,7 @@ use crate::{
     crd::{Structural, definition},
     field::{FieldError, Path},
     names,
+    rules::client_config,
 };
 
 /// What is demanded of a definition: rules that came later are not held against what was stored before.
@@ -15,6 +16,7 @@ use crate::{
 pub(super) struct Requirements {
     pub(super) immutable_names: bool,
     pub(super) known_review_version: bool,
+    pub(super) valid_ca_bundle: bool,
     pub(super) schemas: bool,
     pub(super) valid_types: bool,
     pub(super) structural: bool,
@@ -30,6 +32,7 @@ impl Requirements {
         Requirements {
             immutable_names: false,
             known_review_version: true,
+            valid_ca_bundle: false,
             schemas: true,
             valid_types: true,
             structural: true,
@@ -46,6 +49,7 @@ impl Requirements {
         let schemas = || versions.iter().filter_map(|version| get(sub(version, "schema"), "openAPIV3Schema"));
         let never = |what: &dyn Fn(&Value) -> bool| !schemas().any(|root| schema::any(root, what));
         let reviews = list(sub(sub(spec, "conversion"), "webhook"), "conversionReviewVersions");
+        let old_bundle = text(sub(sub(sub(spec, "conversion"), "webhook"), "clientConfig"), "caBundle");
         let new_versions = list(sub(new, "spec"), "versions");
         let many = versions.iter().filter(|version| {
             let fields = list(version, "selectableFields");
@@ -54,6 +58,8 @@ impl Requirements {
         });
         Requirements {
             immutable_names: definition::is_true(old, "Established"),
+            valid_ca_bundle: definition::is_true(old, "Established")
+                && (old_bundle.is_empty() || client_config::is_ca_bundle(old_bundle)),
             known_review_version: reviews.is_empty() || reviews.iter().any(is_known_review),
             schemas: versions.iter().all(|version| get(sub(version, "schema"), "openAPIV3Schema").is_some()),
             valid_types: never(&|schema| !matches!(text(schema, "type"), "" | "array" | "boolean" | "integer" | "number" | "object" | "string")),
@@ -421,10 +427,12 @@ fn validate_conversion(
     }
     match config {
         None => errors.push(FieldError::required(&config_path, "required when strategy is set to Webhook")),
-        Some(config) if maybe_text(config, "url").is_some() == get(config, "service").is_some() => {
-            errors.push(FieldError::required(&config_path, "exactly one of url or service is required"));
+        Some(config) => {
+            client_config::check(errors, config, &config_path);
+            if requirements.valid_ca_bundle {
+                client_config::check_ca_bundle(errors, text(config, "caBundle"), &config_path.child("caBundle"));
+            }
         }
-        Some(_) => {}
     }
     validate_reviews(reviews, requirements, &reviews_path, errors);
 }

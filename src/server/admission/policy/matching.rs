@@ -1,6 +1,6 @@
 //! Whether a request concerns a policy or a binding, and as which version of its resource.
 
-use mk8s_api::{kinds, status::Status};
+use mk8s_api::status::Status;
 use mk8s_store::View;
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::{
         Request,
         webhook::{
             hook::{Rule, selector},
-            rules::{self, Asked, Place, Selector},
+            rules::{self, Asked, Place, Selector, Version},
         },
     },
     stored::items,
@@ -55,7 +55,24 @@ impl Criteria {
     }
 
     /// As what the request matches; `None` when it does not.
-    pub(super) fn matches(&self, request: &Request<'_>, object: &Value, view: &View) -> Result<Option<Asked>, Status> {
+    pub(super) async fn asked(
+        &self,
+        request: &Request<'_>,
+        object: &Value,
+        view: &View,
+    ) -> Result<Option<Asked>, Status> {
+        match self.version(request, object, view)? {
+            Some(version) => rules::asked(request, object, version).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub(super) fn matches(&self, request: &Request<'_>, object: &Value, view: &View) -> Result<bool, Status> {
+        self.version(request, object, view).map(|version| version.is_some())
+    }
+
+    /// The other version in which the request matches, or no other; nothing when it does not.
+    fn version(&self, request: &Request<'_>, object: &Value, view: &View) -> Result<Option<Option<Version>>, Status> {
         // What rules say costs nothing, so it comes first.
         let Some(kind) = self.kind(&self.rules, request) else { return Ok(None) };
         if !self.excluded.is_empty() && self.kind(&self.excluded, request).is_some() {
@@ -66,11 +83,11 @@ impl Criteria {
         {
             return Ok(None);
         }
-        Ok(Some(rules::asked(request, object, kind)))
+        Ok(Some(kind))
     }
 
     /// The other version in which a rule names the resource, or no other; nothing when no rule does. No rules are all.
-    fn kind(&self, named: &[Named], request: &Request<'_>) -> Option<Option<&'static kinds::Kind>> {
+    fn kind(&self, named: &[Named], request: &Request<'_>) -> Option<Option<Version>> {
         if named.is_empty() {
             return Some(None);
         }
@@ -88,7 +105,6 @@ impl Criteria {
         if !self.equivalent {
             return None;
         }
-        let others = rules::equivalents(request);
-        others.into_iter().find(|kind| matches(&Place { group: &kind.group, version: &kind.version, ..own })).map(Some)
+        Version::find(request, matches).map(Some)
     }
 }

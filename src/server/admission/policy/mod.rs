@@ -46,7 +46,7 @@ impl Policies {
     }
 
     /// Lets policies change `object`. Says whether one did.
-    pub(super) fn mutate(
+    pub(super) async fn mutate(
         &self,
         request: &Request<'_>,
         object: &mut Value,
@@ -58,11 +58,11 @@ impl Policies {
         if bound.mutating.is_empty() || is_policy(request) || object.is_null() {
             return Ok(false);
         }
-        mutate::mutate(&bound.mutating, request, object, view, authorization, round)
+        mutate::mutate(&bound.mutating, request, object, view, authorization, round).await
     }
 
     /// Lets policies refuse `object`, which is null for deletes.
-    pub(super) fn validate(
+    pub(super) async fn validate(
         &self,
         request: &Request<'_>,
         object: &Value,
@@ -73,7 +73,7 @@ impl Policies {
         if bound.validating.is_empty() || is_policy(request) {
             return Ok(());
         }
-        validate::validate(&bound.validating, request, object, view, authorization)
+        validate::validate(&bound.validating, request, object, view, authorization).await
     }
 }
 

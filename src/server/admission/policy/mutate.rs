@@ -19,7 +19,7 @@ use super::{
 use crate::{
     admission::{
         Request,
-        webhook::rules::{self, Asked},
+        webhook::rules::Asked,
     },
     auth::Authorization,
     registry::FieldValidation,
@@ -72,7 +72,7 @@ impl Refusals {
     }
 }
 
-pub(super) fn mutate(
+pub(super) async fn mutate(
     all: &[Bound<Mutating>],
     request: &Request<'_>,
     object: &mut Value,
@@ -84,7 +84,7 @@ pub(super) fn mutate(
     let mut changed = false;
     for bound in all {
         let policy = &*bound.policy;
-        let mut asked = match policy.criteria.matches(request, object, view) {
+        let mut asked = match policy.criteria.asked(request, object, view).await {
             Ok(Some(asked)) => asked,
             Ok(None) => continue,
             Err(status) => {
@@ -96,8 +96,8 @@ pub(super) fn mutate(
         for binding in &bound.bindings {
             if let Some(criteria) = &binding.criteria {
                 match criteria.matches(request, object, view) {
-                    Ok(Some(_)) => {}
-                    Ok(None) => continue,
+                    Ok(true) => {}
+                    Ok(false) => continue,
                     Err(status) => {
                         refusals.add(
                             policy,
@@ -122,7 +122,7 @@ pub(super) fn mutate(
                     continue;
                 }
                 let one = One { policy, request, namespace: namespace.as_ref(), param: param.as_ref(), authorization };
-                match one.apply(object, &mut asked) {
+                match one.apply(object, &mut asked).await {
                     Ok(by_this) => changed |= by_this,
                     Err(why) => refusals.add(policy, Some(binding), &why, true),
                 }
@@ -147,16 +147,17 @@ struct One<'a> {
 
 impl One<'_> {
     /// Applies all mutations, if the conditions hold. Says whether the object changed.
-    fn apply(&self, object: &mut Value, asked: &mut Asked) -> Result<bool, String> {
+    async fn apply(&self, object: &mut Value, asked: &mut Asked) -> Result<bool, String> {
         let question = inputs::request(self.request, asked);
         let asker = Asker { authorization: self.authorization, user: self.request.user };
         let mut changed = false;
         for (index, mutation) in self.policy.parts.mutations.iter().enumerate() {
             // As the policy knows the object.
-            let seen = asked
-                .other
-                .as_ref()
-                .map_or_else(|| object.clone(), |other| rules::convert(other.own, other.kind, object.clone()));
+            let failed = |status: Status| format!("failed to convert the object: {}", status.message);
+            let seen = match &asked.other {
+                Some(other) => other.version.of_own(self.request, object.clone()).await.map_err(failed)?,
+                None => object.clone(),
+            };
             let old = asked.other.as_ref().map_or(self.request.old, |other| other.old.as_ref());
             let given =
                 inputs::Given { request: &question, object: &seen, old, namespace: self.namespace, params: self.param };
@@ -168,7 +169,7 @@ impl One<'_> {
                 continue;
             }
             let own = match &asked.other {
-                Some(other) => rules::convert(other.kind, other.own, patched),
+                Some(other) => other.version.to_own(self.request, patched).await.map_err(failed)?,
                 None => patched,
             };
             *object = conform(self.request, own)?;

@@ -36,14 +36,14 @@ impl Fixture {
         self.store.commit(Txn { ops: vec![Op::Put { key, value, expect: Expect::Any }] }).await.expect("written");
     }
 
-    fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
-        self.policies.validate(request, object, &self.store.view(), &self.authorization)
+    async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
+        self.policies.validate(request, object, &self.store.view(), &self.authorization).await
     }
 
-    fn mutate(&self, object: &Value) -> Result<Value, Status> {
+    async fn mutate(&self, object: &Value) -> Result<Value, Status> {
         let (user, mut object) = (user(), object.clone());
         let request = deployments(&user);
-        self.policies.mutate(&request, &mut object, &self.store.view(), &self.authorization, &mut Round::default())?;
+        self.policies.mutate(&request, &mut object, &self.store.view(), &self.authorization, &mut Round::default()).await?;
         Ok(object)
     }
 }
@@ -134,7 +134,7 @@ async fn expressions_decide() {
     ];
     for (policy_spec, binding_spec, refusal) in cases {
         let f = fixture(&[(POLICY, policy(policy_spec.clone())), (BINDING, binding(binding_spec)), ("core/configmaps/a/max", max.clone())]).await;
-        let found = f.validate(&deployments(&user), &deployment(1));
+        let found = f.validate(&deployments(&user), &deployment(1)).await;
         let expected = refusal.map(|why| {
             format!("deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {why}")
         });
@@ -150,18 +150,18 @@ async fn warnings_and_reasons_are_told() {
     let user = user();
     let refusing = policy(json!({"validations": [{"expression": "false", "message": "no", "reason": "Forbidden"}]}));
     let f = fixture(&[(POLICY, refusing.clone()), (BINDING, binding(json!({})))]).await;
-    let status = f.validate(&deployments(&user), &deployment(1)).expect_err("refused");
+    let status = f.validate(&deployments(&user), &deployment(1)).await.expect_err("refused");
     assert_eq!((status.code, &*status.reason), (403, "Forbidden"));
     // The index follows the store.
     f.put(BINDING, binding(json!({"validationActions": ["Warn"]}))).await;
     let request = deployments(&user);
-    f.validate(&request, &deployment(1)).expect("only warned");
+    f.validate(&request, &deployment(1)).await.expect("only warned");
     assert_eq!(
         request.notes.take_warnings(),
         ["Validation failed for ValidatingAdmissionPolicy 'p' with binding 'b': no"]
     );
     let other = Request { resource: "statefulsets", kind: "StatefulSet", ..deployments(&user) };
-    f.validate(&other, &deployment(1)).expect("none of its business");
+    f.validate(&other, &deployment(1)).await.expect("none of its business");
 }
 
 #[tokio::test]
@@ -185,7 +185,7 @@ async fn mutations_change_the_object() {
         "Object{metadata: Object.metadata{labels: {'team': variables.team}}, spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{containers: [Object.spec.template.spec.containers{name: 'c', image: 'i'}, Object.spec.template.spec.containers{name: 'side'}]}}}}",
     )))
     .await
-    .mutate(&deployment(1))
+    .mutate(&deployment(1)).await
     .expect("mutated");
     assert_eq!(merged["metadata"]["labels"], json!({"app": "x", "team": "x"}));
     assert_eq!(merged["spec"]["template"]["spec"]["containers"], json!([{"name": "c", "image": "i"}, {"name": "side"}]));
@@ -193,24 +193,24 @@ async fn mutations_change_the_object() {
 
     let patched = f(mutating(patch("[JSONPatch{op: 'replace', path: '/spec/replicas', value: object.spec.replicas + 1}]")))
         .await
-        .mutate(&deployment(1))
+        .mutate(&deployment(1)).await
         .expect("mutated");
     assert_eq!(patched["spec"]["replicas"], 2);
 
     let tested = f(mutating(patch("[JSONPatch{op: 'test', path: '/spec/replicas', value: 7}, JSONPatch{op: 'remove', path: '/spec'}]")))
         .await
-        .mutate(&deployment(1))
+        .mutate(&deployment(1)).await
         .expect("left alone");
     assert_eq!(tested, deployment(1));
 
-    let wrong = f(mutating(apply("Object{spec: Object.status{replicas: 2}}"))).await.mutate(&deployment(1)).expect_err("refused");
+    let wrong = f(mutating(apply("Object{spec: Object.status{replicas: 2}}"))).await.mutate(&deployment(1)).await.expect_err("refused");
     assert_eq!(
         wrong.message,
         "policy 'p' with binding 'b' denied request: type mismatch: unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type"
     );
     let atomic = f(mutating(apply("Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{tolerations: [{'key': 'x'}]}}}}")))
         .await
-        .mutate(&deployment(1))
+        .mutate(&deployment(1)).await
         .expect_err("refused");
     assert!(atomic.message.contains("may not mutate atomic arrays, maps or structs: .spec.template.spec.tolerations"), "{}", atomic.message);
 }

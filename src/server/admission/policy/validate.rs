@@ -47,7 +47,7 @@ struct Decisions {
     broken: Vec<Denial>,
 }
 
-pub(super) fn validate(
+pub(super) async fn validate(
     all: &[Bound<Validating>],
     request: &Request<'_>,
     object: &Value,
@@ -60,7 +60,7 @@ pub(super) fn validate(
     };
     for bound in all {
         let policy = &*bound.policy;
-        let asked = match policy.criteria.matches(request, object, view) {
+        let asked = match policy.criteria.asked(request, object, view).await {
             Ok(Some(asked)) => asked,
             Ok(None) => continue,
             Err(_) if policy.ignores_failure => continue,
@@ -108,8 +108,8 @@ fn applied(
 ) -> Result<Vec<Option<Value>>, String> {
     if let Some(criteria) = &binding.criteria {
         match criteria.matches(request, object, view) {
-            Ok(Some(_)) => {}
-            Ok(None) => return Ok(Vec::new()),
+            Ok(true) => {}
+            Ok(false) => return Ok(Vec::new()),
             Err(status) => return Err(status.message),
         }
     }

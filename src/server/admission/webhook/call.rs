@@ -6,7 +6,7 @@ use serde_json::Value;
 use super::{
     hook::{Hook, SideEffects},
     review::{self, BadAnswer},
-    rules::{self, Asked},
+    rules::Asked,
 };
 use crate::{
     admission::{Operation, Request},
@@ -85,7 +85,7 @@ pub(super) async fn ask(
 }
 
 /// Applies the patch of an answer. Says whether the object changed.
-pub(super) fn apply(
+pub(super) async fn apply(
     hook: &Hook,
     asked: &Asked,
     request: &Request<'_>,
@@ -111,7 +111,7 @@ pub(super) fn apply(
     let patched = patch::json_patch(before, &answer.patch).map_err(Failure::broken)?;
     let changed = patched != *before;
     let patched = match &asked.other {
-        Some(other) => rules::convert(other.kind, other.own, patched),
+        Some(other) => other.version.to_own(request, patched).await.map_err(|status| Failure::Broken(Box::new(status)))?,
         None => patched,
     };
     *object = conform(request, patched)?;

@@ -21,6 +21,8 @@ mod review;
 pub(super) mod rules;
 mod source;
 
+pub use review::read_answer;
+
 use std::{collections::HashSet, sync::Arc, time::Instant};
 
 use futures::{StreamExt, stream::FuturesUnordered};
@@ -105,14 +107,14 @@ impl Webhooks {
         }
         let mut any = false;
         for (index, hook) in hooks.iter().enumerate() {
-            let Some(asked) = rules::matches(hook, request, object, view, &self.authorization)? else { continue };
+            let Some(asked) = rules::matches(hook, request, object, view, &self.authorization).await? else { continue };
             if round.again && !round.due.contains(&hook.id) {
                 continue;
             }
             let started = Instant::now();
             let outcome = call::ask(&self.client, hook, &asked, request, object, true).await;
             let outcome = match outcome {
-                Ok(answer) => call::apply(hook, &asked, request, object, &answer),
+                Ok(answer) => call::apply(hook, &asked, request, object, &answer).await,
                 Err(failure) => Err(failure),
             };
             self.metrics.observe(Phase::Admit, hook, request, started.elapsed(), outcome.as_ref().err());
@@ -146,7 +148,7 @@ impl Webhooks {
         }
         let mut relevant: Vec<(&Arc<Hook>, Asked)> = Vec::new();
         for hook in hooks.iter() {
-            if let Some(asked) = rules::matches(hook, request, object, view, &self.authorization)? {
+            if let Some(asked) = rules::matches(hook, request, object, view, &self.authorization).await? {
                 relevant.push((hook, asked));
             }
         }

@@ -226,6 +226,19 @@ pub(super) fn denial(name: &str, status: Option<&Value>) -> Status {
     })
 }
 
+/// Reads what a webhook may answer, for fuzzing: whatever arrives, this returns. How much of it is understood.
+pub fn read_answer(document: &[u8]) -> usize {
+    let versions = [ReviewVersion::V1, ReviewVersion::V1Beta1];
+    let ways = versions.into_iter().flat_map(|version| [(version, true), (version, false)]);
+    let read = ways.filter_map(|(version, mutating)| answer(version, "uid", mutating, document).ok());
+    read.map(|answer| {
+        let patched = mk8s_api::patch::json_patch(&serde_json::json!({"metadata": {"name": "n"}}), &answer.patch);
+        let denied = denial("a.example.com", answer.status.as_ref());
+        usize::from(patched.is_ok()) + denied.to_json().len()
+    })
+    .sum()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -3,8 +3,11 @@
 //! Rules are looked at first, because they cost nothing; then the selectors, then the conditions. That is not
 //! upstream's order, but nobody can tell: an error of a selector counts only for requests that a rule matches.
 
+use std::sync::Arc;
+
 use mk8s_api::{
     conversion,
+    crd::DefinitionVersion,
     kinds::{self, Kind},
     meta,
     select::LabelSelector,
@@ -49,10 +52,79 @@ pub(in crate::admission) struct Asked {
 /// Objects in another version.
 #[derive(Debug)]
 pub(in crate::admission) struct Other {
-    pub(in crate::admission) kind: &'static Kind,
-    pub(in crate::admission) own: &'static Kind,
+    pub(in crate::admission) version: Version,
     pub(in crate::admission) object: Value,
     pub(in crate::admission) old: Option<Value>,
+}
+
+/// Another version in which the objects of a request are served.
+#[derive(Debug, Clone)]
+pub(in crate::admission) enum Version {
+    BuiltIn { own: &'static Kind, kind: &'static Kind },
+    Custom(Arc<DefinitionVersion>),
+}
+
+impl Version {
+    /// All of them.
+    fn all(request: &Request<'_>) -> Vec<Version> {
+        let Some(own) = kinds::find(request.group, request.version, request.resource) else {
+            let custom = request.target.into_iter().flat_map(|resource| resource.other_versions());
+            return custom.map(|version| Version::Custom(version.clone())).collect();
+        };
+        let same = |kind: &&Kind| {
+            kind.storage_group == own.storage_group
+                && kind.plural == own.plural
+                && kind.kind == own.kind
+                && (&kind.group, &kind.version) != (&own.group, &own.version)
+                && !kind.is_virtual
+        };
+        kinds::builtin().iter().filter(same).map(|kind| Version::BuiltIn { own, kind }).collect()
+    }
+
+    /// The first one that is wanted.
+    pub(in crate::admission) fn find(
+        request: &Request<'_>,
+        mut wanted: impl FnMut(&Place<'_>) -> bool,
+    ) -> Option<Version> {
+        let own = Place::of(request);
+        Version::all(request).into_iter().find(|other| {
+            let (group, version) = other.group_version(request);
+            wanted(&Place { group, version, ..own })
+        })
+    }
+
+    fn group_version<'a>(&'a self, request: &Request<'a>) -> (&'a str, &'a str) {
+        match self {
+            Version::BuiltIn { kind, .. } => (&kind.group, &kind.version),
+            Version::Custom(version) => (request.group, &version.name),
+        }
+    }
+
+    /// An object of the request's version in this one.
+    pub(in crate::admission) async fn of_own(&self, request: &Request<'_>, object: Value) -> Result<Value, Status> {
+        match self {
+            Version::BuiltIn { own, kind } => Ok(convert(own, kind, object)),
+            Version::Custom(version) => in_version(request, object, &version.api_version).await,
+        }
+    }
+
+    /// An object of this version in the request's.
+    pub(in crate::admission) async fn to_own(&self, request: &Request<'_>, object: Value) -> Result<Value, Status> {
+        match self {
+            Version::BuiltIn { own, kind } => Ok(convert(kind, own, object)),
+            Version::Custom(_) => {
+                let own = format!("{}/{}", request.group, request.version);
+                in_version(request, object, &own).await
+            }
+        }
+    }
+}
+
+async fn in_version(request: &Request<'_>, object: Value, api_version: &str) -> Result<Value, Status> {
+    match request.target {
+        Some(resource) => resource.in_version(object, api_version).await.map_err(|status| Status::internal(status.message)),
+        None => Ok(object),
+    }
 }
 
 /// The namespace of a request as webhooks know it: a namespace is in itself.
@@ -61,34 +133,27 @@ pub(in crate::admission) fn namespace<'a>(request: &Request<'a>) -> &'a str {
 }
 
 /// How the webhook is asked; `None` when the request is none of its business.
-pub(super) fn matches(
+pub(super) async fn matches(
     hook: &Hook,
     request: &Request<'_>,
     object: &Value,
     view: &View,
     authorization: &Authorization,
 ) -> Result<Option<Asked>, Status> {
-    let place = |group, version| Place { group, version, ..Place::of(request) };
-    let own = hook.rules.iter().any(|rule| rule_matches(rule, &place(request.group, request.version)));
-    let kind = match own {
+    let matches = |place: &Place<'_>| hook.rules.iter().any(|rule| rule_matches(rule, place));
+    let version = match matches(&Place::of(request)) {
         true => None,
-        false if hook.equivalent => {
-            let others = equivalents(request);
-            let found = hook.rules.iter().find_map(|rule| {
-                others.iter().find(|kind| rule_matches(rule, &place(&kind.group, &kind.version))).copied()
-            });
-            match found {
-                Some(kind) => Some(kind),
-                None => return Ok(None),
-            }
-        }
+        false if hook.equivalent => match Version::find(request, matches) {
+            Some(version) => Some(version),
+            None => return Ok(None),
+        },
         false => return Ok(None),
     };
     if !namespace_selected(&hook.namespaces, request, object, view)?
         || !object_selected(&hook.objects, request, object)? {
         return Ok(None);
     }
-    let asked = asked(request, object, kind);
+    let asked = asked(request, object, version).await?;
     let (seen, old) = match &asked.other {
         Some(other) => (&other.object, other.old.as_ref()),
         None => (object, request.old),
@@ -137,49 +202,35 @@ pub(in crate::admission) fn rule_matches(rule: &Rule, place: &Place<'_>) -> bool
         })
 }
 
-/// The other versions in which the objects of a request are served.
-pub(in crate::admission) fn equivalents(request: &Request<'_>) -> Vec<&'static Kind> {
-    let Some(own) = kinds::find(request.group, request.version, request.resource) else { return Vec::new() };
-    let same = |kind: &&Kind| {
-        kind.storage_group == own.storage_group
-            && kind.plural == own.plural
-            && kind.kind == own.kind
-            && (&kind.group, &kind.version) != (&own.group, &own.version)
-            && !kind.is_virtual
-    };
-    kinds::builtin().iter().filter(same).collect()
-}
-
-/// The request as it is asked about, in another version where `kind` is given.
-pub(in crate::admission) fn asked(request: &Request<'_>, object: &Value, kind: Option<&'static Kind>) -> Asked {
+/// The request as it is asked about, in another version where one is given.
+pub(in crate::admission) async fn asked(
+    request: &Request<'_>,
+    object: &Value,
+    version: Option<Version>,
+) -> Result<Asked, Status> {
     let (kind_group, kind_version) = request.kind_version;
-    let own = kinds::find(request.group, request.version, request.resource);
-    let (Some(kind), Some(own)) = (kind, own) else {
-        return Asked {
-            group: request.group.into(),
-            version: request.version.into(),
-            kind: (kind_group.into(), kind_version.into(), request.kind.into()),
-            other: None,
-        };
+    let sent = (kind_group.to_owned(), kind_version.to_owned(), request.kind.to_owned());
+    let Some(version) = version else {
+        let (group, version) = (request.group.to_owned(), request.version.to_owned());
+        return Ok(Asked { group, version, kind: sent, other: None });
     };
-    let (group, version) = (kind.group.clone(), kind.version.clone());
+    let (group, name) = version.group_version(request);
+    let (group, name) = (group.to_owned(), name.to_owned());
     // What is sent to a subresource may be of a kind that is the same for all versions.
-    if request.kind != own.kind {
-        let sent = (kind_group.into(), kind_version.into(), request.kind.into());
-        return Asked { group, version, kind: sent, other: None };
+    if (kind_group, kind_version) != (request.group, request.version) {
+        return Ok(Asked { group, version: name, kind: sent, other: None });
     }
-    let sent = (group.clone(), version.clone(), kind.kind.clone());
-    let other = Other {
-        kind,
-        own,
-        object: convert(own, kind, object.clone()),
-        old: request.old.map(|old| convert(own, kind, old.clone())),
+    let old = match request.old {
+        Some(old) => Some(version.of_own(request, old.clone()).await?),
+        None => None,
     };
-    Asked { group, version, kind: sent, other: Some(other) }
+    let object = version.of_own(request, object.clone()).await?;
+    let sent = (group.clone(), name.clone(), request.kind.to_owned());
+    Ok(Asked { group, version: name, kind: sent, other: Some(Other { version, object, old }) })
 }
 
 /// An object in another version, by way of the one it is stored in.
-pub(in crate::admission) fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
+fn convert(from: &Kind, to: &Kind, mut object: Value) -> Value {
     if object.is_object() {
         conversion::to_storage(from, &mut object);
         conversion::from_storage(to, &mut object);

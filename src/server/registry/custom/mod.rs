@@ -7,11 +7,13 @@
 //! Nobody waits for a table: a request takes the current one, and brings it up to date when nobody else does so at that
 //! moment. Only a request for a kind that the table has not got waits for the newest.
 //!
-//! Reading order: [`Customs`], `table` (what a table holds), `present` (stored objects in the form of a version).
+//! Reading order: [`Customs`], `table` (what a table holds), `present` (stored objects in the form of a version),
+//! `convert` (one version from another).
 //!
 //! Invariant: requests for built-in kinds do not come here.
 //! Invariant: the store tells of a definition before its write is answered, so a table made afterwards has it.
 
+mod convert;
 mod present;
 mod table;
 
@@ -28,10 +30,11 @@ use parking_lot::Mutex;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use self::table::Served;
+use self::{convert::Converter, table::Served};
 use super::{Resource, encode};
 use crate::auth::follow::{Follow, Follower};
 
+pub use convert::read_answer as read_conversion;
 pub(super) use present::Presenter;
 pub use table::Table;
 
@@ -41,6 +44,7 @@ const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/"
 pub(crate) struct Customs {
     known: Mutex<(Follower, Known)>,
     table: ArcSwap<Table>,
+    converter: Arc<Converter>,
 }
 
 /// One custom kind in one version.
@@ -51,14 +55,17 @@ pub(crate) struct CustomKind {
     pub(crate) since: u64,
     /// The definition has another form now, or is gone.
     pub(crate) replaced: CancellationToken,
+    pub(super) converter: Arc<Converter>,
 }
 
 impl Customs {
     pub(super) fn new(store: &Store) -> Customs {
         let follower = Follower::new(store.clone(), PREFIX.as_bytes());
+        let converter = Arc::new(Converter::new(store));
         Customs {
-            known: Mutex::new((follower, Known::default())),
+            known: Mutex::new((follower, Known::new(converter.clone()))),
             table: ArcSwap::from_pointee(Table::new(0, &[])),
+            converter,
         }
     }
 
@@ -88,8 +95,8 @@ impl Customs {
 }
 
 /// The definitions that are served, by name.
-#[derive(Default)]
 struct Known {
+    converter: Arc<Converter>,
     served: BTreeMap<String, Served>,
     generation: u64,
     changed: bool,
@@ -122,6 +129,10 @@ impl Follow for Known {
 }
 
 impl Known {
+    fn new(converter: Arc<Converter>) -> Known {
+        Known { converter, served: BTreeMap::new(), generation: 0, changed: false }
+    }
+
     fn learn(&mut self, object: &Value, old: Option<Served>, revision: u64) {
         let form = form_of(object);
         if let Some(same) = old.as_ref().filter(|old| old.form == form) {
@@ -143,7 +154,7 @@ impl Known {
         self.changed = true;
         let replaced = keeps_spec.map_or_else(CancellationToken::new, |old| old.replaced.clone());
         let name = definition.name.clone();
-        self.served.insert(name, Served::new(Arc::new(definition), form, since, replaced));
+        self.served.insert(name, Served::new(Arc::new(definition), form, since, replaced, &self.converter));
     }
 }
 

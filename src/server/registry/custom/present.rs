@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use mk8s_api::{crd::Conversion, meta, status::Status};
+use mk8s_api::status::Status;
 use mk8s_store::{Entry, Event, FrameCache, Stamped};
 use serde_json::Value;
 
@@ -156,13 +156,10 @@ impl Presenter {
         api_version: &str,
     ) -> Result<Vec<Value>, Status> {
         let Some(custom) = resource.as_custom() else { return Ok(objects) };
-        let needed = objects.iter().any(|object| meta::api_version(object) != api_version);
-        match &custom.definition.conversion {
-            Conversion::Webhook(_) if needed => Err(Status::internal(format!(
-                "conversion webhook for {}, Kind={} failed: this server does not call conversion webhooks",
-                custom.version.api_version, custom.version.kind
-            ))),
-            _ => Ok(objects),
-        }
+        custom.converter.convert(&custom.definition, objects, api_version).await
+    }
+
+    pub(in crate::registry) fn metrics_text(&self) -> String {
+        self.customs.converter.metrics_text()
     }
 }

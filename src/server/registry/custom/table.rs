@@ -12,7 +12,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{CustomKind, Resource};
+use super::{CustomKind, Resource, convert::Converter};
 
 /// A definition and the resources it makes.
 #[derive(Clone)]
@@ -30,6 +30,7 @@ impl Served {
         form: Value,
         since: u64,
         replaced: CancellationToken,
+        converter: &Arc<Converter>,
     ) -> Served {
         let hash = hash(&definition);
         let served = definition.versions.iter().filter(|version| version.served);
@@ -41,6 +42,7 @@ impl Served {
                 version: version.clone(),
                 since,
                 replaced: replaced.clone(),
+                converter: converter.clone(),
             };
             Arc::new(Resource::custom(kind, custom))
         });
