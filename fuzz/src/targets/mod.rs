@@ -50,4 +50,5 @@ pub static ALL: [Target; 24] = [
     target("channels", network::channels),
     target("spdy", network::spdy),
     target("keyspaces", replicas::keyspaces),
+    target("snapshots", replicas::snapshots),
 ];
