@@ -81,6 +81,11 @@ impl Heard {
         let last = self.last.get(&id).copied().unwrap_or(0).max(self.since);
         self.now - last <= SILENT_TICKS
     }
+
+    /// It answers heartbeats, one of which is sent with each tick.
+    fn just_now(&self, id: u64) -> bool {
+        self.last.get(&id).is_some_and(|last| self.now - last <= 3)
+    }
 }
 
 impl Replica {
@@ -137,9 +142,9 @@ impl Replica {
         }
         let committed = raft.raft_log.committed;
         let learners = raft.prs().conf().learners();
-        let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(_, progress)| {
+        let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(id, progress)| {
             let near = progress.matched + CAUGHT_UP >= committed && progress.matched > 0;
-            near && progress.recent_active && progress.state == ProgressState::Replicate
+            near && self.heard.lately(**id) && progress.state == ProgressState::Replicate
         });
         if let Some(id) = caught_up.map(|(id, _)| *id).min() {
             let context = self.pending.nobodys(raft.term);
@@ -155,7 +160,7 @@ impl Replica {
         let others = raft
             .prs()
             .iter()
-            .filter(|(id, progress)| **id != self.settings.node_id && voters.contains(**id) && progress.recent_active);
+            .filter(|(id, _)| **id != self.settings.node_id && voters.contains(**id) && self.heard.just_now(**id));
         let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
         let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
         self.raw.transfer_leader(nearest);
