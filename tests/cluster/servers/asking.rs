@@ -11,7 +11,10 @@ use kube::{
     api::{ApiResource, DeleteParams, DynamicObject, GroupVersionKind, Patch, PatchParams, PostParams},
 };
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 fn object<T: serde::de::DeserializeOwned>(value: Value) -> T {
     serde_json::from_value(value).expect("it is one")
@@ -71,12 +74,11 @@ async fn kinds(clients: &[Client; 3]) {
     }));
     let definitions = |client: &Client| Api::<CustomResourceDefinition>::all(client.clone());
     definitions(&clients[1]).create(&PostParams::default(), &definition).await.expect("a definition");
-    let established = kube::runtime::wait::await_condition(
-        definitions(&clients[2]),
-        "boats.example.org",
-        kube::runtime::wait::conditions::is_crd_established(),
-    );
-    established.await.expect("it is established");
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !is_established(&definitions(&clients[2]).get("boats.example.org").await.expect("it is there")) {
+        assert!(Instant::now() < deadline, "the kind is established");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     let boats = ApiResource::from_gvk(&GroupVersionKind::gvk("example.org", "v1", "Boat"));
     for (n, client) in clients.iter().enumerate() {
         let api = Api::<DynamicObject>::namespaced_with(client.clone(), "default", &boats);
@@ -93,6 +95,11 @@ async fn kinds(clients: &[Client; 3]) {
             assert_eq!(api.get(&format!("boat-{n}")).await.expect("it is there").data["spec"]["sails"], 3);
         }
     }
+}
+
+fn is_established(definition: &CustomResourceDefinition) -> bool {
+    let conditions = definition.status.as_ref().and_then(|status| status.conditions.as_ref());
+    conditions.into_iter().flatten().any(|condition| condition.type_ == "Established" && condition.status == "True")
 }
 
 /// Services made at all servers at once never share an address or a port.

@@ -4,7 +4,7 @@
 //! `MK8S_FAILOVER_ROUNDS` says how many rounds there are.
 
 use super::{Server, leader, three};
-use crate::support::host::Host;
+use crate::support::{host::Host, say};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::ConfigMap;
 use kube::{
@@ -250,7 +250,6 @@ fn check(servers: &[Server<'_>; 3], count: usize, runtime: &Runtime) {
     }
 }
 
-#[expect(clippy::print_stderr, reason = "what was measured")]
 fn judge(waits: &[(Fault, Duration)], followers: &[Seen], acknowledged: &Acknowledged) {
     let acknowledged = acknowledged.0.lock().expect("not poisoned");
     let events: Vec<BTreeMap<u64, (String, u64)>> = followers
@@ -267,16 +266,19 @@ fn judge(waits: &[(Fault, Duration)], followers: &[Seen], acknowledged: &Acknowl
         let mut times: Vec<_> = waits.iter().filter(|(of, _)| *of == fault).map(|(_, wait)| *wait).collect();
         times.sort();
         if let (Some(longest), Some(middle)) = (times.last(), times.get(times.len() / 2)) {
-            eprintln!("{fault:?}: {} rounds, a write waited {middle:?} in the middle, {longest:?} at most", times.len());
+            say(format_args!(
+                "{fault:?}: {} rounds, a write waited {middle:?} in the middle, {longest:?} at most",
+                times.len()
+            ));
             assert!(*longest < WITHOUT_LEADER, "a write waited {longest:?} after {fault:?}");
         }
     }
     let breaks: usize = followers.iter().map(|seen| seen.breaks).sum();
     let kills = waits.iter().filter(|(fault, _)| *fault != Fault::PauseLeader).count();
-    eprintln!(
+    say(format_args!(
         "{} writes acknowledged, {} shown, {breaks} watches broken by {kills} kills",
         acknowledged.len(),
         events[0].len()
-    );
+    ));
     assert!(breaks <= 3 * kills, "watches broke whose server lived");
 }
