@@ -8,6 +8,7 @@ use mk8s_server::{
     LogFormat, Server, ServerArgs, ServerOptions,
     auth::{Pki, User, pki::Role},
     cluster::ClusterArgs,
+    snapshot::SnapshotArgs,
 };
 use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
 use tokio::signal::unix::{SignalKind, signal};
@@ -38,6 +39,8 @@ enum Command {
     Image(ImageArgs),
     /// Show and change the servers of the cluster.
     Cluster(ClusterArgs),
+    /// Save the cluster's state to a file, and begin a cluster with one.
+    Snapshot(SnapshotArgs),
 }
 
 fn main() -> ExitCode {
@@ -46,7 +49,9 @@ fn main() -> ExitCode {
     match (program, argv.get(1).and_then(|verb| verb.to_str())) {
         ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
         ("kubectl", _) => mk8s_cli::main(argv),
-        (_, None | Some("server" | "image" | "cluster" | "--version" | "-V" | "--help" | "-h")) => run(Command::parse()),
+        (_, None | Some("server" | "image" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h")) => {
+            run(Command::parse())
+        }
         _ => mk8s_cli::main(argv),
     }
 }
@@ -55,7 +60,8 @@ fn run(command: Command) -> ExitCode {
     match command {
         Command::Server(arguments) => serve(*arguments),
         Command::Image(arguments) => images(&arguments),
-        Command::Cluster(arguments) => cluster(arguments),
+        Command::Cluster(arguments) => printed(mk8s_server::cluster::command(arguments)),
+        Command::Snapshot(arguments) => printed(mk8s_server::snapshot::command(arguments)),
     }
 }
 
@@ -78,7 +84,8 @@ fn serve(arguments: ServerArgs) -> ExitCode {
 }
 
 fn images(arguments: &ImageArgs) -> ExitCode {
-    let work = mk8s_agent::image_command(arguments, |line| mk8s_cli::outln!("{line}"), |line| mk8s_cli::errln!("{line}"));
+    let work =
+        mk8s_agent::image_command(arguments, |line| mk8s_cli::outln!("{line}"), |line| mk8s_cli::errln!("{line}"));
     match runtime().and_then(|runtime| runtime.block_on(work).map_err(anyhow::Error::from)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -88,8 +95,9 @@ fn images(arguments: &ImageArgs) -> ExitCode {
     }
 }
 
-fn cluster(arguments: ClusterArgs) -> ExitCode {
-    match runtime().and_then(|runtime| runtime.block_on(mk8s_server::cluster::command(arguments))) {
+/// Runs a command that gives lines.
+fn printed(command: impl Future<Output = anyhow::Result<Vec<String>>>) -> ExitCode {
+    match runtime().and_then(|runtime| runtime.block_on(command)) {
         Ok(lines) => {
             lines.iter().for_each(|line| mk8s_cli::outln!("{line}"));
             ExitCode::SUCCESS

@@ -8,7 +8,8 @@
 //! ```
 
 use std::{
-    net::SocketAddr,
+    collections::BTreeSet,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -41,6 +42,7 @@ use crate::{
     options::ServerOptions,
     registry::{Registry, Resources, ServiceRanges, expire_events},
     relay::Relay,
+    snapshot::schedule,
     webhook,
 };
 
@@ -118,7 +120,7 @@ impl Server {
         let lines = Lines::new(record.id, pki.clone(), &record.members, end.clone());
         let store_options = mk8s_store::Options {
             dir: Some(dir.join("store")),
-            identity: Some(format!("member {} of the cluster {}", record.id, pki.cluster_name())),
+            identity: Some(record.identity(pki.cluster_name())),
             node_id: record.id,
             founders: Some(if record.founder { vec![record.id] } else { Vec::new() }),
             ..mk8s_store::Options::default()
@@ -175,6 +177,15 @@ impl Server {
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
         self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
+        if let Some(plan) = options.snapshots.clone() {
+            let source = schedule::Source {
+                store: self.store.clone(),
+                pki: self.pki.clone(),
+                server: options.node_name.clone(),
+                server_dir: options.server_dir(),
+            };
+            self.tasks.spawn(schedule::keep(source, plan, stop.clone()));
+        }
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
         let store = self.store.clone();
@@ -191,7 +202,7 @@ impl Server {
         }
         self.tasks.spawn(while_leading(self.store.clone(), stop, move |stop| {
             let profiles = scheduler_profiles(&options);
-            let plane = control_plane(router.clone(), wanted.clone(), loops.clone(), profiles, stop.clone());
+            let plane = control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), profiles, stop.clone());
             let expiry = expire_events(store.clone(), stop);
             async move {
                 tokio::join!(plane, expiry);
@@ -285,12 +296,14 @@ async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result
 /// Fills the cluster with what every cluster has, and then runs its loops.
 async fn control_plane(
     router: Router,
+    store: Store,
     wanted: Bootstrap,
     loops: mk8s_controllers::Options,
     profiles: mk8s_scheduler::config::Configured,
     stop: CancellationToken,
 ) {
     let admin = router.client(User::control_plane("system:apiserver"));
+    let wanted = Bootstrap { others: others(&store, &wanted).await, ..wanted };
     let booted = async {
         while let Err(error) = bootstrap::run(&admin, &wanted).await {
             tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the cluster's first objects could not be made, trying again");
@@ -303,13 +316,45 @@ async fn control_plane(
     router.set_ready();
     let aggregator = router.client(User::control_plane("system:kube-aggregator"));
     let registered = aggregation::keep_local(router.registry().store().clone(), aggregator, stop.clone());
+    let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     tokio::join!(
         registered,
+        servers,
         mk8s_controllers::run(controllers, loops, stop.clone()),
         mk8s_scheduler::run(scheduler, profiles, stop),
     );
+}
+
+/// How often it is looked which servers there are.
+const LOOK_FOR_SERVERS: Duration = Duration::from_secs(2);
+
+/// Keeps the addresses behind the `kubernetes` Service those of the servers that answer.
+async fn say_servers(admin: &kube::Client, store: &Store, mut wanted: Bootstrap, stop: CancellationToken) {
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK_FOR_SERVERS)).await.is_some() {
+        let others = others(store, &wanted).await;
+        if others == wanted.others {
+            continue;
+        }
+        let before = std::mem::replace(&mut wanted.others, others);
+        if let Err(error) = bootstrap::say_servers(admin, &wanted).await {
+            let error = format!("{:#}", anyhow::Error::new(error));
+            tracing::warn!(error, "it cannot be said where the servers are, trying again");
+            wanted.others = before;
+        }
+    }
+}
+
+/// The other servers that answer, as far as they do so on the same port: that is said once for all.
+async fn others(store: &Store, wanted: &Bootstrap) -> BTreeSet<IpAddr> {
+    let known = members::all(&store.view());
+    let active = store.members().await.unwrap_or_default().into_iter().filter(|member| member.active == Some(true));
+    let addresses = active.filter_map(|member| known.get(&member.id)?.address.parse::<SocketAddr>().ok());
+    let alike = |address: &SocketAddr| {
+        address.port() == wanted.port && address.is_ipv4() == wanted.node_ip.is_ipv4() && address.ip() != wanted.node_ip
+    };
+    addresses.filter(alike).map(|address| address.ip()).collect()
 }
 
 /// Opens the port, or says why not and what to do.
@@ -366,6 +411,7 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
     Bootstrap {
         node_ip: options.node_ip,
         port,
+        others: BTreeSet::new(),
         service_ip: options.service_ip(),
         ca_pem: pki.ca_pem().to_string(),
         front_proxy_ca_pem: pki.front_proxy_ca_pem().to_string(),

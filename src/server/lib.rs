@@ -26,6 +26,7 @@ pub mod http;
 pub mod options;
 pub mod registry;
 pub mod relay;
+pub mod snapshot;
 mod stored;
 pub mod table;
 pub mod webhook;

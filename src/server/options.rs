@@ -22,7 +22,9 @@ use std::{
 
 use clap::Args;
 use ipnet::IpNet;
-use mk8s_api::names;
+use mk8s_api::{cron::Schedule, names};
+
+use crate::snapshot::schedule as snapshot;
 
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -113,6 +115,12 @@ pub struct ServerArgs {
     /// A KubeSchedulerConfiguration: profiles of the scheduler [default: one profile, default-scheduler]
     #[arg(long, env = "MK8S_KUBE_SCHEDULER_CONFIG", value_name = "FILE")]
     pub kube_scheduler_config: Option<String>,
+    /// When snapshots are saved to <data-dir>/server/snapshots: five fields of cron in UTC, or @daily and the like
+    #[arg(long, env = "MK8S_SNAPSHOT_SCHEDULE", value_name = "SCHEDULE")]
+    pub snapshot_schedule: Option<String>,
+    /// How many of these snapshots are kept [default: 5]
+    #[arg(long, env = "MK8S_SNAPSHOT_RETENTION", value_name = "NUMBER")]
+    pub snapshot_retention: Option<String>,
     /// How log lines are written: text or json [default: text]
     #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -144,6 +152,8 @@ pub struct ServerOptions {
     pub resolv_conf: Option<PathBuf>,
     /// The text of the scheduler's configuration, which is good.
     pub kube_scheduler_config: Option<String>,
+    /// The snapshots that this server saves by itself.
+    pub snapshots: Option<snapshot::Plan>,
     pub log_format: LogFormat,
 }
 
@@ -211,6 +221,7 @@ impl ServerArgs {
             container_runtime_endpoint: self.container_runtime_endpoint.map(endpoint).transpose()?,
             resolv_conf: self.resolv_conf.map(|path| absolute("resolv-conf", &path)).transpose()?,
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
+            snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
             log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
@@ -401,6 +412,21 @@ fn scheduler_config(path: String) -> Result<String, OptionsError> {
     match mk8s_scheduler::config::read(&text) {
         Ok(_) => Ok(text),
         Err(error) => Err(wrong(flag, path, error.to_string())),
+    }
+}
+
+fn snapshots(schedule: Option<String>, retention: Option<&str>) -> Result<Option<snapshot::Plan>, OptionsError> {
+    let (flag, remedy) = ("snapshot-retention", "use a number from 1 on");
+    let keep: usize = parsed(flag, retention, "5", remedy)?;
+    if keep == 0 {
+        return Err(wrong(flag, "0", remedy));
+    }
+    let Some(text) = schedule else { return Ok(None) };
+    let remedy = "use five fields such as \"0 */6 * * *\", or @daily";
+    match Schedule::parse(&text, jiff::tz::TimeZone::UTC) {
+        Ok(schedule) if schedule.next(jiff::Timestamp::now()).is_some() => Ok(Some(snapshot::Plan { schedule, keep })),
+        Ok(_) => Err(wrong("snapshot-schedule", text, format!("is never due; {remedy}"))),
+        Err(error) => Err(wrong("snapshot-schedule", text, format!("{error}; {remedy}"))),
     }
 }
 

@@ -1,7 +1,8 @@
 //! Replicated, revisioned, watchable bytes: what etcd is to Kubernetes, as a library.
 //!
 //! Reading order: [`txn`] (what a write is), [`mvcc`] (what applying one does: pure), [`raft`] (how it becomes durable),
-//! [`engine`] (where the bytes lie), `hub` (who is told), `store` (the handle).
+//! [`engine`] (where the bytes lie), `hub` (who is told), `store` (the handle); [`snapshot`] (a keyspace as a file),
+//! `rebuild` (a store begun with one).
 //!
 //! ```text
 //! commit ─▶ queue ─▶ raft thread: batch ─▶ append + one fsync (─▶ peers) ─▶ apply ─▶ publish view ─▶ tell watchers ─▶ answer
@@ -22,8 +23,10 @@ mod metrics;
 pub mod mvcc;
 mod options;
 mod raft;
+mod rebuild;
 #[cfg(test)]
 mod sim;
+pub mod snapshot;
 mod store;
 #[cfg(test)]
 mod tests;
@@ -36,5 +39,6 @@ pub use options::{OpenError, Options};
 pub use raft::{
     Alone, Assembly, Leadership, MemberChange, MemberStatus, NotAPiece, PeerMessage, Pieces, Transport, Whole,
 };
+pub use rebuild::{ensure_free, found, salvage};
 pub use store::{NotAMessage, Store, Unavailable};
 pub use txn::{Commit, CommitError, Expect, Op, Stamped, Txn};

@@ -219,6 +219,11 @@ impl Store {
         self.leadership.clone()
     }
 
+    /// Whether no other replica takes part.
+    pub fn is_alone(&self) -> bool {
+        self.leadership.borrow().alone
+    }
+
     /// Changes who takes part; one change at a time.
     ///
     /// # Errors

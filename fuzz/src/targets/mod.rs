@@ -50,4 +50,5 @@ pub static ALL: [Target; 25] = [
     target("channels", network::channels),
     target("spdy", network::spdy),
     target("keyspaces", replicas::keyspaces),
+    target("snapshots", replicas::snapshots),
 ];

@@ -1,15 +1,18 @@
-//! What one server sends another: messages of the store, and keyspaces in pieces.
+//! What one server sends another: keyspaces in pieces; and files with snapshots.
 
 use bytes::Bytes;
-use mk8s_store::{Assembly, Expect, Op, Options, Pieces, Stamped, Store, Txn};
+use mk8s_store::{
+    Assembly, Expect, Op, Options, Pieces, Stamped, Store, Txn, View,
+    snapshot::{self, Chunks},
+};
 use tokio::runtime::Builder;
 
 use super::Feed;
 use crate::mutate;
 
-fn pieces() -> Vec<Vec<u8>> {
+fn view() -> View {
     let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime for one thread can be made");
-    let view = runtime.block_on(async {
+    runtime.block_on(async {
         let store = Store::open(Options::default()).await.expect("memory opens");
         for n in 0..5 {
             let key = Bytes::from(format!("/k/{n}"));
@@ -19,13 +22,12 @@ fn pieces() -> Vec<Vec<u8>> {
         let view = store.view();
         store.close().await;
         view
-    });
-    Pieces::new(view).collect()
+    })
 }
 
 /// Bytes that are no keyspace are refused, whatever they are.
 pub(super) fn keyspaces() -> Feed {
-    let good = pieces();
+    let good: Vec<_> = Pieces::new(view()).collect();
     Box::new(move |dice| {
         let mut assembly = Assembly::default();
         for _ in 0..2 {
@@ -34,5 +36,17 @@ pub(super) fn keyspaces() -> Feed {
             }
         }
         assembly.finish().map_or((), |whole| assert!(whole.entries().iter().all(|e| e.modified <= whole.revision())));
+    })
+}
+
+/// A file that was changed is refused, and never believed.
+pub(super) fn snapshots() -> Feed {
+    let good: Vec<u8> = Chunks::new(b"about", view()).flatten().collect();
+    let seeds = vec![good.clone()];
+    Box::new(move |dice| {
+        let file = mutate::bytes(dice, &seeds);
+        let read = snapshot::read(&file[..]);
+        assert!(file == good || read.is_err(), "a changed file is believed");
+        assert_eq!(read.is_ok(), snapshot::check(&file[..]).is_ok() && file == good);
     })
 }

@@ -16,6 +16,7 @@ use crate::{
     webhook::Client,
 };
 
+mod claims;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
@@ -38,7 +39,9 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use claims::Claims;
 pub use notes::Notes;
+pub(crate) use notes::Outdated;
 pub use webhook::read_answer as read_review;
 
 /// The verb of an admission request.

@@ -18,7 +18,7 @@ use parking_lot::Mutex;
 use serde_json::Value;
 
 use super::{
-    Operation, Request,
+    Claims, Operation, Request,
     pod_resources::{Resources, read},
     stored::{items, list},
 };
@@ -28,6 +28,7 @@ const IN_FLIGHT: Duration = Duration::from_secs(10);
 
 pub(super) struct Quota {
     store: Store,
+    claims: Claims,
     /// What was let through: where it will be stored, what it counts, until when it is waited for.
     in_flight: Mutex<Vec<InFlight>>,
 }
@@ -39,11 +40,13 @@ struct InFlight {
     until: Instant,
     group: String,
     resource: String,
+    /// The claim under which it was let through: without it, it is never stored.
+    claim: u64,
 }
 
 impl Quota {
     pub(super) fn new(store: Store) -> Quota {
-        Quota { store, in_flight: Mutex::default() }
+        Quota { claims: Claims::new(store.clone()), store, in_flight: Mutex::default() }
     }
 
     /// Lets the object through, or refuses it with the quota it would exceed.
@@ -64,14 +67,18 @@ impl Quota {
         if more.is_empty() {
             return Ok(());
         }
-        let view = self.store.view();
-        let quotas = list(&view, "", "resourcequotas", request.namespace);
-        if quotas.is_empty() {
+        if list(&self.store.view(), "", "resourcequotas", request.namespace).is_empty() {
             return Ok(());
         }
+        let claim = self.claims.take(&claimed(request.namespace), request.notes).await?;
+        let view = self.store.view();
+        let quotas = list(&view, "", "resourcequotas", request.namespace);
         let mut in_flight = self.in_flight.lock();
         let clock = Instant::now();
-        in_flight.retain(|waiting| clock < waiting.until && view.get(waiting.key.as_bytes()).is_none());
+        in_flight.retain(|waiting| {
+            let undecided = waiting.namespace != request.namespace || waiting.claim == claim;
+            undecided && clock < waiting.until && view.get(waiting.key.as_bytes()).is_none()
+        });
         let mut charged = false;
         for quota in quotas.iter().filter(|quota| charge.is_in_scope(&quota["spec"])) {
             charged |= check(&view, &in_flight, request, object, quota, &more)?;
@@ -79,29 +86,54 @@ impl Quota {
         if charged && created {
             let group = if request.group.is_empty() { "core" } else { request.group };
             in_flight.push(InFlight {
-                key: format!("/registry/{group}/{}/{}/{}", request.resource, request.namespace, request.name_of(Some(object))),
+                key: format!(
+                    "/registry/{group}/{}/{}/{}",
+                    request.resource,
+                    request.namespace,
+                    request.name_of(Some(object))
+                ),
                 namespace: request.namespace.to_string(),
                 object: object.clone(),
                 until: clock + IN_FLIGHT,
                 group: request.group.to_string(),
                 resource: request.resource.to_string(),
+                claim,
             });
         }
         Ok(())
     }
 }
 
+/// What is claimed to decide about a namespace: few names for all of them.
+fn claimed(namespace: &str) -> String {
+    let mixed = namespace.bytes().fold(0u8, |mixed, byte| mixed.wrapping_mul(31).wrapping_add(byte));
+    format!("quota/{mixed:02x}")
+}
+
 /// Whether the quota counts this object at all; an error when it would be exceeded.
-fn check(view: &View, in_flight: &[InFlight], request: &Request<'_>, object: &Value, quota: &Value, usage: &Resources) -> Result<bool, Status> {
+fn check(
+    view: &View,
+    in_flight: &[InFlight],
+    request: &Request<'_>,
+    object: &Value,
+    quota: &Value,
+    usage: &Resources,
+) -> Result<bool, Status> {
     let hard = read(&quota["spec"]["hard"]);
     let name = meta::name(quota);
     if request.is("", "pods") && request.subresource.is_empty() {
         let lacking = unstated(&hard, object);
         if !lacking.is_empty() {
-            return Err(request.forbidden(Some(object), &format!("failed quota: {name}: must specify {}", lacking.join("; "))));
+            return Err(
+                request.forbidden(Some(object), &format!("failed quota: {name}: must specify {}", lacking.join("; ")))
+            );
         }
     }
-    let counted: Resources = usage.iter().filter(|(name, _)| hard.contains_key(*name)).map(|(name, quantity)| (name.clone(), *quantity)).collect();
+    let counted: Resources = usage
+        .iter()
+        .filter(|(name, _)| hard.contains_key(*name))
+        .map(|(name, quantity)| (name.clone(), *quantity))
+        .collect();
     if counted.is_empty() {
         return Ok(false);
     }
@@ -115,7 +147,9 @@ fn check(view: &View, in_flight: &[InFlight], request: &Request<'_>, object: &Va
     if exceeded.is_empty() {
         return Ok(true);
     }
-    let show = |of: &dyn Fn(&String) -> Quantity| exceeded.iter().map(|name| format!("{name}={}", of(name))).collect::<Vec<_>>().join(",");
+    let show = |of: &dyn Fn(&String) -> Quantity| {
+        exceeded.iter().map(|name| format!("{name}={}", of(name))).collect::<Vec<_>>().join(",")
+    };
     let why = format!(
         "exceeded quota: {name}, requested: {}, used: {}, limited: {}",
         show(&|name| counted[name]),
@@ -127,10 +161,12 @@ fn check(view: &View, in_flight: &[InFlight], request: &Request<'_>, object: &Va
 
 /// What the namespace holds of this kind, and what is on its way.
 fn used(view: &View, in_flight: &[InFlight], request: &Request<'_>, quota: &Value, hard: &Resources) -> Resources {
-    let mut total: Resources = hard.keys().map(|name| (name.clone(), Quantity::parse("0").expect("a number"))).collect();
+    let mut total: Resources =
+        hard.keys().map(|name| (name.clone(), Quantity::parse("0").expect("a number"))).collect();
     let (group, resource) = (request.group, request.resource);
     let stored = list(view, group, resource, request.namespace);
-    let waiting = in_flight.iter().filter(|w| w.group == group && w.resource == resource && w.namespace == request.namespace);
+    let waiting =
+        in_flight.iter().filter(|w| w.group == group && w.resource == resource && w.namespace == request.namespace);
     let now = Timestamp::now();
     for object in stored.iter().chain(waiting.map(|waiting| &waiting.object)) {
         let charge = Charge::of(group, resource, object, now);
@@ -176,5 +212,8 @@ fn unstated(hard: &Resources, pod: &Value) -> Vec<String> {
             }
         }
     }
-    lacking.into_iter().map(|(name, of)| format!("{name} for: {}", of.into_iter().collect::<Vec<_>>().join(","))).collect()
+    lacking
+        .into_iter()
+        .map(|(name, of)| format!("{name} for: {}", of.into_iter().collect::<Vec<_>>().join(",")))
+        .collect()
 }

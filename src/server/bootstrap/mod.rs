@@ -13,7 +13,7 @@ pub mod rbac;
 #[cfg(test)]
 mod tests;
 
-use std::{net::IpAddr, path::PathBuf};
+use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
@@ -30,6 +30,8 @@ pub struct Bootstrap {
     /// Where clients in the cluster reach this server.
     pub node_ip: IpAddr,
     pub port: u16,
+    /// The other servers of the cluster that answer on the same port.
+    pub others: BTreeSet<IpAddr>,
     /// The address of the `kubernetes` Service: the first of the service network.
     pub service_ip: IpAddr,
     pub ca_pem: String,
@@ -38,6 +40,14 @@ pub struct Bootstrap {
     pub disabled: Vec<String>,
     /// `<data-dir>/server/manifests`.
     pub manifests_dir: PathBuf,
+}
+
+impl Bootstrap {
+    /// Where clients in the cluster reach a server.
+    fn servers(&self) -> impl Iterator<Item = String> {
+        let all: BTreeSet<IpAddr> = self.others.iter().copied().chain([self.node_ip]).collect();
+        all.into_iter().map(|ip| ip.to_string())
+    }
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +78,17 @@ pub async fn run(client: &Client, bootstrap: &Bootstrap) -> Result<(), Bootstrap
     });
     stream::iter(written).buffer_unordered(CONCURRENCY).try_collect::<()>().await?;
     apply_files(client, bootstrap).await;
+    Ok(())
+}
+
+/// Says where the cluster's servers are.
+///
+/// # Errors
+/// [`BootstrapError::Object`].
+pub async fn say_servers(client: &Client, bootstrap: &Bootstrap) -> Result<(), BootstrapError> {
+    for object in objects::servers(bootstrap) {
+        ensure::ensure(client, &object).await?;
+    }
     Ok(())
 }
 

@@ -5,7 +5,13 @@ use serde_json::{Value, json};
 use super::Bootstrap;
 
 pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
-    vec![service(bootstrap), endpoint_slice(bootstrap), endpoints(bootstrap), extension_authentication(bootstrap)]
+    let [slice, endpoints] = servers(bootstrap);
+    vec![service(bootstrap), slice, endpoints, extension_authentication(bootstrap)]
+}
+
+/// Those that say where the servers are.
+pub(super) fn servers(bootstrap: &Bootstrap) -> [Value; 2] {
+    [endpoint_slice(bootstrap), endpoints(bootstrap)]
 }
 
 /// `kubernetes.default.svc`.
@@ -42,7 +48,7 @@ fn endpoint_slice(bootstrap: &Bootstrap) -> Value {
         "kind": "EndpointSlice",
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
         "addressType": family(bootstrap),
-        "endpoints": [{"addresses": [bootstrap.node_ip.to_string()], "conditions": {"ready": true}}],
+        "endpoints": bootstrap.servers().map(|ip| json!({"addresses": [ip], "conditions": {"ready": true}})).collect::<Vec<_>>(),
         "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
     })
 }
@@ -58,7 +64,7 @@ fn endpoints(bootstrap: &Bootstrap) -> Value {
             "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
         },
         "subsets": [{
-            "addresses": [{"ip": bootstrap.node_ip.to_string()}],
+            "addresses": bootstrap.servers().map(|ip| json!({"ip": ip})).collect::<Vec<_>>(),
             "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
         }],
     })

@@ -15,6 +15,7 @@ fn bootstrap(node_ip: &str, manifests_dir: PathBuf) -> Bootstrap {
     Bootstrap {
         node_ip: node_ip.parse().expect("an address"),
         port: 6443,
+        others: BTreeSet::new(),
         service_ip: "10.43.0.1".parse().expect("an address"),
         ca_pem: "CA".into(),
         front_proxy_ca_pem: "PROXY CA".into(),

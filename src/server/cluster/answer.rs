@@ -1,8 +1,9 @@
 //! What a server says when it is asked.
 
-use std::{sync::Arc, time::Duration};
+use std::{io, sync::Arc, time::Duration};
 
-use mk8s_store::{CommitError, MemberChange, Store};
+use jiff::Timestamp;
+use mk8s_store::{CommitError, MemberChange, Store, snapshot::Chunks};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -16,7 +17,10 @@ use super::{
     seal,
     talk::{Answer, MemberState, Question, Status},
 };
-use crate::auth::{MASTERS, Peer, Pki, authenticate::same_secret};
+use crate::{
+    auth::{MASTERS, Peer, Pki, authenticate::same_secret},
+    snapshot,
+};
 
 /// How long whoever connects may take to ask, and to take the answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -41,25 +45,34 @@ impl Cluster {
             Ok(Ok(Some((_, question)))) => question,
             _ => return,
         };
-        let answer = match serde_json::from_slice(&question) {
-            Ok(question) => self.answer(question, peer).await,
+        let (answer, rest) = match serde_json::from_slice(&question) {
+            Ok(Question::Snapshot) => match self.snapshot(peer).await {
+                Ok(chunks) => (Answer::Follows, Some(chunks)),
+                Err(answer) => (answer, None),
+            },
+            Ok(question) => (self.answer(question, peer).await, None),
             Err(_) => {
-                Answer::Refused { why: "the question is not known here: is this server of another version?".into() }
+                let why = "the question is not known here: is this server of another version?".to_owned();
+                (Answer::Refused { why }, None)
             }
         };
-        let answer = serde_json::to_vec(&answer).expect("plain fields become JSON");
-        let told = async {
-            frames::write(&mut stream, 0, &answer).await?;
-            stream.flush().await?;
-            stream.shutdown().await
-        };
-        if let Ok(Err(error)) = timeout(PATIENCE, told).await {
+        if let Err(error) = tell(&mut stream, &answer, rest).await {
             tracing::debug!(%error, address = ?peer.addr, "an answer was not taken");
         }
     }
 
+    async fn snapshot(&self, peer: &Peer) -> Result<Chunks, Answer> {
+        if !is_trusted(peer) {
+            return Err(untrusted());
+        }
+        let view = self.store.fresh().await.map_err(|error| Answer::Later { why: error.to_string() })?;
+        let about = snapshot::describe(&self.pki, &self.me.name, &view, Timestamp::now());
+        let about = about.map_err(|error| Answer::Later { why: format!("{:#}", anyhow::Error::new(error)) })?;
+        tracing::info!(revision = view.revision(), keys = view.len(), address = ?peer.addr, "a snapshot is saved");
+        Ok(Chunks::new(&about, view))
+    }
+
     async fn answer(&self, question: Question, peer: &Peer) -> Answer {
-        let trusted = peer.user.as_ref().is_some_and(|user| user.in_group(MASTERS) || user.in_group(SERVERS));
         match question {
             Question::Ca => Answer::Ca { pem: self.pki.ca_pem().to_owned() },
             Question::Join { secret, name, address } => {
@@ -71,11 +84,9 @@ impl Cluster {
                 }
                 self.join(&name, &address).await.unwrap_or_else(|answer| answer)
             }
-            _ if !trusted => {
-                let why = "only administrators and servers may ask that: use the certificate of system:admin";
-                Answer::Refused { why: why.to_owned() }
-            }
+            _ if !is_trusted(peer) => untrusted(),
             Question::Status => self.status().await,
+            Question::Snapshot => unreachable!("answered with what follows"),
             Question::Remove { id } => self.remove(id).await.unwrap_or_else(|answer| answer),
             Question::Transfer { to } => self.transfer(to).await.unwrap_or_else(|answer| answer),
         }
@@ -188,6 +199,36 @@ impl Cluster {
         let members = status.into_iter().map(|member| MemberState::new(member, known.get(&member.id))).collect();
         Answer::Status(Status { term: leadership.term, revision: self.store.revision(), members })
     }
+}
+
+fn is_trusted(peer: &Peer) -> bool {
+    peer.user.as_ref().is_some_and(|user| user.in_group(MASTERS) || user.in_group(SERVERS))
+}
+
+fn untrusted() -> Answer {
+    let why = "only administrators and servers may ask that: use the certificate of system:admin";
+    Answer::Refused { why: why.to_owned() }
+}
+
+/// Says an answer, and what follows it. Whoever takes nothing for long is left.
+async fn tell<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut S,
+    answer: &Answer,
+    rest: Option<Chunks>,
+) -> io::Result<()> {
+    let answer = serde_json::to_vec(answer).expect("plain fields become JSON");
+    timeout(PATIENCE, frames::write(stream, 0, &answer)).await??;
+    if let Some(chunks) = rest {
+        for chunk in chunks {
+            timeout(PATIENCE, frames::write(stream, 0, &chunk)).await??;
+        }
+        timeout(PATIENCE, frames::write(stream, 0, &[])).await??;
+    }
+    timeout(PATIENCE, async {
+        stream.flush().await?;
+        stream.shutdown().await
+    })
+    .await?
 }
 
 fn undecided(error: CommitError) -> Answer {

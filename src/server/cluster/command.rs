@@ -1,27 +1,25 @@
-//! `mk8s cluster`: what an administrator on a server's machine asks it, with the certificate that lies there.
+//! `mk8s cluster`: what an administrator on a server's machine asks it, or makes of it.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::{Args, Subcommand};
+use jiff::Timestamp;
 
 use super::{
-    TALK, join,
+    Access,
+    access::columns,
+    rebuild::{self, Rebuilt},
     talk::{self, Answer, MemberState, Question, Status},
 };
-use crate::auth::pki::Leaf;
 
 /// The flags of `mk8s cluster`.
 #[derive(Debug, Args)]
 pub struct ClusterArgs {
     #[command(subcommand)]
     verb: Verb,
-    /// Directory of the server on this machine, for its certificates
-    #[arg(long, env = "MK8S_DATA_DIR", value_name = "DIR", default_value = "/var/lib/mk8s", global = true)]
-    data_dir: PathBuf,
-    /// A server of the cluster
-    #[arg(long, value_name = "URL", default_value = "https://127.0.0.1:6443", global = true)]
-    server: String,
+    #[command(flatten)]
+    access: Access,
 }
 
 #[derive(Debug, Subcommand)]
@@ -40,6 +38,12 @@ enum Verb {
         /// Its number; without one, the server that is nearest
         id: Option<u64>,
     },
+    /// Begin a new cluster with what this server has, when most servers are lost; mk8s must not run
+    Recover {
+        /// Yes, the others are lost
+        #[arg(long)]
+        yes: bool,
+    },
 }
 
 /// Carries the command out; gives the lines to print.
@@ -47,13 +51,13 @@ enum Verb {
 /// # Errors
 /// What is wrong, and what to do.
 pub async fn command(arguments: ClusterArgs) -> anyhow::Result<Vec<String>> {
-    let ClusterArgs { verb, data_dir, server } = arguments;
-    let address = join::address_of(&server).with_context(|| format!("--server {server}"))?;
-    let tls_dir = data_dir.join("server").join("tls");
-    let leaf = Leaf { cert_pem: read(&tls_dir.join("admin.crt"))?, key_pem: read(&tls_dir.join("admin.key"))? };
-    let tls = talk::to_server(&read(&tls_dir.join("ca.crt"))?, Some(&leaf), TALK)?;
+    let ClusterArgs { verb, access } = arguments;
+    if let Verb::Recover { yes } = verb {
+        return recovered(&access.server_dir(), yes);
+    }
+    let (address, tls) = access.to_server()?;
     let question = match &verb {
-        Verb::Status | Verb::Members => Question::Status,
+        Verb::Status | Verb::Members | Verb::Recover { .. } => Question::Status,
         Verb::Remove { id } => Question::Remove { id: *id },
         Verb::Transfer { id } => Question::Transfer { to: *id },
     };
@@ -63,14 +67,24 @@ pub async fn command(arguments: ClusterArgs) -> anyhow::Result<Vec<String>> {
         (Answer::Done, Verb::Remove { id }) => Ok(vec![format!("member {id} removed")]),
         (Answer::Done, Verb::Transfer { .. }) => Ok(vec!["lead transferred".to_owned()]),
         (Answer::Refused { why } | Answer::Later { why }, _) => bail!(why),
-        _ => bail!("{server} answers something else than was asked: is it of another version?"),
+        _ => bail!("{} answers something else than was asked: is it of another version?", access.server()),
     }
 }
 
-fn read(path: &Path) -> anyhow::Result<String> {
-    std::fs::read_to_string(path).with_context(|| {
-        format!("cannot read {}: run this on a server's machine, as root, or give --data-dir", path.display())
-    })
+/// The last server that is left begins a new cluster.
+fn recovered(server_dir: &Path, yes: bool) -> anyhow::Result<Vec<String>> {
+    if !yes {
+        bail!(
+            "this makes a new cluster of {} alone, for when most servers are lost for good. What only the others had is \
+             lost, and none of them may ever run again with its old data directory. If that is so, say --yes",
+            server_dir.display()
+        );
+    }
+    let Rebuilt { member, revision, keys, before } = rebuild::recover(server_dir, Timestamp::now())?;
+    let mut lines = vec![format!("recovered: {keys} keys, revision {revision}; this is member {member} now")];
+    lines.extend(before.map(|before| format!("the store as it was is in {}", before.display())));
+    lines.push("start mk8s server here; on every other server remove the data directory and join again".to_owned());
+    Ok(lines)
 }
 
 fn summary(status: &Status) -> Vec<String> {
@@ -98,13 +112,7 @@ fn table(status: &Status) -> Vec<String> {
     });
     let head = ["ID", "NAME", "ADDRESS", "ROLE", "HEALTH", "BEHIND"].map(str::to_owned);
     let rows: Vec<[String; 6]> = std::iter::once(head).chain(rows).collect();
-    let width = |column: usize| rows.iter().map(|row| row[column].len()).max().unwrap_or(0);
-    let widths: Vec<usize> = (0..6).map(width).collect();
-    let line = |row: &[String; 6]| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}"));
-        cells.collect::<Vec<_>>().join("   ").trim_end().to_owned()
-    };
-    rows.iter().map(line).collect()
+    columns(&rows)
 }
 
 fn role(member: &MemberState) -> String {

@@ -5,10 +5,10 @@
 //! /mk8s/members/<id>   {id, name, address}
 //! ```
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use mk8s_store::{CommitError, Expect, Op, Stamped, Store, Txn, View};
+use mk8s_store::{CommitError, Entry, Expect, Op, Stamped, Store, Txn, View};
 use serde::{Deserialize, Serialize};
 
 /// One server.
@@ -74,6 +74,28 @@ pub(super) fn was_removed(view: &View, id: u64) -> bool {
     next.is_some_and(|next| id < next) && view.get(&key(id)).is_none()
 }
 
+/// The first number of the next hundred: whoever had one before, in a history that is given up, had a smaller one.
+pub(super) fn first_of_next_hundred(entries: &[Arc<Entry>]) -> u64 {
+    let of = |entry: &Arc<Entry>| match entry.key == NEXT {
+        true => std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok()?.checked_sub(1),
+        false => serde_json::from_slice::<Member>(&entry.value).ok().map(|member| member.id),
+    };
+    let last = entries.iter().filter(|entry| entry.key.starts_with(PREFIX.as_bytes())).filter_map(of).max();
+    (last.unwrap_or(1) / 100 + 1) * 100 + 1
+}
+
+/// Makes `id` the only member there is; everyone else counts as removed.
+pub(super) fn only(view: &View, id: u64) -> Txn {
+    let records = view.prefix(PREFIX.as_bytes()).filter(|entry| entry.key != NEXT);
+    let gone = records.map(|entry| Op::Delete { key: entry.key.clone(), expect: Expect::Any });
+    let next = Op::Put {
+        key: Bytes::from_static(NEXT.as_bytes()),
+        value: Stamped::plain((id + 1).to_string()),
+        expect: Expect::Any,
+    };
+    Txn { ops: gone.chain([next]).collect() }
+}
+
 pub async fn forget(store: &Store, id: u64) -> Result<(), CommitError> {
     store.commit(Txn::one(Op::Delete { key: key(id), expect: Expect::Any })).await.map(drop)
 }
@@ -96,5 +118,23 @@ mod tests {
         assert_eq!(add(&store, "d", "d:1").await.expect("added").id, 4);
         let names: Vec<_> = all(&store.view()).into_values().map(|member| member.name).collect();
         assert_eq!(names, ["a", "b", "d"]);
+    }
+    #[tokio::test]
+    async fn a_new_history_goes_on_with_numbers_that_nobody_had() {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        let entries = || store.view().prefix(b"/").cloned().collect::<Vec<_>>();
+        assert_eq!(first_of_next_hundred(&entries()), 101);
+        say(&store, &Member { id: 1, name: "a".into(), address: "a:1".into() }).await.expect("written");
+        for n in 2..=99 {
+            assert_eq!(add(&store, "b", "b:1").await.expect("added").id, n);
+        }
+        assert_eq!(first_of_next_hundred(&entries()), 101);
+        add(&store, "c", "c:1").await.expect("added");
+        assert_eq!(first_of_next_hundred(&entries()), 201);
+        store.commit(only(&store.view(), 201)).await.expect("written");
+        assert!(all(&store.view()).is_empty());
+        assert!(was_removed(&store.view(), 100) && !was_removed(&store.view(), 202));
+        assert_eq!(add(&store, "d", "d:1").await.expect("added").id, 202);
+        assert_eq!(first_of_next_hundred(&entries()), 301);
     }
 }

@@ -6,14 +6,16 @@
 //! ```
 //!
 //! Reading order: [`record`] (what a server knows of itself), [`members`] (what all know of each other, kept in the
-//! store), [`token`], [`seal`], [`frames`] (how bytes are cut), [`talk`] (questions and answers), [`join`], [`answer`],
-//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`lead`], [`command`].
+//! store), [`seal`], [`frames`] (how bytes are cut), [`talk`] (questions and answers), [`join`], [`answer`],
+//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`lead`], [`access`] and [`command`], [`rebuild`]
+//! (a new cluster of what is left).
 //!
 //! Invariant: nothing is told to a server before the token's hash has shown that its CA is the right one.
 //! Invariant: the store's messages are taken from holders of a server's certificate only, and only by the member that
 //! they are for.
 //! Invariant: a member's number is never used again.
 
+mod access;
 mod answer;
 mod command;
 mod frames;
@@ -22,11 +24,13 @@ pub mod join;
 mod lead;
 mod lines;
 pub mod members;
+pub(crate) mod rebuild;
 mod record;
-mod seal;
+pub(crate) mod seal;
 pub mod talk;
-mod token;
 
+pub use access::Access;
+pub(crate) use access::columns;
 pub use answer::Cluster;
 pub use command::{ClusterArgs, command};
 pub use incoming::receive;

@@ -35,6 +35,11 @@ impl Record {
         Record { id: 1, founder: true, members: Vec::new() }
     }
 
+    /// What the store of this member is claimed for.
+    pub fn identity(&self, cluster: &str) -> String {
+        format!("member {} of the cluster {cluster}", self.id)
+    }
+
     /// What was saved in a server's directory, if anything was.
     pub fn load(dir: &Path) -> Result<Option<Record>, RecordError> {
         let path = dir.join(FILE);

@@ -17,7 +17,7 @@ const SALT_LEN: usize = 16;
 #[error("the cluster's keys cannot be opened with this token")]
 pub struct Sealed;
 
-pub(super) fn seal(secret: &str, text: &[u8]) -> Result<Vec<u8>, Sealed> {
+pub(crate) fn seal(secret: &str, text: &[u8]) -> Result<Vec<u8>, Sealed> {
     let mut head = [0; SALT_LEN + NONCE_LEN];
     SystemRandom::new().fill(&mut head).map_err(|_| Sealed)?;
     let (salt, nonce) = head.split_at(SALT_LEN);
@@ -27,7 +27,7 @@ pub(super) fn seal(secret: &str, text: &[u8]) -> Result<Vec<u8>, Sealed> {
     Ok([&head[..], &bytes].concat())
 }
 
-pub(super) fn open(secret: &str, sealed: &[u8]) -> Result<Vec<u8>, Sealed> {
+pub(crate) fn open(secret: &str, sealed: &[u8]) -> Result<Vec<u8>, Sealed> {
     let (salt, rest) = sealed.split_at_checked(SALT_LEN).ok_or(Sealed)?;
     let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or(Sealed)?;
     let mut bytes = rest.to_vec();

@@ -46,6 +46,8 @@ pub enum Question {
     Transfer {
         to: Option<u64>,
     },
+    /// All there is, as a file of a snapshot: [`Answer::Follows`], and then the file.
+    Snapshot,
 }
 
 /// What it says.
@@ -67,6 +69,8 @@ pub enum Answer {
     Elsewhere {
         address: String,
     },
+    /// What was asked for comes in frames behind this one, the last of them empty.
+    Follows,
     /// Not now.
     Later {
         why: String,
@@ -180,6 +184,41 @@ pub(super) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<Tls
 /// # Errors
 /// [`TalkError`] when it cannot be asked, or does not answer.
 pub async fn ask(address: &str, tls: Arc<ClientConfig>, question: &Question) -> Result<Answer, TalkError> {
+    ask_for_more(address, tls, question).await.map(|(answer, _)| answer)
+}
+
+/// What follows an answer.
+pub struct Rest {
+    address: String,
+    stream: TlsStream<TcpStream>,
+}
+
+impl Rest {
+    /// The next part; nothing at the end.
+    ///
+    /// # Errors
+    /// [`TalkError`] when the end does not come.
+    pub async fn next(&mut self) -> Result<Option<Vec<u8>>, TalkError> {
+        let address = || self.address.clone();
+        let read = frames::read(&mut self.stream, frames::FRAME_MAX);
+        let read = timeout(ANSWER, read).await.map_err(|_| TalkError::Silent { address: address() })?;
+        match read.map_err(|source| TalkError::Unreachable { address: address(), source })? {
+            Some((_, part)) if part.is_empty() => Ok(None),
+            Some((_, part)) => Ok(Some(part)),
+            None => Err(TalkError::Unreachable { address: address(), source: io::ErrorKind::UnexpectedEof.into() }),
+        }
+    }
+}
+
+/// As [`ask`], with what follows the answer.
+///
+/// # Errors
+/// As [`ask`].
+pub async fn ask_for_more(
+    address: &str,
+    tls: Arc<ClientConfig>,
+    question: &Question,
+) -> Result<(Answer, Rest), TalkError> {
     let mut stream = connect(address, tls).await?;
     let no_answer = || TalkError::NoAnswer { address: address.to_owned() };
     let question = serde_json::to_vec(question).expect("plain fields become JSON");
@@ -192,7 +231,8 @@ pub async fn ask(address: &str, tls: Arc<ClientConfig>, question: &Question) -> 
     let late = |_: Elapsed| TalkError::Silent { address: address.to_owned() };
     let frame = timeout(ANSWER, talk).await.map_err(late)?.map_err(unreachable)?;
     let (_, answer) = frame.ok_or_else(no_answer)?;
-    serde_json::from_slice(&answer).map_err(|_| no_answer())
+    let answer = serde_json::from_slice(&answer).map_err(|_| no_answer())?;
+    Ok((answer, Rest { address: address.to_owned(), stream }))
 }
 
 /// Asks a server, and then whoever it sends us to, until there is an answer for good.

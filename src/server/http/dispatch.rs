@@ -171,6 +171,11 @@ async fn answered(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>,
     }
 }
 
+/// Whether somebody else answers: a node, or what runs in a pod.
+pub(super) fn relays(asked: &Asked<'_>) -> bool {
+    matches!(asked.path.subresource.as_ref(), "log" | "exec" | "attach" | "portforward" | "proxy")
+}
+
 async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     let kind = asked.resource.kind.clone();
     let name = asked.path.subresource.clone();

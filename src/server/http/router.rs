@@ -24,7 +24,7 @@ use mk8s_api::status::Status;
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    answer,
+    again, answer,
     body::{Body, BoxError, RequestBody, request_body},
     dispatch::{self, Asked},
     documents::Documents,
@@ -127,10 +127,12 @@ impl Router {
         let accepted = parts.headers.get(http::header::ACCEPT_ENCODING).cloned();
         let of_status = negotiate::of_status(&parts.headers);
         let pretty = pretty::is_wanted(&uri, &parts.headers);
-        let outcome = AssertUnwindSafe(handle(&self.0, parts, body)).catch_unwind().await;
+        let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body)).catch_unwind().await;
         let (verb, resource, response) = match outcome {
-            Ok(Handled { verb, resource, result: Ok(response) }) => (verb, resource, response),
-            Ok(Handled { verb, resource, result: Err(status) }) => (verb, resource, answer::status(of_status, &status)),
+            Ok(Handled { verb, resource, result: Ok(response), .. }) => (verb, resource, response),
+            Ok(Handled { verb, resource, result: Err(status), .. }) => {
+                (verb, resource, answer::status(of_status, &status))
+            }
             Err(panic) => {
                 self.0.metrics.panicked();
                 tracing::error!(%method, path = uri.path(), panic = panic_text(&*panic), "a request handler panicked");
@@ -158,20 +160,42 @@ impl Router {
 }
 
 /// An answer, and what it is counted as.
-struct Handled {
+pub(super) struct Handled {
     verb: &'static str,
     resource: String,
-    result: Result<Response<Body>, Status>,
+    pub(super) result: Result<Response<Body>, Status>,
+    /// Who answered.
+    pub(super) by: By,
 }
 
-async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Handled {
+impl Handled {
+    /// Refused before anything was asked of it.
+    pub(super) fn refused(status: Status) -> Handled {
+        Handled { verb: "OTHER", resource: String::new(), result: Err(status), by: By::Us }
+    }
+}
+
+/// Who answered a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum By {
+    /// This server, from what it knows.
+    Us,
+    /// This server, and what it had decided did not hold when it was to be written.
+    UsTooLate,
+    /// Somebody else, whom it was passed on to.
+    Another,
+}
+
+/// Answers a request from what is known here at the moment.
+pub(super) async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Handled {
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let user = match identify(inner, &parts) {
         Ok(user) => user,
-        Err(status) => return Handled { verb: "OTHER", resource: String::new(), result: Err(status) },
+        Err(status) => return Handled::refused(status),
     };
     let Parts { method, uri, headers, .. } = parts;
-    let handled = |verb, resource: &str, result| Handled { verb, resource: resource.to_string(), result };
+    let handled = |verb, resource: &str, result| Handled { verb, resource: resource.to_string(), result, by: By::Us };
+    let passed_on = |handled| Handled { by: By::Another, ..handled };
     match path::parse(uri.path()) {
         None => {
             handled("OTHER", "", Err(Status::bad_request("the path of the request is not valid UTF-8 once decoded")))
@@ -204,9 +228,9 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
             let Some(resource) = known else {
                 if let Some(remote) = inner.aggregation.remote(path.group, path.version) {
-                    let forwarded =
-                        Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
-                    return handled(shown_verb, "", inner.aggregation.forward(&remote, forwarded, body).await);
+                    let forwarded = Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
+                    let result = inner.aggregation.forward(&remote, forwarded, body).await;
+                    return passed_on(handled(shown_verb, "", result));
                 }
                 // Unknown names are not counted by name: anybody could fill the memory with them.
                 return handled(shown_verb, "", Err(Status::resource_not_found()));
@@ -225,8 +249,14 @@ async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Hand
                 upgrade,
                 notes: &notes,
             };
+            let relays = dispatch::relays(&asked);
             let result = dispatch::dispatch(asked, body).await;
-            handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()))
+            let handled = handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()));
+            match (relays, notes.are_outdated()) {
+                (true, _) => passed_on(handled),
+                (false, true) => Handled { by: By::UsTooLate, ..handled },
+                (false, false) => handled,
+            }
         }
     }
 }

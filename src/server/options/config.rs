@@ -23,7 +23,7 @@ enum Setting<'a> {
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 22] {
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 24] {
     use Setting::{Many, One};
     [
         ("data-dir", One(&mut args.data_dir)),
@@ -47,6 +47,8 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 22] {
         ("container-runtime-endpoint", One(&mut args.container_runtime_endpoint)),
         ("resolv-conf", One(&mut args.resolv_conf)),
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
+        ("snapshot-schedule", One(&mut args.snapshot_schedule)),
+        ("snapshot-retention", One(&mut args.snapshot_retention)),
         ("log-format", One(&mut args.log_format)),
     ]
 }

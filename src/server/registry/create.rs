@@ -86,7 +86,7 @@ impl Registry {
         let name = meta::name(&object).to_string();
         let request = admission::Request { name: &name, ..request };
         let reservation = match resource.is("", "services") {
-            true => self.services.reserve_create(&mut object, call.options.dry_run)?,
+            true => self.services.reserve_create(&mut object, call.options.dry_run, call.notes).await?,
             false => super::services::Reservation::none(),
         };
         let errors = resource.validate_create(&object);
@@ -101,7 +101,7 @@ impl Registry {
 
     async fn put_new(&self, call: &Call<'_>, name: &str, value: Stamped) -> Result<Option<Arc<Entry>>, CommitError> {
         let key = keys::object(&call.resource.prefix, call.namespace, name);
-        self.commit(Op::Put { key, value, expect: Expect::Absent }).await
+        self.commit_decided(call, Op::Put { key, value, expect: Expect::Absent }).await
     }
 
     fn dry_run_create(&self, call: &Call<'_>, object: Value) -> Result<Stored, Status> {

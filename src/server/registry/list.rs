@@ -72,7 +72,11 @@ impl Registry {
             }
             return match token.revision {
                 None => Ok(self.store.view()),
-                Some(revision) => self.store.view_at(revision).map_err(|_| too_old_to_continue(token)),
+                Some(revision) => {
+                    // Another server may have given the token, which knew more than this one yet.
+                    self.view_not_older(revision).await?;
+                    self.store.view_at(revision).map_err(|_| too_old_to_continue(token))
+                }
             };
         }
         match (options.resource_version, options.version_match) {

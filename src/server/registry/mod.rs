@@ -51,7 +51,7 @@ use mk8s_store::{CommitError, Entry, Op, Store, Txn};
 use serde_json::Value;
 
 use crate::{
-    admission::{self, Admission, Notes, Operation},
+    admission::{self, Admission, Notes, Operation, Outdated},
     auth::User,
 };
 
@@ -161,6 +161,24 @@ impl Registry {
             ..call.admission(Operation::Connect, None)
         };
         self.admission.admit(&request, &mut options).await
+    }
+
+    /// Commits one operation of a request, if what was decided about it still holds; the entry it put or deleted.
+    async fn commit_decided(&self, call: &Call<'_>, op: Op) -> Result<Option<Arc<Entry>>, CommitError> {
+        let outdated = || CommitError::Unavailable("another server decides about this now; try again".to_owned());
+        let conditions = call.notes.conditions(&self.store).map_err(|Outdated| outdated())?;
+        if conditions.is_empty() {
+            return self.commit(op).await;
+        }
+        let ops = std::iter::once(op).chain(conditions).collect();
+        match self.store.commit(Txn { ops }).await {
+            Ok(mut commit) => Ok(commit.entries.swap_remove(0)),
+            Err(CommitError::Conflict { op: 1.., .. }) => {
+                call.notes.outdate();
+                Err(outdated())
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// Commits one operation; the entry it put or deleted.

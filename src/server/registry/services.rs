@@ -1,7 +1,8 @@
 //! Cluster addresses and node ports of Services: given out, asked for, and given back.
 //!
-//! What is taken is what the stored Services say; it is read once and then kept in memory, because this registry is
-//! the only way to write a Service. A reservation that is not kept (the write was refused) gives everything back.
+//! What is taken is what the stored Services say. Alone, it is read once and then kept in memory, because this registry
+//! is the only way to write a Service. With other servers it is read for each write, by the one server that has the
+//! claim to give out. A reservation that is not kept (the write was refused) gives everything back.
 
 use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive, sync::Arc};
 
@@ -12,12 +13,13 @@ use mk8s_api::{
     meta,
     status::Status,
 };
-use mk8s_store::Store;
-use parking_lot::Mutex;
+use mk8s_store::{Store, View};
+use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{encode, keys};
+use crate::admission::{Claims, Notes};
 
 /// Where addresses and ports come from.
 #[derive(Debug, Clone)]
@@ -35,13 +37,45 @@ impl Default for ServiceRanges {
 
 #[derive(Debug, Default)]
 struct Taken {
-    loaded: bool,
+    /// The claim under which it was read, if it was; alone it is 0.
+    claim: Option<u64>,
     addresses: HashSet<Ipv4Addr>,
     ports: HashSet<u16>,
+    /// What is not stored yet.
+    reserved_addresses: HashSet<Ipv4Addr>,
+    reserved_ports: HashSet<u16>,
+}
+
+impl Taken {
+    fn take_address(&mut self, address: Ipv4Addr) -> bool {
+        self.addresses.insert(address) && self.reserved_addresses.insert(address)
+    }
+
+    fn take_port(&mut self, port: u16) -> bool {
+        self.ports.insert(port) && self.reserved_ports.insert(port)
+    }
+
+    fn read(&mut self, claim: u64, view: &View) {
+        if self.claim != Some(claim) && claim != 0 {
+            // What was reserved under another claim is stored by now, or never.
+            self.reserved_addresses.clear();
+            self.reserved_ports.clear();
+        }
+        self.claim = Some(claim);
+        self.addresses = self.reserved_addresses.clone();
+        self.ports = self.reserved_ports.clone();
+        let prefix = keys::kind_prefix("", "services");
+        for entry in view.range(prefix.as_bytes(), &keys::end_of(&prefix)) {
+            let service = encode::decode(&entry.value);
+            self.addresses.extend(address_of(&service));
+            self.ports.extend(ports_of(&service));
+        }
+    }
 }
 
 pub(super) struct Allocator {
     store: Store,
+    claims: Claims,
     ranges: ServiceRanges,
     taken: Arc<Mutex<Taken>>,
 }
@@ -57,6 +91,7 @@ pub(super) struct Reservation {
     old_ports: Vec<u16>,
     /// The write was proposed and its end is not known.
     proposed: bool,
+    claim: u64,
 }
 
 impl Reservation {
@@ -78,50 +113,68 @@ impl Reservation {
     /// The write took place: what is new stays taken, what it left is free.
     pub(super) fn keep(mut self) {
         self.proposed = false;
+        let (addresses, ports) = (std::mem::take(&mut self.addresses), std::mem::take(&mut self.ports));
+        if let Some(mut taken) = self.taken() {
+            taken.reserved_addresses.retain(|address| !addresses.contains(address));
+            taken.reserved_ports.retain(|port| !ports.contains(port));
+        }
         self.addresses = std::mem::take(&mut self.old_addresses);
         self.ports = std::mem::take(&mut self.old_ports);
+    }
+
+    /// What is taken, as long as the claim is the one under which this was reserved.
+    fn taken(&self) -> Option<MutexGuard<'_, Taken>> {
+        let taken = self.taken.as_ref()?.lock();
+        (taken.claim == Some(self.claim)).then_some(taken)
     }
 }
 
 impl Drop for Reservation {
     fn drop(&mut self) {
-        let Some(taken) = self.taken.as_ref().filter(|_| !self.proposed) else { return };
-        let mut taken = taken.lock();
-        self.addresses.iter().for_each(|address| {
+        let Some(mut taken) = self.taken().filter(|_| !self.proposed) else { return };
+        for address in &self.addresses {
             taken.addresses.remove(address);
-        });
-        self.ports.iter().for_each(|port| {
+            taken.reserved_addresses.remove(address);
+        }
+        for port in &self.ports {
             taken.ports.remove(port);
-        });
+            taken.reserved_ports.remove(port);
+        }
     }
 }
 
 impl Allocator {
     pub(super) fn new(store: Store, ranges: ServiceRanges) -> Allocator {
-        Allocator { store, ranges, taken: Arc::default() }
+        Allocator { claims: Claims::new(store.clone()), store, ranges, taken: Arc::default() }
     }
 
     /// Completes a new Service with the address and ports its type needs.
-    pub(super) fn reserve_create(&self, service: &mut Value, dry_run: bool) -> Result<Reservation, Status> {
-        self.load();
+    pub(super) async fn reserve_create(
+        &self,
+        service: &mut Value,
+        dry_run: bool,
+        notes: &Notes,
+    ) -> Result<Reservation, Status> {
+        let claim = self.claim(notes).await?;
         default_families(service).map_err(|error| invalid(service, vec![error]))?;
-        let mut work = Work { allocator: self, reservation: self.reservation(), errors: Vec::new() };
+        let mut work = Work { allocator: self, reservation: self.reservation(claim), errors: Vec::new() };
         work.take_address(service, None);
         work.take_ports(service, &HashSet::new());
         work.finish(service, dry_run)
     }
 
     /// As [`Allocator::reserve_create`], for a new version of a Service: what it has, it keeps.
-    pub(super) fn reserve_update(
+    pub(super) async fn reserve_update(
         &self,
         service: &mut Value,
         old: &Value,
         dry_run: bool,
+        notes: &Notes,
     ) -> Result<Reservation, Status> {
-        self.load();
+        let claim = self.claim(notes).await?;
         carry_over(service, old);
         default_families(service).map_err(|error| invalid(service, vec![error]))?;
-        let mut work = Work { allocator: self, reservation: self.reservation(), errors: Vec::new() };
+        let mut work = Work { allocator: self, reservation: self.reservation(claim), errors: Vec::new() };
         let (had, had_ports) = (address_of(old), ports_of(old));
         work.take_address(service, had);
         work.take_ports(service, &had_ports);
@@ -142,26 +195,21 @@ impl Allocator {
         }
     }
 
-    fn reservation(&self) -> Reservation {
+    fn reservation(&self, claim: u64) -> Reservation {
         let mut empty = Reservation::none();
         empty.taken = Some(self.taken.clone());
+        empty.claim = claim;
         empty
     }
 
-    fn load(&self) {
+    /// Reads what is taken, once there is nobody else who gives out.
+    async fn claim(&self, notes: &Notes) -> Result<u64, Status> {
+        let claim = self.claims.take("services", notes).await?;
         let mut taken = self.taken.lock();
-        // Other servers hand out addresses as well; what they did is in the store.
-        if taken.loaded && self.store.leadership().borrow().alone {
-            return;
+        if claim != 0 || taken.claim != Some(0) {
+            taken.read(claim, &self.store.view());
         }
-        let prefix = keys::kind_prefix("", "services");
-        let view = self.store.view();
-        for entry in view.range(prefix.as_bytes(), &keys::end_of(&prefix)) {
-            let service = encode::decode(&entry.value);
-            taken.addresses.extend(address_of(&service));
-            taken.ports.extend(ports_of(&service));
-        }
-        taken.loaded = true;
+        Ok(claim)
     }
 }
 
@@ -214,7 +262,7 @@ impl Work<'_> {
         if !range.contains(&address) || address == range.network() || address == range.broadcast() {
             self.errors
                 .push(refused(format!("the provided IP is not in the valid range. The range of valid IPs is {range}")));
-        } else if self.allocator.taken.lock().addresses.insert(address) {
+        } else if self.allocator.taken.lock().take_address(address) {
             self.reservation.addresses.push(address);
         } else {
             self.errors.push(refused("provided IP is already allocated".into()));
@@ -232,7 +280,7 @@ impl Work<'_> {
             let count = to.checked_sub(from).filter(|count| *count > 0)?;
             let start = rand::rng().random_range(0..count);
             let mut candidates = (0..count).map(|n| Ipv4Addr::from(first + from + (start + n) % count));
-            candidates.find(|address| taken.addresses.insert(*address))
+            candidates.find(|address| taken.take_address(*address))
         };
         pick(band, size).or_else(|| pick(1, band))
     }
@@ -285,7 +333,7 @@ impl Work<'_> {
         if had.contains(&port) || own.contains(&port) {
             return Some(port);
         }
-        if self.allocator.taken.lock().ports.insert(port) {
+        if self.allocator.taken.lock().take_port(port) {
             self.reservation.ports.push(port);
         } else {
             self.errors.push(FieldError::invalid(path, asked, "provided port is already allocated"));
@@ -300,7 +348,7 @@ impl Work<'_> {
         let mut taken = self.allocator.taken.lock();
         let mut candidates =
             (0..count).filter_map(|n| u16::try_from(u32::from(*range.start()) + (start + n) % count).ok());
-        let free = candidates.find(|port| taken.ports.insert(*port))?;
+        let free = candidates.find(|port| taken.take_port(*port))?;
         self.reservation.ports.push(free);
         Some(free)
     }
@@ -474,29 +522,29 @@ mod tests {
     async fn addresses_are_given_once_and_back() {
         let allocator = allocator("10.0.0.0/24").await;
         let mut first = service(json!({"clusterIP": "10.0.0.10"}));
-        allocator.reserve_create(&mut first, false).expect("free").keep();
+        allocator.reserve_create(&mut first, false, &Notes::default()).await.expect("free").keep();
         assert_eq!(first["spec"]["clusterIPs"], json!(["10.0.0.10"]));
-        let refused = allocator.reserve_create(&mut first.clone(), false).err().expect("taken");
+        let refused = allocator.reserve_create(&mut first.clone(), false, &Notes::default()).await.err().expect("taken");
         assert!(refused.message.contains("spec.clusterIPs[0]: Invalid value: \"10.0.0.10\": failed to allocate IP 10.0.0.10: provided IP is already allocated"), "{}", refused.message);
         allocator.release(&first);
         // Not kept: free again.
-        drop(allocator.reserve_create(&mut first.clone(), false).expect("free again"));
-        allocator.reserve_create(&mut first, false).expect("free once more").keep();
+        drop(allocator.reserve_create(&mut first.clone(), false, &Notes::default()).await.expect("free again"));
+        allocator.reserve_create(&mut first, false, &Notes::default()).await.expect("free once more").keep();
     }
 
     #[tokio::test]
     async fn what_types_need() {
         let allocator = allocator("10.0.0.0/16").await;
         let mut headless = service(json!({"clusterIP": "None", "selector": {"a": "b"}}));
-        allocator.reserve_create(&mut headless, false).expect("nothing to allocate").keep();
+        allocator.reserve_create(&mut headless, false, &Notes::default()).await.expect("nothing to allocate").keep();
         assert_eq!(headless["spec"]["clusterIPs"], json!(["None"]));
         let mut named = service(json!({"type": "ExternalName", "externalName": "x"}));
-        allocator.reserve_create(&mut named, false).expect("nothing to allocate").keep();
+        allocator.reserve_create(&mut named, false, &Notes::default()).await.expect("nothing to allocate").keep();
         assert_eq!(named["spec"], json!({"type": "ExternalName", "externalName": "x"}));
         let mut ports = service(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "nodePort": 30001}]}));
-        allocator.reserve_create(&mut ports, false).map(Reservation::keep).ok();
+        allocator.reserve_create(&mut ports, false, &Notes::default()).await.map(Reservation::keep).ok();
         let mut outside = service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 1}]}));
-        let refused = allocator.reserve_create(&mut outside, false).err().expect("out of range");
+        let refused = allocator.reserve_create(&mut outside, false, &Notes::default()).await.err().expect("out of range");
         assert_eq!(
             refused.message,
             "Service \"s\" is invalid: spec.ports[0].nodePort: Invalid value: 1: provided port is not in the valid range. The range of valid ports is 30000-30002"
@@ -507,12 +555,12 @@ mod tests {
     async fn updates_keep_what_they_do_not_mention() {
         let allocator = allocator("10.0.0.0/16").await;
         let mut old = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        allocator.reserve_create(&mut old, false).expect("free").keep();
+        allocator.reserve_create(&mut old, false, &Notes::default()).await.expect("free").keep();
         let mut same = service(json!({"type": "NodePort", "ports": [{"port": 80, "protocol": "TCP"}]}));
-        allocator.reserve_update(&mut same, &old, false).expect("its own").keep();
+        allocator.reserve_update(&mut same, &old, false, &Notes::default()).await.expect("its own").keep();
         assert_eq!(same["spec"], old["spec"]);
         let mut inner = service(json!({"type": "ClusterIP", "ports": old["spec"]["ports"]}));
-        allocator.reserve_update(&mut inner, &old, false).expect("its own").keep();
+        allocator.reserve_update(&mut inner, &old, false, &Notes::default()).await.expect("its own").keep();
         assert_eq!(
             (&inner["spec"]["clusterIP"], &inner["spec"]["ports"][0]["nodePort"]),
             (&old["spec"]["clusterIP"], &Value::Null)

@@ -163,7 +163,7 @@ impl Registry {
             None => meta::remove(&mut new, "managedFields"),
         }
         let mut reservation = match resource.is("", "services") && call.subresource.is_empty() {
-            true => self.services.reserve_update(&mut new, old, call.options.dry_run)?,
+            true => self.services.reserve_update(&mut new, old, call.options.dry_run, call.notes).await?,
             false => super::services::Reservation::none(),
         };
         let errors = resource.validate_update(call.subresource, &new, old);
@@ -191,11 +191,11 @@ impl Registry {
             |value: Stamped| Op::Put { key: entry.key.clone(), value, expect: Expect::Revision(entry.modified) };
         let value = self.presenter.to_stored(resource, &new).await?;
         reservation.propose();
-        let mut put = self.commit(op(value)).await;
+        let mut put = self.commit_decided(call, op(value)).await;
         if matches!(put, Err(CommitError::TooLarge { .. })) && way.written == Written::Plainly {
             // The object is worth more than the notes about it.
             meta::remove(&mut new, "managedFields");
-            put = self.commit(op(self.presenter.to_stored(resource, &new).await?)).await;
+            put = self.commit_decided(call, op(self.presenter.to_stored(resource, &new).await?)).await;
         }
         reservation.refused();
         match put {

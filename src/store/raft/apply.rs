@@ -88,6 +88,7 @@ impl Replica {
         };
         let change = ConfChange::decode(entry.data.as_slice()).map_err(io::Error::other)?;
         let members = codec::sorted(self.raw.apply_conf_change(&change).map_err(io::Error::other)?);
+        self.heard.of(change.node_id);
         tracing::info!(members = names(&members), "the members changed");
         if self.leads() && !members.voters.contains(&self.settings.node_id) {
             // Raft would go on leading those it no longer belongs to.

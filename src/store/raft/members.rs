@@ -10,6 +10,7 @@ use raft::{
     ProgressState,
     eraftpb::{ConfChange, ConfChangeType, ConfState},
 };
+use std::collections::BTreeMap;
 
 /// A change of who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,8 +47,46 @@ pub struct MemberStatus {
 /// A learner that lacks no more entries than this is promoted.
 const CAUGHT_UP: u64 = 256;
 
+/// Who was not heard of for so many ticks is taken for gone.
+const SILENT_TICKS: u64 = 2 * ELECTION_TICKS as u64;
+
 /// A leader whose disk has not done a write for so many ticks gives the lead to another one.
 const STALLED_TICKS: usize = 3 * ELECTION_TICKS;
+
+/// Who was heard of when, in ticks. (Raft's own note of it is wiped each time the leader counts its followers.)
+#[derive(Debug, Default)]
+pub(super) struct Heard {
+    now: u64,
+    last: BTreeMap<u64, u64>,
+    /// Since when it is listened.
+    since: u64,
+}
+
+impl Heard {
+    pub(super) fn tick(&mut self) {
+        self.now += 1;
+    }
+
+    pub(super) fn of(&mut self, id: u64) {
+        self.last.insert(id, self.now);
+    }
+
+    /// Nobody had a reason to say anything before.
+    pub(super) fn begin(&mut self) {
+        self.since = self.now;
+    }
+
+    /// Whoever had no time yet to say anything counts as heard.
+    fn lately(&self, id: u64) -> bool {
+        let last = self.last.get(&id).copied().unwrap_or(0).max(self.since);
+        self.now - last <= SILENT_TICKS
+    }
+
+    /// It answers heartbeats, one of which is sent with each tick.
+    fn just_now(&self, id: u64) -> bool {
+        self.last.get(&id).is_some_and(|last| self.now - last <= 3)
+    }
+}
 
 impl Replica {
     pub(super) fn propose_member(&mut self, change: MemberChange, answer: MemberAnswer) {
@@ -103,9 +142,9 @@ impl Replica {
         }
         let committed = raft.raft_log.committed;
         let learners = raft.prs().conf().learners();
-        let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(_, progress)| {
+        let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(id, progress)| {
             let near = progress.matched + CAUGHT_UP >= committed && progress.matched > 0;
-            near && progress.recent_active && progress.state == ProgressState::Replicate
+            near && self.heard.lately(**id) && progress.state == ProgressState::Replicate
         });
         if let Some(id) = caught_up.map(|(id, _)| *id).min() {
             let context = self.pending.nobodys(raft.term);
@@ -121,7 +160,7 @@ impl Replica {
         let others = raft
             .prs()
             .iter()
-            .filter(|(id, progress)| **id != self.settings.node_id && voters.contains(**id) && progress.recent_active);
+            .filter(|(id, _)| **id != self.settings.node_id && voters.contains(**id) && self.heard.just_now(**id));
         let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
         let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
         self.raw.transfer_leader(nearest);
@@ -147,7 +186,7 @@ impl Replica {
                 voter: voters.contains(*id),
                 leader: raft.leader_id == *id,
                 behind: known.then(|| last.saturating_sub(progress.matched)),
-                active: known.then_some(progress.recent_active || *id == self.settings.node_id),
+                active: known.then(|| *id == self.settings.node_id || self.heard.lately(*id)),
             })
             .collect();
         members.sort_unstable_by_key(|member| member.id);

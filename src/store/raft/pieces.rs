@@ -39,6 +39,10 @@ pub struct Whole {
 }
 
 impl Whole {
+    pub(crate) fn of(view: &View) -> Self {
+        Self { revision: view.revision(), entries: view.after(None).cloned().collect() }
+    }
+
     pub fn revision(&self) -> u64 {
         self.revision
     }

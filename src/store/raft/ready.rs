@@ -117,6 +117,9 @@ impl Replica {
         if led.0 != raft::INVALID_ID {
             self.ask_again();
         }
+        if self.leads() {
+            self.heard.begin();
+        }
         self.inbox.clear();
     }
 

@@ -12,7 +12,7 @@ use super::{
     codec,
     effects::{Effects, Settled},
     log::{Applied, Log, Position, SharedLog},
-    members::Leadership,
+    members::{Heard, Leadership},
     pending::{MemberAnswer, Pending, ReadAnswer},
     pieces::Whole,
     proposals::{Inbox, Outbox},
@@ -83,6 +83,7 @@ pub(crate) struct Replica {
     pub(super) arrived: Option<Whole>,
     /// The leader and its term, as seen last.
     pub(super) led: (u64, u64),
+    pub(super) heard: Heard,
     /// Ticks since a write became durable, while one is asked for.
     pub(super) stalled_ticks: usize,
     pub(super) sizes: Sizes,
@@ -137,6 +138,7 @@ impl Replica {
             installing: None,
             arrived: None,
             led: (raft::INVALID_ID, 0),
+            heard: Heard::default(),
             stalled_ticks: 0,
             sizes: Sizes::default(),
         })
@@ -154,6 +156,7 @@ impl Replica {
 
     /// Raft's clock.
     pub(crate) fn tick(&mut self) -> io::Result<()> {
+        self.heard.tick();
         self.stalled_ticks = if self.is_writing() { self.stalled_ticks + 1 } else { 0 };
         // Alone it would lead at once, which raft allows only when everything before is durable.
         let waits = self.is_alone() && self.is_writing() && !self.leads();
@@ -180,6 +183,7 @@ impl Replica {
         if message.to != self.settings.node_id {
             return Ok(());
         }
+        self.heard.of(message.from);
         match message.msg_type() {
             MessageType::MsgPropose => {
                 if self.leads() && self.inbox.is_new(&message, self.raw.raft.term) {

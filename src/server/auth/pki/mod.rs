@@ -223,7 +223,7 @@ impl Pki {
     /// Tells clusters apart: the beginning of the CA's hash.
     pub fn cluster_name(&self) -> &str {
         let hash = self.join_token.strip_prefix("K10").unwrap_or_default();
-        hash.get(..12).unwrap_or_default()
+        hash.get(..NAME_LENGTH).unwrap_or_default()
     }
 
     /// The part of the join token that is secret.
@@ -327,6 +327,20 @@ impl Pki {
     }
 }
 
+/// The hash of a CA that tokens carry.
+pub(crate) fn ca_hash(ca_pem: &str) -> String {
+    hex(&Sha256::digest(ca_pem.as_bytes()))
+}
+
+/// How much of the CA's hash tells clusters apart.
+const NAME_LENGTH: usize = 12;
+
+/// [`Pki::cluster_name`] of a server's directory, if it has a CA.
+pub(crate) fn cluster_of(dir: &Path) -> Result<Option<String>, PkiError> {
+    let ca = files::read_if_there(&dir.join("tls").join("ca.crt"))?;
+    Ok(ca.map(|pem| ca_hash(&pem)[..NAME_LENGTH].to_owned()))
+}
+
 fn load_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     let unusable = |why: String| PkiError::Unusable { path: path.to_path_buf(), what: "service-account key", why };
     if let Some(pem) = files::read_if_there(path)? {
@@ -367,7 +381,7 @@ fn load_join_token(options: &PkiOptions, ca: &Authority) -> Result<String, PkiEr
         (None, Some(stored)) if !stored.is_empty() => secret_of(stored)?.to_string(),
         _ => random_hex()?,
     };
-    let token = format!("K10{}::server:{secret}", hex(&Sha256::digest(ca.pem().as_bytes())));
+    let token = format!("K10{}::server:{secret}", ca_hash(ca.pem()));
     if stored.as_deref() != Some(&token) {
         files::write_private(&path, format!("{token}\n").as_bytes())?;
     }
