@@ -35,7 +35,9 @@ pub(super) fn keyspaces() -> Feed {
                 return;
             }
         }
-        assembly.finish().map_or((), |whole| assert!(whole.entries().iter().all(|e| e.modified <= whole.revision())));
+        if let Ok(whole) = assembly.finish() {
+            assert!(whole.entries().iter().all(|entry| entry.modified <= whole.revision()));
+        }
     })
 }
 

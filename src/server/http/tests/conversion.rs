@@ -136,7 +136,8 @@ async fn lists_and_watches_bring_all_into_one_version() {
 
 #[tokio::test]
 async fn a_webhook_changes_no_metadata_but_labels_and_annotations() {
-    let cases: [(fn(&mut Value), &str); 5] = [
+    type Spoil = fn(&mut Value);
+    let cases: [(Spoil, &str); 5] = [
         (|object| object["metadata"]["labels"] = json!({"from": "webhook"}), ""),
         (
             |object| object["metadata"]["name"] = json!("z"),
