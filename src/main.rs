@@ -3,6 +3,7 @@
 use anyhow::Context;
 use clap::Parser;
 use mk8s_agent::{AgentOptions, Connection, EmbeddedImage, Identity, ImageArgs};
+use mk8s_cli::TokenArgs;
 use mk8s_net::NetOptions;
 use mk8s_server::{
     LogFormat, Server, ServerArgs, ServerOptions,
@@ -41,6 +42,8 @@ enum Command {
     Cluster(ClusterArgs),
     /// Save the cluster's state to a file, and begin a cluster with one.
     Snapshot(SnapshotArgs),
+    /// Make, list and remove the tokens that let machines join.
+    Token(TokenArgs),
 }
 
 fn main() -> ExitCode {
@@ -49,9 +52,11 @@ fn main() -> ExitCode {
     match (program, argv.get(1).and_then(|verb| verb.to_str())) {
         ("mk8s-cni" | "loopback", _) => mk8s_net::cni_main(),
         ("kubectl", _) => mk8s_cli::main(argv),
-        (_, None | Some("server" | "image" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h")) => {
-            run(Command::parse())
-        }
+        (
+            _,
+            None
+            | Some("server" | "image" | "token" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h"),
+        ) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
     }
 }
@@ -62,6 +67,7 @@ fn run(command: Command) -> ExitCode {
         Command::Image(arguments) => images(&arguments),
         Command::Cluster(arguments) => printed(mk8s_server::cluster::command(arguments)),
         Command::Snapshot(arguments) => printed(mk8s_server::snapshot::command(arguments)),
+        Command::Token(arguments) => printed(mk8s_cli::token_command(arguments)),
     }
 }
 

@@ -6,8 +6,9 @@
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
-//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules)
-//! and `quota` (what objects count for) are what server and control loops must understand alike.
+//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules),
+//! `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
+//! loops must understand alike.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
@@ -35,5 +36,6 @@ pub mod quantity;
 pub mod quota;
 pub mod rules;
 pub mod select;
+pub mod signing_request;
 pub mod status;
 pub mod version;

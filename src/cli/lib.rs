@@ -1,7 +1,8 @@
 //! The command line: what kubectl does, for any kubeconfig and any Kubernetes.
 //!
 //! Read `command.rs` (the verbs), then `session.rs` (what a run knows), `remote.rs` (requests), `resolve/` (from words to
-//! objects), `printers/` (from objects to words), and one file of `verbs/`.
+//! objects), `printers/` (from objects to words), and one file of `verbs/`. `token/` is no verb of kubectl's: it makes what
+//! lets machines join.
 //!
 //! Invariant: objects are untyped JSON here; a kind nobody compiled in works as well as a Pod.
 //! Invariant: what is printed, the streams it goes to and the exit code are those of kubectl 1.36.
@@ -21,7 +22,10 @@ mod resolve;
 pub mod say;
 mod session;
 mod streaming;
+mod token;
 mod verbs;
+
+pub use token::{TokenArgs, token_command};
 
 use std::{ffi::OsString, process::ExitCode};
 

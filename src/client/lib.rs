@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`connect`] (where a [`kube::Client`] comes from), [`informer`] (what a process knows of the cluster,
 //! decoded once), [`queue`] (which keys need work, and the workers that do it), [`events`] (what is told to people),
-//! [`feed`] (changes in order for owners that keep their own picture).
+//! [`feed`] (changes in order for owners that keep their own picture), [`join_token`] (what lets a machine join).
 //!
 //! Invariant: an object in an informer is shared and never changed; who wants another one clones it.
 //! Invariant: a key is worked on by one worker at a time, and a key that changed meanwhile is worked on again.
@@ -13,12 +13,14 @@ pub mod connect;
 pub mod events;
 pub mod feed;
 pub mod informer;
+pub mod join_token;
 pub mod key;
 pub mod queue;
 
 pub use connect::Identity;
 pub use events::EventRecorder;
 pub use informer::{Change, Informer, Informers, Kind, Selection};
+pub use join_token::JoinToken;
 pub use key::Key;
 pub use kube;
 pub use queue::{Outcome, WorkQueue, run_workers};

@@ -8,7 +8,7 @@
 //! ```
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, SystemTime},
@@ -26,7 +26,7 @@ use crate::{
     auth::{
         Authentication, Authorization, Pki, PkiError, PkiOptions, TokenIssuer, User,
         pki::{Role, kubeconfig},
-        tokens::{SigningKey, TokenReader},
+        tokens::{BootstrapTokens, SigningKey, TokenReader},
     },
     bootstrap::{self, Bootstrap},
     cluster::{
@@ -70,13 +70,15 @@ pub struct ApiOptions {
     /// Who signs service-account tokens; also the audience they are for by default.
     pub token_issuer: String,
     pub admin_token: Option<String>,
+    /// The secret of the server's join token.
+    pub join_secret: Option<String>,
     pub services: ServiceRanges,
     pub stop: CancellationToken,
 }
 
 /// The API over a store: all of the server that needs no socket.
 pub fn router(store: &Store, options: ApiOptions) -> Router {
-    let ApiOptions { signing_key, token_issuer, admin_token, services, stop } = options;
+    let ApiOptions { signing_key, token_issuer, admin_token, join_secret, services, stop } = options;
     let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
@@ -85,7 +87,7 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let admission = Admission::new(store.clone(), authorization.clone(), backends);
     Router::new(RouterParts {
         registry: Registry::new(store.clone(), Resources::new(store), admission, services),
-        authentication: Authentication::new(reader, admin_token),
+        authentication: Authentication::new(reader, BootstrapTokens::new(store.clone()), admin_token, join_secret),
         authorization,
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),
         relay: Relay::default(),
@@ -132,6 +134,7 @@ impl Server {
             signing_key: pki.signing_key(),
             token_issuer: options.token_issuer(),
             admin_token: Some(pki.admin_token().to_string()),
+            join_secret: Some(pki.join_secret().to_string()),
             services: service_ranges(&options)?,
             stop: stop.clone(),
         };
@@ -397,7 +400,12 @@ fn scheduler_profiles(options: &ServerOptions) -> mk8s_scheduler::config::Config
 }
 
 fn loop_options(options: &ServerOptions, pki: &Pki) -> mk8s_controllers::Options {
-    let mut loops = mk8s_controllers::Options { root_ca_pem: pki.ca_pem().to_string(), ..Default::default() };
+    let mut loops = mk8s_controllers::Options {
+        root_ca_pem: pki.ca_pem().to_string(),
+        cluster_signing_cert_pem: Some(pki.ca_pem().to_string()),
+        cluster_signing_key_pem: Some(pki.ca_key_pem()),
+        ..Default::default()
+    };
     if let IpNet::V4(cidr) = options.cluster_cidr {
         loops.cluster_cidr = cidr;
     }
@@ -415,6 +423,12 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
         service_ip: options.service_ip(),
         ca_pem: pki.ca_pem().to_string(),
         front_proxy_ca_pem: pki.front_proxy_ca_pem().to_string(),
+        network: BTreeMap::from([
+            ("clusterCIDR", options.cluster_cidr.to_string()),
+            ("serviceCIDR", options.service_cidr.to_string()),
+            ("clusterDNS", options.cluster_dns.to_string()),
+            ("clusterDomain", options.cluster_domain.clone()),
+        ]),
         disabled: options.disable.clone(),
         manifests_dir: options.server_dir().join("manifests"),
     }

@@ -60,6 +60,7 @@ mod webhooks;
 #[cfg(test)]
 mod tests;
 
+pub use certificates::{note_requester, prepare_approval, stamp_conditions, validate_approval};
 pub use namespace::validate_finalize;
 pub use secret::fold_string_data;
 pub use pod::{qos_class, validate_ephemeral_containers};

@@ -16,6 +16,7 @@ use crate::{
     webhook::Client,
 };
 
+mod certificates;
 mod claims;
 mod default_ingress_class;
 mod default_storage_class;
@@ -222,6 +223,9 @@ impl Admission {
             Box::new(default_storage_class::DefaultStorageClass),
             Box::new(object_in_use::StorageObjectInUseProtection),
             Box::new(runtime_class::RuntimeClass),
+            Box::new(certificates::Approval),
+            Box::new(certificates::Signing),
+            Box::new(certificates::SubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(rbac_escalation::RbacEscalation),
         ];

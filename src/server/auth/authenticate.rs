@@ -1,4 +1,5 @@
-//! The chain of authenticators: client certificate, bootstrap admin token, service-account token, anonymous.
+//! The chain of authenticators: client certificate, the administrator's token, that of machines that join, service-account
+//! token, bootstrap token, anonymous.
 //!
 //! A certificate was already verified by TLS when a [`Peer`] is made, once per connection; a bearer token is looked up in
 //! the token cache. So the usual request costs a pointer copy.
@@ -10,13 +11,14 @@ use http::{
     header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL},
     request::Parts,
 };
+use jiff::Timestamp;
 use mk8s_api::status::Status;
 use rustls_pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AUTHENTICATED, MASTERS, User,
-    tokens::{TokenError, TokenReader},
+    tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
 };
 
 /// The other end of a connection, computed once after the TLS handshake.
@@ -39,7 +41,8 @@ impl Peer {
 fn user_of_certificate(der: &CertificateDer<'_>) -> Option<User> {
     let (_, certificate) = X509Certificate::from_der(der).ok()?;
     let subject = certificate.subject();
-    let name = subject.iter_common_name().next()?.as_str().ok()?;
+    // Of several the last counts, as for those who approve requests.
+    let name = subject.iter_common_name().last()?.as_str().ok()?;
     if name.is_empty() {
         return None;
     }
@@ -72,16 +75,28 @@ pub trait Authenticator: Send + Sync {
 /// All authenticators of the server, in order, with anonymous at the end.
 pub struct Authentication {
     tokens: TokenReader,
+    bootstrap_tokens: BootstrapTokens,
     admin_token: Option<String>,
     admin: Arc<User>,
+    join_secret: Option<String>,
+    joining: Arc<User>,
     anonymous: Arc<User>,
 }
 
 impl Authentication {
-    /// `admin_token`: the bootstrap token of the administrator, if there is one.
-    pub fn new(tokens: TokenReader, admin_token: Option<String>) -> Authentication {
+    /// `admin_token`: the administrator's token, if there is one. `join_secret`: the secret of the server's join token, with
+    /// which nodes can join as with a bootstrap token.
+    pub fn new(
+        tokens: TokenReader,
+        bootstrap_tokens: BootstrapTokens,
+        admin_token: Option<String>,
+        join_secret: Option<String>,
+    ) -> Authentication {
         Authentication {
             tokens,
+            bootstrap_tokens,
+            join_secret: join_secret.filter(|secret| !secret.is_empty()),
+            joining: Arc::new(User::new("mk8s:join", [BOOTSTRAPPERS, AUTHENTICATED])),
             admin_token: admin_token.filter(|token| !token.is_empty()),
             admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
             anonymous: Arc::new(User::anonymous()),
@@ -95,15 +110,15 @@ impl Authentication {
 
     /// Checks a token that came otherwise than by header (TokenReview). The user, and which of `audiences` it is good for.
     pub fn review(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), AuthError> {
-        if self.is_admin_token(token) {
-            return Ok((self.admin.clone(), audiences.to_vec()));
+        if let Some(user) = self.simple(token) {
+            return Ok((user, audiences.to_vec()));
         }
         self.tokens.read_for(token, audiences).map_err(AuthError::Token)
     }
 
     fn bearer(&self, token: &str) -> Result<Arc<User>, AuthError> {
-        if self.is_admin_token(token) {
-            return Ok(self.admin.clone());
+        if let Some(user) = self.simple(token) {
+            return Ok(user);
         }
         match self.tokens.read(token) {
             Ok(user) => Ok(user),
@@ -112,8 +127,18 @@ impl Authentication {
         }
     }
 
-    fn is_admin_token(&self, token: &str) -> bool {
-        self.admin_token.as_deref().is_some_and(|admin| same_secret(admin.as_bytes(), token.as_bytes()))
+    /// The user of a token that is a plain secret.
+    fn simple(&self, token: &str) -> Option<Arc<User>> {
+        let is = |secret: &Option<String>| {
+            secret.as_deref().is_some_and(|secret| same_secret(secret.as_bytes(), token.as_bytes()))
+        };
+        if is(&self.admin_token) {
+            return Some(self.admin.clone());
+        }
+        if is(&self.join_secret) {
+            return Some(self.joining.clone());
+        }
+        self.bootstrap_tokens.read(token, Timestamp::now())
     }
 }
 

@@ -88,13 +88,23 @@ fn mended(found: &Value, wanted: &Value) -> Option<Value> {
         ("ClusterRole" | "Role", _) => return with_missing_rules(found, wanted),
         ("EndpointSlice", "kubernetes") => &["endpoints", "ports"],
         ("Endpoints", "kubernetes") => &["subsets"],
-        ("ConfigMap", "extension-apiserver-authentication") => &["data"],
+        ("ConfigMap", "extension-apiserver-authentication" | "mk8s-network") => &["data"],
+        ("ConfigMap", "cluster-info") => return with_own_data(found, wanted),
         ("APIService", _) => &["spec"],
         _ => return None,
     };
     let mut object = found.clone();
     for field in fields {
         object[*field] = wanted[*field].clone();
+    }
+    (object != *found).then_some(object)
+}
+
+/// Signatures that others have put beside it stay.
+fn with_own_data(found: &Value, wanted: &Value) -> Option<Value> {
+    let mut object = found.clone();
+    for (key, value) in wanted["data"].as_object().into_iter().flatten() {
+        object["data"][key] = value.clone();
     }
     (object != *found).then_some(object)
 }

@@ -7,9 +7,10 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// By the name `--disable` knows, in the order they are applied.
-const EMBEDDED: [(&str, &str); 2] = [
+const EMBEDDED: [(&str, &str); 3] = [
     ("priority-classes", include_str!("../../../manifests/priority-classes.yaml")),
     ("flowcontrol", include_str!("../../../manifests/flowcontrol.yaml")),
+    ("joining", include_str!("../../../manifests/joining.yaml")),
 ];
 
 const NAMESPACES: &str = include_str!("../../../manifests/namespaces.yaml");
@@ -94,8 +95,8 @@ mod tests {
     fn embedded_manifests_are_readable() {
         assert_eq!(namespaces().len(), 4);
         let names = |objects: Vec<Value>| objects.iter().map(|o| o["metadata"]["name"].to_string()).collect::<Vec<_>>();
-        assert_eq!(names(embedded(&["flowcontrol".into()])).len(), 2);
-        assert_eq!(names(embedded(&[])).len(), 21);
+        assert_eq!(names(embedded(&["flowcontrol".into(), "joining".into()])).len(), 2);
+        assert_eq!(names(embedded(&[])).len(), 30);
     }
 
     #[test]

@@ -13,7 +13,11 @@ pub mod rbac;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeSet, net::IpAddr, path::PathBuf};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+    path::PathBuf,
+};
 
 use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
@@ -36,6 +40,8 @@ pub struct Bootstrap {
     pub service_ip: IpAddr,
     pub ca_pem: String,
     pub front_proxy_ca_pem: String,
+    /// What nodes are told of the cluster's networks: `clusterCIDR`, `serviceCIDR`, `clusterDNS`, ...
+    pub network: BTreeMap<&'static str, String>,
     /// Names of manifests that are not wanted.
     pub disabled: Vec<String>,
     /// `<data-dir>/server/manifests`.

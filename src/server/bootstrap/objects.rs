@@ -1,12 +1,20 @@
 //! The objects that tell the cluster where its API server is and whom it trusts.
 
+use base64::{Engine, prelude::BASE64_STANDARD};
 use serde_json::{Value, json};
 
 use super::Bootstrap;
 
 pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
     let [slice, endpoints] = servers(bootstrap);
-    vec![service(bootstrap), slice, endpoints, extension_authentication(bootstrap)]
+    vec![
+        service(bootstrap),
+        slice,
+        endpoints,
+        extension_authentication(bootstrap),
+        cluster_info(bootstrap),
+        network(bootstrap),
+    ]
 }
 
 /// Those that say where the servers are.
@@ -85,5 +93,31 @@ fn extension_authentication(bootstrap: &Bootstrap) -> Value {
             "requestheader-uid-headers": "[\"X-Remote-Uid\"]",
             "requestheader-username-headers": "[\"X-Remote-User\"]",
         },
+    })
+}
+
+/// What anybody may know: where the API is, and which CA it has. Whoever holds a token can tell whether it is true.
+fn cluster_info(bootstrap: &Bootstrap) -> Value {
+    let server = format!("https://{}", std::net::SocketAddr::new(bootstrap.node_ip, bootstrap.port));
+    let ca = BASE64_STANDARD.encode(&bootstrap.ca_pem);
+    let kubeconfig = format!(
+        "apiVersion: v1\nclusters:\n- cluster:\n    certificate-authority-data: {ca}\n    server: {server}\n  name: \"\"\n\
+         contexts: null\ncurrent-context: \"\"\nkind: Config\npreferences: {{}}\nusers: null\n"
+    );
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": kubeconfig},
+    })
+}
+
+/// What nodes are told of the cluster's networks.
+fn network(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": "mk8s-network", "namespace": "kube-system"},
+        "data": bootstrap.network,
     })
 }

@@ -19,6 +19,7 @@ fn bootstrap(node_ip: &str, manifests_dir: PathBuf) -> Bootstrap {
         service_ip: "10.43.0.1".parse().expect("an address"),
         ca_pem: "CA".into(),
         front_proxy_ca_pem: "PROXY CA".into(),
+        network: BTreeMap::from([("clusterCIDR", "10.42.0.0/16".to_string())]),
         disabled: vec!["unwanted".into()],
         manifests_dir,
     }
@@ -30,6 +31,7 @@ async fn server() -> (Store, Client) {
         signing_key: Arc::new(SigningKey::generate().expect("a key")),
         token_issuer: "https://kubernetes.default.svc.cluster.local".into(),
         admin_token: None,
+        join_secret: None,
         services: ServiceRanges { addresses: "10.43.0.0/16".parse().expect("a network"), node_ports: 30000..=32767 },
         stop: CancellationToken::new(),
     };
@@ -60,7 +62,8 @@ async fn a_second_start_changes_only_what_follows_the_server() {
     assert_eq!(stored(&store, "core/configmaps/default/mine")["data"]["a"], "one");
     assert!(store.view().get(b"/registry/core/configmaps/default/unwanted").is_none());
     let count = |prefix: &str| store.view().count(format!("/registry/{prefix}/").as_bytes());
-    assert_eq!(count("rbac.authorization.k8s.io"), rbac::objects().len());
+    // Nine more are for machines that join.
+    assert_eq!(count("rbac.authorization.k8s.io"), rbac::objects().len() + 9);
     assert_eq!((count("flowcontrol.apiserver.k8s.io/flowschemas"), count("scheduling.k8s.io/priorityclasses")), (11, 2));
 
     let before = store.revision();
@@ -70,6 +73,8 @@ async fn a_second_start_changes_only_what_follows_the_server() {
     std::fs::write(dir.path().join("mine.yaml"), config_map("mine", "two")).expect("written");
     run(&client, &bootstrap("192.0.2.2", dir.path().to_path_buf())).await.expect("start with another address");
     assert_eq!(stored(&store, "discovery.k8s.io/endpointslices/default/kubernetes")["endpoints"][0]["addresses"][0], "192.0.2.2");
+    let info = stored(&store, "core/configmaps/kube-public/cluster-info")["data"]["kubeconfig"].to_string();
+    assert!(info.contains("server: https://192.0.2.2:6443") && info.contains("certificate-authority-data: Q0E="), "{info}");
     assert_eq!(stored(&store, "core/endpoints/default/kubernetes")["subsets"][0]["addresses"][0]["ip"], "192.0.2.2");
     assert_eq!(stored(&store, "core/configmaps/default/mine")["data"]["a"], "two");
 }

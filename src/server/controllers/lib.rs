@@ -18,6 +18,8 @@
 mod common;
 pub mod options;
 
+mod bootstrap_token;
+mod certificates;
 mod cron_job;
 mod custom_resources;
 mod daemon_set;
@@ -81,6 +83,8 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));
     loops.spawn(root_ca::run(context.clone()));
+    loops.spawn(certificates::run(context.clone()));
+    loops.spawn(bootstrap_token::run(context.clone()));
     loops.spawn(endpoint_slice::run(context.clone()));
     loops.spawn(endpoints::run(context.clone()));
     loops.spawn(deployment::run(context.clone()));

@@ -11,7 +11,7 @@ pub struct Options {
     pub service_cidr: Ipv4Net,
     /// The cluster's CA certificates, published in each namespace.
     pub root_ca_pem: String,
-    /// What client certificates of kubelets are signed with. Without it signing requests wait for another signer.
+    /// What Kubernetes' own signers sign with. Without it approved requests wait for another signer.
     pub cluster_signing_cert_pem: Option<String>,
     pub cluster_signing_key_pem: Option<String>,
     /// A node that has not renewed its Lease for this long is Unknown.

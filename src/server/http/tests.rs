@@ -44,6 +44,7 @@ impl Api {
             signing_key: Arc::new(SigningKey::generate().expect("a key")),
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: Some("secret".into()),
+            join_secret: None,
             services: ServiceRanges::default(),
             stop: CancellationToken::new(),
         };

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use jiff::Timestamp;
-use mk8s_api::{meta, names, status::Status};
+use mk8s_api::{meta, names, rules, status::Status};
 use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
@@ -83,6 +83,9 @@ impl Registry {
         resource.tidy(&mut object);
         fill_system_fields(&mut object);
         resource.prepare_create(&mut object);
+        if resource.is("certificates.k8s.io", "certificatesigningrequests") {
+            rules::note_requester(&mut object, &call.user.to_user_info());
+        }
         let name = meta::name(&object).to_string();
         let request = admission::Request { name: &name, ..request };
         let reservation = match resource.is("", "services") {

@@ -4,6 +4,7 @@
 
 use std::{collections::HashMap, fmt, sync::Arc};
 
+use jiff::Timestamp;
 use mk8s_api::{
     crd::DefinitionVersion,
     apply::{Counted, counted, counted_custom, is_reset},
@@ -385,8 +386,13 @@ impl Resource {
         }
         match subresource {
             "" => self.rules.prepare_update(new, old),
-            "status" => self.rules.prepare_status_update(new, old),
-            "approval" => keep_all_but(new, old, "status", "conditions"),
+            "status" => {
+                self.rules.prepare_status_update(new, old);
+                if self.is("certificates.k8s.io", "certificatesigningrequests") {
+                    rules::stamp_conditions(new, old, &meta::format_time(Timestamp::now()));
+                }
+            }
+            "approval" => rules::prepare_approval(new, old, &meta::format_time(Timestamp::now())),
             "finalize" => keep_all_but(new, old, "spec", "finalizers"),
             _ => {}
         }
@@ -412,7 +418,8 @@ impl Resource {
         }
         let mut errors = match subresource {
             "status" => self.rules.validate_status_update(new, old),
-            "binding" | "finalize" | "approval" => Vec::new(),
+            "approval" => rules::validate_approval(new, old),
+            "binding" | "finalize" => Vec::new(),
             _ => self.rules.validate_update(new, old),
         };
         if subresource.is_empty() {

@@ -58,6 +58,7 @@ impl Cluster {
             signing_key: Arc::new(SigningKey::generate().expect("a key")),
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: None,
+            join_secret: None,
             services: ServiceRanges::default(),
             stop: stop.clone(),
         };

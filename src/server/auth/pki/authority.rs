@@ -120,6 +120,11 @@ impl Authority {
         &self.pem
     }
 
+    /// PKCS#8.
+    pub(super) fn key_pem(&self) -> String {
+        self.issuer.0.key().serialize_pem()
+    }
+
     pub(super) fn der(&self) -> &CertificateDer<'static> {
         &self.der
     }

@@ -201,6 +201,11 @@ impl Pki {
         self.ca.pem()
     }
 
+    /// The cluster CA's key, PEM: for those who sign in its name.
+    pub fn ca_key_pem(&self) -> String {
+        self.ca.key_pem()
+    }
+
     /// The CA that signs the front proxy's certificate, PEM.
     pub fn front_proxy_ca_pem(&self) -> &str {
         self.front_proxy_ca.pem()

@@ -2,14 +2,17 @@
 //! to a pod, a secret or a node. A token is good while all it is bound to exists.
 //!
 //! Reading order: [`Claims`], [`SigningKey`] (making and checking signatures), [`TokenReader`] (authentication),
-//! [`TokenIssuer`] (the `serviceaccounts/token` subresource).
+//! [`TokenIssuer`] (the `serviceaccounts/token` subresource). [`BootstrapTokens`] are of another kind: secrets that machines
+//! have before they have a certificate.
 
+mod bootstrap;
 mod issue;
 mod key;
 mod read;
 #[cfg(test)]
 mod tests;
 
+pub use bootstrap::{BOOTSTRAPPERS, BootstrapTokens};
 pub use issue::{TokenBinding, TokenIssuer};
 pub use key::SigningKey;
 pub use read::TokenReader;
