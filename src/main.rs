@@ -2,11 +2,12 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mk8s_agent::{AgentOptions, Connection, EmbeddedImage, Identity, ImageArgs};
+use mk8s_agent::{AgentOptions, Connection, EmbeddedImage, Identity, ImageArgs, JoinOptions, Joined};
 use mk8s_cli::TokenArgs;
-use mk8s_net::NetOptions;
+use mk8s_net::{NetOptions, Overlay};
 use mk8s_server::{
     LogFormat, Server, ServerArgs, ServerOptions,
+    agent::{AgentArgs, NodeOptions},
     auth::{Pki, User, pki::Role},
     cluster::ClusterArgs,
     snapshot::SnapshotArgs,
@@ -36,6 +37,8 @@ static HELLO: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/hello"));
 enum Command {
     /// Run the control plane, and the node beside it unless --disable-agent is given.
     Server(Box<ServerArgs>),
+    /// Run the node of a cluster whose servers are elsewhere.
+    Agent(Box<AgentArgs>),
     /// Import and list the container images of this machine.
     Image(ImageArgs),
     /// Show and change the servers of the cluster.
@@ -55,7 +58,9 @@ fn main() -> ExitCode {
         (
             _,
             None
-            | Some("server" | "image" | "token" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h"),
+            | Some(
+                "server" | "agent" | "image" | "token" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h",
+            ),
         ) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
     }
@@ -64,6 +69,7 @@ fn main() -> ExitCode {
 fn run(command: Command) -> ExitCode {
     match command {
         Command::Server(arguments) => serve(*arguments),
+        Command::Agent(arguments) => join(*arguments),
         Command::Image(arguments) => images(&arguments),
         Command::Cluster(arguments) => printed(mk8s_server::cluster::command(arguments)),
         Command::Snapshot(arguments) => printed(mk8s_server::snapshot::command(arguments)),
@@ -72,15 +78,27 @@ fn run(command: Command) -> ExitCode {
 }
 
 fn serve(arguments: ServerArgs) -> ExitCode {
-    let options = match arguments.resolve() {
-        Ok(options) => options,
-        Err(error) => {
-            mk8s_cli::errln!("error: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    log_to_stderr(options.log_format);
-    match runtime().and_then(|runtime| runtime.block_on(server(options))) {
+    match arguments.resolve() {
+        Ok(options) => daemon(options.log_format, server(options)),
+        Err(error) => unusable(&error),
+    }
+}
+
+fn join(arguments: AgentArgs) -> ExitCode {
+    match arguments.resolve() {
+        Ok(options) => daemon(options.log_format, agent(options)),
+        Err(error) => unusable(&error),
+    }
+}
+
+fn unusable(error: &mk8s_server::OptionsError) -> ExitCode {
+    mk8s_cli::errln!("error: {error}");
+    ExitCode::FAILURE
+}
+
+fn daemon(format: LogFormat, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+    log_to_stderr(format);
+    match runtime().and_then(|runtime| runtime.block_on(work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -129,7 +147,8 @@ fn log_to_stderr(format: LogFormat) {
     }
 }
 
-async fn server(options: ServerOptions) -> anyhow::Result<()> {
+/// Cancelled by SIGINT and SIGTERM.
+fn asked_to_stop() -> anyhow::Result<CancellationToken> {
     let stop = CancellationToken::new();
     let (mut interrupt, mut terminate) = (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?);
     let asked = stop.clone();
@@ -140,6 +159,11 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
         }
         asked.cancel();
     });
+    Ok(stop)
+}
+
+async fn server(options: ServerOptions) -> anyhow::Result<()> {
+    let stop = asked_to_stop()?;
     let node = (!options.disable_agent).then(|| options.clone());
     let server = Server::start(options, stop.clone()).await?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
@@ -151,14 +175,86 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
         parts.spawn(async move { mk8s_agent::run(agent, ended).await.context("the node") });
         parts.spawn(async move { mk8s_net::run(client, net, network).await.context("the node's network") });
     }
+    let outcome = ended(parts, &stop).await;
+    server.stopped().await;
+    outcome
+}
+
+/// Runs until all parts have ended. One that cannot go on ends the others; whoever started the process starts it again.
+async fn ended(mut parts: JoinSet<anyhow::Result<()>>, stop: &CancellationToken) -> anyhow::Result<()> {
     let mut outcome = Ok(());
     while let Some(ended) = parts.join_next().await {
-        // One part that cannot go on ends the others; whoever started the process starts it again.
         outcome = outcome.and(ended.context("a part of the node panicked").and_then(|result| result));
         stop.cancel();
     }
-    server.stopped().await;
     outcome
+}
+
+/// A node whose servers are elsewhere.
+async fn agent(options: NodeOptions) -> anyhow::Result<()> {
+    let stop = asked_to_stop()?;
+    let join = JoinOptions {
+        server: options.server.clone(),
+        token: options.token.clone(),
+        dir: options.data_dir.join("agent"),
+        node_name: options.node_name.clone(),
+    };
+    let Some(joined) = mk8s_agent::join(join, stop.clone()).await.context("cannot join the cluster")? else {
+        return Ok(());
+    };
+    let client = joined.client("kube-proxy")?;
+    let (agent, net) = joined_options(&options, &joined)?;
+    let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    let (running, network, fresh) = (stop.clone(), stop.clone(), stop.clone());
+    parts.spawn(async move { mk8s_agent::run(agent, running).await.context("the node") });
+    parts.spawn(async move { mk8s_net::run(client, net, network).await.context("the node's network") });
+    parts.spawn(async move {
+        joined.keep_fresh(fresh).await;
+        Ok(())
+    });
+    ended(parts, &stop).await
+}
+
+/// A node of its own: the cluster's networks as the server tells them.
+fn joined_options(options: &NodeOptions, joined: &Joined) -> anyhow::Result<(AgentOptions, NetOptions)> {
+    let network = &joined.network;
+    let overlay: Overlay = network.overlay.parse().map_err(anyhow::Error::msg).context("what the server says")?;
+    let connection =
+        Connection { server: options.server.clone(), ca_pem: joined.ca_pem.clone(), identity: joined.identity.clone() };
+    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip, connection);
+    agent.cluster_dns = network.cluster_dns;
+    agent.cluster_domain = network.cluster_domain.clone();
+    agent.cluster_cidr = network.cluster_cidr.to_string();
+    agent.mtu_overhead = overlay.overhead();
+    agent.container_runtime_endpoint = options.container_runtime_endpoint.as_ref().map(Into::into);
+    agent.node_labels = options.node_labels.iter().cloned().collect();
+    agent.node_taints = options.node_taints.clone();
+    agent.embedded_images = embedded_images();
+    let mut net = NetOptions {
+        node_name: options.node_name.clone(),
+        node_ip: options.node_ip,
+        cluster_cidr: network.cluster_cidr,
+        service_cidr: network.service_cidr,
+        cluster_dns: network.cluster_dns,
+        cluster_domain: network.cluster_domain.clone(),
+        overlay,
+        data_dir: options.data_dir.clone(),
+        ..NetOptions::default()
+    };
+    if let Some(file) = &options.resolv_conf {
+        agent.resolv_conf = file.clone();
+        net.resolv_conf = file.clone();
+    }
+    Ok((agent, net))
+}
+
+fn embedded_images() -> Vec<EmbeddedImage> {
+    let image = |name: &str, binary| EmbeddedImage {
+        reference: format!("docker.io/mk8s/{name}:1"),
+        name: name.to_owned(),
+        binary,
+    };
+    vec![image("pause", PAUSE), image("hello", HELLO)]
 }
 
 /// The certificate that the server keeps for the node beside it, and its successors.
@@ -186,15 +282,13 @@ fn node_options(options: &ServerOptions, server: &Server, identity: Identity) ->
     agent.cluster_cidr = options.cluster_cidr.to_string();
     agent.container_runtime_endpoint = options.container_runtime_endpoint.as_ref().map(Into::into);
     agent.node_labels = options.node_labels.iter().cloned().collect();
-    let image = |name: &str, binary| EmbeddedImage {
-        reference: format!("docker.io/mk8s/{name}:1"),
-        name: name.to_owned(),
-        binary,
-    };
-    agent.embedded_images = vec![image("pause", PAUSE), image("hello", HELLO)];
+    agent.embedded_images = embedded_images();
+    let overlay: Overlay = options.overlay.parse().expect("the options have checked it");
+    agent.mtu_overhead = overlay.overhead();
     let mut net = NetOptions {
         node_name: options.node_name.clone(),
         node_ip: options.node_ip,
+        overlay,
         cluster_cidr: options.cluster_cidr,
         service_cidr: options.service_cidr,
         cluster_dns: options.cluster_dns,

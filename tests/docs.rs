@@ -94,6 +94,34 @@ fn every_flag_of_the_server_is_described_with_its_variable_and_key() {
 }
 
 #[test]
+fn every_flag_of_the_agent_is_described_with_its_variable_and_key() {
+    let (help, options) = (help(&["agent"]), read("src/server/options/agent.rs"));
+    let described = rows(&read("docs/agent.md"));
+    let known = flags(&help);
+    for flag in &known {
+        let row = described.iter().find(|row| row[0].split([' ', ',']).next() == Some(flag.as_str()));
+        let row = row.unwrap_or_else(|| panic!("docs/agent.md has no row for {flag}"));
+        let key = flag.trim_start_matches("--");
+        let key = if options.contains(&format!("(\"{key}\"")) { key } else { "" };
+        assert_eq!(row[2], key, "the key of {flag} in docs/agent.md");
+    }
+    let shown: BTreeSet<String> =
+        described.iter().filter_map(|row| row.get(1).cloned()).filter(|cell| cell.starts_with("MK8S_")).collect();
+    assert_eq!(shown, variables(&help), "the variables in docs/agent.md are those of `mk8s agent --help`");
+}
+
+#[test]
+fn every_verb_and_flag_of_token_is_described() {
+    let document = read("docs/agent.md");
+    for verb in ["create", "list", "delete", "rotate"] {
+        assert!(document.contains(&format!("`mk8s token {verb}")), "docs/agent.md does not describe token {verb}");
+        for flag in flags(&help(&["token", verb])) {
+            assert!(document.contains(&format!("| `{flag}")), "docs/agent.md has no row for {flag} of token {verb}");
+        }
+    }
+}
+
+#[test]
 fn every_flag_of_image_is_described() {
     let described = rows(&read("docs/images.md"));
     for flag in flags(&help(&["image"])) {

@@ -18,7 +18,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("mk8s-agent", &["mk8s-cri", "mk8s-client", "mk8s-api"]),
     ("mk8s-net", &["mk8s-client", "mk8s-api"]),
     ("mk8s-cli", &["mk8s-client", "mk8s-api"]),
-    ("mk8s-fuzz", &["mk8s-server", "mk8s-store", "mk8s-net", "mk8s-api"]),
+    ("mk8s-fuzz", &["mk8s-server", "mk8s-store", "mk8s-net", "mk8s-client", "mk8s-api"]),
     ("mk8s", &["mk8s-server", "mk8s-agent", "mk8s-net", "mk8s-cli", "mk8s-client", "mk8s-api"]),
 ];
 

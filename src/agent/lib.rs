@@ -1,8 +1,9 @@
 //! The node: what the API server wants of this machine is done here, with containerd and the kernel.
 //!
 //! Reading order: [`AgentOptions`], [`run`] in `assemble.rs` (what is started, in which order), [`node`] (the machine as an
-//! object), [`pod`] (the life of a pod), then what pods need: [`image`], [`volume`], [`probe`], [`cgroup`]; and what is
-//! asked of the node: [`http`] (logs, exec, attach, port-forward, statistics through the tunnel).
+//! object), [`join`] (how it becomes one), [`pod`] (the life of a pod), then what pods need: [`image`], [`volume`],
+//! [`probe`], [`cgroup`]; and what is asked of the node: [`http`] (logs, exec, attach, port-forward, statistics through the
+//! tunnel).
 //!
 //! Invariant: the agent is a client of the API like any other, with the rights of its node and no more.
 //! Invariant: stopping or killing mk8s stops no container; a restart adopts what runs.
@@ -13,6 +14,7 @@ mod assemble;
 pub mod cgroup;
 pub mod http;
 pub mod image;
+pub mod join;
 pub mod logs;
 pub mod node;
 mod objects;
@@ -25,6 +27,7 @@ mod waker;
 
 pub use assemble::run;
 pub use image::{ImageArgs, image_command};
+pub use join::{ClusterNetwork, JoinError, JoinOptions, Joined, join};
 pub use mk8s_client::Identity;
 pub use options::{AgentOptions, Connection, EmbeddedImage, Paths};
 pub use supervise::SuperviseError;

@@ -45,6 +45,8 @@ pub struct AgentOptions {
     pub bridge: String,
     /// MTU of pods; `None` takes that of the node's link.
     pub mtu: Option<u32>,
+    /// How much smaller pods' packets are than those of the node's link: what the way to other nodes adds to them.
+    pub mtu_overhead: u32,
     /// A socket of a runtime that is there already; `None` runs a private containerd.
     pub container_runtime_endpoint: Option<PathBuf>,
     /// Name servers for pods with `dnsPolicy: Default`, and the searches of the others.
@@ -82,6 +84,7 @@ impl AgentOptions {
             cluster_cidr: "10.42.0.0/16".into(),
             bridge: "cni0".into(),
             mtu: None,
+            mtu_overhead: 0,
             container_runtime_endpoint: None,
             resolv_conf: "/etc/resolv.conf".into(),
             node_labels: BTreeMap::new(),

@@ -194,7 +194,10 @@ mod tests {
         assert_eq!(node.check_kubelet_client(&serving), Err(usages.into()));
         let cases = [
             (request("system:node:a", &[], &[]), "subject organization is not system:nodes"),
-            (request("system:node:a", &["system:nodes", "system:masters"], &[]), "subject organization is not system:nodes"),
+            (
+                request("system:node:a", &["system:nodes", "system:masters"], &[]),
+                "subject organization is not system:nodes",
+            ),
             (request("a", &["system:nodes"], &[]), "subject common name does not begin with system:node:"),
             (request("system:node:a", &["system:nodes"], &["a"]), "DNS subjectAltNames are not allowed"),
         ];

@@ -2,8 +2,11 @@
 //!
 //! A client over any other tower service is `kube::Client::new(service, namespace)`; nothing is added to it here.
 
-use http::{HeaderValue, Request, Uri, header::USER_AGENT};
-use hyper_rustls::HttpsConnectorBuilder;
+use http::{
+    HeaderMap, HeaderValue, Request, Uri,
+    header::{AUTHORIZATION, USER_AGENT},
+};
+use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client as Http,
     rt::{TokioExecutor, TokioTimer},
@@ -14,14 +17,24 @@ use kube::{
 };
 use parking_lot::RwLock;
 use rustls::{
-    ClientConfig, RootCertStore, SignatureScheme, client::ResolvesClientCert, crypto::ring, sign::CertifiedKey,
+    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
+    client::{
+        ResolvesClientCert,
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+    },
+    crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature},
+    sign::CertifiedKey,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
 use std::{fmt::Display, sync::Arc, time::Duration};
 use tower::ServiceBuilder;
 
 /// A server that is silent for so long is asked for a sign of life, and given up after as long again.
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+
+/// The name that every server's certificate carries, whatever address it is reached by. So a server behind another address
+/// or a balancer needs no certificate for that.
+pub const SERVER_NAME: &str = "kubernetes";
 
 #[derive(Debug, thiserror::Error)]
 pub enum ConnectError {
@@ -58,14 +71,8 @@ impl Identity {
     /// # Errors
     /// [`ConnectError::Certificate`] when `ca_pem` holds no certificates.
     pub fn tls(&self, ca_pem: &str) -> Result<ClientConfig, ConnectError> {
-        let wrong = |why: &dyn Display| unusable("cluster's CA certificate", why);
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
-            roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
-        }
-        let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
-        let builder = builder.with_safe_default_protocol_versions().map_err(|error| wrong(&error))?;
-        Ok(builder.with_root_certificates(roots).with_client_cert_resolver(self.0.clone()))
+        let builder = builder()?.with_root_certificates(roots(ca_pem)?);
+        Ok(builder.with_client_cert_resolver(self.0.clone()))
     }
 }
 
@@ -104,9 +111,58 @@ pub fn client(
     identity: &Identity,
     program: &'static str,
 ) -> Result<Client, ConnectError> {
+    over(server, identity.tls(ca_pem)?, None, program)
+}
+
+/// As [`client`], for who has a token and no certificate yet.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_with_token(server: &str, ca_pem: &str, token: &str, program: &'static str) -> Result<Client, ConnectError> {
+    let tls = builder()?.with_root_certificates(roots(ca_pem)?).with_no_client_auth();
+    let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| unusable("token", &error))?;
+    over(server, tls, Some(bearer), program)
+}
+
+/// As [`client`], of a server whose CA is not known yet: nothing secret may go there, and nothing that comes from there is
+/// to be believed unchecked.
+///
+/// # Errors
+/// As [`client`].
+pub fn client_of_anyone(server: &str, program: &'static str) -> Result<Client, ConnectError> {
+    let anyone = Arc::new(Anyone(Arc::new(ring::default_provider())));
+    let tls = builder()?.dangerous().with_custom_certificate_verifier(anyone).with_no_client_auth();
+    over(server, tls, None, program)
+}
+
+fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ConnectError> {
+    let builder = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()));
+    builder.with_safe_default_protocol_versions().map_err(|error| unusable("cryptography", &error))
+}
+
+fn roots(ca_pem: &str) -> Result<RootCertStore, ConnectError> {
+    let wrong = |why: &dyn Display| unusable("cluster's CA certificate", why);
+    let mut roots = RootCertStore::empty();
+    for certificate in CertificateDer::pem_slice_iter(ca_pem.as_bytes()) {
+        roots.add(certificate.map_err(|error| wrong(&error))?).map_err(|error| wrong(&error))?;
+    }
+    Ok(roots)
+}
+
+fn over(
+    server: &str,
+    tls: ClientConfig,
+    authorization: Option<HeaderValue>,
+    program: &'static str,
+) -> Result<Client, ConnectError> {
     let uri: Uri = server.parse().map_err(|_| ConnectError::Address { server: server.to_owned() })?;
-    let connector =
-        HttpsConnectorBuilder::new().with_tls_config(identity.tls(ca_pem)?).https_only().enable_http2().build();
+    let name = ServerName::try_from(SERVER_NAME).expect("it is a host name");
+    let connector = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_only()
+        .with_server_name_resolver(FixedServerNameResolver::new(name))
+        .enable_http2()
+        .build();
     let http = Http::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
         .http2_only(true)
@@ -114,12 +170,53 @@ pub fn client(
         .http2_keep_alive_timeout(KEEP_ALIVE)
         .build::<_, Body>(connector);
     let config = Config::new(uri);
+    let mut headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(program))]);
+    headers.extend(authorization.map(|authorization| (AUTHORIZATION, authorization)));
     let named = move |mut request: Request<Body>| {
-        request.headers_mut().insert(USER_AGENT, HeaderValue::from_static(program));
+        request.headers_mut().extend(headers.clone());
         request
     };
     let service = ServiceBuilder::new().map_request(named).layer(config.base_uri_layer()).service(http);
     Ok(Client::new(service, config.default_namespace))
+}
+
+/// Believes every certificate, provided that the other end has its key.
+#[derive(Debug)]
+struct Anyone(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        _server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        _now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        cert: &CertificateDer<'_>,
+        dss: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[cfg(test)]

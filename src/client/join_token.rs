@@ -84,8 +84,14 @@ mod tests {
         assert!(token.is_of(pem) && !token.is_of("another"));
         assert_eq!(JoinToken::parse(None), Err(BadToken::Missing));
         assert_eq!(JoinToken::parse(Some(" ")), Err(BadToken::Missing));
-        let other = [text.replace("::", ":"), text.replace("abcdef.0123456789abcdef", ""), text.replace("node", ""), format!("{text}:x")];
-        for bad in ["abc", "K10::server:abc", "K10abc::server:abc"].into_iter().chain(other.iter().map(String::as_str)) {
+        let other = [
+            text.replace("::", ":"),
+            text.replace("abcdef.0123456789abcdef", ""),
+            text.replace("node", ""),
+            format!("{text}:x"),
+        ];
+        for bad in ["abc", "K10::server:abc", "K10abc::server:abc"].into_iter().chain(other.iter().map(String::as_str))
+        {
             assert_eq!(JoinToken::parse(Some(bad)), Err(BadToken::NoHash), "{bad}");
         }
     }

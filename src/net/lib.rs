@@ -1,9 +1,10 @@
 //! The network of a node: pods get addresses, Services get endpoints, names get answers.
 //!
-//! Three parts that share nothing but the kernel and the API:
+//! Four parts that share nothing but the kernel and the API:
 //! - [`cni`], the plugin that containerd runs for each pod, a process of its own;
 //! - [`service`], the proxy that keeps Services in nftables maps;
-//! - [`dns`], the cluster's name server.
+//! - [`dns`], the cluster's name server;
+//! - `overlay`, the ways to the pods of other nodes.
 //!
 //! Reading order: `run` (how they are put together), then the part you need; `nft` and `netlink` are the doors to the
 //! kernel.
@@ -24,4 +25,5 @@ pub mod service;
 
 pub use cni::cni_main;
 pub use feed::{Change, ObjectKey};
+pub use overlay::Overlay;
 pub use run::{NetError, NetOptions, cleanup, run};

@@ -16,7 +16,7 @@ use crate::dns::{Server, Upstream, Zone};
 use crate::feed::{self, Change};
 use crate::netlink::NetlinkError;
 use crate::nft::{Family, Nft, NftError, NftProgram, Table, Transaction};
-use crate::overlay;
+use crate::overlay::{self, Overlay};
 use crate::service::{self, Frame, Proxy};
 
 /// How long to wait before listening for DNS is tried again.
@@ -32,6 +32,8 @@ pub struct NetOptions {
     pub cluster_dns: IpAddr,
     /// Without a dot at its end: `cluster.local`.
     pub cluster_domain: String,
+    /// How packets go from node to node.
+    pub overlay: Overlay,
     /// The pods' bridge, for `cleanup`; the CNI configuration names it to the plugin.
     pub bridge: String,
     /// The node's data directory, for `cleanup`: the CNI plugin's addresses are in `agent/cni/state`.
@@ -52,6 +54,7 @@ impl Default for NetOptions {
             service_cidr: net(43, 16),
             cluster_dns: Ipv4Addr::new(10, 43, 0, 10).into(),
             cluster_domain: "cluster.local".to_owned(),
+            overlay: Overlay::default(),
             bridge: "cni0".to_owned(),
             data_dir: PathBuf::from("/var/lib/mk8s"),
             resolv_conf: PathBuf::from("/etc/resolv.conf"),
@@ -80,11 +83,22 @@ pub enum NetError {
     },
 }
 
-/// Runs the service proxy and DNS until `stop`. What is loaded into the kernel stays: pods keep their Services while the
+/// Runs the service proxy, DNS and the ways to other nodes until `stop`. What is loaded into the kernel stays: pods keep their Services while the
 /// process restarts.
 pub async fn run(client: kube::Client, options: NetOptions, stop: CancellationToken) -> Result<(), NetError> {
     let changes = feed::follow(&client, &stop);
-    run_on(changes, Arc::new(NftProgram::default()), options, stop).await
+    let NetOptions { overlay, node_name, node_ip, .. } = options.clone();
+    let nodes = tokio::spawn(overlay::follow::run(client, overlay, node_name, node_ip, stop.clone()));
+    let outcome = run_on(changes, Arc::new(NftProgram::default()), options, stop).await;
+    if outcome.is_err() {
+        nodes.abort();
+    }
+    if let Err(error) = nodes.await
+        && error.is_panic()
+    {
+        std::panic::resume_unwind(error.into_panic());
+    }
+    outcome
 }
 
 /// `run` on changes from anywhere.

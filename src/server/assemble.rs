@@ -428,6 +428,7 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
             ("serviceCIDR", options.service_cidr.to_string()),
             ("clusterDNS", options.cluster_dns.to_string()),
             ("clusterDomain", options.cluster_domain.clone()),
+            ("overlay", options.overlay.clone()),
         ]),
         disabled: options.disable.clone(),
         manifests_dir: options.server_dir().join("manifests"),

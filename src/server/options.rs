@@ -7,6 +7,7 @@
 //! Everything is text until [`ServerArgs::resolve`], so that a flag and a line of the file are checked by the same code and
 //! complained about in the same words.
 
+pub mod agent;
 mod config;
 mod host;
 #[cfg(test)]
@@ -121,6 +122,9 @@ pub struct ServerArgs {
     /// How many of these snapshots are kept [default: 5]
     #[arg(long, env = "MK8S_SNAPSHOT_RETENTION", value_name = "NUMBER")]
     pub snapshot_retention: Option<String>,
+    /// How pods' packets go between nodes: vxlan, or host-gw where all nodes are on one link [default: vxlan]
+    #[arg(long, env = "MK8S_OVERLAY", value_name = "NAME")]
+    pub overlay: Option<String>,
     /// How log lines are written: text or json [default: text]
     #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -154,6 +158,8 @@ pub struct ServerOptions {
     pub kube_scheduler_config: Option<String>,
     /// The snapshots that this server saves by itself.
     pub snapshots: Option<snapshot::Plan>,
+    /// `vxlan` or `host-gw`.
+    pub overlay: String,
     pub log_format: LogFormat,
 }
 
@@ -187,7 +193,7 @@ impl ServerArgs {
     /// Reads the configuration file, fills in what follows, and checks everything.
     pub fn resolve(mut self) -> Result<ServerOptions, OptionsError> {
         if let Some((path, text)) = config::read(self.config.as_deref())? {
-            config::fill(&mut self, &path, &text)?;
+            config::fill(config::settings(&mut self), &path, &text)?;
         }
         let cluster_cidr: IpNet = parsed("cluster-cidr", self.cluster_cidr.as_deref(), "10.42.0.0/16", "use a network such as 10.42.0.0/16")?;
         let service_cidr: IpNet = parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
@@ -213,7 +219,7 @@ impl ServerArgs {
             service_node_port_range: port_range(self.service_node_port_range.as_deref().unwrap_or("30000-32767"))?,
             tls_sans: self.tls_san.into_iter().map(san).collect::<Result<_, _>>()?,
             token: self.token.map(token).transpose()?,
-            join: self.join.map(joined).transpose()?,
+            join: self.join.map(|url| joined(&url).map(|_| url)).transpose()?,
             write_kubeconfig: absolute("write-kubeconfig", self.write_kubeconfig.as_deref().unwrap_or("/etc/mk8s/mk8s.yaml"))?,
             write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
             disable: self.disable,
@@ -222,6 +228,7 @@ impl ServerArgs {
             resolv_conf: self.resolv_conf.map(|path| absolute("resolv-conf", &path)).transpose()?,
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
+            overlay: overlay(self.overlay.as_deref().unwrap_or("vxlan"))?,
             log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
@@ -299,6 +306,20 @@ fn label(text: &str) -> Result<(String, String), OptionsError> {
     }
 }
 
+/// `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
+fn taint(text: &str) -> Result<String, OptionsError> {
+    let bad = |why: String| wrong("node-taint", text, why);
+    let (head, effect) = text.rsplit_once(':').ok_or_else(|| bad("has no effect; write KEY=VALUE:NoSchedule".into()))?;
+    if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
+        return Err(bad("has no known effect; use NoSchedule, PreferNoSchedule or NoExecute".into()));
+    }
+    let (key, value) = head.split_once('=').unwrap_or((head, ""));
+    match names::qualified_name(key).into_iter().chain(names::label_value(value)).next() {
+        None => Ok(text.to_string()),
+        Some(why) => Err(bad(why)),
+    }
+}
+
 fn port(text: Option<&str>) -> Result<u16, OptionsError> {
     let remedy = "use a port from 1 to 65535";
     match parsed("https-listen-port", text, "6443", remedy)? {
@@ -365,10 +386,10 @@ fn token(text: String) -> Result<String, OptionsError> {
     }
 }
 
-/// The URL of a server.
-fn joined(url: String) -> Result<String, OptionsError> {
-    match crate::cluster::join::address_of(&url) {
-        Ok(_) => Ok(url),
+/// `HOST:PORT` of a server's URL.
+fn joined(url: &str) -> Result<String, OptionsError> {
+    match crate::cluster::join::address_of(url) {
+        Ok(address) => Ok(address),
         Err(error) => {
             let why = error.to_string();
             let why = why.rsplit_once(": ").map_or(why.clone(), |(_, why)| why.to_owned());
@@ -427,6 +448,13 @@ fn snapshots(schedule: Option<String>, retention: Option<&str>) -> Result<Option
         Ok(schedule) if schedule.next(jiff::Timestamp::now()).is_some() => Ok(Some(snapshot::Plan { schedule, keep })),
         Ok(_) => Err(wrong("snapshot-schedule", text, format!("is never due; {remedy}"))),
         Err(error) => Err(wrong("snapshot-schedule", text, format!("{error}; {remedy}"))),
+    }
+}
+
+fn overlay(text: &str) -> Result<String, OptionsError> {
+    match text {
+        "vxlan" | "host-gw" => Ok(text.to_string()),
+        other => Err(wrong("overlay", other, "is no way between nodes; use vxlan or host-gw")),
     }
 }
 

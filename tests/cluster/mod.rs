@@ -1,6 +1,7 @@
 //! Whole clusters: the executable, containerd, runc, nftables and stock kubectl, nothing faked.
 
 mod first_light;
+mod joining;
 mod network;
 mod pods;
 mod restart;

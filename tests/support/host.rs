@@ -5,6 +5,12 @@
 //!   link t-N 10.98.N.254  <--- veth --->    eth0 10.98.N.1   mk8s server -- containerd -- pods
 //! ```
 //!
+//! [`Host::beside`] makes another one that runs an agent, on a bridge in the namespace of the first:
+//!
+//! ```text
+//!   namespace t-N: lan 10.97.N.1 (bridge)  <--- veth --->  lan0 10.97.N.2, .3, ...  mk8s agent, namespaces t-M
+//! ```
+//!
 //! A host is taken down when it is dropped or when the tests' process ends, pods and mounts included, whatever the
 //! outcome: [`Guard`] waits for either in a process of its own.
 
@@ -33,7 +39,10 @@ pub(crate) struct Host {
     pub(crate) data_dir: PathBuf,
     namespace: String,
     server: Option<Child>,
+    /// What the program does, with the flags that belong to that.
+    verb: Vec<String>,
     flags: Vec<String>,
+    kubeconfig: PathBuf,
     directory: PathBuf,
     _guard: Guard,
 }
@@ -52,12 +61,15 @@ impl Host {
         let directory = tempfile::Builder::new().prefix("mk8s-").tempdir().expect("a scratch directory").keep();
         let (number, namespace) = namespace();
         let guard = Guard::new(&directory, &namespace);
+        let kubeconfig = directory.join("data/kubeconfig.yaml");
         let host = Host {
             name: name.to_owned(),
             address: format!("10.98.{number}.1"),
             data_dir: directory.join("data"),
             namespace,
             server: None,
+            verb: vec!["server".into(), "--write-kubeconfig".into(), kubeconfig.display().to_string()],
+            kubeconfig,
             flags: flags.iter().map(|f| (*f).to_owned()).collect(),
             directory,
             _guard: guard,
@@ -73,6 +85,29 @@ impl Host {
         host
     }
 
+    /// The network in which other hosts will be; from now on this host's address is the one that it has there.
+    pub(crate) fn open_lan(&mut self) {
+        let number = self.address.split('.').nth(2).expect("an address has parts");
+        self.address = format!("10.97.{number}.1");
+        self.inside("ip", &["link", "add", "lan", "type", "bridge"]);
+        self.inside("ip", &["address", "add", &format!("{}/24", self.address), "dev", "lan"]);
+        self.inside("ip", &["link", "set", "lan", "up"]);
+    }
+
+    /// A host in the same network, the `n`th address of it, with an agent that is not started yet.
+    pub(crate) fn beside(&self, name: &str, n: u8, join: &[&str]) -> Host {
+        let mut host = Host::prepare(name, &[]);
+        host.address = format!("{}.{n}", self.address.rsplit_once('.').expect("an address has parts").0);
+        host.verb = ["agent"].iter().chain(join).map(|word| (*word).to_owned()).collect();
+        host.kubeconfig.clone_from(&self.kubeconfig);
+        let port = format!("lan{n}");
+        self.inside("ip", &["link", "add", &port, "type", "veth", "peer", "name", "lan0", "netns", &host.namespace]);
+        self.inside("ip", &["link", "set", &port, "master", "lan", "up"]);
+        host.inside("ip", &["address", "add", &format!("{}/24", host.address), "dev", "lan0"]);
+        host.inside("ip", &["link", "set", "lan0", "up"]);
+        host
+    }
+
     /// More flags for the server, from its next start on.
     pub(crate) fn add_flags(&mut self, flags: &[&str]) {
         self.flags.extend(flags.iter().map(|flag| (*flag).to_owned()));
@@ -83,8 +118,8 @@ impl Host {
         let begun = Instant::now();
         self.spawn_server();
         self.wait("the node is Ready", Duration::from_secs(60), |host| {
-            host.try_kubectl(&["get", "nodes", "--no-headers"])
-                .is_some_and(|out| out.lines().any(|l| l.split_whitespace().nth(1) == Some("Ready")))
+            host.try_kubectl(&["get", "node", &host.name, "--no-headers"])
+                .is_some_and(|out| out.split_whitespace().nth(1) == Some("Ready"))
         });
         begun.elapsed()
     }
@@ -95,10 +130,9 @@ impl Host {
         let log = fs::File::options().create(true).append(true).open(self.log_path()).expect("the server's log");
         let mut command = self.command(tools::mk8s());
         command
-            .args(["server", "--node-name", &self.name, "--node-ip", &self.address, "--data-dir"])
+            .args(&self.verb)
+            .args(["--node-name", &self.name, "--node-ip", &self.address, "--data-dir"])
             .arg(&self.data_dir)
-            .arg("--write-kubeconfig")
-            .arg(self.kubeconfig())
             .args(&self.flags)
             .stdout(log.try_clone().expect("a descriptor"))
             .stderr(log)
@@ -123,7 +157,7 @@ impl Host {
     }
 
     pub(crate) fn kubeconfig(&self) -> PathBuf {
-        self.data_dir.join("kubeconfig.yaml")
+        self.kubeconfig.clone()
     }
 
     /// A place for the test's own files, gone with the host.

@@ -4,6 +4,7 @@ mod applies;
 mod bodies;
 mod definitions;
 mod expressions;
+mod joining;
 mod network;
 mod patches;
 mod replicas;
@@ -24,7 +25,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 26] = [
+pub static ALL: [Target; 29] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -51,4 +52,7 @@ pub static ALL: [Target; 26] = [
     target("spdy", network::spdy),
     target("keyspaces", replicas::keyspaces),
     target("snapshots", replicas::snapshots),
+    target("signing-requests", joining::signing_requests),
+    target("tokens", joining::tokens),
+    target("tunnel", joining::tunnel),
 ];

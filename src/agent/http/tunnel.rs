@@ -4,6 +4,7 @@ use super::{refuse, serve};
 use crate::{AgentOptions, pod::Pods};
 use hyper::{server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
+use mk8s_client::connect::SERVER_NAME;
 use rustls_pki_types::ServerName;
 use std::{convert::Infallible, sync::Arc, time::Duration};
 use tokio::net::TcpStream;
@@ -56,7 +57,7 @@ async fn once(pods: &Pods) -> Result<(), TunnelError> {
     let connector = TlsConnector::from(Arc::new(config(options)?));
     let stream = TcpStream::connect((host.as_str(), port)).await.map_err(failed)?;
     stream.set_nodelay(true).map_err(failed)?;
-    let name = ServerName::try_from(host.clone()).map_err(|_| TunnelError::Address { server: options.server.clone() })?;
+    let name = ServerName::try_from(SERVER_NAME).expect("it is a host name");
     let stream = connector.connect(name, stream).await.map_err(failed)?;
     tracing::info!(server = at, "tunnel open");
     let service = service_fn(|request| {

@@ -28,7 +28,7 @@ fn config(options: &AgentOptions, pod_cidr: &str) -> serde_json::Value {
             "bridge": options.bridge,
             "podCidr": pod_cidr,
             "clusterCidr": options.cluster_cidr,
-            "mtu": options.mtu.unwrap_or_else(|| link_mtu(options.node_ip).unwrap_or(1500)),
+            "mtu": options.mtu.unwrap_or_else(|| link_mtu(options.node_ip).unwrap_or(1500) - options.mtu_overhead),
             "dataDir": options.paths().root.join("cni/state"),
             "capabilities": {"portMappings": true},
         }],

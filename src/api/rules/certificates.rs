@@ -178,7 +178,9 @@ fn signer_name(errors: &mut Errors, signer: &str, path: &Path) {
     };
     let mut wrong = |value: &str, label: &str, why: Vec<String>| {
         let found = !why.is_empty();
-        errors.extend(why.iter().map(|why| FieldError::invalid(path, value, format!("validating label {label:?}: {why}"))));
+        errors.extend(
+            why.iter().map(|why| FieldError::invalid(path, value, format!("validating label {label:?}: {why}"))),
+        );
         found
     };
     let _ = domain.split('.').any(|label| wrong(domain, label, names::dns1123_label(label)));
@@ -222,7 +224,8 @@ fn validate_change(new: &Value, old: &Value, way: Way, errors: &mut Errors) {
 fn validate_conditions(new: &Value, old: &Value, errors: &mut Errors) {
     let path = Path::new("status").child("conditions");
     let (conditions, known) = (list(sub(new, "status"), "conditions"), list(sub(old, "status"), "conditions"));
-    let twice = |list: &[Value], n: usize| list[..n].iter().any(|other| same(sub(other, "type"), sub(&list[n], "type")));
+    let twice =
+        |list: &[Value], n: usize| list[..n].iter().any(|other| same(sub(other, "type"), sub(&list[n], "type")));
     // What is wrong already may stay so.
     let tolerates_both = DECISIONS.iter().all(|kind| of_type(old, kind).next().is_some());
     let tolerates_empty = known.iter().any(|condition| text(condition, "type").is_empty());
@@ -313,8 +316,7 @@ mod tests {
         assert_eq!(new["spec"], old["spec"]);
         assert_eq!(new["metadata"]["annotations"], json!({"a": "b"}));
         let stamped = "2026-01-01T00:00:00Z";
-        let approved =
-            json!({"type": "Approved", "status": "True", "reason": "r", "lastUpdateTime": stamped, "lastTransitionTime": stamped});
+        let approved = json!({"type": "Approved", "status": "True", "reason": "r", "lastUpdateTime": stamped, "lastTransitionTime": stamped});
         assert_eq!(new["status"], json!({"conditions": [approved]}));
         assert_eq!(validate_approval(&new, &old), Vec::new());
     }
@@ -322,7 +324,8 @@ mod tests {
     #[test]
     fn who_signs_does_not_approve() {
         let old = request(json!([{"type": "Approved", "status": "True", "reason": "r"}]));
-        let mut new = request(json!([{"type": "Approved", "status": "True", "reason": "changed"}, condition("Failed")]));
+        let mut new =
+            request(json!([{"type": "Approved", "status": "True", "reason": "changed"}, condition("Failed")]));
         RULES.prepare_status_update(&mut new, &old);
         assert_eq!(new["status"]["conditions"][0], old["status"]["conditions"][0]);
     }
@@ -336,9 +339,26 @@ mod tests {
             expected.assert_eq(&lines.join("\n"));
         };
         let (approved, denied) = (condition("Approved"), condition("Denied"));
-        check(json!([]), json!([approved]), Way::Approving, expect![[r#"status.conditions: Forbidden: updates may not remove a condition of type "Approved""#]]);
-        check(json!([denied]), json!([]), Way::Signing, expect![[r#"status.conditions: Forbidden: updates may not add a condition of type "Denied""#]]);
-        check(json!([approved, denied]), json!([]), Way::Approving, expect![[r#"status.conditions: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive"#]]);
+        check(
+            json!([]),
+            json!([approved]),
+            Way::Approving,
+            expect![[r#"status.conditions: Forbidden: updates may not remove a condition of type "Approved""#]],
+        );
+        check(
+            json!([denied]),
+            json!([]),
+            Way::Signing,
+            expect![[r#"status.conditions: Forbidden: updates may not add a condition of type "Denied""#]],
+        );
+        check(
+            json!([approved, denied]),
+            json!([]),
+            Way::Approving,
+            expect![[
+                r#"status.conditions: Invalid value: "Denied": Approved and Denied conditions are mutually exclusive"#
+            ]],
+        );
         check(
             json!([{"type": "Approved", "status": "False"}, {"type": "", "status": ""}]),
             json!([]),

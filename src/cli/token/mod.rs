@@ -111,7 +111,8 @@ pub async fn token_command(args: TokenArgs) -> Result<Vec<String>> {
             Ok(vec![if create.print_join_command { cluster.command(create.role, &token) } else { token }])
         }
         TokenVerb::List => {
-            let all = secrets.list(&ListParams::default().fields(&format!("type={}", secret::TYPE))).await.map_err(told)?;
+            let all =
+                secrets.list(&ListParams::default().fields(&format!("type={}", secret::TYPE))).await.map_err(told)?;
             let tokens: Vec<Token> = all.items.iter().filter_map(Token::read).collect();
             Ok(secret::table(&tokens, now))
         }
@@ -119,7 +120,10 @@ pub async fn token_command(args: TokenArgs) -> Result<Vec<String>> {
             let mut said = Vec::new();
             for token in tokens {
                 let id = id_of(&token)?;
-                secrets.delete(&secret::name(&id), &DeleteParams::default()).await.map_err(|error| missing(error, &id))?;
+                secrets
+                    .delete(&secret::name(&id), &DeleteParams::default())
+                    .await
+                    .map_err(|error| missing(error, &id))?;
                 said.push(format!("token {id:?} deleted"));
             }
             Ok(said)
@@ -127,7 +131,8 @@ pub async fn token_command(args: TokenArgs) -> Result<Vec<String>> {
         TokenVerb::Rotate { token } => {
             let id = id_of(&token)?;
             let found = secrets.get(&secret::name(&id)).await.map_err(|error| missing(error, &id))?;
-            let old = Token::read(&found).ok_or_else(|| anyhow!("Secret {NAMESPACE}/{} is no token", found.name_any()))?;
+            let old =
+                Token::read(&found).ok_or_else(|| anyhow!("Secret {NAMESPACE}/{} is no token", found.name_any()))?;
             let life = secret::lifetime(&found, &old);
             let cluster = Cluster::look(&client).await?;
             let fresh = add(&secrets, &old.renewed(life, now)?).await?;
@@ -150,14 +155,17 @@ fn wanted(create: &Create, now: Timestamp) -> Result<Wanted> {
         None => secret::random(),
     };
     if let Some(odd) = create.groups.iter().find(|group| !secret::is_group(group)) {
-        bail!("--groups {odd:?}: groups of tokens begin with system:bootstrappers: and go on in small letters, digits, - and :");
+        bail!(
+            "--groups {odd:?}: groups of tokens begin with system:bootstrappers: and go on in small letters, digits, - and :"
+        );
     }
     Ok(Wanted { id, secret, expires, description: create.description.clone(), groups: create.groups.clone() })
 }
 
 async fn add(secrets: &Api<Secret>, wanted: &Wanted) -> Result<Token> {
     let made = secrets.create(&PostParams::default(), &wanted.object()).await.map_err(told)?;
-    Token::read(&made).ok_or_else(|| anyhow!("the server changed the token; look at Secret {NAMESPACE}/{}", made.name_any()))
+    Token::read(&made)
+        .ok_or_else(|| anyhow!("the server changed the token; look at Secret {NAMESPACE}/{}", made.name_any()))
 }
 
 /// The id, of an id or of a whole token of any form.
@@ -228,11 +236,15 @@ mod tests {
     #[test]
     fn commands_name_server_and_ca() {
         let ca = BASE64_STANDARD.encode("PEM");
-        let text = format!("clusters: [{{cluster: {{server: 'https://192.0.2.1:6443', certificate-authority-data: {ca}}}}}]");
+        let text =
+            format!("clusters: [{{cluster: {{server: 'https://192.0.2.1:6443', certificate-authority-data: {ca}}}}}]");
         let cluster = Cluster::read(&text).expect("readable");
         let token = cluster.token("node", "abcdef.0123456789abcdef");
         assert!(JoinToken::parse(Some(&token)).expect("a token").is_of("PEM"));
-        assert_eq!(cluster.command(Role::Agent, &token), format!("mk8s agent --join https://192.0.2.1:6443 --token {token}"));
+        assert_eq!(
+            cluster.command(Role::Agent, &token),
+            format!("mk8s agent --join https://192.0.2.1:6443 --token {token}")
+        );
         assert_eq!(id_of(&token).expect("a token"), "abcdef");
         assert_eq!(id_of("abcdef").expect("an id"), "abcdef");
         assert!(id_of("nonsense").is_err());

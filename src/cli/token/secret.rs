@@ -28,13 +28,16 @@ pub(super) fn split(token: &str) -> Option<(&str, &str)> {
 pub(super) fn is_group(group: &str) -> bool {
     let rest = group.strip_prefix("system:bootstrappers:").unwrap_or_default();
     let plain = |byte: u8| ALPHABET.contains(&byte);
-    rest.len() <= 256 && rest.bytes().all(|b| plain(b) || matches!(b, b':' | b'-')) && rest.bytes().last().is_some_and(plain)
+    rest.len() <= 256
+        && rest.bytes().all(|b| plain(b) || matches!(b, b':' | b'-'))
+        && rest.bytes().last().is_some_and(plain)
 }
 
 /// A new id and a new secret.
 pub(super) fn random() -> (String, String) {
     let mut rng = rand::rng();
-    let mut word = |length: usize| (0..length).map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())])).collect();
+    let mut word =
+        |length: usize| (0..length).map(|_| char::from(ALPHABET[rng.random_range(..ALPHABET.len())])).collect();
     (word(6), word(16))
 }
 
@@ -103,7 +106,12 @@ impl Token {
             // An end that cannot be read is past.
             expires: field("expiration").map(|text| text.parse().unwrap_or(Timestamp::UNIX_EPOCH)),
             description: field("description").unwrap_or_default(),
-            groups: field("auth-extra-groups").unwrap_or_default().split(',').filter(|g| !g.is_empty()).map(str::to_owned).collect(),
+            groups: field("auth-extra-groups")
+                .unwrap_or_default()
+                .split(',')
+                .filter(|g| !g.is_empty())
+                .map(str::to_owned)
+                .collect(),
             usages: ["authentication", "signing"].into_iter().filter(used).collect(),
         })
     }
@@ -115,7 +123,8 @@ impl Token {
     /// Another token for the same purpose.
     pub(super) fn renewed(&self, life: Option<SignedDuration>, now: Timestamp) -> Result<Wanted> {
         let (id, secret) = random();
-        let expires = life.map(|life| now.checked_add(life)).transpose().map_err(|_| anyhow!("the token has no readable end"))?;
+        let expires =
+            life.map(|life| now.checked_add(life)).transpose().map_err(|_| anyhow!("the token has no readable end"))?;
         Ok(Wanted { id, secret, expires, description: self.description.clone(), groups: self.groups.clone() })
     }
 }
@@ -220,7 +229,12 @@ mod tests {
 
     #[test]
     fn groups_of_tokens_are_bootstrappers() {
-        let cases = [("system:bootstrappers:a", true), ("system:bootstrappers:a:b-c", true), ("system:bootstrappers:", false), ("system:masters", false)];
+        let cases = [
+            ("system:bootstrappers:a", true),
+            ("system:bootstrappers:a:b-c", true),
+            ("system:bootstrappers:", false),
+            ("system:masters", false),
+        ];
         for (group, good) in cases {
             assert_eq!(is_group(group), good, "{group}");
         }

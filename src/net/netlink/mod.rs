@@ -7,6 +7,7 @@
 pub mod conntrack;
 pub mod namespace;
 pub mod sysctl;
+pub mod tunnel;
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::fd::{AsRawFd, BorrowedFd};

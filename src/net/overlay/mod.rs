@@ -1,7 +1,17 @@
-//! The node's own part of the pod network: routing between its links.
+//! The node's own part of the pod network: routing between its links, and to the pods of other nodes.
 //!
 //! Pods of one node need no more than a bridge, an address on it and forwarding; the bridge is made by the CNI plugin with
-//! the first pod. Tunnels to other nodes have their place here.
+//! the first pod. To other nodes leads a tunnel ([`Overlay::Vxlan`]) or a plain route ([`Overlay::HostGw`]): one route a
+//! node, and for the tunnel its other end and the machine that it is on.
+//!
+//! Reading order: [`prepare_node`], [`peers`] (what must be there, pure), [`follow`] (who makes it so).
+//!
+//! Invariant: all that leads to a node follows from its Node object; nodes tell each other nothing.
+
+pub(crate) mod follow;
+mod peers;
+
+pub use peers::Overlay;
 
 use std::net::IpAddr;
 
@@ -39,5 +49,9 @@ pub(crate) async fn remove_links(bridge: &str) -> Result<(), NetlinkError> {
         netlink.remove_link(&bridge.name).await?;
     }
     netlink.remove_link(SERVICE_LINK).await?;
+    netlink.remove_link(follow::TUNNEL_LINK).await?;
+    for route in netlink.node_routes().await? {
+        netlink.remove_node_route(&route).await?;
+    }
     Ok(())
 }

@@ -8,7 +8,10 @@ use mk8s_api::{
 use serde_json::Value;
 
 use super::{Context, Operation, Plugin, Request};
-use crate::auth::{Attributes, Authorizer, Decision, MASTERS};
+use crate::{
+    auth::{Attributes, Authorizer, Decision, MASTERS},
+    cluster::SERVERS,
+};
 
 const GROUP: &str = "certificates.k8s.io";
 const REQUESTS: &str = "certificatesigningrequests";
@@ -19,7 +22,7 @@ pub(super) struct Approval;
 /// Signing, which is writing certificates and conditions, needs the right to sign for it.
 pub(super) struct Signing;
 
-/// Nobody becomes `system:masters` by the signer of client certificates.
+/// Nobody becomes `system:masters`, or a server of the cluster, by the signer of client certificates.
 pub(super) struct SubjectRestriction;
 
 impl Plugin for Approval {
@@ -50,9 +53,9 @@ impl Plugin for SubjectRestriction {
         let pem = BASE64_STANDARD.decode(object["spec"]["request"].as_str().unwrap_or_default()).unwrap_or_default();
         let forbidden = |why: String| request.forbidden(Some(object), &why);
         let asked = SigningRequest::parse(&pem).map_err(|why| forbidden(format!("failed to parse CSR: {why}")))?;
-        match asked.organizations.iter().any(|organization| organization == MASTERS) {
-            true => Err(forbidden(format!("use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"))),
-            false => Ok(()),
+        match asked.organizations.iter().find(|organization| [MASTERS, SERVERS].contains(&organization.as_str())) {
+            Some(group) => Err(forbidden(format!("use of {CLIENT_SIGNER} signer with {group} group is not allowed"))),
+            None => Ok(()),
         }
     }
 }
@@ -63,13 +66,7 @@ fn changed<'a>(request: &Request<'a>, subresource: &str) -> Option<&'a Value> {
     request.old.filter(|_| ours && request.operation == Operation::Update)
 }
 
-fn check(
-    request: &Request<'_>,
-    object: &Value,
-    context: &Context<'_>,
-    verb: &str,
-    old: &Value,
-) -> Result<(), Status> {
+fn check(request: &Request<'_>, object: &Value, context: &Context<'_>, verb: &str, old: &Value) -> Result<(), Status> {
     let signer = old["spec"]["signerName"].as_str().unwrap_or_default();
     let all_of_domain = format!("{}/*", signer.split('/').next().unwrap_or_default());
     let may = |name: &str| {

@@ -18,14 +18,14 @@ pub(super) fn read(path: Option<&str>) -> Result<Option<(PathBuf, String)>, Opti
     }
 }
 
-enum Setting<'a> {
+pub(super) enum Setting<'a> {
     One(&'a mut Option<String>),
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 24] {
+pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)> {
     use Setting::{Many, One};
-    [
+    vec![
         ("data-dir", One(&mut args.data_dir)),
         ("node-name", One(&mut args.node_name)),
         ("node-ip", One(&mut args.node_ip)),
@@ -49,12 +49,13 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 24] {
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
         ("snapshot-schedule", One(&mut args.snapshot_schedule)),
         ("snapshot-retention", One(&mut args.snapshot_retention)),
+        ("overlay", One(&mut args.overlay)),
         ("log-format", One(&mut args.log_format)),
     ]
 }
 
 /// Fills what neither a flag nor the environment has set.
-pub(super) fn fill(args: &mut ServerArgs, path: &Path, text: &str) -> Result<(), OptionsError> {
+pub(super) fn fill(mut known: Vec<(&'static str, Setting<'_>)>, path: &Path, text: &str) -> Result<(), OptionsError> {
     let wrong = |why: String| OptionsError::Config { path: path.to_path_buf(), why };
     let document: Value = serde_yaml::from_str(text).map_err(|error| wrong(format!("is not YAML: {error}")))?;
     let mapping = match document {
@@ -66,7 +67,6 @@ pub(super) fn fill(args: &mut ServerArgs, path: &Path, text: &str) -> Result<(),
         let Some(key) = key.as_str().map(|key| key.trim_start_matches("--").to_string()) else {
             return Err(wrong(format!("key {key:?} is not text")));
         };
-        let mut known = settings(args);
         let Some((_, setting)) = known.iter_mut().find(|(name, _)| *name == key) else {
             let names: Vec<&str> = known.iter().map(|(name, _)| *name).collect();
             return Err(wrong(format!("unknown key {key:?}{}", suggestion(&key, &names))));

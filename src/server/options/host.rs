@@ -20,6 +20,12 @@ pub(super) fn address() -> Option<IpAddr> {
     })
 }
 
+/// The address that packets to this host and port would carry.
+pub(super) fn address_for(remote: &str) -> Option<IpAddr> {
+    let mut remotes = std::net::ToSocketAddrs::to_socket_addrs(remote).ok()?;
+    remotes.find_map(|remote| address_towards(if remote.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }, remote))
+}
+
 /// Nothing is sent: connecting a UDP socket only asks the routing table.
 fn address_towards(local: &str, remote: SocketAddr) -> Option<IpAddr> {
     let socket = UdpSocket::bind(local).ok()?;

@@ -3,7 +3,7 @@ use super::*;
 fn args(list: &[(&str, &str)]) -> ServerArgs {
     let text: String = list.iter().map(|(key, value)| format!("{key}: \"{value}\"\n")).collect();
     let mut args = ServerArgs { node_ip: Some("192.0.2.7".into()), node_name: Some("one".into()), ..ServerArgs::default() };
-    config::fill(&mut args, Path::new("test.yaml"), &text).expect("known keys");
+    config::fill(config::settings(&mut args), Path::new("test.yaml"), &text).expect("known keys");
     for (key, value) in list.iter().filter(|(key, _)| key.starts_with("node-")) {
         match *key {
             "node-ip" => args.node_ip = Some(value.to_string()),
@@ -97,12 +97,12 @@ fn bad_values_name_flag_value_and_remedy() {
 fn the_file_fills_what_flags_leave() {
     let text = "cluster-cidr: 10.1.0.0/16\ntls-san: [a.example, b.example]\nhttps-listen-port: 7443\ndisable-agent: true\n";
     let mut args = ServerArgs { cluster_cidr: Some("10.2.0.0/16".into()), ..args(&[]) };
-    config::fill(&mut args, Path::new("c.yaml"), text).expect("good file");
+    config::fill(config::settings(&mut args), Path::new("c.yaml"), text).expect("good file");
     assert_eq!(args.cluster_cidr.as_deref(), Some("10.2.0.0/16"));
     assert_eq!(args.https_listen_port.as_deref(), Some("7443"));
     assert_eq!(args.tls_san, ["a.example", "b.example"]);
     let mut flagged = ServerArgs { tls_san: vec!["flag.example".into()], ..ServerArgs::default() };
-    config::fill(&mut flagged, Path::new("c.yaml"), text).expect("good file");
+    config::fill(config::settings(&mut flagged), Path::new("c.yaml"), text).expect("good file");
     assert_eq!(flagged.tls_san, ["flag.example"]);
 }
 
@@ -118,7 +118,7 @@ fn bad_files_are_explained() {
         ("a: [", "is not YAML"),
     ];
     for (text, message) in cases {
-        let error = config::fill(&mut ServerArgs::default(), Path::new("c.yaml"), text).expect_err(message).to_string();
+        let error = config::fill(config::settings(&mut ServerArgs::default()), Path::new("c.yaml"), text).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
     }
     let error = ServerArgs { config: Some("/nowhere/c.yaml".into()), ..ServerArgs::default() }.resolve().expect_err("missing").to_string();

@@ -55,7 +55,8 @@ fn user_of(stored: &Value, id: &str, secret: &str, now: Timestamp) -> Option<Use
         let decoded = BASE64_STANDARD.decode(stored["data"][name].as_str()?).ok()?;
         String::from_utf8(decoded).ok().filter(|text| !text.is_empty())
     };
-    let is = |name: &str, wanted: &str| field(name).is_some_and(|found| same_secret(found.as_bytes(), wanted.as_bytes()));
+    let is =
+        |name: &str, wanted: &str| field(name).is_some_and(|found| same_secret(found.as_bytes(), wanted.as_bytes()));
     if meta::is_deleting(stored) || stored["type"] != TYPE || !is("token-secret", secret) || !is("token-id", id) {
         return None;
     }
@@ -81,7 +82,9 @@ fn user_of(stored: &Value, id: &str, secret: &str, now: Timestamp) -> Option<Use
 fn is_group(group: &str) -> bool {
     let Some(rest) = group.strip_prefix(BOOTSTRAPPERS).and_then(|rest| rest.strip_prefix(':')) else { return false };
     let plain = |byte: u8| byte.is_ascii_digit() || byte.is_ascii_lowercase();
-    rest.len() <= 256 && rest.bytes().all(|b| plain(b) || matches!(b, b':' | b'-')) && rest.bytes().last().is_some_and(plain)
+    rest.len() <= 256
+        && rest.bytes().all(|b| plain(b) || matches!(b, b':' | b'-'))
+        && rest.bytes().last().is_some_and(plain)
 }
 
 #[cfg(test)]
@@ -92,7 +95,8 @@ mod tests {
 
     fn secret(fields: &[(&str, &str)]) -> Value {
         let mut data = json!({});
-        let usual = [("token-id", "abcdef"), ("token-secret", "0123456789abcdef"), ("usage-bootstrap-authentication", "true")];
+        let usual =
+            [("token-id", "abcdef"), ("token-secret", "0123456789abcdef"), ("usage-bootstrap-authentication", "true")];
         for (name, value) in usual.iter().chain(fields) {
             data[*name] = json!(BASE64_STANDARD.encode(value));
         }
@@ -102,7 +106,14 @@ mod tests {
     #[test]
     fn tokens_have_a_form() {
         assert_eq!(parts("abcdef.0123456789abcdef"), Some(("abcdef", "0123456789abcdef")));
-        for bad in ["", "abcdef", "abcdef.0123456789abcde", "ABCDEF.0123456789abcdef", "abcdef.0123456789abcde.", "abcde/.0123456789abcdef"] {
+        for bad in [
+            "",
+            "abcdef",
+            "abcdef.0123456789abcde",
+            "ABCDEF.0123456789abcdef",
+            "abcdef.0123456789abcde.",
+            "abcde/.0123456789abcdef",
+        ] {
             assert_eq!(parts(bad), None, "{bad}");
         }
     }
@@ -110,7 +121,8 @@ mod tests {
     #[test]
     fn good_tokens_name_a_bootstrapper() {
         let now: Timestamp = "2026-01-01T12:00:00Z".parse().expect("a time");
-        let groups = |stored: &Value| user_of(stored, "abcdef", "0123456789abcdef", now).map(|user| user.groups.join(" "));
+        let groups =
+            |stored: &Value| user_of(stored, "abcdef", "0123456789abcdef", now).map(|user| user.groups.join(" "));
         let usual = "system:bootstrappers system:authenticated";
         let extra = "system:bootstrappers system:bootstrappers:a:b system:authenticated";
         let mut other_type = secret(&[]);

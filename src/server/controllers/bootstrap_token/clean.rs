@@ -56,7 +56,10 @@ mod tests {
         // base64 of 2026-01-01T13:00:00Z, 2026-01-01T12:00:00Z and "soon".
         let cases = [
             ("{}", Life::Unlimited),
-            ("{expiration: MjAyNi0wMS0wMVQxMzowMDowMFo=}", Life::Until("2026-01-01T13:00:00Z".parse().expect("a time"))),
+            (
+                "{expiration: MjAyNi0wMS0wMVQxMzowMDowMFo=}",
+                Life::Until("2026-01-01T13:00:00Z".parse().expect("a time")),
+            ),
             ("{expiration: MjAyNi0wMS0wMVQxMjowMDowMFo=}", Life::Ended),
             ("{expiration: c29vbg==}", Life::Ended),
         ];

@@ -121,7 +121,10 @@ mod tests {
              {kind: Secret, type: bootstrap.kubernetes.io/token, metadata: {name: bootstrap-token-other1, namespace: kube-system}, \
              data: {token-id: b3RoZXIx, token-secret: MDEyMzQ1Njc4OWFiY2RlZg==}}\n",
         );
-        let data = BTreeMap::from([(CONTENT.to_owned(), "x".to_owned()), ("jws-kubeconfig-gone00".to_owned(), "y".to_owned())]);
+        let data = BTreeMap::from([
+            (CONTENT.to_owned(), "x".to_owned()),
+            ("jws-kubeconfig-gone00".to_owned(), "y".to_owned()),
+        ]);
         let made = signed(Some(&data), &secrets, noon()).expect("it must change");
         assert_eq!(made.keys().map(String::as_str).collect::<Vec<_>>(), ["jws-kubeconfig-abcdef", "kubeconfig"]);
         assert_eq!(signed(Some(&made), &secrets, noon()), None);

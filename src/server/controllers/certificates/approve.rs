@@ -48,10 +48,13 @@ impl Asker {
 
 /// As whom the one who made the request may be recognised, and in which order.
 fn recognise(request: &CertificateSigningRequest, asked: &SigningRequest) -> Vec<Asker> {
-    let client = request.spec.signer_name == KUBELET_CLIENT_SIGNER && asked.check_kubelet_client(usages(request)).is_ok();
+    let client =
+        request.spec.signer_name == KUBELET_CLIENT_SIGNER && asked.check_kubelet_client(usages(request)).is_ok();
     match client {
         false => Vec::new(),
-        true if request.spec.username.as_deref() == Some(&asked.common_name) => vec![Asker::Itself, Asker::Bootstrapper],
+        true if request.spec.username.as_deref() == Some(&asked.common_name) => {
+            vec![Asker::Itself, Asker::Bootstrapper]
+        }
         true => vec![Asker::Bootstrapper],
     }
 }

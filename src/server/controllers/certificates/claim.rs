@@ -43,7 +43,9 @@ pub(super) enum Claim {
 }
 
 fn decide(name: &str, asked: &str, held: Option<&ConfigMap>, node: Option<&Node>, now: Timestamp) -> Claim {
-    let registered = node.and_then(|node| node.status.as_ref()?.node_info.as_ref()).is_some_and(|info| !info.kubelet_version.is_empty());
+    let registered = node
+        .and_then(|node| node.status.as_ref()?.node_info.as_ref())
+        .is_some_and(|info| !info.kubelet_version.is_empty());
     let refused = || {
         Claim::Refused(format!(
             "the node name {name:?} belongs to another machine: choose another one with --node-name; or, if that machine is \
@@ -60,12 +62,7 @@ fn decide(name: &str, asked: &str, held: Option<&ConfigMap>, node: Option<&Node>
 }
 
 /// Asks for a name with the key of a request.
-pub(super) async fn claim(
-    ctx: &Context,
-    nodes: &Informer<Node>,
-    name: &str,
-    asked: &SigningRequest,
-) -> Result<Claim> {
+pub(super) async fn claim(ctx: &Context, nodes: &Informer<Node>, name: &str, asked: &SigningRequest) -> Result<Claim> {
     let fingerprint = fingerprint(asked);
     let held = held(ctx, name).await?;
     let node = nodes.get("", name);
@@ -150,7 +147,9 @@ mod tests {
 
     #[test]
     fn a_name_belongs_to_one_key() {
-        let registered: Node = one("{kind: Node, metadata: {name: a}, status: {nodeInfo: {kubeletVersion: v1, architecture: '', bootID: '', containerRuntimeVersion: '', kernelVersion: '', kubeProxyVersion: '', machineID: '', operatingSystem: '', osImage: '', systemUUID: ''}}}");
+        let registered: Node = one(
+            "{kind: Node, metadata: {name: a}, status: {nodeInfo: {kubeletVersion: v1, architecture: '', bootID: '', containerRuntimeVersion: '', kernelVersion: '', kubeProxyVersion: '', machineID: '', operatingSystem: '', osImage: '', systemUUID: ''}}}",
+        );
         let prepared: Node = one("{kind: Node, metadata: {name: a}}");
         let held = |key: &str, minutes: i64| {
             let mut map = map("a", key);

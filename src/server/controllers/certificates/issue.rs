@@ -314,7 +314,10 @@ mod tests {
     fn what_was_asked_for_is_certified() {
         let (authority, ca) = authority(OffsetDateTime::from_unix_timestamp(YEAR_2100).expect("a time"));
         let asked = request();
-        assert_eq!((asked.common_name.as_str(), asked.organizations.as_slice()), ("system:node:a", &texts(&["system:nodes"])[..]));
+        assert_eq!(
+            (asked.common_name.as_str(), asked.organizations.as_slice()),
+            ("system:node:a", &texts(&["system:nodes"])[..])
+        );
         let usages = texts(&["server auth", "digital signature", "key encipherment", "client auth"]);
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let pem = authority.issue(&asked, &usages, Duration::from_secs(3600), now).expect("a certificate");
@@ -346,7 +349,10 @@ mod tests {
         let (_, block) = x509_parser::pem::parse_x509_pem(pem.as_bytes()).expect("PEM");
         assert_eq!(block.parse_x509().expect("a certificate").validity().not_after.timestamp(), 1_800_000_000);
         let after = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
-        assert!(matches!(authority.issue(&request(), &texts(&["client auth"]), year, after), Err(IssueError::Expired(_))));
+        assert!(matches!(
+            authority.issue(&request(), &texts(&["client auth"]), year, after),
+            Err(IssueError::Expired(_))
+        ));
     }
 
     #[test]

@@ -81,7 +81,9 @@ mod tests {
     #[test]
     fn lifetimes_are_bounded() {
         let day = Duration::from_secs(24 * 3600);
-        for (asked, expected) in [(None, LIFETIME_MAX), (Some(86400), day), (Some(1), LIFETIME_MIN), (Some(i32::MAX), LIFETIME_MAX)] {
+        for (asked, expected) in
+            [(None, LIFETIME_MAX), (Some(86400), day), (Some(1), LIFETIME_MIN), (Some(i32::MAX), LIFETIME_MAX)]
+        {
             assert_eq!(lifetime(asked), expected, "{asked:?}");
         }
     }
