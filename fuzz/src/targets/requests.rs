@@ -66,6 +66,7 @@ async fn start() -> Router {
         token_issuer: "https://kubernetes.default.svc".into(),
         admin_token: Some("secret".into()),
         services: ServiceRanges::default(),
+        seats: 600,
         stop: CancellationToken::new(),
     };
     router(&store, options)

@@ -35,6 +35,7 @@ impl Cluster {
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: None,
             services: ServiceRanges::default(),
+            seats: 600,
             stop: stop.clone(),
         };
         Cluster { router: router(&store, options), store, stop }

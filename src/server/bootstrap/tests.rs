@@ -31,6 +31,7 @@ async fn server() -> (Store, Client) {
         token_issuer: "https://kubernetes.default.svc.cluster.local".into(),
         admin_token: None,
         services: ServiceRanges { addresses: "10.43.0.0/16".parse().expect("a network"), node_ports: 30000..=32767 },
+        seats: 600,
         stop: CancellationToken::new(),
     };
     let client = router(&store, options).client(User::control_plane("system:apiserver"));

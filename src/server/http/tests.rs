@@ -17,10 +17,12 @@ use crate::{
 };
 
 mod access;
+mod audit;
 mod bad_input;
 mod conversion;
 mod custom_resources;
 mod encodings;
+mod fairness;
 mod kinds;
 mod life;
 mod managers;
@@ -45,6 +47,7 @@ impl Api {
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: Some("secret".into()),
             services: ServiceRanges::default(),
+            seats: 600,
             stop: CancellationToken::new(),
         };
         let api = Api { router: router(&store, options), user: Arc::new(User::control_plane("admin")), store };

@@ -23,7 +23,7 @@ enum Setting<'a> {
     Many(&'a mut Vec<String>),
 }
 
-fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 24] {
+fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 40] {
     use Setting::{Many, One};
     [
         ("data-dir", One(&mut args.data_dir)),
@@ -49,6 +49,22 @@ fn settings(args: &mut ServerArgs) -> [(&'static str, Setting<'_>); 24] {
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
         ("snapshot-schedule", One(&mut args.snapshot_schedule)),
         ("snapshot-retention", One(&mut args.snapshot_retention)),
+        ("max-requests-inflight", One(&mut args.max_requests_inflight)),
+        ("max-mutating-requests-inflight", One(&mut args.max_mutating_requests_inflight)),
+        ("oidc-issuer-url", One(&mut args.oidc_issuer_url)),
+        ("oidc-client-id", One(&mut args.oidc_client_id)),
+        ("oidc-username-claim", One(&mut args.oidc_username_claim)),
+        ("oidc-username-prefix", One(&mut args.oidc_username_prefix)),
+        ("oidc-groups-claim", One(&mut args.oidc_groups_claim)),
+        ("oidc-groups-prefix", One(&mut args.oidc_groups_prefix)),
+        ("oidc-required-claim", Many(&mut args.oidc_required_claim)),
+        ("oidc-signing-algs", Many(&mut args.oidc_signing_algs)),
+        ("oidc-ca-file", One(&mut args.oidc_ca_file)),
+        ("audit-policy-file", One(&mut args.audit_policy_file)),
+        ("audit-log-path", One(&mut args.audit_log_path)),
+        ("audit-log-maxage", One(&mut args.audit_log_maxage)),
+        ("audit-log-maxbackup", One(&mut args.audit_log_maxbackup)),
+        ("audit-log-maxsize", One(&mut args.audit_log_maxsize)),
         ("log-format", One(&mut args.log_format)),
     ]
 }

@@ -59,6 +59,7 @@ impl Cluster {
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: None,
             services: ServiceRanges::default(),
+            seats: 600,
             stop: stop.clone(),
         };
         let cluster = Cluster { router: router(&store, options), stop };
