@@ -8,9 +8,11 @@ use std::{
 };
 
 /// The files in which metrics are written out, below the root.
-const METRICS: [&str; 5] = [
+const METRICS: [&str; 7] = [
     "src/server/http/metrics.rs",
     "src/server/admission/webhook/metrics.rs",
+    "src/server/audit/mod.rs",
+    "src/server/flow/metrics.rs",
     "src/server/registry/custom/convert/metrics.rs",
     "src/store/metrics.rs",
     "src/agent/http/stats.rs",

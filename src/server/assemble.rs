@@ -23,8 +23,9 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     admission::Admission,
     aggregation::{self, Aggregation},
+    audit::Audit,
     auth::{
-        Authentication, Authorization, Pki, PkiError, PkiOptions, TokenIssuer, User,
+        self, Authentication, Authorization, Oidc, Pki, PkiError, PkiOptions, TokenIssuer, User,
         pki::{Role, kubeconfig},
         tokens::{BootstrapTokens, SigningKey, TokenReader},
     },
@@ -34,6 +35,7 @@ use crate::{
         members::{self, Member},
         while_leading,
     },
+    flow,
     http::{
         Router,
         listener::{self, ALPN, Port},
@@ -73,12 +75,14 @@ pub struct ApiOptions {
     /// The secret of the server's join token.
     pub join_secret: Option<String>,
     pub services: ServiceRanges,
+    /// How many requests are served at once; 0 serves all.
+    pub seats: u32,
     pub stop: CancellationToken,
 }
 
 /// The API over a store: all of the server that needs no socket.
 pub fn router(store: &Store, options: ApiOptions) -> Router {
-    let ApiOptions { signing_key, token_issuer, admin_token, join_secret, services, stop } = options;
+    let ApiOptions { signing_key, token_issuer, admin_token, join_secret, services, seats, stop } = options;
     let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
@@ -92,6 +96,7 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),
         relay: Relay::default(),
         aggregation,
+        seats,
         stop,
     })
 }
@@ -136,12 +141,23 @@ impl Server {
             admin_token: Some(pki.admin_token().to_string()),
             join_secret: Some(pki.join_secret().to_string()),
             services: service_ranges(&options)?,
+            seats: options.seats(),
             stop: stop.clone(),
         };
         let router = router(&store, api);
+        if let Some(audit) = options.audit.clone() {
+            let path = audit.log.path.clone();
+            router.audit_to(Audit::open(audit).with_context(|| format!("cannot write the audit log {}", path.display()))?);
+        }
+        let provider = options.oidc.clone().map(|options| Arc::new(Oidc::new(options)));
+        provider.iter().for_each(|provider| router.authentication().trust(provider.clone()));
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        if let Some(provider) = provider {
+            let client = webhook::Client::new(server.store.clone());
+            server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
+        }
         let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, end };
         let filled = server.serve(listener, tls, cluster, lines);
         if filled.await {
@@ -189,6 +205,7 @@ impl Server {
             };
             self.tasks.spawn(schedule::keep(source, plan, stop.clone()));
         }
+        self.tasks.spawn(flow::follow(router.flow(), self.store.clone(), stop.clone()));
         let wanted = wanted_objects(&options, &self.pki, self.address.port());
         let loops = loop_options(&options, &self.pki);
         let store = self.store.clone();
@@ -251,6 +268,7 @@ impl Server {
             tracing::warn!(left = self.tasks.len(), "not everything ended in time");
             self.tasks.abort_all();
         }
+        self.router.flush_audit().await;
         self.store.close().await;
     }
 }
@@ -317,14 +335,17 @@ async fn control_plane(
         return;
     }
     router.set_ready();
+    let flow_objects = if wanted.disabled.iter().any(|name| name == "flowcontrol") { Vec::new() } else { bootstrap::flow_control() };
+    let fairness = flow::keep_objects(store.clone(), admin.clone(), flow_objects, stop.clone());
     let aggregator = router.client(User::control_plane("system:kube-aggregator"));
-    let registered = aggregation::keep_local(router.registry().store().clone(), aggregator, stop.clone());
+    let registered = aggregation::keep_local(store.clone(), aggregator, stop.clone());
     let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     tokio::join!(
         registered,
         servers,
+        fairness,
         mk8s_controllers::run(controllers, loops, stop.clone()),
         mk8s_scheduler::run(scheduler, profiles, stop),
     );

@@ -1,11 +1,12 @@
 //! The API server, and the control plane it carries: one process, one port, one store.
 //!
-//! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`http`] (the way of a request from socket to
-//! answer), [`registry`] (what a verb does to an object), then [`auth`], [`admission`], [`table`], [`relay`],
+//! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`http`] (the way of a
+//! request from socket to answer), [`registry`] (what a verb does to an object), then [`auth`], [`flow`], [`audit`],
+//! [`admission`], [`table`], [`relay`],
 //! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
 //!
 //! ```text
-//! socket -> TLS -> http::Router: authenticate -> authorize -> dispatch -> registry -> store
+//! socket -> TLS -> http::Router: authenticate -> flow -> authorize -> dispatch -> registry -> store
 //!           in-process clients --^   (a trusted `User` in the request's extensions)
 //! extension API servers <- aggregation <- what is not served here
 //! agent's tunnel <- relay <- pods/exec, pods/log, nodes/proxy, ...
@@ -19,9 +20,11 @@
 pub mod admission;
 pub mod aggregation;
 pub mod assemble;
+pub mod audit;
 pub mod auth;
 pub mod bootstrap;
 pub mod cluster;
+pub mod flow;
 pub mod http;
 pub mod options;
 pub mod registry;

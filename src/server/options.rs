@@ -27,6 +27,11 @@ use mk8s_api::{cron::Schedule, names};
 
 use crate::snapshot::schedule as snapshot;
 
+use crate::{
+    audit::{AuditOptions, LogOptions, Policy},
+    auth::{OidcOptions, oidc::ALGORITHMS},
+};
+
 /// How log lines are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum LogFormat {
@@ -125,6 +130,54 @@ pub struct ServerArgs {
     /// How pods' packets go between nodes: vxlan, or host-gw where all nodes are on one link [default: vxlan]
     #[arg(long, env = "MK8S_OVERLAY", value_name = "NAME")]
     pub overlay: Option<String>,
+    /// How many reading requests are served at once; 0 is as many as come [default: 400]
+    #[arg(long, env = "MK8S_MAX_REQUESTS_INFLIGHT", value_name = "NUMBER")]
+    pub max_requests_inflight: Option<String>,
+    /// How many writing requests are served at once; 0 is as many as come [default: 200]
+    #[arg(long, env = "MK8S_MAX_MUTATING_REQUESTS_INFLIGHT", value_name = "NUMBER")]
+    pub max_mutating_requests_inflight: Option<String>,
+    /// OpenID Connect provider whose ID tokens are accepted, an https URL [default: none]
+    #[arg(long, env = "MK8S_OIDC_ISSUER_URL", value_name = "URL")]
+    pub oidc_issuer_url: Option<String>,
+    /// Whom its tokens must be for
+    #[arg(long, env = "MK8S_OIDC_CLIENT_ID", value_name = "ID")]
+    pub oidc_client_id: Option<String>,
+    /// Claim with the user's name [default: sub]
+    #[arg(long, env = "MK8S_OIDC_USERNAME_CLAIM", value_name = "CLAIM")]
+    pub oidc_username_claim: Option<String>,
+    /// What stands before the user's name, `-` for nothing [default: the URL and #, nothing for the claim email]
+    #[arg(long, env = "MK8S_OIDC_USERNAME_PREFIX", value_name = "PREFIX")]
+    pub oidc_username_prefix: Option<String>,
+    /// Claim with the user's groups [default: none]
+    #[arg(long, env = "MK8S_OIDC_GROUPS_CLAIM", value_name = "CLAIM")]
+    pub oidc_groups_claim: Option<String>,
+    /// What stands before the groups' names
+    #[arg(long, env = "MK8S_OIDC_GROUPS_PREFIX", value_name = "PREFIX")]
+    pub oidc_groups_prefix: Option<String>,
+    /// Claims that tokens must have
+    #[arg(long, env = "MK8S_OIDC_REQUIRED_CLAIM", value_name = "CLAIM=VALUE", value_delimiter = ',')]
+    pub oidc_required_claim: Vec<String>,
+    /// Algorithms that its tokens may be signed with [default: RS256]
+    #[arg(long, env = "MK8S_OIDC_SIGNING_ALGS", value_name = "ALGORITHM", value_delimiter = ',')]
+    pub oidc_signing_algs: Vec<String>,
+    /// Certificates that the provider is trusted by, PEM [default: those that the system trusts]
+    #[arg(long, env = "MK8S_OIDC_CA_FILE", value_name = "FILE")]
+    pub oidc_ca_file: Option<String>,
+    /// A Policy of audit.k8s.io/v1: which requests are written to the audit log [default: none]
+    #[arg(long, env = "MK8S_AUDIT_POLICY_FILE", value_name = "FILE")]
+    pub audit_policy_file: Option<String>,
+    /// Where the audit log goes, `-` for standard output [default: <data-dir>/server/logs/audit.log]
+    #[arg(long, env = "MK8S_AUDIT_LOG_PATH", value_name = "FILE")]
+    pub audit_log_path: Option<String>,
+    /// For how many days old audit logs are kept, 0 for ever [default: 30]
+    #[arg(long, env = "MK8S_AUDIT_LOG_MAXAGE", value_name = "DAYS")]
+    pub audit_log_maxage: Option<String>,
+    /// How many old audit logs are kept, 0 for all [default: 10]
+    #[arg(long, env = "MK8S_AUDIT_LOG_MAXBACKUP", value_name = "NUMBER")]
+    pub audit_log_maxbackup: Option<String>,
+    /// How large an audit log becomes before the next one is begun [default: 100]
+    #[arg(long, env = "MK8S_AUDIT_LOG_MAXSIZE", value_name = "MEBIBYTES")]
+    pub audit_log_maxsize: Option<String>,
     /// How log lines are written: text or json [default: text]
     #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
     pub log_format: Option<String>,
@@ -160,6 +213,10 @@ pub struct ServerOptions {
     pub snapshots: Option<snapshot::Plan>,
     /// `vxlan` or `host-gw`.
     pub overlay: String,
+    pub max_requests_inflight: u32,
+    pub max_mutating_requests_inflight: u32,
+    pub oidc: Option<OidcOptions>,
+    pub audit: Option<AuditOptions>,
     pub log_format: LogFormat,
 }
 
@@ -183,6 +240,11 @@ impl ServerOptions {
         format!("https://kubernetes.default.svc.{}", self.cluster_domain)
     }
 
+    /// How many requests are served at once, of both kinds together; 0 serves all.
+    pub fn seats(&self) -> u32 {
+        self.max_requests_inflight.saturating_add(self.max_mutating_requests_inflight)
+    }
+
     /// `<data-dir>/server`: store, certificates, tokens.
     pub fn server_dir(&self) -> PathBuf {
         self.data_dir.join("server")
@@ -204,6 +266,7 @@ impl ServerArgs {
             None => host::address().ok_or_else(|| missing("node-ip", "this machine has no default route, give the address other nodes reach it by"))?,
         };
         check_node_ip(node_ip, &cluster_cidr, &service_cidr)?;
+        let (oidc, audit) = (self.oidc()?, self.audit()?);
         let default_bind = if node_ip.is_ipv4() { "0.0.0.0" } else { "::" };
         Ok(ServerOptions {
             data_dir: absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?,
@@ -229,8 +292,85 @@ impl ServerArgs {
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
             overlay: overlay(self.overlay.as_deref().unwrap_or("vxlan"))?,
+            max_requests_inflight: parsed("max-requests-inflight", self.max_requests_inflight.as_deref(), "400", "use a number of requests")?,
+            max_mutating_requests_inflight: parsed(
+                "max-mutating-requests-inflight",
+                self.max_mutating_requests_inflight.as_deref(),
+                "200",
+                "use a number of requests",
+            )?,
+            oidc,
+            audit,
             log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
         })
+    }
+}
+
+impl ServerArgs {
+    /// The provider of tokens, if there is one.
+    fn oidc(&self) -> Result<Option<OidcOptions>, OptionsError> {
+        let Some(url) = &self.oidc_issuer_url else {
+            return match self.oidc_client_id {
+                Some(_) => Err(missing("oidc-issuer-url", "a client id is given, say whose")),
+                None => Ok(None),
+            };
+        };
+        if !url.starts_with("https://") {
+            return Err(wrong("oidc-issuer-url", url, "is no https URL"));
+        }
+        let client_id = self.oidc_client_id.clone().ok_or_else(|| missing("oidc-client-id", "say whom the provider's tokens are for"))?;
+        let username_claim = self.oidc_username_claim.clone().unwrap_or_else(|| "sub".to_owned());
+        let username_prefix = match self.oidc_username_prefix.as_deref() {
+            Some("-") => String::new(),
+            Some(prefix) if !prefix.is_empty() => prefix.to_owned(),
+            _ if username_claim == "email" => String::new(),
+            _ => format!("{url}#"),
+        };
+        let claim = |text: &String| match text.split_once('=') {
+            Some((claim, value)) => Ok((claim.to_owned(), value.to_owned())),
+            None => Err(wrong("oidc-required-claim", text, "has no value; write CLAIM=VALUE")),
+        };
+        let signing_algs = if self.oidc_signing_algs.is_empty() { vec!["RS256".to_owned()] } else { self.oidc_signing_algs.clone() };
+        if let Some(unknown) = signing_algs.iter().find(|algorithm| !ALGORITHMS.contains(&algorithm.as_str())) {
+            return Err(wrong("oidc-signing-algs", unknown, format!("is not one of {}", ALGORITHMS.join(", "))));
+        }
+        let ca_bundle = match &self.oidc_ca_file {
+            None => Vec::new(),
+            Some(path) => std::fs::read(path).map_err(|error| wrong("oidc-ca-file", path, format!("cannot be read: {error}")))?,
+        };
+        Ok(Some(OidcOptions {
+            issuer_url: url.clone(),
+            client_id,
+            username_claim,
+            username_prefix,
+            groups_claim: self.oidc_groups_claim.clone(),
+            groups_prefix: self.oidc_groups_prefix.clone().unwrap_or_default(),
+            required_claims: self.oidc_required_claim.iter().map(claim).collect::<Result<_, _>>()?,
+            signing_algs,
+            ca_bundle,
+        }))
+    }
+
+    /// What is written down of requests; nothing without a policy.
+    fn audit(&self) -> Result<Option<AuditOptions>, OptionsError> {
+        let Some(path) = &self.audit_policy_file else { return Ok(None) };
+        let path = absolute("audit-policy-file", path)?;
+        let policy = Policy::read(&path).map_err(|error| wrong("audit-policy-file", path.display().to_string(), error.to_string()))?;
+        let log = match self.audit_log_path.as_deref() {
+            Some("-") => PathBuf::from("-"),
+            Some(path) => absolute("audit-log-path", path)?,
+            None => absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?.join("server/logs/audit.log"),
+        };
+        let mebibytes: u64 = parsed("audit-log-maxsize", self.audit_log_maxsize.as_deref(), "100", "use a number of MiB")?;
+        Ok(Some(AuditOptions {
+            policy,
+            log: LogOptions {
+                path: log,
+                max_bytes: mebibytes.max(1).saturating_mul(1 << 20),
+                max_backups: parsed("audit-log-maxbackup", self.audit_log_maxbackup.as_deref(), "10", "use a number of files")?,
+                max_days: parsed("audit-log-maxage", self.audit_log_maxage.as_deref(), "30", "use a number of days")?,
+            },
+        }))
     }
 }
 

@@ -67,6 +67,7 @@ async fn start() -> Router {
         admin_token: Some("secret".into()),
         join_secret: None,
         services: ServiceRanges::default(),
+        seats: 600,
         stop: CancellationToken::new(),
     };
     router(&store, options)

@@ -34,6 +34,7 @@ mod deployment;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod flow_control;
 mod ingress;
 mod lease;
 mod limits;

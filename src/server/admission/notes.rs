@@ -15,6 +15,7 @@ pub struct Notes {
     alone: AtomicBool,
     /// What was decided does not hold any more; nothing was written.
     outdated: AtomicBool,
+    annotations: Mutex<Vec<(String, String)>>,
 }
 
 /// What the write depends on holds no more: the request begins anew.
@@ -27,9 +28,14 @@ impl Notes {
         self.warnings.lock().push(warning);
     }
 
-    /// For the audit. It is told to the log.
+    /// For the audit.
     pub fn annotate(&self, key: String, value: String) {
-        tracing::debug!(target: "mk8s::audit", key, value, "audit annotation");
+        self.annotations.lock().push((key, value));
+    }
+
+    /// The annotations so far.
+    pub fn take_annotations(&self) -> Vec<(String, String)> {
+        std::mem::take(&mut *self.annotations.lock())
     }
 
     /// The warnings so far.

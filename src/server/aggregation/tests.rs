@@ -36,6 +36,7 @@ impl Cluster {
             admin_token: None,
             join_secret: None,
             services: ServiceRanges::default(),
+            seats: 600,
             stop: stop.clone(),
         };
         Cluster { router: router(&store, options), store, stop }

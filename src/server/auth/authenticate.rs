@@ -4,7 +4,11 @@
 //! A certificate was already verified by TLS when a [`Peer`] is made, once per connection; a bearer token is looked up in
 //! the token cache. So the usual request costs a pointer copy.
 
-use std::{borrow::Cow, net::SocketAddr, sync::Arc};
+use std::{
+    borrow::Cow,
+    net::SocketAddr,
+    sync::{Arc, OnceLock},
+};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{
@@ -18,6 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AUTHENTICATED, MASTERS, User,
+    oidc::{Oidc, OidcError},
     tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
 };
 
@@ -57,6 +62,8 @@ pub enum AuthError {
     Malformed,
     #[error("invalid bearer token")]
     Token(#[source] TokenError),
+    #[error("invalid bearer token of the OpenID provider")]
+    Oidc(#[source] OidcError),
     #[error("invalid bearer token: no authenticator knows it")]
     UnknownToken,
 }
@@ -76,6 +83,7 @@ pub trait Authenticator: Send + Sync {
 pub struct Authentication {
     tokens: TokenReader,
     bootstrap_tokens: BootstrapTokens,
+    provider: OnceLock<Arc<Oidc>>,
     admin_token: Option<String>,
     admin: Arc<User>,
     join_secret: Option<String>,
@@ -97,10 +105,17 @@ impl Authentication {
             bootstrap_tokens,
             join_secret: join_secret.filter(|secret| !secret.is_empty()),
             joining: Arc::new(User::new("mk8s:join", [BOOTSTRAPPERS, AUTHENTICATED])),
+            provider: OnceLock::new(),
             admin_token: admin_token.filter(|token| !token.is_empty()),
             admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
             anonymous: Arc::new(User::anonymous()),
         }
+    }
+
+    /// Tokens of this provider are good from now on.
+    pub fn trust(&self, provider: Arc<Oidc>) {
+        // There is one.
+        let _ = self.provider.set(provider);
     }
 
     /// The user of a request; anonymous when no credentials were presented.
@@ -113,7 +128,14 @@ impl Authentication {
         if let Some(user) = self.simple(token) {
             return Ok((user, audiences.to_vec()));
         }
-        self.tokens.read_for(token, audiences).map_err(AuthError::Token)
+        match self.tokens.read_for(token, audiences) {
+            Err(TokenError::NotOurs) => {
+                let user = self.of_provider(token)?;
+                let own = self.tokens.own_audiences(audiences);
+                if own.is_empty() { Err(AuthError::UnknownToken) } else { Ok((user, own)) }
+            }
+            read => read.map_err(AuthError::Token),
+        }
     }
 
     fn bearer(&self, token: &str) -> Result<Arc<User>, AuthError> {
@@ -122,8 +144,15 @@ impl Authentication {
         }
         match self.tokens.read(token) {
             Ok(user) => Ok(user),
-            Err(TokenError::NotOurs) => Err(AuthError::UnknownToken),
+            Err(TokenError::NotOurs) => self.of_provider(token),
             Err(error) => Err(AuthError::Token(error)),
+        }
+    }
+
+    fn of_provider(&self, token: &str) -> Result<Arc<User>, AuthError> {
+        match self.provider.get().and_then(|provider| provider.read(token)) {
+            Some(read) => read.map_err(AuthError::Oidc),
+            None => Err(AuthError::UnknownToken),
         }
     }
 

@@ -12,6 +12,14 @@ const UID: &str = "impersonate-uid";
 const GROUP: &str = "impersonate-group";
 const EXTRA: &str = "impersonate-extra-";
 
+/// Whether a request says anything of acting as somebody else.
+pub fn is_asked_for(headers: &HeaderMap) -> bool {
+    headers.contains_key(USER)
+        || headers.contains_key(GROUP)
+        || headers.contains_key(UID)
+        || headers.keys().any(|name| name.as_str().starts_with(EXTRA))
+}
+
 /// The user the request wants to act as; `None` when it does not ask. Fails with 403 when `user` may not.
 pub fn impersonated(headers: &HeaderMap, user: &User, authorization: &Authorization) -> Result<Option<Arc<User>>, Status> {
     let Some(wanted) = asked_for(headers)? else { return Ok(None) };

@@ -1,7 +1,8 @@
 //! Who is asking, and may they: authentication and authorization of every request.
 //!
 //! Reading order: [`User`] and [`Attributes`] (the nouns), [`authenticate`] (peer certificate, bearer tokens, anonymous),
-//! [`authorize`] (the chain `system:masters` -> Node -> RBAC), then [`pki`] and [`tokens`] for the material both rest on.
+//! [`authorize`] (the chain `system:masters` -> Node -> RBAC), then [`pki`] and [`tokens`] for the material both rest on, and
+//! [`oidc`] for the tokens of others.
 //!
 //! Invariant: nothing here writes to the store, and nothing here waits: each check is a lookup in memory.
 
@@ -11,12 +12,14 @@ pub mod escalation;
 pub(crate) mod follow;
 pub mod impersonate;
 pub mod node;
+pub mod oidc;
 pub mod pki;
 pub mod rbac;
 pub mod tokens;
 
 pub use authenticate::{AuthError, Authentication, Authenticator, Peer};
 pub use authorize::{Authorization, Authorizer, Decision, forbidden};
+pub use oidc::{Oidc, OidcError, OidcOptions};
 pub use pki::{Pki, PkiError, PkiOptions};
 pub use tokens::{TokenIssuer, TokenReader};
 

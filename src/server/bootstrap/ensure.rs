@@ -10,9 +10,10 @@ use super::BootstrapError;
 use crate::auth::rbac::rule::{Rule, missing};
 
 const AUTO_UPDATE: &str = "rbac.authorization.kubernetes.io/autoupdate";
+const FLOW_AUTO_UPDATE: &str = "apf.kubernetes.io/autoupdate-spec";
 
 /// Creates `wanted` when it is missing; otherwise brings it up to date as far as that is ours to do.
-pub(super) async fn ensure(client: &Client, wanted: &Value) -> Result<(), BootstrapError> {
+pub(crate) async fn ensure(client: &Client, wanted: &Value) -> Result<(), BootstrapError> {
     let Some(found) = get(client, wanted).await? else { return create(client, wanted).await };
     match mended(&found, wanted) {
         Some(object) => send(client, Method::PUT, wanted, true, &object).await.map(drop),
@@ -83,14 +84,17 @@ fn path(object: &Value, named: bool) -> Option<String> {
 }
 
 /// The stored object with what must follow this server; `None` when it does already.
-fn mended(found: &Value, wanted: &Value) -> Option<Value> {
+pub(crate) fn mended(found: &Value, wanted: &Value) -> Option<Value> {
     let fields: &[&str] = match (meta::kind(wanted), meta::name(wanted)) {
         ("ClusterRole" | "Role", _) => return with_missing_rules(found, wanted),
         ("EndpointSlice", "kubernetes") => &["endpoints", "ports"],
         ("Endpoints", "kubernetes") => &["subsets"],
         ("ConfigMap", "extension-apiserver-authentication" | "mk8s-network") => &["data"],
         ("ConfigMap", "cluster-info") => return with_own_data(found, wanted),
-        ("APIService", _) => &["spec"],
+        ("APIService", _) | ("FlowSchema", "exempt" | "catch-all") | ("PriorityLevelConfiguration", "catch-all") => &["spec"],
+        ("FlowSchema" | "PriorityLevelConfiguration", _) if meta::annotation(found, FLOW_AUTO_UPDATE) == Some("true") => {
+            &["spec"]
+        }
         _ => return None,
     };
     let mut object = found.clone();

@@ -44,6 +44,12 @@ pub(super) fn embedded(disabled: &[String]) -> Vec<Value> {
     wanted.flat_map(|(_, text)| parse(text).expect("embedded manifests are read by a test")).collect()
 }
 
+/// The objects of priority and fairness that every cluster has.
+pub(crate) fn flow_control() -> Vec<Value> {
+    let (_, text) = EMBEDDED[1];
+    parse(text).expect("embedded manifests are read by a test")
+}
+
 /// The administrator's files, sorted by name; those whose name (without ending) is disabled are left out.
 pub(super) fn files(dir: &Path, disabled: &[String]) -> Result<Vec<PathBuf>, ManifestError> {
     let failed = |source| ManifestError::Read { path: dir.to_path_buf(), source };

@@ -23,7 +23,9 @@ use futures::{StreamExt, TryStreamExt, stream};
 use kube::Client;
 use serde_json::Value;
 
+pub(crate) use ensure::{ensure, mended};
 pub use manifests::ManifestError;
+pub(crate) use manifests::flow_control;
 
 /// How many objects are written at a time: enough for one fsync to serve many.
 const CONCURRENCY: usize = 64;

@@ -33,6 +33,7 @@ async fn server() -> (Store, Client) {
         admin_token: None,
         join_secret: None,
         services: ServiceRanges { addresses: "10.43.0.0/16".parse().expect("a network"), node_ports: 30000..=32767 },
+        seats: 600,
         stop: CancellationToken::new(),
     };
     let client = router(&store, options).client(User::control_plane("system:apiserver"));

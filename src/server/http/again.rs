@@ -15,15 +15,21 @@ use super::{
     decode,
     router::{By, Handled, Inner, handle as handle_once},
 };
+use crate::audit::Record;
 
 /// How often a request begins anew whose decisions did not hold.
 const ATTEMPTS: usize = 10;
 
 /// Answers a request from what is known anywhere.
-pub(super) async fn handle(inner: &Arc<Inner>, parts: Parts, body: RequestBody) -> Handled {
+pub(super) async fn handle(
+    inner: &Arc<Inner>,
+    parts: Parts,
+    body: RequestBody,
+    record: &mut Option<Record>,
+) -> Handled {
     let store = inner.registry.store();
     if store.is_alone() || !may_be_repeated(&parts, &body) {
-        return handle_once(inner, parts, body).await;
+        return handle_once(inner, parts, body, record).await;
     }
     let bytes = match body.is_end_stream() {
         true => Bytes::new(),
@@ -35,7 +41,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, parts: Parts, body: RequestBody) 
     let mut looked_again = false;
     for _ in 0..ATTEMPTS {
         let known = store.revision();
-        let handled = handle_once(inner, parts.clone(), request_body(Full::new(bytes.clone()))).await;
+        let handled = handle_once(inner, parts.clone(), request_body(Full::new(bytes.clone())), record).await;
         match handled.by {
             By::UsTooLate => {}
             By::Us if !looked_again && is_doubtful(&handled) => {
@@ -48,7 +54,7 @@ pub(super) async fn handle(inner: &Arc<Inner>, parts: Parts, body: RequestBody) 
             By::Us | By::Another => return handled,
         }
     }
-    handle_once(inner, parts, request_body(Full::new(bytes))).await
+    handle_once(inner, parts, request_body(Full::new(bytes)), record).await
 }
 
 /// Whether its body is small, and nothing but an answer is expected.

@@ -74,6 +74,11 @@ pub(super) fn verb(method: &Method, path: &ResourcePath<'_>, query: &Query) -> O
     }
 }
 
+/// Whether requests of a verb carry an object, or options.
+pub(super) fn sends_object(verb: &str) -> bool {
+    matches!(verb, "create" | "update" | "patch" | "delete" | "deletecollection")
+}
+
 /// A program's name as that of a field manager: what stands before the first slash, short and printable.
 fn manager_of(user_agent: &[u8]) -> String {
     let text = String::from_utf8_lossy(user_agent);

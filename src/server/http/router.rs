@@ -9,7 +9,7 @@ use std::{
     panic::AssertUnwindSafe,
     pin::Pin,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -18,6 +18,7 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
+use http_body_util::BodyExt;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
 use jiff::Timestamp;
 use mk8s_api::status::Status;
@@ -26,18 +27,21 @@ use tokio_util::sync::CancellationToken;
 use super::{
     again, answer,
     body::{Body, BoxError, RequestBody, request_body},
+    decode,
     dispatch::{self, Asked},
     documents::Documents,
     gzip, health,
     metrics::Metrics,
     negotiate,
-    path::{self, Route},
+    path::{self, ResourcePath, Route},
     pretty,
     query::Query,
 };
 use crate::{
     admission::Notes,
+    audit::{Audit, Record, Sent, UntilEnd},
     aggregation::{Aggregation, Forwarded},
+    flow::{Admitted, Flow, Running, Schema},
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
@@ -51,6 +55,8 @@ pub struct RouterParts {
     pub tokens: TokenIssuer,
     pub relay: Relay,
     pub aggregation: Aggregation,
+    /// How many requests are served at once; 0 serves all.
+    pub seats: u32,
     /// Watches end and no more are begun once this is cancelled.
     pub stop: CancellationToken,
 }
@@ -62,6 +68,9 @@ pub(super) struct Inner {
     pub(super) tokens: TokenIssuer,
     pub(super) relay: Relay,
     pub(super) aggregation: Aggregation,
+    pub(super) flow: Arc<Flow>,
+    /// Set when requests are written down.
+    audit: OnceLock<Arc<Audit>>,
     pub(super) documents: Documents,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
@@ -78,7 +87,7 @@ pub struct Caller(pub Arc<User>);
 
 impl Router {
     pub fn new(parts: RouterParts) -> Router {
-        let RouterParts { registry, authentication, authorization, tokens, relay, aggregation, stop } = parts;
+        let RouterParts { registry, authentication, authorization, tokens, relay, aggregation, seats, stop } = parts;
         let metrics = Arc::default();
         let documents = Documents::default();
         Router(Arc::new(Inner {
@@ -88,6 +97,8 @@ impl Router {
             tokens,
             relay,
             aggregation,
+            flow: Arc::new(Flow::new(seats)),
+            audit: OnceLock::new(),
             documents,
             metrics,
             ready: AtomicBool::new(false),
@@ -106,6 +117,27 @@ impl Router {
 
     pub fn aggregation(&self) -> &Aggregation {
         &self.0.aggregation
+    }
+
+    /// Requests are written down from now on.
+    pub(crate) fn audit_to(&self, audit: Arc<Audit>) {
+        // The first one stays: there is one log.
+        let _ = self.0.audit.set(audit);
+    }
+
+    /// Waits until all that was noted is written down.
+    pub(crate) async fn flush_audit(&self) {
+        if let Some(audit) = self.0.audit.get() {
+            audit.flush().await;
+        }
+    }
+
+    pub(crate) fn authentication(&self) -> &Authentication {
+        &self.0.authentication
+    }
+
+    pub(crate) fn flow(&self) -> Arc<Flow> {
+        self.0.flow.clone()
     }
 
     pub fn registry(&self) -> &Registry {
@@ -127,13 +159,19 @@ impl Router {
         let accepted = parts.headers.get(http::header::ACCEPT_ENCODING).cloned();
         let of_status = negotiate::of_status(&parts.headers);
         let pretty = pretty::is_wanted(&uri, &parts.headers);
-        let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body)).catch_unwind().await;
-        let (verb, resource, response) = match outcome {
-            Ok(Handled { verb, resource, result: Ok(response), .. }) => (verb, resource, response),
-            Ok(Handled { verb, resource, result: Err(status), .. }) => {
-                (verb, resource, answer::status(of_status, &status))
+        let mut record = None;
+        let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body, &mut record)).catch_unwind().await;
+        let (verb, resource, mut response, schema) = match outcome {
+            Ok(Handled { verb, resource, result, schema, .. }) => {
+                if let (Some(record), Err(status)) = (&mut record, &result) {
+                    record.set_status(status.code, Some(status));
+                }
+                (verb, resource, result.unwrap_or_else(|status| answer::status(of_status, &status)), schema)
             }
             Err(panic) => {
+                if let Some(record) = record.take() {
+                    record.panicked().await;
+                }
                 self.0.metrics.panicked();
                 tracing::error!(%method, path = uri.path(), panic = panic_text(&*panic), "a request handler panicked");
                 (
@@ -143,9 +181,16 @@ impl Router {
                         of_status,
                         &Status::internal("this request caused apiserver to panic. Look in the logs for details"),
                     ),
+                    None,
                 )
             }
         };
+        if let Some(schema) = schema {
+            schema.label(response.headers_mut());
+        }
+        if let Some(record) = record {
+            response = audited(record, verb, response).await;
+        }
         let took = started.elapsed();
         self.0.metrics.answered(verb, &resource, response.status().as_u16(), took);
         tracing::trace!(target: "mk8s::access", %method, %uri, code = response.status().as_u16(), took_us = took.as_micros(), "answered");
@@ -166,12 +211,14 @@ pub(super) struct Handled {
     pub(super) result: Result<Response<Body>, Status>,
     /// Who answered.
     pub(super) by: By,
+    /// As what it was classified.
+    schema: Option<Arc<Schema>>,
 }
 
 impl Handled {
     /// Refused before anything was asked of it.
     pub(super) fn refused(status: Status) -> Handled {
-        Handled { verb: "OTHER", resource: String::new(), result: Err(status), by: By::Us }
+        Handled { verb: "OTHER", resource: String::new(), result: Err(status), by: By::Us, schema: None }
     }
 }
 
@@ -187,21 +234,45 @@ pub(super) enum By {
 }
 
 /// Answers a request from what is known here at the moment.
-pub(super) async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBody) -> Handled {
+pub(super) async fn handle(
+    inner: &Arc<Inner>,
+    mut parts: Parts,
+    mut body: RequestBody,
+    record: &mut Option<Record>,
+) -> Handled {
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
-    let user = match identify(inner, &parts) {
-        Ok(user) => user,
+    let address = parts.extensions.get::<Arc<Peer>>().and_then(|peer| peer.addr).map(|address| address.ip());
+    let (caller, user) = match identify(inner, &parts) {
+        Ok(users) => users,
         Err(status) => return Handled::refused(status),
     };
     let Parts { method, uri, headers, .. } = parts;
-    let handled = |verb, resource: &str, result| Handled { verb, resource: resource.to_string(), result, by: By::Us };
+    let handled = |verb, resource: &str, result| Handled {
+        verb,
+        resource: resource.to_string(),
+        result,
+        by: By::Us,
+        schema: None,
+    };
     let passed_on = |handled| Handled { by: By::Another, ..handled };
     match path::parse(uri.path()) {
         None => {
             handled("OTHER", "", Err(Status::bad_request("the path of the request is not valid UTF-8 once decoded")))
         }
         Some(Route::Other(path)) => {
-            handled("OTHER", "", other(inner, &method, path, &uri, &headers, &user, body).await)
+            let verb = method.as_str().to_ascii_lowercase();
+            let attributes = Attributes::for_path(&user, &verb, path);
+            if let Some(audit) = inner.audit.get() {
+                let sent = Sent { uri: &uri, headers: &headers, user: &caller, address };
+                audit.begin_once(record, &attributes, &sent).await;
+            }
+            let (schema, running) = match turn(inner, &attributes, || 0).await {
+                Ok(turn) => turn,
+                Err(schema) => return Handled { schema: Some(schema), ..handled("OTHER", "", Ok(too_many())) },
+            };
+            let result = other(inner, &method, path, &uri, &headers, &user, body).await;
+            drop(running);
+            Handled { schema, ..handled("OTHER", "", result) }
         }
         Some(Route::Resource(path)) => {
             let query = Query::parse(uri.query());
@@ -221,8 +292,33 @@ pub(super) async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBo
                 ..Attributes::for_resource(&user, verb, path.group, &path.resource)
             };
             let label = path.resource.clone();
+            if let Some(audit) = inner.audit.get() {
+                let named = Attributes { version: path.version, ..attributes };
+                let sent = Sent { uri: &uri, headers: &headers, user: &caller, address };
+                audit.begin_once(record, &named, &sent).await;
+                if let Some(record) = record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb)) {
+                    body = match written_down(record, &headers, body).await {
+                        Ok(body) => body,
+                        Err(status) => return handled(dispatch::metric_verb(verb), &label, Err(status)),
+                    };
+                }
+            }
             let shown_verb = dispatch::metric_verb(verb);
-            if let Err(status) = inner.authorization.check(&attributes) {
+            let objects = || objects_read(inner, verb, &path, &query);
+            let (schema, running) = match is_long_running(&path.subresource) {
+                true => (None, None),
+                false => match turn(inner, &of_flow(&attributes), objects).await {
+                    Ok(turn) => turn,
+                    Err(schema) => return Handled { schema: Some(schema), ..handled(shown_verb, &label, Ok(too_many())) },
+                },
+            };
+            let handled = |verb, resource: &str, result| Handled { schema, ..handled(verb, resource, result) };
+            let decided = inner.authorization.check(&attributes);
+            if let Some(record) = record {
+                record.annotate(DECISION, if decided.is_ok() { "allow" } else { "forbid" });
+                record.annotate(REASON, "");
+            }
+            if let Err(status) = decided {
                 return handled(shown_verb, &label, Err(status));
             }
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
@@ -251,6 +347,10 @@ pub(super) async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBo
             };
             let relays = dispatch::relays(&asked);
             let result = dispatch::dispatch(asked, body).await;
+            drop(running);
+            if let Some(record) = record {
+                notes.take_annotations().into_iter().for_each(|(key, value)| record.annotate(key, value));
+            }
             let handled = handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()));
             match (relays, notes.are_outdated()) {
                 (true, _) => passed_on(handled),
@@ -259,6 +359,56 @@ pub(super) async fn handle(inner: &Arc<Inner>, mut parts: Parts, body: RequestBo
             }
         }
     }
+}
+
+/// Waits until it is a request's turn. The error is the schema for which there are too many.
+async fn turn(
+    inner: &Inner,
+    attributes: &Attributes<'_>,
+    objects: impl FnOnce() -> usize,
+) -> Result<(Option<Arc<Schema>>, Option<Running>), Arc<Schema>> {
+    match inner.flow.admit(attributes, objects).await {
+        Admitted::Unclassified => Ok((None, None)),
+        Admitted::Running(schema, running) => Ok((Some(schema), Some(running))),
+        Admitted::Rejected(schema) => Err(schema),
+    }
+}
+
+/// A request as it is classified: what is asked of a namespace itself is asked in it.
+fn of_flow<'a>(attributes: &Attributes<'a>) -> Attributes<'a> {
+    match (attributes.group, attributes.resource, attributes.namespace) {
+        ("", "namespaces", "") => Attributes { namespace: attributes.name, ..*attributes },
+        _ => *attributes,
+    }
+}
+
+/// Streams without an end, which would hold their seats for ever. Watches let go of theirs once they have begun.
+fn is_long_running(subresource: &str) -> bool {
+    matches!(subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
+}
+
+/// How many objects a request reads, as far as lists go.
+fn objects_read(inner: &Inner, verb: &str, path: &ResourcePath<'_>, query: &Query) -> usize {
+    let reads = match verb {
+        "list" | "deletecollection" => true,
+        "watch" => matches!(query.get("resourceVersion"), None | Some("" | "0")) || query.flag("sendInitialEvents"),
+        _ => false,
+    };
+    if !reads || !path.name.is_empty() {
+        return 0;
+    }
+    let count = inner.registry.count(path.group, path.version, &path.resource);
+    match query.get("limit").and_then(|limit| limit.parse().ok()) {
+        None | Some(0) => count,
+        Some(limit) => count.min(limit),
+    }
+}
+
+/// The answer to a request for which there is no room.
+fn too_many() -> Response<Body> {
+    let mut response = answer::text(429, "Too many requests, please try again later.\n".to_owned());
+    response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    response
 }
 
 /// The answer with what admission warned of, which refusals carry as well.
@@ -274,8 +424,60 @@ fn with_warnings(
     Ok(answer::warn(result.unwrap_or_else(refused), warnings))
 }
 
-/// The user of a request: the caller inside the process, or what its credentials say, or whom they may act as.
-fn identify(inner: &Inner, parts: &Parts) -> Result<Arc<User>, Status> {
+const DECISION: &str = "authorization.k8s.io/decision";
+const REASON: &str = "authorization.k8s.io/reason";
+
+/// Notes the body of a request, and gives it back.
+async fn written_down(record: &mut Record, headers: &HeaderMap, body: RequestBody) -> Result<RequestBody, Status> {
+    let bytes = decode::read(headers, body).await?;
+    let object = match decode::content_type(headers).ends_with("-patch+json") {
+        true => serde_json::from_slice(&bytes).ok(),
+        false => decode::object(headers, &bytes, "").map(|parsed| parsed.value).ok(),
+    };
+    let object = object.or_else(|| decode::yaml(&bytes, "").map(|parsed| parsed.value).ok());
+    if let Some(object) = object.filter(|_| !bytes.is_empty()) {
+        record.set_request(object);
+    }
+    Ok(request_body(http_body_util::Full::new(bytes)))
+}
+
+/// Notes the answer; a stream is noted when it begins and when it ends.
+async fn audited(mut record: Record, verb: &str, mut response: Response<Body>) -> Response<Body> {
+    record.label(response.headers_mut());
+    let code = response.status();
+    record.answered(code.as_u16());
+    if verb == "WATCH" && code.is_success() {
+        record.started().await;
+        let (parts, body) = response.into_parts();
+        let noted = futures::stream::unfold((body, UntilEnd(record)), |(mut body, until)| async move {
+            let piece = body.next_piece().await?;
+            Some((piece, (body, until)))
+        });
+        return Response::from_parts(parts, Body::stream(noted));
+    }
+    if record.wants_response() {
+        let (parts, body) = response.into_parts();
+        match body.collect().await {
+            Ok(all) => {
+                let bytes = all.to_bytes();
+                if let Ok(parsed) = decode::object(&parts.headers, &bytes, "") {
+                    record.set_response(parsed.value);
+                }
+                response = Response::from_parts(parts, Body::from(bytes));
+            }
+            Err(error) => {
+                let broken = futures::stream::iter([Err(error)]);
+                response = Response::from_parts(parts, Body::stream(broken));
+            }
+        }
+    }
+    record.complete().await;
+    response
+}
+
+/// Who sent a request (the caller inside the process, or what its credentials say), and as whom: themselves, or whom they
+/// may act as.
+fn identify(inner: &Inner, parts: &Parts) -> Result<(Arc<User>, Arc<User>), Status> {
     let user = match parts.extensions.get::<Caller>() {
         Some(Caller(user)) => user.clone(),
         None => {
@@ -287,10 +489,11 @@ fn identify(inner: &Inner, parts: &Parts) -> Result<Arc<User>, Status> {
             })?
         }
     };
-    if !parts.headers.contains_key("impersonate-user") && !parts.headers.contains_key("impersonate-group") {
-        return Ok(user);
+    if !impersonate::is_asked_for(&parts.headers) {
+        return Ok((user.clone(), user));
     }
-    Ok(impersonate::impersonated(&parts.headers, &user, &inner.authorization)?.unwrap_or(user))
+    let acted = impersonate::impersonated(&parts.headers, &user, &inner.authorization)?;
+    Ok((user.clone(), acted.unwrap_or(user)))
 }
 
 /// Paths that name no resource.
@@ -344,6 +547,8 @@ fn metrics(inner: &Inner) -> Response<Body> {
         inner.metrics.render(),
         registry.admission().metrics_text(),
         registry.metrics_text(),
+        inner.flow.metrics_text(),
+        inner.audit.get().map(|audit| audit.metrics_text()).unwrap_or_default(),
         registry.store().metrics_text(),
     ];
     answer::text(200, texts.concat())

@@ -17,10 +17,12 @@ use crate::{
 };
 
 mod access;
+mod audit;
 mod bad_input;
 mod conversion;
 mod custom_resources;
 mod encodings;
+mod fairness;
 mod kinds;
 mod life;
 mod managers;
@@ -46,6 +48,7 @@ impl Api {
             admin_token: Some("secret".into()),
             join_secret: None,
             services: ServiceRanges::default(),
+            seats: 600,
             stop: CancellationToken::new(),
         };
         let api = Api { router: router(&store, options), user: Arc::new(User::control_plane("admin")), store };

@@ -116,6 +116,12 @@ impl Registry {
         &self.admission
     }
 
+    /// How many objects of a kind there are.
+    pub(crate) fn count(&self, group: &str, version: &str, plural: &str) -> usize {
+        let resource = self.resources.find(group, version, plural);
+        resource.map_or(0, |resource| self.store.view().count(resource.prefix.as_bytes()))
+    }
+
     /// What is counted here, as Prometheus reads it.
     pub fn metrics_text(&self) -> String {
         self.presenter.metrics_text()

@@ -60,6 +60,7 @@ impl Cluster {
             admin_token: None,
             join_secret: None,
             services: ServiceRanges::default(),
+            seats: 600,
             stop: stop.clone(),
         };
         let cluster = Cluster { router: router(&store, options), stop };

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{apps, batch, cluster, config, networking, nodes, pods, policy, rbac, services, storage, text::name};
+use super::{apps, batch, cluster, config, extension, networking, nodes, pods, policy, rbac, services, storage, text::name};
 
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -124,6 +124,7 @@ pub(super) fn find(group: &str, kind: &str) -> Option<&'static Printer> {
             batch::printers(),
             cluster::printers(),
             config::printers(),
+            extension::printers(),
             networking::printers(),
             nodes::printers(),
             pods::printers(),

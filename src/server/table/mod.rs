@@ -11,6 +11,7 @@ mod cluster;
 mod columns;
 mod config;
 mod custom;
+mod extension;
 mod networking;
 mod nodes;
 mod pods;

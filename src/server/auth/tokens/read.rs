@@ -64,6 +64,12 @@ impl TokenReader {
         self.read_at(token, audiences, SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
     }
 
+    /// Those of `wanted` that are this API server; all that it is when none are wanted.
+    pub fn own_audiences(&self, wanted: &[String]) -> Vec<String> {
+        let own = |audience: &&String| wanted.is_empty() || wanted.contains(audience);
+        self.audiences.iter().filter(own).cloned().collect()
+    }
+
     pub(super) fn read_at(&self, token: &str, audiences: &[String], now_s: i64) -> Result<(Arc<User>, Vec<String>), TokenError> {
         let known = self.known(token)?;
         if now_s > known.claims.exp + LEEWAY_S {

@@ -1,0 +1,85 @@
+//! What is written down of requests.
+
+use super::*;
+use crate::audit::{Audit, AuditOptions, LogOptions, Policy};
+
+const POLICY: &str = "
+apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+- {level: None, resources: [{group: '', resources: [namespaces]}]}
+- {level: RequestResponse, omitManagedFields: true, resources: [{group: '', resources: [configmaps]}]}
+- {level: Metadata, omitStages: [ResponseStarted]}
+";
+
+/// A server that writes to a file, and that file.
+async fn audited() -> (Api, tempfile::TempDir) {
+    let api = Api::new().await;
+    let dir = tempfile::tempdir().expect("a directory");
+    let log = LogOptions { path: dir.path().join("audit.log"), max_bytes: 1 << 20, max_backups: 0, max_days: 0 };
+    let options = AuditOptions { policy: Policy::parse(POLICY).expect("a policy"), log };
+    api.router.audit_to(Audit::open(options).expect("the log opens"));
+    (api, dir)
+}
+
+async fn events(api: &Api, dir: &tempfile::TempDir) -> Vec<Value> {
+    api.router.flush_audit().await;
+    let text = std::fs::read_to_string(dir.path().join("audit.log")).expect("the log");
+    text.lines().map(|line| serde_json::from_str(line).expect("a line is JSON")).collect()
+}
+
+#[tokio::test]
+async fn requests_and_answers_are_written_down() {
+    let (api, dir) = audited().await;
+    let headers = [("content-type", "application/json"), ("audit-id", "mine"), ("user-agent", "test")];
+    let body = json!({"metadata": {"name": "a"}, "data": {"k": "v"}});
+    let answered = api.raw("POST", CONFIG_MAPS, &headers, body.to_string()).await;
+    assert_eq!(answered.headers()["audit-id"], "mine");
+    assert_eq!(read(answered).await.0, 201);
+    assert_eq!(api.get("/api/v1/namespaces/default").await.0, 200);
+    assert_eq!(api.get("/api/v1/namespaces/default/secrets/x").await.0, 404);
+    let events = events(&api, &dir).await;
+    assert_eq!(events.len(), 2, "{events:?}");
+    let (made, refused) = (&events[0], &events[1]);
+    assert_eq!((made["stage"].as_str(), made["level"].as_str()), (Some("ResponseComplete"), Some("RequestResponse")));
+    assert_eq!((made["auditID"].as_str(), made["userAgent"].as_str(), made["verb"].as_str()), (Some("mine"), Some("test"), Some("create")));
+    assert_eq!(made["requestObject"]["data"]["k"], "v");
+    assert_eq!(made["responseObject"]["kind"], "ConfigMap");
+    assert_eq!(made["responseObject"]["metadata"].get("managedFields"), None);
+    assert_eq!(made["responseStatus"], json!({"metadata": {}, "code": 201}));
+    assert_eq!(made["objectRef"], json!({"resource": "configmaps", "namespace": "default", "apiVersion": "v1"}));
+    assert_eq!(made["annotations"]["authorization.k8s.io/decision"], "allow");
+    assert_eq!(made["user"]["username"], "admin");
+    assert_eq!(refused["responseStatus"]["message"], "secrets \"x\" not found");
+    assert_eq!(refused["responseStatus"]["reason"], "NotFound");
+    assert_eq!((refused.get("requestObject"), refused.get("responseObject")), (None, None));
+}
+
+#[tokio::test]
+async fn streams_are_written_down_when_they_begin_and_when_they_end() {
+    let (api, dir) = audited().await;
+    let mut lines = Lines::new(api.raw("GET", &format!("{CONFIG_MAPS}?watch=1"), &[], "").await);
+    api.config_map("a", "1").await;
+    assert_eq!(lines.change().await, "ADDED a 1");
+    let before = events(&api, &dir).await;
+    let stages = |events: &[Value]| -> Vec<String> {
+        let watches = events.iter().filter(|event| event["verb"] == "watch");
+        watches.filter_map(|event| event["stage"].as_str().map(str::to_owned)).collect()
+    };
+    assert_eq!(stages(&before), ["ResponseStarted"]);
+    drop(lines);
+    assert_eq!(stages(&events(&api, &dir).await), ["ResponseStarted", "ResponseComplete"]);
+}
+
+#[tokio::test]
+async fn whom_a_request_acts_as_is_written_down() {
+    let (api, dir) = audited().await;
+    let headers = [("impersonate-user", "ann"), ("impersonate-uid", "7"), ("impersonate-extra-scope", "view")];
+    assert_eq!(api.raw("GET", CONFIG_MAPS, &headers, "").await.status(), 403);
+    let events = events(&api, &dir).await;
+    assert_eq!(events[0]["user"]["username"], "admin");
+    let acted = json!({"username": "ann", "uid": "7", "groups": ["system:authenticated"], "extra": {"scope": ["view"]}});
+    assert_eq!(events[0]["impersonatedUser"], acted);
+    assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
+}
