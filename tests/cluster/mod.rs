@@ -7,3 +7,4 @@ mod restart;
 mod runtime;
 mod servers;
 mod settings;
+mod usage;

@@ -41,6 +41,7 @@ use crate::{
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
+    usage::Usage,
 };
 
 /// What a router is made of.
@@ -63,6 +64,7 @@ pub(super) struct Inner {
     pub(super) relay: Relay,
     pub(super) aggregation: Aggregation,
     pub(super) documents: Documents,
+    pub(super) usage: Usage,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
     pub(super) stop: CancellationToken,
@@ -89,6 +91,7 @@ impl Router {
             relay,
             aggregation,
             documents,
+            usage: Usage::default(),
             metrics,
             ready: AtomicBool::new(false),
             stop,
@@ -102,6 +105,10 @@ impl Router {
 
     pub fn relay(&self) -> &Relay {
         &self.0.relay
+    }
+
+    pub fn usage(&self) -> &Usage {
+        &self.0.usage
     }
 
     pub fn aggregation(&self) -> &Aggregation {

@@ -24,6 +24,7 @@ mod encodings;
 mod kinds;
 mod life;
 mod managers;
+mod measured;
 mod patching;
 mod reading;
 mod webhooks;
