@@ -29,6 +29,7 @@ mod garbage_collector;
 mod horizontal_pod_autoscaler;
 mod inventory;
 mod job;
+mod local_path;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
@@ -90,6 +91,7 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
     loops.spawn(persistent_volume::run(context.clone()));
+    loops.spawn(local_path::run(context.clone()));
     loops.spawn(volume_protection::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));
     loops.spawn(replicas::run_replication_controllers(context.clone()));
