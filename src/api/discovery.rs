@@ -233,6 +233,10 @@ mod tests {
                 {
                   "groupVersion": "autoscaling/v1",
                   "version": "v1"
+                },
+                {
+                  "groupVersion": "autoscaling/v2beta2",
+                  "version": "v2beta2"
                 }
               ]
             }"#]]

@@ -3,7 +3,7 @@
 use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
-    admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
+    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, ingress,
     lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
     service_account, stateful_set, storage, webhooks,
 };
@@ -58,6 +58,8 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("apiextensions.k8s.io", "CustomResourceDefinition") => &crate::crd::rules::RULES,
         ("discovery.k8s.io", "EndpointSlice") => &endpoint_slice::RULES,
         ("events.k8s.io", "Event") => &event::EVENTS,
+        ("networking.k8s.io", "IPAddress") => &addresses::ADDRESS,
+        ("networking.k8s.io", "ServiceCIDR") => &addresses::RANGE,
         ("networking.k8s.io", "Ingress") => &ingress::RULES,
         ("networking.k8s.io", "IngressClass") => &ingress::CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &network_policy::RULES,
@@ -79,10 +81,8 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
         (
-            "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "networking.k8s.io"
-            | "resource.k8s.io",
-            "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ServiceCIDR"
-            | "ResourceClaim",
+            "flowcontrol.apiserver.k8s.io" | "storage.k8s.io" | "resource.k8s.io",
+            "FlowSchema" | "PriorityLevelConfiguration" | "VolumeAttachment" | "ResourceClaim",
         ) => &WITH_STATUS,
         _ => &UNKNOWN,
     }

@@ -18,12 +18,14 @@
 mod common;
 pub mod options;
 
+mod cluster_role_aggregation;
 mod cron_job;
 mod custom_resources;
 mod daemon_set;
 mod deployment;
 mod disruption;
 mod endpoint_slice;
+mod endpoint_slice_mirroring;
 mod endpoints;
 mod garbage_collector;
 mod horizontal_pod_autoscaler;
@@ -40,6 +42,7 @@ mod replicas;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_cidr;
 mod stateful_set;
 mod taint_eviction;
 mod ttl_after_finished;
@@ -82,8 +85,11 @@ pub async fn run_with(informers: Informers, options: Options, stop: Cancellation
     loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));
     loops.spawn(root_ca::run(context.clone()));
+    loops.spawn(service_cidr::run(context.clone()));
     loops.spawn(endpoint_slice::run(context.clone()));
+    loops.spawn(endpoint_slice_mirroring::run(context.clone()));
     loops.spawn(endpoints::run(context.clone()));
+    loops.spawn(cluster_role_aggregation::run(context.clone()));
     loops.spawn(deployment::run(context.clone()));
     loops.spawn(daemon_set::run(context.clone()));
     loops.spawn(stateful_set::run(context.clone()));
