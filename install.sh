@@ -432,7 +432,7 @@ done
 
 echo "removing files"
 [ -L "$BIN_DIR/kubectl" ] && [ "$(readlink "$BIN_DIR/kubectl")" = mk8s ] && rm -f "$BIN_DIR/kubectl"
-rm -rf "$DATA_DIR/agent" "$DATA_DIR/server" "$STATE" /run/mk8s.pid /etc/mk8s /var/log/mk8s.log* /etc/logrotate.d/mk8s
+rm -rf "$DATA_DIR/agent" "$DATA_DIR/server" "$DATA_DIR/storage" "$STATE" /run/mk8s.pid /etc/mk8s /var/log/mk8s.log* /etc/logrotate.d/mk8s
 # Only as it was written: others may have been merged into it since.
 [ -f "$KUBECONFIG_FILE" ] && [ "$(grep -c '^ *server: ' "$KUBECONFIG_FILE")" -le 1 ] && rm -f "$KUBECONFIG_FILE"
 rmdir /run/mk8s /var/log/pods 2>/dev/null

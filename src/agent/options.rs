@@ -164,6 +164,11 @@ impl Paths {
         self.root.join("pods")
     }
 
+    /// Folders that are volumes, beside all that is the agent's own.
+    pub fn storage(&self) -> PathBuf {
+        self.root.with_file_name("storage")
+    }
+
     /// FIFOs of processes that are attached to.
     pub fn streams(&self) -> PathBuf {
         self.state.join("streams")

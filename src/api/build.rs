@@ -2,6 +2,8 @@
 //! `schemas.gz` is what requests are checked with, `openapi.gz` is what clients may download. Each has one definition a line, so
 //! that nobody needs to hold all of them: its name, the kinds it describes (`group/version/Kind`, joined by commas), its JSON.
 
+#[path = "build/metrics.rs"]
+mod metrics;
 #[path = "build/overlay.rs"]
 mod overlay;
 #[path = "build/roots.rs"]
@@ -22,10 +24,12 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut generator = schemars::generate::SchemaSettings::openapi3().into_generator();
     roots::visit(&mut generator);
     let mut definitions = generator.take_definitions(true);
+    definitions.extend(metrics::definitions());
     tidy::references(&mut definitions);
     tidy::special_types(&mut definitions);
     overlay::overlay(&mut definitions, &fs::read_to_string(TABLES[0])?)?;
     overlay::defaults(&mut definitions, &fs::read_to_string(TABLES[1])?)?;
+    tidy::also_as(&mut definitions, "io.k8s.api.autoscaling.v2.", "io.k8s.api.autoscaling.v2beta2.");
 
     let out = env::var("OUT_DIR")?;
     let write = |name: &str, definitions: &overlay::Definitions| -> Result<(), Box<dyn Error>> {

@@ -79,7 +79,7 @@ pub struct Kind {
     pub storage_version_hash: Option<String>,
     /// A deletion that is done at once answers with the object; for most kinds it is a `Status`.
     pub delete_returns_object: bool,
-    /// Answered by code and kept nowhere: reviews, `Binding`, `ComponentStatus`.
+    /// Answered by code and kept nowhere: reviews, `Binding`, `ComponentStatus`, metrics.
     pub is_virtual: bool,
 }
 
@@ -115,6 +115,9 @@ impl Kind {
             ("", "v1", "Endpoints") => {
                 Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
             }
+            ("autoscaling", "v2beta2", "HorizontalPodAutoscaler") => Some(
+                "autoscaling/v2beta2 HorizontalPodAutoscaler is deprecated in v1.23+, unavailable in v1.26+; use autoscaling/v2 HorizontalPodAutoscaler",
+            ),
             _ => None,
         }
     }
@@ -229,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_table_reads() {
-        assert_eq!(builtin().len(), 68);
+        assert_eq!(builtin().len(), 71);
         let deployment = find("apps", "v1", "deployments").expect("deployments are built in");
         assert_eq!(deployment.api_version(), "apps/v1");
         assert_eq!(deployment.list_kind, "DeploymentList");

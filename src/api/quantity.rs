@@ -51,6 +51,10 @@ impl Quantity {
         Quantity { nanos: millis as i128 * 1_000_000, format: Format::Decimal }
     }
 
+    pub const fn from_nanos(nanos: i128) -> Quantity {
+        Quantity { nanos, format: Format::Decimal }
+    }
+
     pub fn parse(text: &str) -> Result<Quantity, ParseError> {
         let (number, suffix) = split(text)?;
         let (negative, digits) = match number.as_bytes().first() {

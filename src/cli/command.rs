@@ -64,6 +64,8 @@ verbs! {
     Set(set::Set),
     /// Manage the rollout of a resource
     Rollout(rollout::Rollout),
+    /// Display resource (CPU/memory) usage
+    Top(top::Top),
     /// Mark node as unschedulable
     Cordon(drain::Cordon),
     /// Mark node as schedulable

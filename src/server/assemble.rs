@@ -45,7 +45,7 @@ use crate::{
     registry::{Registry, Resources, ServiceRanges, expire_events},
     relay::Relay,
     snapshot::schedule,
-    webhook,
+    usage, webhook,
 };
 
 /// How long another server may take to lead.
@@ -196,6 +196,7 @@ impl Server {
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
         self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
+        self.tasks.spawn(usage::keep(router.clone(), stop.clone()));
         if let Some(plan) = options.snapshots.clone() {
             let source = schedule::Source {
                 store: self.store.clone(),
@@ -442,6 +443,7 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
         port,
         others: BTreeSet::new(),
         service_ip: options.service_ip(),
+        service_cidr: options.service_cidr,
         ca_pem: pki.ca_pem().to_string(),
         front_proxy_ca_pem: pki.front_proxy_ca_pem().to_string(),
         network: BTreeMap::from([

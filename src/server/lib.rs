@@ -32,6 +32,7 @@ pub mod relay;
 pub mod snapshot;
 mod stored;
 pub mod table;
+pub mod usage;
 pub mod webhook;
 
 pub use assemble::{Server, run};

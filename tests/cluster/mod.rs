@@ -8,3 +8,4 @@ mod restart;
 mod runtime;
 mod servers;
 mod settings;
+mod usage;

@@ -33,7 +33,7 @@ fn number(file: PathBuf) -> Option<u64> {
 /// A value of a file with lines `key value`.
 fn keyed(text: &str, key: &str) -> u64 {
     let line = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(' '));
-    line.and_then(|value| value.trim().parse().ok()).unwrap_or_default()
+    line.and_then(|value| value.trim().trim_end_matches(" kB").parse().ok()).unwrap_or_default()
 }
 
 fn usage_v1(relative: &Path) -> Option<Usage> {
@@ -52,10 +52,16 @@ fn usage_v1(relative: &Path) -> Option<Usage> {
     })
 }
 
+/// What of the machine's memory is not free. Version 2 counts nothing for the group of everything.
+fn used_of_machine(meminfo: &str) -> u64 {
+    keyed(meminfo, "MemTotal:").saturating_sub(keyed(meminfo, "MemFree:")).saturating_mul(1024)
+}
+
 fn usage_v2(folder: &Path) -> Option<Usage> {
     let cpu = fs::read_to_string(folder.join("cpu.stat")).ok()?;
     let stat = fs::read_to_string(folder.join("memory.stat")).unwrap_or_default();
-    let memory_bytes = number(folder.join("memory.current")).unwrap_or_default();
+    let memory_bytes = number(folder.join("memory.current"))
+        .unwrap_or_else(|| used_of_machine(&fs::read_to_string("/proc/meminfo").unwrap_or_default()));
     Some(Usage {
         cpu_nanoseconds: keyed(&cpu, "usage_usec").saturating_mul(1000),
         memory_bytes,
@@ -69,7 +75,7 @@ fn usage_v2(folder: &Path) -> Option<Usage> {
 
 #[cfg(test)]
 mod tests {
-    use super::keyed;
+    use super::{keyed, used_of_machine};
 
     #[test]
     fn keys_are_whole_words() {
@@ -77,5 +83,11 @@ mod tests {
         assert_eq!(keyed(text, "inactive_file"), 7);
         assert_eq!(keyed(text, "total_inactive_file"), 9);
         assert_eq!(keyed(text, "missing"), 0);
+    }
+
+    #[test]
+    fn the_machine_uses_what_is_not_free() {
+        assert_eq!(used_of_machine("MemTotal:       16000 kB\nMemFree:         6000 kB\n"), 10_000 * 1024);
+        assert_eq!(used_of_machine(""), 0);
     }
 }

@@ -14,6 +14,7 @@ mod port_forward;
 mod socket;
 mod spdy;
 mod stats;
+mod storage;
 mod target;
 mod tunnel;
 
@@ -93,6 +94,7 @@ async fn serve(pods: Pods, request: Request<Incoming>) -> Response<Body> {
         (&Method::GET, ["metrics"]) => stats::own(&pods),
         (&Method::GET, ["metrics", "resource"]) => stats::resource(&pods).await,
         (&Method::GET, ["metrics", "cadvisor"]) => stats::cadvisor(&pods).await,
+        (method, ["storage", name]) => storage::serve(&pods, name, &method.clone()).await,
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             logs::serve(&pods, namespace, pod, container, &parameters).await
         }

@@ -6,7 +6,7 @@ use crate::{
     pod::{Pods, facts, labels, resources},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
+use k8s_openapi::{api::core::v1::Pod, apimachinery::pkg::apis::meta::v1::Time};
 use mk8s_api::status::Status;
 use mk8s_cri::v1;
 use serde_json::{Value, json};
@@ -21,6 +21,8 @@ struct Measured {
     container: String,
     id: String,
     usage: Usage,
+    /// When the processor's time was read.
+    cpu_at: Option<Timestamp>,
     disk_bytes: u64,
 }
 
@@ -35,6 +37,7 @@ fn measured(stats: v1::ContainerStats) -> Option<Measured> {
     let label = |key: &str| attributes.labels.get(key).cloned();
     let value = |value: Option<v1::UInt64Value>| value.map(|value| value.value).unwrap_or_default();
     let (cpu, memory) = (stats.cpu.unwrap_or_default(), stats.memory.unwrap_or_default());
+    let cpu_at = Timestamp::from_nanosecond(cpu.timestamp.into()).ok().filter(|at| *at > Timestamp::UNIX_EPOCH);
     Some(Measured {
         namespace: label(labels::POD_NAMESPACE)?,
         pod: label(labels::POD_NAME)?,
@@ -49,6 +52,7 @@ fn measured(stats: v1::ContainerStats) -> Option<Measured> {
             major_page_faults: value(memory.major_page_faults),
             pids: 0,
         },
+        cpu_at,
         disk_bytes: value(stats.writable_layer.unwrap_or_default().used_bytes),
     })
 }
@@ -57,8 +61,9 @@ fn pod_usage(pod: &Pod) -> Option<Usage> {
     cgroup::usage_at(&cgroup::parent_of(resources::qos_class(pod), facts::uid(pod)))
 }
 
-fn cpu_and_memory(usage: &Usage, now: Timestamp) -> (Value, Value) {
-    let time = mk8s_api::meta::format_time(now);
+fn cpu_and_memory(usage: &Usage, at: Timestamp) -> (Value, Value) {
+    // With fractions: a rate is made of two of these.
+    let time = format!("{at:.3}");
     let cpu = json!({"time": time, "usageCoreNanoSeconds": usage.cpu_nanoseconds});
     let memory = json!({
         "time": time,
@@ -71,6 +76,14 @@ fn cpu_and_memory(usage: &Usage, now: Timestamp) -> (Value, Value) {
     (cpu, memory)
 }
 
+/// When a container of a pod was started last.
+fn started(pod: &Pod, container: &str) -> Option<Time> {
+    let status = pod.status.as_ref()?;
+    let all = [&status.container_statuses, &status.init_container_statuses, &status.ephemeral_container_statuses];
+    let mut all = all.into_iter().flatten().flatten();
+    all.find(|known| known.name == container)?.state.as_ref()?.running.as_ref()?.started_at.clone()
+}
+
 pub(super) async fn summary(pods: &Pods) -> Answer {
     let now = Timestamp::now();
     let all = containers(pods).await?;
@@ -79,8 +92,14 @@ pub(super) async fn summary(pods: &Pods) -> Answer {
         let own = all.iter().filter(|c| c.pod == facts::name(pod) && c.namespace == facts::namespace(pod));
         let containers: Vec<Value> = own
             .map(|container| {
-                let (cpu, memory) = cpu_and_memory(&container.usage, now);
-                json!({"name": container.container, "cpu": cpu, "memory": memory, "rootfs": {"usedBytes": container.disk_bytes}})
+                let (cpu, memory) = cpu_and_memory(&container.usage, container.cpu_at.unwrap_or(now));
+                json!({
+                    "name": container.container,
+                    "startTime": started(pod, &container.container),
+                    "cpu": cpu,
+                    "memory": memory,
+                    "rootfs": {"usedBytes": container.disk_bytes},
+                })
             })
             .collect();
         let start = pod.status.as_ref().and_then(|status| status.start_time.clone());

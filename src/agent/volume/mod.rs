@@ -16,6 +16,7 @@ mod ownership;
 mod payload;
 mod projected;
 mod secret;
+pub mod storage;
 pub mod subpath;
 mod token;
 

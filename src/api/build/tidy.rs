@@ -58,6 +58,26 @@ fn split_description(definition: &mut Map<String, Value>) {
     }
 }
 
+/// Definitions of a package once more, as those of an older version that is the same.
+pub(crate) fn also_as(definitions: &mut Definitions, package: &str, older: &str) {
+    let version = |package: &str| package.trim_end_matches('.').rsplit('.').next().unwrap_or_default().to_owned();
+    let (newer_version, older_version) = (version(package), version(older));
+    let copies: Vec<(String, Value)> = definitions
+        .iter()
+        .filter_map(|(name, definition)| {
+            let text = definition.to_string().replace(&format!("/{package}"), &format!("/{older}"));
+            let mut copy: Value = serde_json::from_str(&text).expect("a definition's own text");
+            for kind in copy["x-kubernetes-group-version-kind"].as_array_mut().into_iter().flatten() {
+                if kind["version"] == newer_version.as_str() {
+                    kind["version"] = json!(older_version);
+                }
+            }
+            Some((format!("{older}{}", name.strip_prefix(package)?), copy))
+        })
+        .collect();
+    definitions.extend(copies);
+}
+
 /// Without our own extensions.
 pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
     strip(&mut definitions, &["x-go", "x-default", "x-enum"]);

@@ -1,7 +1,7 @@
 //! Between the version a client speaks and the version objects are stored in.
 //!
-//! Nearly all kinds have one version, and nothing is done. Two have another: `autoscaling/v1` horizontal pod autoscalers are
-//! stored as `v2`, and events of `events.k8s.io/v1` as those of the core group (one store for both).
+//! Nearly all kinds have one version, and nothing is done. Two have another: horizontal pod autoscalers are stored as
+//! `autoscaling/v2`, of which `v2beta2` is but another name and `v1` a part, and events of `events.k8s.io/v1` as those of the core group (one store for both).
 
 mod autoscaler;
 mod event;
@@ -23,7 +23,7 @@ pub fn to_storage(kind: &Kind, object: &mut Value) {
     if is_converted(kind) {
         match kind.kind.as_str() {
             "Event" => event::to_core(object),
-            "HorizontalPodAutoscaler" => autoscaler::to_v2(object),
+            "HorizontalPodAutoscaler" if kind.version == "v1" => autoscaler::to_v2(object),
             _ => {}
         }
         settle(&kind.storage_group, &kind.storage_version, &kind.kind, object);
@@ -35,7 +35,7 @@ pub fn from_storage(kind: &Kind, object: &mut Value) {
     if is_converted(kind) {
         match kind.kind.as_str() {
             "Event" => event::from_core(object),
-            "HorizontalPodAutoscaler" => autoscaler::to_v1(object),
+            "HorizontalPodAutoscaler" if kind.version == "v1" => autoscaler::to_v1(object),
             _ => {}
         }
         settle(&kind.group, &kind.version, &kind.kind, object);

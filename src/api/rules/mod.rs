@@ -22,6 +22,7 @@ mod ip;
 pub mod meta;
 mod table;
 
+mod addresses;
 mod admission_policies;
 mod api_service;
 mod autoscaling;

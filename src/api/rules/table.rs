@@ -3,7 +3,7 @@
 use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
-    admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, flow_control, ingress,
+    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, flow_control, ingress,
     lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
     service_account, stateful_set, storage, webhooks,
 };
@@ -60,6 +60,8 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("events.k8s.io", "Event") => &event::EVENTS,
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => &flow_control::SCHEMA,
         ("flowcontrol.apiserver.k8s.io", "PriorityLevelConfiguration") => &flow_control::LEVEL,
+        ("networking.k8s.io", "IPAddress") => &addresses::ADDRESS,
+        ("networking.k8s.io", "ServiceCIDR") => &addresses::RANGE,
         ("networking.k8s.io", "Ingress") => &ingress::RULES,
         ("networking.k8s.io", "IngressClass") => &ingress::CLASS,
         ("networking.k8s.io", "NetworkPolicy") => &network_policy::RULES,
@@ -81,8 +83,8 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
         (
-            "storage.k8s.io" | "networking.k8s.io" | "resource.k8s.io",
-            "VolumeAttachment" | "ServiceCIDR" | "ResourceClaim",
+            "storage.k8s.io" | "resource.k8s.io",
+            "VolumeAttachment" | "ResourceClaim",
         ) => &WITH_STATUS,
         _ => &UNKNOWN,
     }

@@ -835,3 +835,89 @@ fn api_services() {
         "#]],
     );
 }
+
+#[test]
+fn addresses() {
+    let kind = ("networking.k8s.io", "IPAddress");
+    let parent = "spec: {parentRef: {resource: services, name: a, namespace: b}}";
+    for (name, expected) in [
+        ("10.0.0.1", ""),
+        ("fd00::1", ""),
+        ("10.0.0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ("10.0.0.01", "must not have leading 0s"),
+        ("::ffff:10.0.0.1", "must not be an IPv4-mapped IPv6 address"),
+        ("FD00::1", "must be in canonical form (\"fd00::1\")"),
+    ] {
+        let object = named(yaml(&format!("metadata: {{name: \"{name}\"}}\n{parent}")), false);
+        let errors = rules(kind.0, kind.1).validate(&object);
+        let expected = if expected.is_empty() { String::new() } else { format!("metadata.name: Invalid value: {name:?}: {expected}\n") };
+        assert_eq!(text_of(errors), expected);
+    }
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: 10.0.0.1}\nspec: {}",
+        expect![[r#"
+            spec.parentRef: Required value
+        "#]],
+    );
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: 10.0.0.1}\nspec: {parentRef: {group: A, namespace: a/b}}",
+        expect![[r#"
+            spec.parentRef.group: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.parentRef.resource: Required value
+            spec.parentRef.name: Required value
+            spec.parentRef.namespace: Invalid value: "a/b": may not contain '/'
+        "#]],
+    );
+    check_update(
+        kind.0,
+        kind.1,
+        &format!("metadata: {{name: 10.0.0.1}}\n{parent}"),
+        "metadata: {name: 10.0.0.1}\nspec: {parentRef: {resource: services, name: other, namespace: b}}",
+        expect![[r#"
+            spec.parentRef: Invalid value: {"name":"other","namespace":"b","resource":"services"}: field is immutable
+        "#]],
+    );
+}
+
+#[test]
+fn ranges_of_services() {
+    let kind = ("networking.k8s.io", "ServiceCIDR");
+    for (ranges, expected) in [
+        ("[10.0.0.0/24]", expect![[""]]),
+        ("[10.0.0.0/24, \"fd00::/64\"]", expect![[""]]),
+        ("[]", expect![[r#"
+            spec.cidrs: Required value: at least one CIDR required
+        "#]]),
+        ("[10.0.0.0/24, 10.0.1.0/24]", expect![[r#"
+            spec.cidrs: Invalid value: ["10.0.0.0/24","10.0.1.0/24"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64
+        "#]]),
+        ("[10.0.0.1/24]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length
+        "#]]),
+        ("[10.0.0.00/024]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "10.0.0.00/024": must not have leading 0s in IP or prefix length
+        "#]]),
+        ("[\"FD00::/64\"]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "FD00::/64": must be in canonical form ("fd00::/64")
+        "#]]),
+        ("[nonsense]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "nonsense": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
+        "#]]),
+        ("[10.0.0.0/0, a, b]", expect![[r#"
+            spec.cidrs: Invalid value: {"cidrs":["10.0.0.0/0","a","b"]}: may only hold up to 2 values
+        "#]]),
+    ] {
+        check(kind.0, kind.1, &format!("spec: {{cidrs: {ranges}}}"), expected);
+    }
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", expect![[""]]);
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.1.0/24]}", expect![[r#"
+        spec.cidrs[0]: Invalid value: "10.0.1.0/24": field is immutable
+    "#]]);
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", "spec: {cidrs: [10.0.0.0/24]}", expect![[r#"
+        spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable
+    "#]]);
+}

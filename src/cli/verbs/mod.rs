@@ -36,5 +36,6 @@ pub(crate) mod set;
 pub(crate) mod streams;
 pub(crate) mod taint;
 pub(crate) mod targets;
+pub(crate) mod top;
 pub(crate) mod version;
 pub(crate) mod wait;

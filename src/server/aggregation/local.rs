@@ -12,6 +12,7 @@ const PRIORITIES: &[(&str, &str, i64, i64)] = &[
     ("authorization.k8s.io", "v1", 17600, 15),
     ("autoscaling", "v2", 17500, 30),
     ("autoscaling", "v1", 17500, 15),
+    ("autoscaling", "v2beta2", 17500, 9),
     ("batch", "v1", 17400, 15),
     ("certificates.k8s.io", "v1", 17300, 15),
     ("networking.k8s.io", "v1", 17200, 15),
@@ -26,6 +27,7 @@ const PRIORITIES: &[(&str, &str, i64, i64)] = &[
     ("discovery.k8s.io", "v1", 16200, 15),
     ("resource.k8s.io", "v1", 16200, 21),
     ("flowcontrol.apiserver.k8s.io", "v1", 16100, 21),
+    ("metrics.k8s.io", "v1beta1", 100, 100),
 ];
 
 /// The group of APIServices themselves has none, and comes first.

@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 /// By the name `--disable` knows, in the order they are applied.
-const EMBEDDED: [(&str, &str); 3] = [
+const EMBEDDED: [(&str, &str); 4] = [
     ("priority-classes", include_str!("../../../manifests/priority-classes.yaml")),
     ("flowcontrol", include_str!("../../../manifests/flowcontrol.yaml")),
     ("joining", include_str!("../../../manifests/joining.yaml")),
+    ("local-storage", include_str!("../../../manifests/local-storage.yaml")),
 ];
 
 const NAMESPACES: &str = include_str!("../../../manifests/namespaces.yaml");

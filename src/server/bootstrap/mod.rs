@@ -40,6 +40,7 @@ pub struct Bootstrap {
     pub others: BTreeSet<IpAddr>,
     /// The address of the `kubernetes` Service: the first of the service network.
     pub service_ip: IpAddr,
+    pub service_cidr: ipnet::IpNet,
     pub ca_pem: String,
     pub front_proxy_ca_pem: String,
     /// What nodes are told of the cluster's networks: `clusterCIDR`, `serviceCIDR`, `clusterDNS`, ...

@@ -8,6 +8,7 @@ use super::Bootstrap;
 pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
     let [slice, endpoints] = servers(bootstrap);
     vec![
+        service_range(bootstrap),
         service(bootstrap),
         slice,
         endpoints,
@@ -20,6 +21,16 @@ pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
 /// Those that say where the servers are.
 pub(super) fn servers(bootstrap: &Bootstrap) -> [Value; 2] {
     [endpoint_slice(bootstrap), endpoints(bootstrap)]
+}
+
+/// Where addresses of Services come from.
+fn service_range(bootstrap: &Bootstrap) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "ServiceCIDR",
+        "metadata": {"name": "kubernetes"},
+        "spec": {"cidrs": [bootstrap.service_cidr.to_string()]},
+    })
 }
 
 /// `kubernetes.default.svc`.

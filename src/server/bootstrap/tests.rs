@@ -17,6 +17,7 @@ fn bootstrap(node_ip: &str, manifests_dir: PathBuf) -> Bootstrap {
         port: 6443,
         others: BTreeSet::new(),
         service_ip: "10.43.0.1".parse().expect("an address"),
+        service_cidr: "10.43.0.0/16".parse().expect("a network"),
         ca_pem: "CA".into(),
         front_proxy_ca_pem: "PROXY CA".into(),
         network: BTreeMap::from([("clusterCIDR", "10.42.0.0/16".to_string())]),

@@ -34,6 +34,7 @@ use crate::{
     },
     relay,
     table::Include,
+    usage,
 };
 
 /// How long a watch may last when the client does not say, in seconds; spread so that they do not all end at once.
@@ -235,6 +236,16 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
             Ok(answer::value(200, asked.shown()?.form.encoding, &list))
         }
         ("ComponentStatus", _) => Err(Status::not_found(&asked.resource.group_resource, &asked.path.name)),
+        ("NodeMetrics" | "PodMetrics", "get") => {
+            let (registry, name) = (&asked.inner.registry, &asked.path.name);
+            let found = usage::get(&asked.inner.usage, registry, &asked.resource, asked.namespace(), name).await?;
+            Ok(asked.shown()?.object(200, &found))
+        }
+        ("NodeMetrics" | "PodMetrics", "list") => {
+            let (registry, options) = (&asked.inner.registry, asked.query.list_options()?);
+            let found = usage::list(&asked.inner.usage, registry, &asked.resource, asked.namespace(), &options).await?;
+            Ok(asked.shown()?.list(found))
+        }
         (_, "create") => {
             let object = asked.read_order(body).await?;
             let answer = review::answer(&asked, object)?;

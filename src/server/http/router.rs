@@ -45,6 +45,7 @@ use crate::{
     auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
+    usage::Usage,
 };
 
 /// What a router is made of.
@@ -72,6 +73,7 @@ pub(super) struct Inner {
     /// Set when requests are written down.
     audit: OnceLock<Arc<Audit>>,
     pub(super) documents: Documents,
+    pub(super) usage: Usage,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
     pub(super) stop: CancellationToken,
@@ -100,6 +102,7 @@ impl Router {
             flow: Arc::new(Flow::new(seats)),
             audit: OnceLock::new(),
             documents,
+            usage: Usage::default(),
             metrics,
             ready: AtomicBool::new(false),
             stop,
@@ -113,6 +116,10 @@ impl Router {
 
     pub fn relay(&self) -> &Relay {
         &self.0.relay
+    }
+
+    pub fn usage(&self) -> &Usage {
+        &self.0.usage
     }
 
     pub fn aggregation(&self) -> &Aggregation {

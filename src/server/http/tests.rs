@@ -26,6 +26,7 @@ mod fairness;
 mod kinds;
 mod life;
 mod managers;
+mod measured;
 mod patching;
 mod reading;
 mod webhooks;

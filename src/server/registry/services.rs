@@ -1,10 +1,18 @@
 //! Cluster addresses and node ports of Services: given out, asked for, and given back.
 //!
+//! Addresses come from the network of the server's flag, and from those of ServiceCIDRs that are ready. One that an
+//! IPAddress of somebody else records is not given.
+//!
 //! What is taken is what the stored Services say. Alone, it is read once and then kept in memory, because this registry
 //! is the only way to write a Service. With other servers it is read for each write, by the one server that has the
 //! claim to give out. A reservation that is not kept (the write was refused) gives everything back.
 
-use std::{collections::HashSet, net::Ipv4Addr, ops::RangeInclusive, sync::Arc};
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::Ipv4Addr,
+    ops::RangeInclusive,
+    sync::Arc,
+};
 
 use ipnet::Ipv4Net;
 use mk8s_api::{
@@ -13,13 +21,17 @@ use mk8s_api::{
     meta,
     status::Status,
 };
-use mk8s_store::{Store, View};
+use mk8s_store::{Event, EventKind, Store, View};
 use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use serde_json::{Value, json};
 
 use super::{encode, keys};
-use crate::admission::{Claims, Notes};
+use crate::{
+    admission::{Claims, Notes},
+    auth::follow::{Follow, Follower},
+    stored::items,
+};
 
 /// Where addresses and ports come from.
 #[derive(Debug, Clone)]
@@ -77,7 +89,49 @@ pub(super) struct Allocator {
     store: Store,
     claims: Claims,
     ranges: ServiceRanges,
+    added: Mutex<(Follower, Added)>,
     taken: Arc<Mutex<Taken>>,
+}
+
+const ADDED: &[u8] = b"/registry/networking.k8s.io/servicecidrs/";
+const RECORDS: &str = "/registry/networking.k8s.io/ipaddresses/";
+
+/// The networks of ServiceCIDRs from which addresses may be given, by key.
+#[derive(Default)]
+struct Added(BTreeMap<Vec<u8>, Vec<Ipv4Net>>);
+
+impl Added {
+    fn put(&mut self, key: &[u8], value: &[u8]) {
+        let range = encode::decode(value);
+        let conditions = items(&range["status"]["conditions"]);
+        let ready = conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True");
+        let networks = items(&range["spec"]["cidrs"]).iter().filter_map(|text| text.as_str()?.parse().ok()).collect();
+        match ready && !meta::is_deleting(&range) {
+            true => self.0.insert(key.to_vec(), networks),
+            false => self.0.remove(key),
+        };
+    }
+}
+
+impl Follow for Added {
+    fn rebuild(&mut self, view: &View) {
+        self.0.clear();
+        for entry in view.prefix(ADDED) {
+            self.put(&entry.key, &entry.value);
+        }
+    }
+
+    fn apply(&mut self, event: &Event) {
+        match event.kind {
+            EventKind::Put => self.put(&event.entry.key, &event.entry.value),
+            EventKind::Delete => drop(self.0.remove(&event.entry.key[..])),
+        }
+    }
+}
+
+/// Whether a network's address may be a Service's: its first and last are not.
+fn gives(network: &Ipv4Net, address: Ipv4Addr) -> bool {
+    network.contains(&address) && address != network.network() && address != network.broadcast()
 }
 
 /// What a write has taken and will give back.
@@ -145,7 +199,26 @@ impl Drop for Reservation {
 
 impl Allocator {
     pub(super) fn new(store: Store, ranges: ServiceRanges) -> Allocator {
-        Allocator { claims: Claims::new(store.clone()), store, ranges, taken: Arc::default() }
+        let added = Mutex::new((Follower::new(store.clone(), ADDED), Added::default()));
+        Allocator { claims: Claims::new(store.clone()), store, ranges, added, taken: Arc::default() }
+    }
+
+    /// All networks that addresses may come from, the server's own first.
+    fn networks(&self) -> Vec<Ipv4Net> {
+        let (follower, added) = &mut *self.added.lock();
+        follower.catch_up(added);
+        let others = added.0.values().flatten().copied().filter(|network| *network != self.ranges.addresses);
+        std::iter::once(self.ranges.addresses).chain(others).collect()
+    }
+
+    /// Whether somebody has recorded the address for something that is no Service of ours.
+    fn is_recorded(&self, address: Ipv4Addr) -> bool {
+        let view = self.store.view();
+        let entry = view.get(format!("{RECORDS}{address}").as_bytes());
+        entry.is_some_and(|entry| {
+            let labels = &encode::decode(&entry.value)["metadata"]["labels"];
+            labels["ipaddress.kubernetes.io/managed-by"] != "ipallocator.k8s.io"
+        })
     }
 
     /// Completes a new Service with the address and ports its type needs.
@@ -258,20 +331,22 @@ impl Work<'_> {
         let path = Path::new("spec").child("clusterIPs").index(0);
         let refused =
             |why: String| FieldError::invalid(&path, asked.as_str(), format!("failed to allocate IP {asked}: {why}"));
-        let range = self.allocator.ranges.addresses;
-        if !range.contains(&address) || address == range.network() || address == range.broadcast() {
-            self.errors
-                .push(refused(format!("the provided IP is not in the valid range. The range of valid IPs is {range}")));
-        } else if self.allocator.taken.lock().take_address(address) {
+        if !self.allocator.networks().iter().any(|network| gives(network, address)) {
+            self.errors.push(refused("the provided network does not match the current range".into()));
+        } else if !self.allocator.is_recorded(address) && self.allocator.taken.lock().take_address(address) {
             self.reservation.addresses.push(address);
         } else {
             self.errors.push(refused("provided IP is already allocated".into()));
         }
     }
 
-    /// A free address of the upper part of the range; the lower is for those who ask for a certain one.
+    /// A free address of the first network that has one.
     fn free_address(&self) -> Option<Ipv4Addr> {
-        let range = self.allocator.ranges.addresses;
+        self.allocator.networks().iter().find_map(|network| self.free_address_of(network))
+    }
+
+    /// A free address of the upper part of the range; the lower is for those who ask for a certain one.
+    fn free_address_of(&self, range: &Ipv4Net) -> Option<Ipv4Addr> {
         let first = u32::from(range.network());
         let size = u32::from(range.broadcast()) - first;
         let band = (size / 16).clamp(16, 256).min(size / 2);
@@ -279,8 +354,9 @@ impl Work<'_> {
         let mut pick = |from: u32, to: u32| {
             let count = to.checked_sub(from).filter(|count| *count > 0)?;
             let start = rand::rng().random_range(0..count);
-            let mut candidates = (0..count).map(|n| Ipv4Addr::from(first + from + (start + n) % count));
-            candidates.find(|address| taken.take_address(*address))
+            // Not `(start + n) % count`: a large network would overflow.
+            let mut candidates = (start..count).chain(0..start).map(|n| Ipv4Addr::from(first + from + n));
+            candidates.find(|address| !self.allocator.is_recorded(*address) && taken.take_address(*address))
         };
         pick(band, size).or_else(|| pick(1, band))
     }
@@ -530,6 +606,48 @@ mod tests {
         // Not kept: free again.
         drop(allocator.reserve_create(&mut first.clone(), false, &Notes::default()).await.expect("free again"));
         allocator.reserve_create(&mut first, false, &Notes::default()).await.expect("free once more").keep();
+    }
+
+    async fn put(store: &Store, key: &str, value: Value) {
+        let value = mk8s_store::Stamped::plain(value.to_string());
+        let op = mk8s_store::Op::Put { key: key.as_bytes().to_vec().into(), value, expect: mk8s_store::Expect::Any };
+        store.commit(mk8s_store::Txn::one(op)).await.expect("memory takes it");
+    }
+
+    /// What is said to a Service that asks for an address.
+    async fn asked(allocator: &Allocator, address: &str) -> String {
+        let mut asking = service(json!({"clusterIP": address}));
+        let reserved = allocator.reserve_create(&mut asking, true, &Notes::default()).await;
+        reserved.err().map(|status| status.message).unwrap_or_default()
+    }
+
+    #[tokio::test]
+    async fn more_networks_may_be_added() {
+        let allocator = allocator("10.0.0.0/30").await;
+        let range = |ready: &str| {
+            json!({"metadata": {"name": "more"}, "spec": {"cidrs": ["203.0.113.0/24"]},
+                "status": {"conditions": [{"type": "Ready", "status": ready}]}})
+        };
+        let key = "/registry/networking.k8s.io/servicecidrs/more";
+        let outside = "the provided network does not match the current range";
+        put(&allocator.store, key, range("False")).await;
+        assert!(asked(&allocator, "203.0.113.10").await.contains(outside));
+        put(&allocator.store, key, range("True")).await;
+        assert_eq!(asked(&allocator, "203.0.113.10").await, "");
+        assert!(asked(&allocator, "203.0.113.255").await.contains(outside));
+        // When the first is full, addresses come from the next.
+        for network in ["10.0.0.", "10.0.0.", "203.0.113."] {
+            let mut new = service(json!({}));
+            allocator.reserve_create(&mut new, false, &Notes::default()).await.expect("free").keep();
+            assert!(new["spec"]["clusterIP"].as_str().is_some_and(|text| text.starts_with(network)), "{new}");
+        }
+        // What somebody else has recorded is taken.
+        let record = |labels: Value| json!({"metadata": {"name": "10.0.0.77", "labels": labels}});
+        let key = "/registry/networking.k8s.io/ipaddresses/203.0.113.77";
+        put(&allocator.store, key, record(json!({}))).await;
+        assert!(asked(&allocator, "203.0.113.77").await.contains("provided IP is already allocated"));
+        put(&allocator.store, key, record(json!({"ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"}))).await;
+        assert!(!asked(&allocator, "203.0.113.77").await.contains(outside));
     }
 
     #[tokio::test]

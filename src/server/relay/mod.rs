@@ -112,6 +112,11 @@ impl Relay {
         self.0.by_node.read().contains_key(node)
     }
 
+    /// The nodes that can be reached now.
+    pub fn nodes(&self) -> Vec<String> {
+        self.0.by_node.read().keys().cloned().collect()
+    }
+
     /// Sends a request to a node's agent.
     pub async fn send(&self, node: &str, request: Request<RequestBody>) -> Result<Response<Incoming>, Status> {
         let tunnel = self.0.by_node.read().get(node).cloned();

@@ -8,7 +8,7 @@ use std::{collections::HashMap, sync::LazyLock};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{apps, batch, cluster, config, extension, networking, nodes, pods, policy, rbac, services, storage, text::name};
+use super::{apps, batch, cluster, config, extension, networking, nodes, pods, policy, rbac, services, storage, text::name, usage};
 
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -110,6 +110,9 @@ fn describe(column: &str) -> &'static str {
         "Object" => "What it is about",
         "Data" => "How many entries it has",
         "Holder" => "Who holds it",
+        "cpu" => "Cores it uses",
+        "memory" => "Memory it uses",
+        "Window" => "How long it was measured",
         "Role" => "Role that is granted",
         _ => "",
     }
@@ -132,6 +135,7 @@ pub(super) fn find(group: &str, kind: &str) -> Option<&'static Printer> {
             rbac::printers(),
             services::printers(),
             storage::printers(),
+            usage::printers(),
         ];
         for (group, kind, printer) in rooms.into_iter().flatten() {
             all.entry(group).or_default().insert(kind, printer);

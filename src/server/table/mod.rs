@@ -20,6 +20,7 @@ mod rbac;
 mod services;
 mod storage;
 mod text;
+mod usage;
 
 #[cfg(test)]
 mod tests;

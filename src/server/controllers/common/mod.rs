@@ -8,8 +8,10 @@ pub(crate) mod failure;
 pub(crate) mod fixtures;
 pub(crate) mod history;
 pub(crate) mod own_writes;
+pub(crate) mod owners;
 pub(crate) mod pods;
 pub(crate) mod selectors;
+pub(crate) mod slices;
 pub(crate) mod updates;
 
 pub(crate) use failure::{Failure, Result};

@@ -12,9 +12,10 @@ mod tests;
 
 use crate::common::{
     Context, Result,
-    claims::{controller_of, is_controlled_by},
+    claims::is_controlled_by,
     failure::{Doing, already_exists, not_found, said, unless_gone},
     own_writes::OwnWrites,
+    owners,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{CronJob, CronJobStatus, Job};
@@ -59,7 +60,7 @@ pub(crate) async fn run(ctx: Context) {
     });
     controller.jobs.handle({
         let queue = queue.clone();
-        move |change| queue_owners(change, &queue)
+        move |change| owners::queue(change, "CronJob", &queue)
     });
     let reconcile = move |key| {
         let controller = controller.clone();
@@ -81,14 +82,6 @@ fn queue_change(change: &Change<CronJob>, queue: &WorkQueue<Key>, events: &Event
             }
         },
         _ => queue.add(key),
-    }
-}
-
-fn queue_owners(change: &Change<Job>, queue: &WorkQueue<Key>) {
-    let namespace = change.object().namespace().unwrap_or_default();
-    let metas = [Some(&change.object().metadata), change.old().map(|old| &old.metadata)];
-    for owner in metas.into_iter().flatten().filter_map(controller_of).filter(|owner| owner.kind == "CronJob") {
-        queue.add(Key::new(&namespace, &owner.name));
     }
 }
 

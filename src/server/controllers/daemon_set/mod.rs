@@ -15,8 +15,9 @@ use crate::common::{
     failure::{Doing, unless_gone},
     history::{self, POD_HASH, Written},
     own_writes::OwnWrites,
+    owners,
     pods::PodWriter,
-    queue_changes, selectors,
+    queue_changes,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -69,7 +70,11 @@ pub(crate) async fn run(ctx: Context) {
     queue_changes(&controller.sets, &queue);
     controller.pods.handle({
         let (queue, sets) = (queue.clone(), controller.sets.clone());
-        move |change| queue_owners(change, &sets, &queue)
+        move |change| {
+            owners::queue(change, "DaemonSet", &queue);
+            let selects = |set: &DaemonSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
+            owners::queue_adopters(change, &sets, selects, &queue);
+        }
     });
     controller.nodes.handle({
         let (queue, sets) = (queue.clone(), controller.sets.clone());
@@ -87,23 +92,6 @@ pub(crate) async fn run(ctx: Context) {
         async move { controller.reconcile(key).await }
     };
     ctx.serve(queue, 2, reconcile).await;
-}
-
-fn queue_owners(change: &Change<Pod>, sets: &Informer<DaemonSet>, queue: &WorkQueue<Key>) {
-    let pod = change.object();
-    let namespace = pod.namespace().unwrap_or_default();
-    let metas = [Some(&pod.metadata), change.old().map(|old| &old.metadata)];
-    for owner in metas.into_iter().flatten().filter_map(controller_of).filter(|owner| owner.kind == "DaemonSet") {
-        queue.add(Key::new(&namespace, &owner.name));
-    }
-    if controller_of(&pod.metadata).is_none() && matches!(change, Change::Added(_)) {
-        for set in sets.list_in(&namespace) {
-            let selector = selectors::compile(set.spec.as_ref().map(|spec| &spec.selector));
-            if selector.is_some_and(|selector| selector.matches(&pod.metadata.labels)) {
-                queue.add(Key::of(set.as_ref()));
-            }
-        }
-    }
 }
 
 impl Controller {

@@ -20,7 +20,7 @@ use crate::common::{
     claims::{self, controller_of},
     failure::{Doing, already_exists, namespace_terminating, said, unless_gone},
     own_writes::OwnWrites,
-    queue_changes, selectors,
+    owners, queue_changes,
     updates::whole_second,
 };
 use jiff::Timestamp;
@@ -70,7 +70,13 @@ pub(crate) async fn run(ctx: Context) {
     queue_changes(&controller.deployments, &queue);
     controller.sets.handle({
         let (queue, deployments) = (queue.clone(), controller.deployments.clone());
-        move |change| queue_owners(change, &deployments, &queue)
+        move |change| {
+            owners::queue(change, "Deployment", &queue);
+            let selects = |deployment: &Deployment, labels: &_| {
+                owners::matches(deployment.spec.as_ref().map(|spec| &spec.selector), labels)
+            };
+            owners::queue_adopters(change, &deployments, selects, &queue);
+        }
     });
     controller.pods.handle({
         let (queue, sets, deployments) = (queue.clone(), controller.sets.clone(), controller.deployments.clone());
@@ -81,23 +87,6 @@ pub(crate) async fn run(ctx: Context) {
         async move { controller.reconcile(key).await }
     };
     ctx.serve(queue, WORKERS, reconcile).await;
-}
-
-fn queue_owners(change: &Change<ReplicaSet>, deployments: &Informer<Deployment>, queue: &WorkQueue<Key>) {
-    let set = change.object();
-    let namespace = set.namespace().unwrap_or_default();
-    let metas = [Some(&set.metadata), change.old().map(|old| &old.metadata)];
-    for owner in metas.into_iter().flatten().filter_map(controller_of).filter(|owner| owner.kind == "Deployment") {
-        queue.add(Key::new(&namespace, &owner.name));
-    }
-    if controller_of(&set.metadata).is_none() && !matches!(change, Change::Deleted(_)) {
-        for deployment in deployments.list_in(&namespace) {
-            let selector = selectors::compile(deployment.spec.as_ref().map(|spec| &spec.selector));
-            if selector.is_some_and(|selector| selector.matches(&set.metadata.labels)) {
-                queue.add(Key::of(deployment.as_ref()));
-            }
-        }
-    }
 }
 
 /// A Deployment that recreates waits for the last of its old pods to end.

@@ -11,10 +11,10 @@ use crate::common::{
     Context, Result,
     backends::{self, queue_services},
     batch::all_at_once,
-    failure::{Doing, namespace_terminating, said, unless_gone},
     own_writes::OwnWrites,
     queue_changes,
     selectors::has_all,
+    slices::{self, service_of_slice},
 };
 use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
@@ -23,12 +23,9 @@ use k8s_openapi::api::{
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
-    kube::{
-        ResourceExt,
-        api::{DeleteParams, PostParams},
-    },
+    kube::ResourceExt,
 };
-use plan::{Action, MANAGED_BY, MANAGER, Observed, SERVICE_NAME, plan};
+use plan::{MANAGER, Observed, plan};
 use std::{collections::HashMap, sync::Arc};
 
 const WORKERS: usize = 5;
@@ -84,9 +81,7 @@ pub(crate) async fn run(ctx: Context) {
 
 /// The Service of a slice that this controller keeps.
 fn service_of(slice: &EndpointSlice) -> Option<Key> {
-    let labels = slice.labels();
-    let name = labels.get(SERVICE_NAME).filter(|_| labels.get(MANAGED_BY).is_some_and(|by| by == MANAGER))?;
-    Some(Key::new(slice.namespace().unwrap_or_default(), name))
+    service_of_slice(slice, MANAGER)
 }
 
 /// Only what someone else did to a slice needs work: who wrote it last knows what is in it.
@@ -125,7 +120,7 @@ impl Controller {
         let slices = self.writes.read(&key, &self.slices, || self.slices.indexed(BY_SERVICE, &term));
         let observed = Observed { service: service.clone(), pods, zones, slices };
         let actions = plan(&observed);
-        let result = all_at_once(actions.iter().map(|action| self.act(&key, action))).await;
+        let result = all_at_once(actions.iter().map(|action| slices::act(&self.ctx, &self.writes, &key, action))).await;
         if let Err(failure) = &result
             && !failure.is_conflict()
         {
@@ -134,30 +129,5 @@ impl Controller {
             self.events.event(service.as_ref(), EventType::Warning, "FailedToUpdateEndpointSlices", message);
         }
         result.map(|()| Outcome::Done)
-    }
-
-    async fn act(&self, key: &Key, action: &Action) -> Result<()> {
-        let slices = self.ctx.api::<EndpointSlice>(&key.namespace);
-        match action {
-            Action::Create(slice) => match slices.create(&PostParams::default(), slice).await {
-                Ok(created) => self.writes.wrote(key, created),
-                Err(error) if namespace_terminating(&error) => {
-                    tracing::debug!(%key, error = said(&error), "no slices in a namespace that goes away");
-                }
-                Err(error) => return Err(error).doing(format_args!("creating an EndpointSlice of {key}")),
-            },
-            Action::Update(slice) => {
-                let name = slice.name_any();
-                let written = unless_gone(slices.replace(&name, &PostParams::default(), slice).await)
-                    .doing(format_args!("updating EndpointSlice {name}"))?;
-                written.into_iter().for_each(|slice| self.writes.wrote(key, slice));
-            }
-            Action::Delete { name, uid } => {
-                unless_gone(slices.delete(name, &DeleteParams::default()).await)
-                    .doing(format_args!("deleting EndpointSlice {name}"))?;
-                self.writes.deleted(key, uid.clone());
-            }
-        }
-        Ok(())
     }
 }

@@ -4,6 +4,7 @@ use crate::common::{
     backends::{self, BackendPort, Family, addresses, families, hostname, is_backend, is_headless, publishes_not_ready},
     claims::controller_ref,
     pods::{self, is_ready},
+    slices::{Action, MANAGED_BY, SERVICE_NAME},
 };
 use k8s_openapi::{
     api::{
@@ -15,12 +16,9 @@ use k8s_openapi::{
 use mk8s_client::kube::ResourceExt;
 use std::{
     collections::{BTreeMap, HashMap},
-    fmt,
     sync::Arc,
 };
 
-pub(super) const SERVICE_NAME: &str = "kubernetes.io/service-name";
-pub(super) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(super) const MANAGER: &str = "endpointslice-controller.k8s.io";
 const HEADLESS: &str = "service.kubernetes.io/headless";
 
@@ -34,35 +32,6 @@ pub(super) struct Observed {
     pub(super) zones: HashMap<String, String>,
     /// The slices kept for it.
     pub(super) slices: Vec<Arc<EndpointSlice>>,
-}
-
-pub(super) enum Action {
-    Delete { name: String, uid: Option<String> },
-    Update(Box<EndpointSlice>),
-    Create(Box<EndpointSlice>),
-}
-
-impl fmt::Debug for Action {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (verb, slice) = match self {
-            Action::Delete { name, .. } => return write!(f, "Delete {name}"),
-            Action::Update(slice) => ("Update", slice),
-            Action::Create(slice) => ("Create", slice),
-        };
-        let ports = slice.ports.iter().flatten();
-        let ports: Vec<_> = ports.map(|port| format!("{:?}:{}", port.name.as_deref().unwrap_or(""), port.port.unwrap_or(0))).collect();
-        write!(f, "{verb} {} {} ports [{}]", slice.name_any(), slice.address_type, ports.join(" "))?;
-        for endpoint in slice.endpoints.iter().flatten() {
-            let conditions = endpoint.conditions.clone().unwrap_or_default();
-            let flag = |value: Option<bool>, letter: char| if value == Some(true) { letter } else { '-' };
-            let letters = [flag(conditions.ready, 'r'), flag(conditions.serving, 's'), flag(conditions.terminating, 't')];
-            write!(f, "\n  {} {}", endpoint.addresses.join(","), letters.iter().collect::<String>())?;
-            for more in [&endpoint.hostname, &endpoint.node_name, &endpoint.zone].into_iter().flatten() {
-                write!(f, " {more}")?;
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What makes an endpoint the same one: its address and the pod behind it.

@@ -174,7 +174,7 @@ fn more_than_a_hundred_endpoints_need_more_slices() {
     let sizes: Vec<usize> = plan(&observed)
         .iter()
         .map(|action| match action {
-            super::plan::Action::Create(slice) => slice.endpoints.as_ref().map_or(0, Vec::len),
+            crate::common::slices::Action::Create(slice) => slice.endpoints.as_ref().map_or(0, Vec::len),
             _ => 0,
         })
         .collect();

@@ -26,13 +26,14 @@ use crate::common::{
     claims::{self, controller_of, is_controlled_by},
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
+    owners,
     pods::PodWriter,
     queue_changes, selectors,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
 use mk8s_client::{
-    Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
+    EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
     kube::{
         ResourceExt,
@@ -73,7 +74,9 @@ pub(crate) async fn run(ctx: Context) {
     controller.pods.handle({
         let (queue, strays, jobs) = (queue.clone(), strays.clone(), controller.jobs.clone());
         move |change| {
-            queue_owners(change, &jobs, &queue);
+            owners::queue(change, "Job", &queue);
+            let selects = |job: &Job, labels: &_| owners::matches(job.spec.as_ref().and_then(|spec| spec.selector.as_ref()), labels);
+            owners::queue_adopters(change, &jobs, selects, &queue);
             let pod = change.object();
             if spec::is_tracked(pod) && controller_of(&pod.metadata).is_none() {
                 strays.add(Key::of(pod.as_ref()));
@@ -92,28 +95,6 @@ pub(crate) async fn run(ctx: Context) {
         async move { controller.reconcile(key).await }
     };
     tokio::join!(ctx.serve(queue, WORKERS, reconcile), ctx.serve(strays, 1, free));
-}
-
-fn queue_owners(change: &Change<Pod>, jobs: &Informer<Job>, queue: &WorkQueue<Key>) {
-    let pod = change.object();
-    let namespace = pod.namespace().unwrap_or_default();
-    let metas = [Some(&pod.metadata), change.old().map(|old| &old.metadata)];
-    for owner in metas.into_iter().flatten().filter_map(controller_of).filter(|owner| owner.kind == "Job") {
-        queue.add(Key::new(&namespace, &owner.name));
-    }
-    let is_new = match change {
-        Change::Added(_) => true,
-        Change::Updated { old, new } => old.metadata.labels != new.metadata.labels,
-        Change::Deleted(_) => false,
-    };
-    if controller_of(&pod.metadata).is_none() && is_new {
-        for job in jobs.list_in(&namespace) {
-            let selector = job.spec.as_ref().and_then(|spec| spec.selector.as_ref());
-            if selectors::compile(selector).is_some_and(|selector| selector.matches(&pod.metadata.labels)) {
-                queue.add(Key::of(job.as_ref()));
-            }
-        }
-    }
 }
 
 impl Controller {

@@ -47,6 +47,26 @@ pub(super) trait ReplicaKind: Kind + Resource<Scope = NamespaceResourceScope> + 
     fn with_counts(&self, counts: &Counts, now: Timestamp) -> Option<Self>;
 }
 
+/// Pods could not be created or deleted.
+const FAILURE: &str = "ReplicaFailure";
+
+/// The conditions with the failure there is; one that is known keeps its words, one that is over goes.
+fn with_failure<C>(
+    conditions: Option<Vec<C>>,
+    counts: &Counts,
+    type_of: impl Fn(&C) -> &String,
+    new: impl FnOnce(String, String) -> C,
+) -> Option<Vec<C>> {
+    let mut conditions = conditions.unwrap_or_default();
+    let known = conditions.iter().any(|condition| type_of(condition) == FAILURE);
+    match &counts.failure {
+        Some((reason, message)) if !known => conditions.push(new(reason.clone(), message.clone())),
+        Some(_) => {}
+        None => conditions.retain(|condition| type_of(condition) != FAILURE),
+    }
+    Some(conditions).filter(|conditions| !conditions.is_empty())
+}
+
 impl ReplicaKind for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
     const REPORTS_TERMINATING: bool = true;
@@ -69,19 +89,13 @@ impl ReplicaKind for ReplicaSet {
 
     fn with_counts(&self, counts: &Counts, now: Timestamp) -> Option<Self> {
         let old = self.status.clone().unwrap_or_default();
-        let mut conditions = old.conditions.clone().unwrap_or_default();
-        let known = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
-        match &counts.failure {
-            Some((reason, message)) if !known => conditions.push(ReplicaSetCondition {
-                type_: "ReplicaFailure".to_owned(),
-                status: "True".to_owned(),
-                last_transition_time: Some(whole_second(now)),
-                reason: Some(reason.clone()),
-                message: Some(message.clone()),
-            }),
-            Some(_) => {}
-            None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
-        }
+        let conditions = with_failure(old.conditions.clone(), counts, |condition| &condition.type_, |reason, message| ReplicaSetCondition {
+            type_: FAILURE.to_owned(),
+            status: "True".to_owned(),
+            last_transition_time: Some(whole_second(now)),
+            reason: Some(reason),
+            message: Some(message),
+        });
         let status = ReplicaSetStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: positive(counts.fully_labeled),
@@ -89,7 +103,7 @@ impl ReplicaKind for ReplicaSet {
             available_replicas: positive(counts.available),
             terminating_replicas: counts.terminating,
             observed_generation: Some(counts.observed_generation),
-            conditions: Some(conditions).filter(|conditions| !conditions.is_empty()),
+            conditions,
         };
         (self.status.as_ref() != Some(&status)).then(|| ReplicaSet { status: Some(status), ..self.clone() })
     }
@@ -118,26 +132,20 @@ impl ReplicaKind for ReplicationController {
 
     fn with_counts(&self, counts: &Counts, now: Timestamp) -> Option<Self> {
         let old = self.status.clone().unwrap_or_default();
-        let mut conditions = old.conditions.clone().unwrap_or_default();
-        let known = conditions.iter().any(|condition| condition.type_ == "ReplicaFailure");
-        match &counts.failure {
-            Some((reason, message)) if !known => conditions.push(ReplicationControllerCondition {
-                type_: "ReplicaFailure".to_owned(),
-                status: "True".to_owned(),
-                last_transition_time: Some(whole_second(now)),
-                reason: Some(reason.clone()),
-                message: Some(message.clone()),
-            }),
-            Some(_) => {}
-            None => conditions.retain(|condition| condition.type_ != "ReplicaFailure"),
-        }
+        let conditions = with_failure(old.conditions.clone(), counts, |condition| &condition.type_, |reason, message| ReplicationControllerCondition {
+            type_: FAILURE.to_owned(),
+            status: "True".to_owned(),
+            last_transition_time: Some(whole_second(now)),
+            reason: Some(reason),
+            message: Some(message),
+        });
         let status = ReplicationControllerStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: positive(counts.fully_labeled),
             ready_replicas: positive(counts.ready),
             available_replicas: positive(counts.available),
             observed_generation: Some(counts.observed_generation),
-            conditions: Some(conditions).filter(|conditions| !conditions.is_empty()),
+            conditions,
         };
         (self.status.as_ref() != Some(&status)).then(|| ReplicationController { status: Some(status), ..self.clone() })
     }

@@ -13,6 +13,7 @@ use crate::common::{
     claims::{self, controller_of},
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
+    owners,
     pods::{self, PodWriter},
     queue_changes,
 };
@@ -22,7 +23,7 @@ use k8s_openapi::api::{
     core::v1::{Pod, ReplicationController},
 };
 use kinds::ReplicaKind;
-use mk8s_client::{Change, EventRecorder, Informer, Key, Outcome, WorkQueue, kube::{ResourceExt, api::PostParams}};
+use mk8s_client::{EventRecorder, Informer, Key, Outcome, WorkQueue, kube::{ResourceExt, api::PostParams}};
 use plan::{Action, Observed, plan};
 use std::{collections::HashMap, sync::Arc};
 
@@ -58,40 +59,17 @@ async fn run<K: ReplicaKind>(ctx: Context) {
     queue_changes(&controller.sets, &queue);
     controller.pods.handle({
         let (queue, sets) = (queue.clone(), controller.sets.clone());
-        move |change| queue_owners(change, &sets, &queue)
+        move |change| {
+            owners::queue(change, &K::kind(&()), &queue);
+            let selects = |set: &K, labels: &_| set.selector().is_some_and(|selector| selector.matches(labels));
+            owners::queue_adopters(change, &sets, selects, &queue);
+        }
     });
     let reconcile = move |key| {
         let controller = controller.clone();
         async move { controller.reconcile(key).await }
     };
     ctx.serve(queue, WORKERS, reconcile).await;
-}
-
-/// A pod's change concerns its controller, before and after; an orphan's concerns all that may adopt it.
-fn queue_owners<K: ReplicaKind>(change: &Change<Pod>, sets: &Informer<K>, queue: &WorkQueue<Key>) {
-    let pod = change.object();
-    let namespace = pod.namespace().unwrap_or_default();
-    let kind = K::kind(&());
-    for meta in [Some(&pod.metadata), change.old().map(|old| &old.metadata)].into_iter().flatten() {
-        if let Some(owner) = controller_of(meta).filter(|owner| owner.kind == *kind) {
-            queue.add(Key::new(&namespace, &owner.name));
-        }
-    }
-    let settled = match change {
-        Change::Added(_) => false,
-        Change::Deleted(_) => true,
-        Change::Updated { old, new } => {
-            old.metadata.labels == new.metadata.labels
-                && old.metadata.owner_references == new.metadata.owner_references
-        }
-    };
-    if controller_of(&pod.metadata).is_none() && !settled {
-        for set in sets.list_in(&namespace) {
-            if set.selector().is_some_and(|selector| selector.matches(&pod.metadata.labels)) {
-                queue.add(Key::of(set.as_ref()));
-            }
-        }
-    }
 }
 
 impl<K: ReplicaKind> Controller<K> {

@@ -21,7 +21,7 @@ use crate::common::{
     failure::{Doing, unless_gone},
     history::{self, HASH, POD_HASH, Written},
     own_writes::OwnWrites,
-    queue_changes, selectors,
+    owners, queue_changes, selectors,
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -81,7 +81,11 @@ pub(crate) async fn run(ctx: Context) {
     queue_changes(&controller.sets, &queue);
     controller.pods.handle({
         let (queue, sets) = (queue.clone(), controller.sets.clone());
-        move |change| queue_owners(change, &sets, &queue)
+        move |change| {
+            owners::queue(change, "StatefulSet", &queue);
+            let selects = |set: &StatefulSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
+            owners::queue_adopters(change, &sets, selects, &queue);
+        }
     });
     controller.claims.handle({
         let (queue, sets) = (queue.clone(), controller.sets.clone());
@@ -92,30 +96,6 @@ pub(crate) async fn run(ctx: Context) {
         async move { controller.reconcile(key).await }
     };
     ctx.serve(queue, WORKERS, reconcile).await;
-}
-
-fn queue_owners(change: &Change<Pod>, sets: &Informer<StatefulSet>, queue: &WorkQueue<Key>) {
-    let pod = change.object();
-    let namespace = pod.namespace().unwrap_or_default();
-    let metas = [Some(&pod.metadata), change.old().map(|old| &old.metadata)];
-    for owner in metas.into_iter().flatten().filter_map(controller_of).filter(|owner| owner.kind == "StatefulSet") {
-        queue.add(Key::new(&namespace, &owner.name));
-    }
-    let is_new = match change {
-        Change::Added(_) => true,
-        Change::Updated { old, new } => {
-            old.metadata.labels != new.metadata.labels || old.metadata.owner_references != new.metadata.owner_references
-        }
-        Change::Deleted(_) => false,
-    };
-    if controller_of(&pod.metadata).is_none() && is_new {
-        for set in sets.list_in(&namespace) {
-            let selector = selectors::compile(set.spec.as_ref().map(|spec| &spec.selector));
-            if selector.is_some_and(|selector| selector.matches(&pod.metadata.labels)) {
-                queue.add(Key::of(set.as_ref()));
-            }
-        }
-    }
 }
 
 /// A claim that is gone may be one that a pod waits for.
