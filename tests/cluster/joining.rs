@@ -85,7 +85,7 @@ fn nodes_join_and_their_pods_reach_each_other() {
     second.spawn_server();
     third.spawn_server();
     for agent in [&second, &third] {
-        agent.wait_for(&["get", "node", &agent.name, "--no-headers"], Duration::from_secs(90), |out| {
+        server.wait_for(&["get", "node", &agent.name, "--no-headers"], Duration::from_secs(90), |out| {
             out.split_whitespace().nth(1) == Some("Ready")
         });
     }
@@ -123,7 +123,7 @@ fn nodes_join_and_their_pods_reach_each_other() {
     let container = ["get", "pod", &there.name, "-o", "jsonpath={.status.containerStatuses[0].containerID}"];
     let before = server.kubectl(&container);
     second.stop_server(Signal::SIGKILL);
-    second.start_server();
+    second.spawn_server();
     server.wait_for(&["exec", &there.name, "--", "hostname"], Duration::from_secs(20), |out| out.trim() == there.name);
     assert_eq!(server.kubectl(&container), before, "the container is that from before");
     third.stop_server(Signal::SIGTERM);

@@ -421,9 +421,9 @@ mod tests {
             c      <unknown>    <unknown>   <unknown>       <unknown>  ·
         "#]]);
         check(&shown("nodes --show-capacity --sort-by cpu --no-headers"), expect![[r#"
-            b   300m        7%          1024Mi      12%        ·
-            a   20m         0%          1024Mi      12%        ·
-            c   <unknown>   <unknown>   <unknown>   <unknown>  ·
+            b     300m        7%          1024Mi      12%        ·
+            a     20m         0%          1024Mi      12%        ·
+            c     <unknown>   <unknown>   <unknown>   <unknown>  ·
         "#]]);
     }
 

@@ -102,8 +102,8 @@ mod tests {
     fn embedded_manifests_are_readable() {
         assert_eq!(namespaces().len(), 4);
         let names = |objects: Vec<Value>| objects.iter().map(|o| o["metadata"]["name"].to_string()).collect::<Vec<_>>();
-        assert_eq!(names(embedded(&["flowcontrol".into(), "joining".into()])).len(), 2);
-        assert_eq!(names(embedded(&[])).len(), 30);
+        assert_eq!(names(embedded(&["flowcontrol".into(), "joining".into(), "local-storage".into()])).len(), 2);
+        assert_eq!(names(embedded(&[])).len(), 31);
     }
 
     #[test]
