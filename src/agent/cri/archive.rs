@@ -362,7 +362,8 @@ mod tests {
 
     #[test]
     fn bad_archives_are_named() {
-        let cases: [(&[(&str, &[u8])], &str); 3] = [
+        type Files<'f> = &'f [(&'f str, &'f [u8])];
+        let cases: [(Files<'_>, &str); 3] = [
             (&[("x", b"")], "neither manifest.json"),
             (&[("manifest.json", b"[{}]")], "names no Config"),
             (&[("manifest.json", b"nonsense")], "manifest.json: expected"),

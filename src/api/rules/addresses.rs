@@ -119,12 +119,11 @@ fn validate_ranges(spec: &Value, errors: &mut Errors) {
     }
     let families: Vec<Option<bool>> =
         ranges.iter().map(|range| range.as_str().and_then(parse_cidr).map(|(address, _)| address.is_ipv4())).collect();
-    if let [Some(first), Some(second)] = families[..] {
-        if first == second {
+    if let [Some(first), Some(second)] = families[..]
+        && first == second {
             let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
             errors.push(FieldError::invalid(&path, ranges.to_vec(), why));
         }
-    }
 }
 
 /// Ranges stay; a second one may come to a single one.

@@ -245,7 +245,8 @@ impl TopPod {
             _ => bail!("pod [NAME | -l label]\nSee 'kubectl top pod -h' for help and examples"),
         };
         check_sort(&self.sort_by)?;
-        if !name.is_empty() && !(self.selector.is_empty() && self.field_selector.is_empty()) {
+        let selects = !self.selector.is_empty() || !self.field_selector.is_empty();
+        if selects && !name.is_empty() {
             bail!("only one of NAME or selector can be provided");
         }
         let remote = cx.remote().await?;

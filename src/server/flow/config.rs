@@ -74,7 +74,7 @@ impl Config {
     }
 }
 
-fn part<'a>(level: &'a Value) -> &'a Value {
+fn part(level: &Value) -> &Value {
     let spec = sub(level, "spec");
     get(spec, "limited").or_else(|| get(spec, "exempt")).unwrap_or(&Value::Null)
 }
@@ -114,7 +114,6 @@ fn shape(level: &Value) -> Option<Shape> {
 
 /// How many seats each level gets: what it wants within its limits, or the same fraction of it for all where that is
 /// too much; what is left goes to all in proportion to what is theirs.
-#[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "seats are few")]
 fn lent(wants: &[(Limits, u32)], seats: u32) -> Vec<u32> {
     let seats = f64::from(seats);
     let at = |fraction: f64| -> Vec<f64> {

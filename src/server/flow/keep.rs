@@ -166,8 +166,8 @@ mod tests {
         let wanted = [level.clone(), schema("l")];
         assert_eq!(plan(&wanted, &[], &[], "T"), [Action::Mend(level.clone()), Action::Mend(schema("l"))]);
         let said = with_condition(&schema("l"), "l", false, "T").expect("changed");
-        assert_eq!(plan(&wanted, &[schema("l")], &[level.clone()], "T"), [Action::Say(said.clone())]);
-        assert_eq!(plan(&wanted, &[said], &[level.clone()], "U"), []);
+        assert_eq!(plan(&wanted, &[schema("l")], std::slice::from_ref(&level), "T"), [Action::Say(said.clone())]);
+        assert_eq!(plan(&wanted, &[said], std::slice::from_ref(&level), "U"), []);
         let dangling = plan(&wanted, &[schema("other")], &[level], "T");
         let Some(Action::Say(said)) = dangling.last() else { panic!("{dangling:?}") };
         assert_eq!(

@@ -140,12 +140,11 @@ impl Provisioner {
             VolumeStep::LetGo => {}
             VolumeStep::Delete { node, folder } => {
                 // What was on a node that is no more is gone with it.
-                if self.nodes.get("", &node).is_some() {
-                    if let Err(failure) = self.ask(http::Method::DELETE, &node, &folder).await {
+                if self.nodes.get("", &node).is_some()
+                    && let Err(failure) = self.ask(http::Method::DELETE, &node, &folder).await {
                         self.events.event(volume.as_ref(), EventType::Warning, "VolumeFailedDelete", failure.message());
                         return Err(failure);
                     }
-                }
                 let params = DeleteParams {
                     preconditions: Some(Preconditions { uid: volume.uid(), resource_version: None }),
                     ..DeleteParams::default()

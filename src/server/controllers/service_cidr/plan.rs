@@ -111,7 +111,7 @@ pub(super) fn addresses_of(service: &Service) -> impl Iterator<Item = IpAddr> + 
 #[derive(Debug, PartialEq)]
 pub(super) enum AddressStep {
     Nothing,
-    Create(IPAddress),
+    Create(Box<IPAddress>),
     Delete,
 }
 
@@ -137,7 +137,7 @@ pub(super) fn plan_address(address: IpAddr, user: Option<&Service>, known: Optio
             // Its parent cannot be changed: it is made anew.
             if same { AddressStep::Nothing } else { AddressStep::Delete }
         }
-        (Some(user), None) => AddressStep::Create(IPAddress {
+        (Some(user), None) => AddressStep::Create(Box::new(IPAddress {
             metadata: ObjectMeta {
                 name: Some(address.to_string()),
                 labels: Some(BTreeMap::from([
@@ -147,6 +147,6 @@ pub(super) fn plan_address(address: IpAddr, user: Option<&Service>, known: Optio
                 ..ObjectMeta::default()
             },
             spec: IPAddressSpec { parent_ref: parent_of(user) },
-        }),
+        })),
     }
 }
