@@ -2,7 +2,7 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mk8s_agent::{AgentOptions, Connection, EmbeddedImage, Identity, ImageArgs, JoinOptions, Joined};
+use mk8s_agent::{AgentOptions, ClusterNetwork, Connection, EmbeddedImage, Identity, ImageArgs, JoinOptions};
 use mk8s_cli::TokenArgs;
 use mk8s_net::{NetOptions, Overlay};
 use mk8s_server::{
@@ -10,6 +10,7 @@ use mk8s_server::{
     agent::{AgentArgs, NodeOptions},
     auth::{Pki, User, pki::Role},
     cluster::ClusterArgs,
+    node::NodeSettings,
     snapshot::SnapshotArgs,
 };
 use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
@@ -79,14 +80,14 @@ fn run(command: Command) -> ExitCode {
 
 fn serve(arguments: ServerArgs) -> ExitCode {
     match arguments.resolve() {
-        Ok(options) => daemon(options.log_format, server(options)),
+        Ok(options) => daemon(options.node.log_format, server(options)),
         Err(error) => unusable(&error),
     }
 }
 
 fn join(arguments: AgentArgs) -> ExitCode {
     match arguments.resolve() {
-        Ok(options) => daemon(options.log_format, agent(options)),
+        Ok(options) => daemon(options.node.log_format, agent(options)),
         Err(error) => unusable(&error),
     }
 }
@@ -169,7 +170,9 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let Some(options) = node {
         let identity = node_identity(server.pki().clone(), stop.clone())?;
-        let (agent, net) = node_options(&options, &server, identity);
+        let ca_pem = server.pki().ca_pem().to_owned();
+        let connection = Connection { server: options.local_url(), ca_pem, identity };
+        let (agent, net) = node_parts(&options.node, &network_of(&options), connection)?;
         let client = server.router().client(User::control_plane("system:kube-proxy"));
         let (ended, network) = (stop.clone(), stop.clone());
         parts.spawn(async move { mk8s_agent::run(agent, ended).await.context("the node") });
@@ -196,14 +199,16 @@ async fn agent(options: NodeOptions) -> anyhow::Result<()> {
     let join = JoinOptions {
         server: options.server.clone(),
         token: options.token.clone(),
-        dir: options.data_dir.join("agent"),
-        node_name: options.node_name.clone(),
+        dir: options.node.data_dir.join("agent"),
+        node_name: options.node.node_name.clone(),
     };
     let Some(joined) = mk8s_agent::join(join, stop.clone()).await.context("cannot join the cluster")? else {
         return Ok(());
     };
     let client = joined.client("kube-proxy")?;
-    let (agent, net) = joined_options(&options, &joined)?;
+    let connection =
+        Connection { server: options.server, ca_pem: joined.ca_pem.clone(), identity: joined.identity.clone() };
+    let (agent, net) = node_parts(&options.node, &joined.network, connection)?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (running, network, fresh) = (stop.clone(), stop.clone(), stop.clone());
     parts.spawn(async move { mk8s_agent::run(agent, running).await.context("the node") });
@@ -215,33 +220,34 @@ async fn agent(options: NodeOptions) -> anyhow::Result<()> {
     ended(parts, &stop).await
 }
 
-/// A node of its own: the cluster's networks as the server tells them.
-fn joined_options(options: &NodeOptions, joined: &Joined) -> anyhow::Result<(AgentOptions, NetOptions)> {
-    let network = &joined.network;
-    let overlay: Overlay = network.overlay.parse().map_err(anyhow::Error::msg).context("what the server says")?;
-    let connection =
-        Connection { server: options.server.clone(), ca_pem: joined.ca_pem.clone(), identity: joined.identity.clone() };
-    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip, connection);
+/// What a node's parts are started with.
+fn node_parts(
+    node: &NodeSettings,
+    network: &ClusterNetwork,
+    connection: Connection,
+) -> anyhow::Result<(AgentOptions, NetOptions)> {
+    let overlay: Overlay = network.overlay.parse().map_err(anyhow::Error::msg).context("the cluster's overlay")?;
+    let mut agent = AgentOptions::new(&node.data_dir, &node.node_name, node.node_ip, connection);
     agent.cluster_dns = network.cluster_dns;
     agent.cluster_domain = network.cluster_domain.clone();
     agent.cluster_cidr = network.cluster_cidr.to_string();
     agent.mtu_overhead = overlay.overhead();
-    agent.container_runtime_endpoint = options.container_runtime_endpoint.as_ref().map(Into::into);
-    agent.node_labels = options.node_labels.iter().cloned().collect();
-    agent.node_taints = options.node_taints.clone();
+    agent.container_runtime_endpoint = node.container_runtime_endpoint.as_ref().map(Into::into);
+    agent.node_labels = node.node_labels.iter().cloned().collect();
+    agent.node_taints = node.node_taints.clone();
     agent.embedded_images = embedded_images();
     let mut net = NetOptions {
-        node_name: options.node_name.clone(),
-        node_ip: options.node_ip,
+        node_name: node.node_name.clone(),
+        node_ip: node.node_ip,
         cluster_cidr: network.cluster_cidr,
         service_cidr: network.service_cidr,
         cluster_dns: network.cluster_dns,
         cluster_domain: network.cluster_domain.clone(),
         overlay,
-        data_dir: options.data_dir.clone(),
+        data_dir: node.data_dir.clone(),
         ..NetOptions::default()
     };
-    if let Some(file) = &options.resolv_conf {
+    if let Some(file) = &node.resolv_conf {
         agent.resolv_conf = file.clone();
         net.resolv_conf = file.clone();
     }
@@ -273,32 +279,13 @@ fn node_identity(pki: Arc<Pki>, stop: CancellationToken) -> anyhow::Result<Ident
     Ok(identity)
 }
 
-/// The node beside a server: the same addresses.
-fn node_options(options: &ServerOptions, server: &Server, identity: Identity) -> (AgentOptions, NetOptions) {
-    let connection = Connection { server: options.local_url(), ca_pem: server.pki().ca_pem().to_owned(), identity };
-    let mut agent = AgentOptions::new(&options.data_dir, &options.node_name, options.node_ip, connection);
-    agent.cluster_dns = options.cluster_dns;
-    agent.cluster_domain = options.cluster_domain.clone();
-    agent.cluster_cidr = options.cluster_cidr.to_string();
-    agent.container_runtime_endpoint = options.container_runtime_endpoint.as_ref().map(Into::into);
-    agent.node_labels = options.node_labels.iter().cloned().collect();
-    agent.embedded_images = embedded_images();
-    let overlay: Overlay = options.overlay.parse().expect("the options have checked it");
-    agent.mtu_overhead = overlay.overhead();
-    let mut net = NetOptions {
-        node_name: options.node_name.clone(),
-        node_ip: options.node_ip,
-        overlay,
+/// What a server tells the nodes that join, for the node beside it.
+fn network_of(options: &ServerOptions) -> ClusterNetwork {
+    ClusterNetwork {
         cluster_cidr: options.cluster_cidr,
         service_cidr: options.service_cidr,
         cluster_dns: options.cluster_dns,
         cluster_domain: options.cluster_domain.clone(),
-        data_dir: options.data_dir.clone(),
-        ..NetOptions::default()
-    };
-    if let Some(file) = &options.resolv_conf {
-        agent.resolv_conf = file.clone();
-        net.resolv_conf = file.clone();
+        overlay: options.overlay.clone(),
     }
-    (agent, net)
 }

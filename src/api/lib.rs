@@ -27,7 +27,6 @@ pub mod schema;
 pub mod at;
 pub mod cron;
 pub mod field;
-pub mod join_token;
 pub mod json_path;
 pub mod meta;
 pub mod names;

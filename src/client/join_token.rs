@@ -66,7 +66,8 @@ impl std::fmt::Display for JoinToken {
     }
 }
 
-fn ca_hash(ca_pem: &str) -> String {
+/// What tokens say of a CA.
+pub fn ca_hash(ca_pem: &str) -> String {
     Sha256::digest(ca_pem.as_bytes()).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 

@@ -118,8 +118,8 @@ impl Server {
         let address = listener.local_addr().context("the port that was opened has no address")?;
         let me = Member {
             id: 0,
-            name: options.node_name.clone(),
-            address: SocketAddr::new(options.node_ip, address.port()).to_string(),
+            name: options.node.node_name.clone(),
+            address: SocketAddr::new(options.node.node_ip, address.port()).to_string(),
         };
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
@@ -201,7 +201,7 @@ impl Server {
             let source = schedule::Source {
                 store: self.store.clone(),
                 pki: self.pki.clone(),
-                server: options.node_name.clone(),
+                server: options.node.node_name.clone(),
                 server_dir: options.server_dir(),
             };
             self.tasks.spawn(schedule::keep(source, plan, stop.clone()));
@@ -307,7 +307,7 @@ async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result
     }
     let record = match &options.join {
         Some(url) => {
-            return Ok(cluster::join::join(url, options.token.as_deref(), &dir, &options.node_name, address).await?);
+            return Ok(cluster::join::join(url, options.token.as_deref(), &dir, &options.node.node_name, address).await?);
         }
         None => Record::founder(),
     };
@@ -392,8 +392,8 @@ async fn listen_on(address: SocketAddr) -> anyhow::Result<TcpListener> {
 fn pki_options(options: &ServerOptions) -> PkiOptions {
     PkiOptions {
         dir: options.server_dir(),
-        node_name: options.node_name.clone(),
-        node_ip: options.node_ip,
+        node_name: options.node.node_name.clone(),
+        node_ip: options.node.node_ip,
         service_ip: options.service_ip(),
         cluster_domain: options.cluster_domain.clone(),
         tls_sans: names_of(options),
@@ -439,7 +439,7 @@ fn loop_options(options: &ServerOptions, pki: &Pki) -> mk8s_controllers::Options
 
 fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
     Bootstrap {
-        node_ip: options.node_ip,
+        node_ip: options.node.node_ip,
         port,
         others: BTreeSet::new(),
         service_ip: options.service_ip(),

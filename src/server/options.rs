@@ -10,6 +10,7 @@
 pub mod agent;
 mod config;
 mod host;
+pub mod node;
 #[cfg(test)]
 mod tests;
 
@@ -25,11 +26,11 @@ use clap::Args;
 use ipnet::IpNet;
 use mk8s_api::{cron::Schedule, names};
 
-use crate::snapshot::schedule as snapshot;
-
+use self::node::{NodeArgs, NodeSettings};
 use crate::{
     audit::{AuditOptions, LogOptions, Policy},
     auth::{OidcOptions, oidc::ALGORITHMS},
+    snapshot::schedule as snapshot,
 };
 
 /// How log lines are written.
@@ -55,21 +56,8 @@ pub enum OptionsError {
 /// the environment, which wins over the file.
 #[derive(Debug, Clone, Default, Args)]
 pub struct ServerArgs {
-    /// Directory for state, certificates, images and pods [default: /var/lib/mk8s]
-    #[arg(long, env = "MK8S_DATA_DIR", value_name = "DIR")]
-    pub data_dir: Option<String>,
-    /// YAML file with the same keys as these flags [default: /etc/mk8s/config.yaml, if there is one]
-    #[arg(long, short, env = "MK8S_CONFIG_FILE", value_name = "FILE")]
-    pub config: Option<String>,
-    /// Name of this node [default: the host's name]
-    #[arg(long, env = "MK8S_NODE_NAME", value_name = "NAME")]
-    pub node_name: Option<String>,
-    /// Address of this node [default: the address of the default route]
-    #[arg(long, env = "MK8S_NODE_IP", value_name = "IP")]
-    pub node_ip: Option<String>,
-    /// Labels this node registers with, KEY=VALUE
-    #[arg(long, env = "MK8S_NODE_LABEL", value_name = "KEY=VALUE", value_delimiter = ',')]
-    pub node_label: Vec<String>,
+    #[command(flatten)]
+    pub node: NodeArgs,
     /// Address to listen on [default: all]
     #[arg(long, env = "MK8S_BIND_ADDRESS", value_name = "IP")]
     pub bind_address: Option<String>,
@@ -112,12 +100,6 @@ pub struct ServerArgs {
     /// Do not run pods on this machine
     #[arg(long, env = "MK8S_DISABLE_AGENT", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_agent: Option<String>,
-    /// Socket of a container runtime to use instead of the private containerd
-    #[arg(long, env = "MK8S_CONTAINER_RUNTIME_ENDPOINT", value_name = "SOCKET")]
-    pub container_runtime_endpoint: Option<String>,
-    /// Resolver configuration for pods [default: /etc/resolv.conf, or systemd-resolved's own]
-    #[arg(long, env = "MK8S_RESOLV_CONF", value_name = "FILE")]
-    pub resolv_conf: Option<String>,
     /// A KubeSchedulerConfiguration: profiles of the scheduler [default: one profile, default-scheduler]
     #[arg(long, env = "MK8S_KUBE_SCHEDULER_CONFIG", value_name = "FILE")]
     pub kube_scheduler_config: Option<String>,
@@ -178,18 +160,12 @@ pub struct ServerArgs {
     /// How large an audit log becomes before the next one is begun [default: 100]
     #[arg(long, env = "MK8S_AUDIT_LOG_MAXSIZE", value_name = "MEBIBYTES")]
     pub audit_log_maxsize: Option<String>,
-    /// How log lines are written: text or json [default: text]
-    #[arg(long, env = "MK8S_LOG_FORMAT", value_name = "FORMAT")]
-    pub log_format: Option<String>,
 }
 
 /// Checked settings of a server.
 #[derive(Debug, Clone)]
 pub struct ServerOptions {
-    pub data_dir: PathBuf,
-    pub node_name: String,
-    pub node_ip: IpAddr,
-    pub node_labels: Vec<(String, String)>,
+    pub node: NodeSettings,
     pub bind_address: IpAddr,
     pub https_listen_port: u16,
     pub cluster_cidr: IpNet,
@@ -205,8 +181,6 @@ pub struct ServerOptions {
     pub write_kubeconfig_mode: u32,
     pub disable: Vec<String>,
     pub disable_agent: bool,
-    pub container_runtime_endpoint: Option<String>,
-    pub resolv_conf: Option<PathBuf>,
     /// The text of the scheduler's configuration, which is good.
     pub kube_scheduler_config: Option<String>,
     /// The snapshots that this server saves by itself.
@@ -217,7 +191,6 @@ pub struct ServerOptions {
     pub max_mutating_requests_inflight: u32,
     pub oidc: Option<OidcOptions>,
     pub audit: Option<AuditOptions>,
-    pub log_format: LogFormat,
 }
 
 impl ServerOptions {
@@ -247,32 +220,29 @@ impl ServerOptions {
 
     /// `<data-dir>/server`: store, certificates, tokens.
     pub fn server_dir(&self) -> PathBuf {
-        self.data_dir.join("server")
+        self.node.data_dir.join("server")
     }
 }
 
 impl ServerArgs {
     /// Reads the configuration file, fills in what follows, and checks everything.
     pub fn resolve(mut self) -> Result<ServerOptions, OptionsError> {
-        if let Some((path, text)) = config::read(self.config.as_deref())? {
+        if let Some((path, text)) = config::read(self.node.config.as_deref())? {
             config::fill(config::settings(&mut self), &path, &text)?;
         }
         let cluster_cidr: IpNet = parsed("cluster-cidr", self.cluster_cidr.as_deref(), "10.42.0.0/16", "use a network such as 10.42.0.0/16")?;
         let service_cidr: IpNet = parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
         check_networks(&cluster_cidr, &service_cidr)?;
         let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
-        let node_ip = match self.node_ip.as_deref() {
-            Some(text) => parse("node-ip", text, "use an address of this machine, such as 192.0.2.10")?,
-            None => host::address().ok_or_else(|| missing("node-ip", "this machine has no default route, give the address other nodes reach it by"))?,
-        };
-        check_node_ip(node_ip, &cluster_cidr, &service_cidr)?;
         let (oidc, audit) = (self.oidc()?, self.audit()?);
-        let default_bind = if node_ip.is_ipv4() { "0.0.0.0" } else { "::" };
+        let node = self.node.resolve(|| {
+            let remedy = "this machine has no default route, give the address other nodes reach it by";
+            host::address().ok_or_else(|| missing("node-ip", remedy))
+        })?;
+        check_node_ip(node.node_ip, &cluster_cidr, &service_cidr)?;
+        let default_bind = if node.node_ip.is_ipv4() { "0.0.0.0" } else { "::" };
         Ok(ServerOptions {
-            data_dir: absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?,
-            node_name: node_name(self.node_name)?,
-            node_ip,
-            node_labels: self.node_label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
+            node,
             bind_address: parsed("bind-address", self.bind_address.as_deref(), default_bind, "use an address of this machine, or 0.0.0.0 for all")?,
             https_listen_port: port(self.https_listen_port.as_deref())?,
             cluster_dns: cluster_dns(self.cluster_dns.as_deref(), &service_cidr)?,
@@ -287,8 +257,6 @@ impl ServerArgs {
             write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
             disable: self.disable,
             disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
-            container_runtime_endpoint: self.container_runtime_endpoint.map(endpoint).transpose()?,
-            resolv_conf: self.resolv_conf.map(|path| absolute("resolv-conf", &path)).transpose()?,
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
             overlay: overlay(self.overlay.as_deref().unwrap_or("vxlan"))?,
@@ -301,7 +269,6 @@ impl ServerArgs {
             )?,
             oidc,
             audit,
-            log_format: log_format(self.log_format.as_deref().unwrap_or("text"))?,
         })
     }
 }
@@ -359,7 +326,7 @@ impl ServerArgs {
         let log = match self.audit_log_path.as_deref() {
             Some("-") => PathBuf::from("-"),
             Some(path) => absolute("audit-log-path", path)?,
-            None => absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?.join("server/logs/audit.log"),
+            None => absolute("data-dir", self.node.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?.join("server/logs/audit.log"),
         };
         let mebibytes: u64 = parsed("audit-log-maxsize", self.audit_log_maxsize.as_deref(), "100", "use a number of MiB")?;
         Ok(Some(AuditOptions {
@@ -413,51 +380,12 @@ fn check_networks(cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> 
 }
 
 fn check_node_ip(ip: IpAddr, cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
-    if ip.is_unspecified() || ip.is_multicast() {
-        return Err(wrong("node-ip", ip.to_string(), "is not the address of a machine; use one other nodes reach this machine by"));
-    }
-    if ip.is_loopback() {
-        return Err(wrong("node-ip", ip.to_string(), "is a loopback address, which Endpoints may not have; use one other nodes reach this machine by"));
-    }
     for (flag, network) in [("cluster-cidr", cluster), ("service-cidr", service)] {
         if network.contains(&ip) {
             return Err(wrong(flag, network.to_string(), format!("contains this node's address {ip}; choose a network that is not in use here")));
         }
     }
     Ok(())
-}
-
-fn node_name(given: Option<String>) -> Result<String, OptionsError> {
-    let name = match given {
-        Some(name) => name,
-        None => host::name().ok_or_else(|| missing("node-name", "this machine has no host name"))?.to_ascii_lowercase(),
-    };
-    match names::dns1123_subdomain(&name).first() {
-        None => Ok(name),
-        Some(why) => Err(wrong("node-name", name, why.clone())),
-    }
-}
-
-fn label(text: &str) -> Result<(String, String), OptionsError> {
-    let (key, value) = text.split_once('=').ok_or_else(|| wrong("node-label", text, "has no value; write KEY=VALUE"))?;
-    match names::qualified_name(key).into_iter().chain(names::label_value(value)).next() {
-        None => Ok((key.to_string(), value.to_string())),
-        Some(why) => Err(wrong("node-label", text, why)),
-    }
-}
-
-/// `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
-fn taint(text: &str) -> Result<String, OptionsError> {
-    let bad = |why: String| wrong("node-taint", text, why);
-    let (head, effect) = text.rsplit_once(':').ok_or_else(|| bad("has no effect; write KEY=VALUE:NoSchedule".into()))?;
-    if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
-        return Err(bad("has no known effect; use NoSchedule, PreferNoSchedule or NoExecute".into()));
-    }
-    let (key, value) = head.split_once('=').unwrap_or((head, ""));
-    match names::qualified_name(key).into_iter().chain(names::label_value(value)).next() {
-        None => Ok(text.to_string()),
-        Some(why) => Err(bad(why)),
-    }
 }
 
 fn port(text: Option<&str>) -> Result<u16, OptionsError> {
@@ -554,15 +482,6 @@ fn absolute(flag: &'static str, text: &str) -> Result<PathBuf, OptionsError> {
     std::path::absolute(Path::new(text)).map_err(|error| wrong(flag, text, format!("{error}; use an absolute path")))
 }
 
-/// `unix:///run/x.sock` or the path alone.
-fn endpoint(text: String) -> Result<String, OptionsError> {
-    let path = text.strip_prefix("unix://").unwrap_or(&text);
-    match path.starts_with('/') {
-        true => Ok(text),
-        false => Err(wrong("container-runtime-endpoint", text, "is not a socket; use a path such as unix:///run/containerd/containerd.sock")),
-    }
-}
-
 /// Reads the file, and whether the scheduler can use it.
 fn scheduler_config(path: String) -> Result<String, OptionsError> {
     let flag = "kube-scheduler-config";
@@ -595,13 +514,5 @@ fn overlay(text: &str) -> Result<String, OptionsError> {
     match text {
         "vxlan" | "host-gw" => Ok(text.to_string()),
         other => Err(wrong("overlay", other, "is no way between nodes; use vxlan or host-gw")),
-    }
-}
-
-fn log_format(text: &str) -> Result<LogFormat, OptionsError> {
-    match text {
-        "text" => Ok(LogFormat::Text),
-        "json" => Ok(LogFormat::Json),
-        other => Err(wrong("log-format", other, "is no format; use text or json")),
     }
 }

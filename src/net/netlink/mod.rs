@@ -250,19 +250,16 @@ impl Netlink {
         added.map_err(|error| request(|| format!("add route {route:?}"), error))
     }
 
-    /// Whether there is a default route over this link.
-    pub async fn has_default_route(&self, family: AddressFamily, index: u32) -> Result<bool, NetlinkError> {
+    async fn routes(&self, family: AddressFamily) -> Result<Vec<RouteMessage>, NetlinkError> {
         let mut message = RouteMessage::default();
         message.header.address_family = family;
-        let routes: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(message)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| request(|| "list routes".to_owned(), error))?;
-        Ok(routes.iter().any(|route| {
+        let routes = self.handle.route().get(message).execute().try_collect().await;
+        routes.map_err(|error| request(|| "list routes".to_owned(), error))
+    }
+
+    /// Whether there is a default route over this link.
+    pub async fn has_default_route(&self, family: AddressFamily, index: u32) -> Result<bool, NetlinkError> {
+        Ok(self.routes(family).await?.iter().any(|route| {
             route.header.destination_prefix_length == 0
                 && route.header.kind == RouteType::Unicast
                 && route

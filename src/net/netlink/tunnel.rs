@@ -140,17 +140,7 @@ impl Netlink {
 
     /// The routes to other nodes' pods.
     pub async fn node_routes(&self) -> Result<Vec<NodeRoute>, NetlinkError> {
-        let mut message = RouteMessage::default();
-        message.header.address_family = AddressFamily::Inet;
-        let routes: Vec<RouteMessage> = self
-            .handle
-            .route()
-            .get(message)
-            .execute()
-            .try_collect()
-            .await
-            .map_err(|error| request(|| "list routes".to_owned(), error))?;
-        Ok(routes.iter().filter_map(NodeRoute::read).collect())
+        Ok(self.routes(AddressFamily::Inet).await?.iter().filter_map(NodeRoute::read).collect())
     }
 
     pub async fn add_node_route(&self, route: &NodeRoute) -> Result<(), NetlinkError> {

@@ -13,8 +13,8 @@ use super::{
     seal,
     talk::{self, Answer, Question, TalkError},
 };
-use crate::auth::{Pki, PkiError, pki};
-use mk8s_api::join_token::{BadToken, JoinToken};
+use crate::auth::{Pki, PkiError};
+use mk8s_client::join_token::{BadToken, JoinToken};
 
 #[derive(Debug, thiserror::Error)]
 pub enum JoinError {
@@ -72,7 +72,7 @@ pub fn address_of(url: &str) -> Result<String, JoinError> {
 /// [`JoinError`] says what is wrong and what to do.
 pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, address: &str) -> Result<Record, JoinError> {
     let server = address_of(url)?;
-    let token = JoinToken::parse(token.ok_or(BadToken::Missing)?)?;
+    let token = JoinToken::parse(token)?;
     if dir.join("store").exists() || dir.join("tls").join("ca.key").exists() {
         return Err(JoinError::Used { dir: dir.display().to_string() });
     }
@@ -80,7 +80,7 @@ pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, addres
     let other = || JoinError::OtherCluster { address: server.clone() };
     let refused = |why: String| JoinError::Refused { address: server.clone(), why };
     let ca_pem = match talk::ask(&server, talk::to_anyone().map_err(failed)?, &Question::Ca).await.map_err(failed)? {
-        Answer::Ca { pem } if token.ca_hash == pki::ca_hash(&pem) => pem,
+        Answer::Ca { pem } if token.is_of(&pem) => pem,
         Answer::Ca { .. } => return Err(other()),
         _ => return Err(failed(TalkError::NoAnswer { address: server.clone() })),
     };

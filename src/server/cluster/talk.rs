@@ -2,13 +2,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use mk8s_client::connect::{Anyone, SERVER_NAME};
 use mk8s_store::MemberStatus;
-use rustls::{
-    ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
-    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
-    crypto::CryptoProvider,
-};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde::{Deserialize, Serialize};
 use tokio::{
     io::AsyncWriteExt,
@@ -19,9 +16,6 @@ use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{TALK, frames, members::Member};
 use crate::auth::{PkiError, pki::Leaf};
-
-/// Every server's certificate carries this name, whatever address it is reached by.
-const NAME: &str = "kubernetes";
 
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
@@ -131,11 +125,11 @@ pub enum TalkError {
 /// TLS towards a server whose CA is not known yet: nothing secret goes there.
 pub(super) fn to_anyone() -> Result<Arc<ClientConfig>, TalkError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider.clone())
+    let config = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .map_err(|error| TalkError::Tls(error.to_string()))?
         .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone(provider)))
+        .with_custom_certificate_verifier(Arc::new(Anyone::new()))
         .with_no_client_auth();
     Ok(Arc::new(with_alpn(config, TALK)))
 }
@@ -169,7 +163,7 @@ fn with_alpn(mut config: ClientConfig, alpn: &[u8]) -> ClientConfig {
 
 pub(super) async fn connect(address: &str, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, TalkError> {
     let unreachable = |source| TalkError::Unreachable { address: address.to_owned(), source };
-    let name = ServerName::try_from(NAME).map_err(|error| TalkError::Tls(error.to_string()))?;
+    let name = ServerName::try_from(SERVER_NAME).map_err(|error| TalkError::Tls(error.to_string()))?;
     let connect = async {
         let stream = TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
@@ -259,45 +253,4 @@ pub async fn ask_leader(address: &str, tls: Arc<ClientConfig>, question: &Questi
         }
     }
     Ok(last.unwrap_or_else(|| Answer::Later { why: "the cluster has no leader".to_owned() }))
-}
-
-/// Takes every certificate, and checks that its key is held.
-#[derive(Debug)]
-struct Anyone(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anyone {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _name: &ServerName<'_>,
-        _ocsp: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signed: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
 }

@@ -1,11 +1,12 @@
 //! What is counted of fairness, under Kubernetes' names.
 
-use std::{fmt::Write, sync::atomic::Ordering::Relaxed, time::Duration};
+use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use super::{
     config::Config,
     seats::{Counts, Level, Rejected},
 };
+use crate::exposition::{header, line};
 
 type OfLevel = fn(&Level) -> u32;
 type OfCounts = fn(&Counts) -> u64;
@@ -67,12 +68,4 @@ pub(super) fn render(config: &Config) -> String {
         line(&mut text, format_args!("{name}_count{{{labels}}} {}", counts.waited.load(Relaxed)));
     }
     text
-}
-
-fn header(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a String takes any text");
 }

@@ -5,7 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Write,
     sync::{
         Arc,
         atomic::{AtomicI64, AtomicU64, Ordering::Relaxed},
@@ -14,6 +13,8 @@ use std::{
 };
 
 use parking_lot::RwLock;
+
+use crate::exposition::{self, header, line};
 
 /// Upper bounds of the latency buckets, in microseconds.
 const BUCKETS_US: [u64; 12] =
@@ -93,20 +94,10 @@ impl Metrics {
         header(&mut text, "apiserver_request_duration_seconds", "histogram", "How long requests took.");
         for (verb, resource, code, series) in &all {
             let labels = format!("code=\"{code}\",resource=\"{resource}\",verb=\"{verb}\"");
-            let mut below = 0;
-            for (bound, bucket) in BUCKETS_US.iter().zip(&series.buckets) {
-                below += bucket.load(Relaxed);
-                let le = Duration::from_micros(*bound).as_secs_f64();
-                line(
-                    &mut text,
-                    format_args!("apiserver_request_duration_seconds_bucket{{{labels},le=\"{le}\"}} {below}"),
-                );
-            }
-            let (count, sum) =
-                (series.count.load(Relaxed), Duration::from_micros(series.sum_us.load(Relaxed)).as_secs_f64());
-            line(&mut text, format_args!("apiserver_request_duration_seconds_bucket{{{labels},le=\"+Inf\"}} {count}"));
-            line(&mut text, format_args!("apiserver_request_duration_seconds_sum{{{labels}}} {sum}"));
-            line(&mut text, format_args!("apiserver_request_duration_seconds_count{{{labels}}} {count}"));
+            let seconds = |us: u64| Duration::from_micros(us).as_secs_f64();
+            let buckets = BUCKETS_US.iter().zip(&series.buckets).map(|(us, count)| (seconds(*us), count.load(Relaxed)));
+            let (count, sum_s) = (series.count.load(Relaxed), seconds(series.sum_us.load(Relaxed)));
+            exposition::histogram(&mut text, "apiserver_request_duration_seconds", &labels, buckets, count, sum_s);
         }
         header(&mut text, "apiserver_current_inflight_requests", "gauge", "Requests under way.");
         line(&mut text, format_args!("apiserver_current_inflight_requests {}", self.in_flight.load(Relaxed)));
@@ -143,14 +134,6 @@ impl Drop for Watching {
     fn drop(&mut self) {
         self.0.watches.fetch_sub(1, Relaxed);
     }
-}
-
-fn header(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a String takes any text");
 }
 
 #[cfg(test)]

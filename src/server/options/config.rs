@@ -25,11 +25,8 @@ pub(super) enum Setting<'a> {
 
 pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)> {
     use Setting::{Many, One};
-    vec![
-        ("data-dir", One(&mut args.data_dir)),
-        ("node-name", One(&mut args.node_name)),
-        ("node-ip", One(&mut args.node_ip)),
-        ("node-label", Many(&mut args.node_label)),
+    let mut settings = args.node.settings();
+    settings.extend([
         ("bind-address", One(&mut args.bind_address)),
         ("https-listen-port", One(&mut args.https_listen_port)),
         ("cluster-cidr", One(&mut args.cluster_cidr)),
@@ -44,8 +41,6 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("write-kubeconfig-mode", One(&mut args.write_kubeconfig_mode)),
         ("disable", Many(&mut args.disable)),
         ("disable-agent", One(&mut args.disable_agent)),
-        ("container-runtime-endpoint", One(&mut args.container_runtime_endpoint)),
-        ("resolv-conf", One(&mut args.resolv_conf)),
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
         ("snapshot-schedule", One(&mut args.snapshot_schedule)),
         ("snapshot-retention", One(&mut args.snapshot_retention)),
@@ -66,8 +61,8 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("audit-log-maxage", One(&mut args.audit_log_maxage)),
         ("audit-log-maxbackup", One(&mut args.audit_log_maxbackup)),
         ("audit-log-maxsize", One(&mut args.audit_log_maxsize)),
-        ("log-format", One(&mut args.log_format)),
-    ]
+    ]);
+    settings
 }
 
 /// Fills what neither a flag nor the environment has set.

@@ -2,12 +2,15 @@ use super::*;
 
 fn args(list: &[(&str, &str)]) -> ServerArgs {
     let text: String = list.iter().map(|(key, value)| format!("{key}: \"{value}\"\n")).collect();
-    let mut args = ServerArgs { node_ip: Some("192.0.2.7".into()), node_name: Some("one".into()), ..ServerArgs::default() };
+    let mut args = ServerArgs {
+        node: NodeArgs { node_ip: Some("192.0.2.7".into()), node_name: Some("one".into()), ..NodeArgs::default() },
+        ..ServerArgs::default()
+    };
     config::fill(config::settings(&mut args), Path::new("test.yaml"), &text).expect("known keys");
     for (key, value) in list.iter().filter(|(key, _)| key.starts_with("node-")) {
         match *key {
-            "node-ip" => args.node_ip = Some(value.to_string()),
-            "node-name" => args.node_name = Some(value.to_string()),
+            "node-ip" => args.node.node_ip = Some(value.to_string()),
+            "node-name" => args.node.node_name = Some(value.to_string()),
             _ => {}
         }
     }
@@ -16,13 +19,13 @@ fn args(list: &[(&str, &str)]) -> ServerArgs {
 
 /// Without the file of the machine the tests run on.
 fn resolve(args: ServerArgs) -> Result<ServerOptions, OptionsError> {
-    ServerArgs { config: Some("/dev/null".into()), ..args }.resolve()
+    ServerArgs { node: NodeArgs { config: Some("/dev/null".into()), ..args.node }, ..args }.resolve()
 }
 
 #[test]
 fn defaults_are_those_of_the_documentation() {
     let options = resolve(args(&[])).expect("defaults");
-    assert_eq!(options.data_dir, Path::new("/var/lib/mk8s"));
+    assert_eq!(options.node.data_dir, Path::new("/var/lib/mk8s"));
     assert_eq!(options.write_kubeconfig, Path::new("/etc/mk8s/mk8s.yaml"));
     assert_eq!(options.write_kubeconfig_mode, 0o600);
     assert_eq!(options.bind_address.to_string(), "0.0.0.0");
@@ -32,7 +35,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(options.service_node_port_range, 30000..=32767);
     assert_eq!(options.token_issuer(), "https://kubernetes.default.svc.cluster.local");
     assert!(!options.disable_agent);
-    assert_eq!(options.log_format, LogFormat::Text);
+    assert_eq!(options.node.log_format, LogFormat::Text);
 }
 
 #[test]
@@ -53,7 +56,7 @@ fn values_follow_each_other() {
     assert_eq!(options.write_kubeconfig_mode, 0o644);
     assert_eq!(options.disable, ["flowcontrol", "dns"]);
     assert!(options.disable_agent);
-    assert_eq!(options.node_labels, [("a".into(), "b".into()), ("example.com/c".into(), String::new())]);
+    assert_eq!(options.node.node_labels, [("a".into(), "b".into()), ("example.com/c".into(), String::new())]);
     assert_eq!(options.tls_sans, ["*.example.org", "203.0.113.4"]);
 }
 
@@ -121,6 +124,8 @@ fn bad_files_are_explained() {
         let error = config::fill(config::settings(&mut ServerArgs::default()), Path::new("c.yaml"), text).expect_err(message).to_string();
         assert!(error.contains(message), "{error}");
     }
-    let error = ServerArgs { config: Some("/nowhere/c.yaml".into()), ..ServerArgs::default() }.resolve().expect_err("missing").to_string();
+    let error = ServerArgs { node: NodeArgs { config: Some("/nowhere/c.yaml".into()), ..NodeArgs::default() }, ..ServerArgs::default() }
+        .resolve()
+       .expect_err("missing").to_string();
     assert!(error.starts_with("--config /nowhere/c.yaml: cannot be read"), "{error}");
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use jiff::Timestamp;
-use mk8s_api::join_token::{BadToken, JoinToken};
+use mk8s_client::join_token::{BadToken, JoinToken};
 
 use super::{
     about::About,
@@ -65,7 +65,7 @@ pub(super) fn restore(
 }
 
 fn install_keys(about: &About, token: &str, server_dir: &Path) -> Result<(), RestoreError> {
-    let token = JoinToken::parse(token)?;
+    let token = JoinToken::parse(Some(token))?;
     if !token.ca_hash.starts_with(&about.cluster) {
         return Err(RestoreError::OtherToken { cluster: about.cluster.clone() });
     }

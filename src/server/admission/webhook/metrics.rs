@@ -1,11 +1,14 @@
 //! What is counted of webhooks, under Kubernetes' names.
 
-use std::{collections::BTreeMap, fmt::Write, time::Duration};
+use std::{collections::BTreeMap, time::Duration};
 
 use parking_lot::Mutex;
 
 use super::{call::Failure, hook::Hook};
-use crate::admission::Request;
+use crate::{
+    admission::Request,
+    exposition::{Latencies, counters},
+};
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS_S: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];
@@ -34,23 +37,25 @@ impl Phase {
     }
 }
 
-#[derive(Default)]
-struct Latency {
-    count: u64,
-    sum_s: f64,
-    buckets: [u64; BUCKETS_S.len()],
-}
-
 /// Counters by their labels, written as they are shown.
-#[derive(Default)]
 pub(super) struct Metrics(Mutex<Counted>);
 
-#[derive(Default)]
 struct Counted {
-    latencies: BTreeMap<String, Latency>,
+    latencies: Latencies<{ BUCKETS_S.len() }>,
     requests: BTreeMap<String, u64>,
     rejections: BTreeMap<String, u64>,
     failed_open: BTreeMap<String, u64>,
+}
+
+impl Default for Metrics {
+    fn default() -> Metrics {
+        Metrics(Mutex::new(Counted {
+            latencies: Latencies::new(BUCKETS_S),
+            requests: BTreeMap::new(),
+            rejections: BTreeMap::new(),
+            failed_open: BTreeMap::new(),
+        }))
+    }
 }
 
 impl Metrics {
@@ -68,13 +73,7 @@ impl Metrics {
         let labels = format!("name=\"{name}\",operation=\"{operation}\",rejected=\"{rejected}\",type=\"{kind}\"");
         let counted = &mut *self.0.lock();
         *counted.requests.entry(format!("code=\"{code}\",{labels}")).or_default() += 1;
-        let latency = counted.latencies.entry(labels).or_default();
-        let seconds = took.as_secs_f64();
-        latency.count += 1;
-        latency.sum_s += seconds;
-        if let Some(bucket) = BUCKETS_S.iter().position(|bound| seconds <= *bound) {
-            latency.buckets[bucket] += 1;
-        }
+        counted.latencies.observe(labels, took);
         if rejected {
             let labels = format!(
                 "error_type=\"{error_type}\",name=\"{name}\",operation=\"{operation}\",rejection_code=\"{code}\",type=\"{kind}\""
@@ -92,33 +91,16 @@ impl Metrics {
     pub(super) fn render(&self) -> String {
         let counted = self.0.lock();
         let mut text = String::new();
-        let counters = [
+        let of = [
             ("apiserver_admission_webhook_request_total", "Webhooks asked, by code and whether they refused.", &counted.requests),
             ("apiserver_admission_webhook_rejection_count", "Requests refused because of a webhook.", &counted.rejections),
             ("apiserver_admission_webhook_fail_open_count", "Failures of webhooks that were overlooked.", &counted.failed_open),
         ];
-        for (name, help, series) in counters {
-            line(&mut text, format_args!("# HELP {name} {help}\n# TYPE {name} counter"));
-            for (labels, count) in series {
-                line(&mut text, format_args!("{name}{{{labels}}} {count}"));
-            }
+        for (name, help, series) in of {
+            counters(&mut text, name, help, series);
         }
         let name = "apiserver_admission_webhook_admission_duration_seconds";
-        line(&mut text, format_args!("# HELP {name} How long webhooks took.\n# TYPE {name} histogram"));
-        for (labels, latency) in &counted.latencies {
-            let mut below = 0;
-            for (bound, bucket) in BUCKETS_S.iter().zip(latency.buckets) {
-                below += bucket;
-                line(&mut text, format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {below}"));
-            }
-            line(&mut text, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {}", latency.count));
-            line(&mut text, format_args!("{name}_sum{{{labels}}} {}", latency.sum_s));
-            line(&mut text, format_args!("{name}_count{{{labels}}} {}", latency.count));
-        }
+        counted.latencies.render(&mut text, name, "How long webhooks took.");
         text
     }
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a String takes any text");
 }

@@ -30,10 +30,10 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use mk8s_client::join_token::{JoinToken, ca_hash};
 use parking_lot::RwLock;
 use ring::rand::{SecureRandom, SystemRandom};
 use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use sha2::{Digest, Sha256};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -168,7 +168,7 @@ pub struct Pki {
     leaves: RwLock<BTreeMap<Role, Arc<Leaf>>>,
     live: Arc<LiveCertificate>,
     signing_key: Arc<SigningKey>,
-    join_token: String,
+    join_token: JoinToken,
     admin_token: String,
     renewed: watch::Sender<u64>,
 }
@@ -221,19 +221,18 @@ impl Pki {
     }
 
     /// `K10<sha256 of the CA>::server:<secret>`: what another machine needs to join.
-    pub fn join_token(&self) -> &str {
+    pub fn join_token(&self) -> &JoinToken {
         &self.join_token
     }
 
     /// Tells clusters apart: the beginning of the CA's hash.
     pub fn cluster_name(&self) -> &str {
-        let hash = self.join_token.strip_prefix("K10").unwrap_or_default();
-        hash.get(..NAME_LENGTH).unwrap_or_default()
+        &self.join_token.ca_hash[..NAME_LENGTH]
     }
 
     /// The part of the join token that is secret.
     pub fn join_secret(&self) -> &str {
-        self.join_token.rsplit(':').next().unwrap_or_default()
+        &self.join_token.secret
     }
 
     /// What every server of the cluster has alike, by file below [`PkiOptions::dir`].
@@ -332,11 +331,6 @@ impl Pki {
     }
 }
 
-/// The hash of a CA that tokens carry.
-pub(crate) fn ca_hash(ca_pem: &str) -> String {
-    hex(&Sha256::digest(ca_pem.as_bytes()))
-}
-
 /// How much of the CA's hash tells clusters apart.
 const NAME_LENGTH: usize = 12;
 
@@ -370,15 +364,11 @@ fn load_secret(path: &Path) -> Result<String, PkiError> {
 fn random_hex() -> Result<String, PkiError> {
     let mut bytes = [0u8; 32];
     SystemRandom::new().fill(&mut bytes).map_err(|_| PkiError::Tls("the system gives no random numbers".into()))?;
-    Ok(hex(&bytes))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
 /// The token file: what the user asked for, else what was there, else a new one.
-fn load_join_token(options: &PkiOptions, ca: &Authority) -> Result<String, PkiError> {
+fn load_join_token(options: &PkiOptions, ca: &Authority) -> Result<JoinToken, PkiError> {
     let path = options.dir.join("token");
     let stored = files::read_if_there(&path)?.map(|text| text.trim().to_string());
     let secret = match (&options.token, &stored) {
@@ -386,8 +376,8 @@ fn load_join_token(options: &PkiOptions, ca: &Authority) -> Result<String, PkiEr
         (None, Some(stored)) if !stored.is_empty() => secret_of(stored)?.to_string(),
         _ => random_hex()?,
     };
-    let token = format!("K10{}::server:{secret}", ca_hash(ca.pem()));
-    if stored.as_deref() != Some(&token) {
+    let token = JoinToken::of(ca.pem(), JoinToken::SERVER, &secret);
+    if stored != Some(token.to_string()) {
         files::write_private(&path, format!("{token}\n").as_bytes())?;
     }
     Ok(token)
