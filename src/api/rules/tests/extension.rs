@@ -1,0 +1,160 @@
+//! What extends the API server, and the addresses of Services.
+
+use super::*;
+
+#[test]
+fn webhook_configurations() {
+    let kind = ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration");
+    check(
+        kind.0,
+        kind.1,
+        r#"
+webhooks:
+- name: a.b
+  clientConfig: {}
+  admissionReviewVersions: [v3]
+  rules:
+  - {apiGroups: ["*", apps], apiVersions: [""], resources: ["*", pods, "pods/*", pods/status], operations: [CREATE, "*", READ], scope: Some}
+- name: a.b.c
+  clientConfig: {url: "http://x"}
+  sideEffects: Some
+  timeoutSeconds: 0
+  matchConditions: [{name: c, expression: " "}, {name: c, expression: "true"}]
+- name: a.b.c
+  clientConfig: {service: {name: s, namespace: n}}
+  sideEffects: None
+  admissionReviewVersions: [v1]
+"#,
+        expect![[r#"
+            webhooks[0].name: Invalid value: "a.b": should be a domain with at least three segments separated by dots
+            webhooks[0].rules[0].operations: Invalid value: ["CREATE","*","READ"]: if '*' is present, must not specify other operations
+            webhooks[0].rules[0].operations[2]: Unsupported value: "READ": supported values: "*", "CONNECT", "CREATE", "DELETE", "UPDATE"
+            webhooks[0].rules[0].apiGroups: Invalid value: ["*","apps"]: if '*' is present, must not specify other API groups
+            webhooks[0].rules[0].apiVersions[0]: Required value
+            webhooks[0].rules[0].resources[3]: Invalid value: "pods/status": if 'pods/*' is present, must not specify pods/status
+            webhooks[0].rules[0].resources: Invalid value: ["*","pods","pods/*","pods/status"]: if '*' is present, must not specify other resources without subresources
+            webhooks[0].rules[0].scope: Unsupported value: "Some": supported values: "*", "Cluster", "Namespaced"
+            webhooks[0].sideEffects: Required value: must specify one of None, NoneOnDryRun
+            webhooks[0].clientConfig: Required value: exactly one of url or service is required
+            webhooks[0].admissionReviewVersions: Invalid value: ["v3"]: must include at least one of v1, v1beta1
+            webhooks[1].sideEffects: Unsupported value: "Some": supported values: "None", "NoneOnDryRun"
+            webhooks[1].timeoutSeconds: Invalid value: 0: the timeout value must be between 1 and 30 seconds
+            webhooks[1].clientConfig.url: Invalid value: "http": 'https' is the only allowed URL scheme; desired format: https://host[/path]
+            webhooks[1].matchConditions[0].expression: Required value
+            webhooks[1].matchConditions[1].name: Duplicate value: "c"
+            webhooks[1].admissionReviewVersions: Required value: must specify one of v1, v1beta1
+            webhooks[2].name: Duplicate value: "a.b.c"
+        "#]],
+    );
+}
+
+#[test]
+fn api_services() {
+    let kind = ("apiregistration.k8s.io", "APIService");
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: v1.wrong}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 0, versionPriority: 1001, caBundle: YQ==}",
+        expect![[r#"
+            metadata.name: Invalid value: "v1.wrong": must be `spec.version+"."+spec.group`: "v1.a.b"
+            spec.groupPriorityMinimum: Invalid value: 0: must be positive and less than 20000
+            spec.versionPriority: Invalid value: 1001: must be positive and less than 1000
+            spec.caBundle: Invalid value: "1 bytes": local APIServices may not have a caBundle
+        "#]],
+    );
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: v1.a.b}\nspec: {group: a.b, version: v1, groupPriorityMinimum: 1, versionPriority: 1, service: {name: s}, insecureSkipTLSVerify: true, caBundle: YQ==}",
+        expect![[r#"
+            spec.service.namespace: Required value
+            spec.insecureSkipTLSVerify: Invalid value: true: may not be true if caBundle is present
+        "#]],
+    );
+}
+
+#[test]
+fn addresses() {
+    let kind = ("networking.k8s.io", "IPAddress");
+    let parent = "spec: {parentRef: {resource: services, name: a, namespace: b}}";
+    for (name, expected) in [
+        ("10.0.0.1", ""),
+        ("fd00::1", ""),
+        ("10.0.0", "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"),
+        ("10.0.0.01", "must not have leading 0s"),
+        ("::ffff:10.0.0.1", "must not be an IPv4-mapped IPv6 address"),
+        ("FD00::1", "must be in canonical form (\"fd00::1\")"),
+    ] {
+        let object = named(yaml(&format!("metadata: {{name: \"{name}\"}}\n{parent}")), false);
+        let errors = rules(kind.0, kind.1).validate(&object);
+        let expected = if expected.is_empty() { String::new() } else { format!("metadata.name: Invalid value: {name:?}: {expected}\n") };
+        assert_eq!(text_of(errors), expected);
+    }
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: 10.0.0.1}\nspec: {}",
+        expect![[r#"
+            spec.parentRef: Required value
+        "#]],
+    );
+    check(
+        kind.0,
+        kind.1,
+        "metadata: {name: 10.0.0.1}\nspec: {parentRef: {group: A, namespace: a/b}}",
+        expect![[r#"
+            spec.parentRef.group: Invalid value: "A": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+            spec.parentRef.resource: Required value
+            spec.parentRef.name: Required value
+            spec.parentRef.namespace: Invalid value: "a/b": may not contain '/'
+        "#]],
+    );
+    check_update(
+        kind.0,
+        kind.1,
+        &format!("metadata: {{name: 10.0.0.1}}\n{parent}"),
+        "metadata: {name: 10.0.0.1}\nspec: {parentRef: {resource: services, name: other, namespace: b}}",
+        expect![[r#"
+            spec.parentRef: Invalid value: {"name":"other","namespace":"b","resource":"services"}: field is immutable
+        "#]],
+    );
+}
+
+#[test]
+fn ranges_of_services() {
+    let kind = ("networking.k8s.io", "ServiceCIDR");
+    for (ranges, expected) in [
+        ("[10.0.0.0/24]", expect![[""]]),
+        ("[10.0.0.0/24, \"fd00::/64\"]", expect![[""]]),
+        ("[]", expect![[r#"
+            spec.cidrs: Required value: at least one CIDR required
+        "#]]),
+        ("[10.0.0.0/24, 10.0.1.0/24]", expect![[r#"
+            spec.cidrs: Invalid value: ["10.0.0.0/24","10.0.1.0/24"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64
+        "#]]),
+        ("[10.0.0.1/24]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length
+        "#]]),
+        ("[10.0.0.00/024]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "10.0.0.00/024": must not have leading 0s in IP or prefix length
+        "#]]),
+        ("[\"FD00::/64\"]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "FD00::/64": must be in canonical form ("fd00::/64")
+        "#]]),
+        ("[nonsense]", expect![[r#"
+            spec.cidrs[0]: Invalid value: "nonsense": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
+        "#]]),
+        ("[10.0.0.0/0, a, b]", expect![[r#"
+            spec.cidrs: Invalid value: {"cidrs":["10.0.0.0/0","a","b"]}: may only hold up to 2 values
+        "#]]),
+    ] {
+        check(kind.0, kind.1, &format!("spec: {{cidrs: {ranges}}}"), expected);
+    }
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", expect![[""]]);
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.1.0/24]}", expect![[r#"
+        spec.cidrs[0]: Invalid value: "10.0.1.0/24": field is immutable
+    "#]]);
+    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", "spec: {cidrs: [10.0.0.0/24]}", expect![[r#"
+        spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable
+    "#]]);
+}
