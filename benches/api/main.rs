@@ -1,39 +1,55 @@
-//! How fast an API server answers: creates, gets and lists of 1 KB ConfigMaps over real connections.
+//! How fast an API server answers: creates, gets, lists and applies of 1 KB ConfigMaps over real connections, creates of a
+//! custom resource with rules, and how soon many watches learn of a change.
 //!
-//!     cargo bench --bench api -- KUBECONFIG [PEER_KUBECONFIG] [--seconds N] [--connections N]
+//!     cargo bench --bench api -- KUBECONFIG [PEER_KUBECONFIG] [--seconds N] [--connections N] [--watches N]
 //!
 //! With a second kubeconfig the same is measured against that cluster, and the ratio is printed beside it.
 
 #![allow(clippy::print_stdout)] // The table is the purpose.
 
+#[path = "../support/connection.rs"]
 mod connection;
+mod custom;
+#[path = "../support/target.rs"]
 mod target;
+mod watches;
 
-use connection::Connection;
-use hyper::Method;
+use connection::{Call, Connection};
 use std::time::{Duration, Instant};
 use target::Target;
 use tokio::task::JoinSet;
 
 const NAMESPACE: &str = "mk8s-bench";
+/// YAML, of which JSON is a part.
+const APPLY: &str = "application/apply-patch+yaml";
 
 /// One line of the table.
 struct Measure {
-    name: &'static str,
+    name: String,
     /// Requests a second.
     rate: f64,
     p50: Duration,
     p99: Duration,
 }
 
+impl Measure {
+    /// Of at least one latency.
+    fn of(name: impl Into<String>, mut latencies: Vec<Duration>, elapsed: Duration) -> Measure {
+        latencies.sort_unstable();
+        let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
+        Measure { name: name.into(), rate: latencies.len() as f64 / elapsed.as_secs_f64(), p50: at(0.5), p99: at(0.99) }
+    }
+}
+
 struct Plan {
     seconds: u64,
     connections: usize,
+    watches: usize,
 }
 
 #[tokio::main]
 async fn main() -> anyhow::Result<()> {
-    let mut plan = Plan { seconds: 5, connections: 64 };
+    let mut plan = Plan { seconds: 5, connections: 64, watches: 1000 };
     let mut files = Vec::new();
     let mut arguments = std::env::args().skip(1);
     while let Some(argument) = arguments.next() {
@@ -44,6 +60,7 @@ async fn main() -> anyhow::Result<()> {
         match argument.as_str() {
             "--seconds" => plan.seconds = number()? as u64,
             "--connections" => plan.connections = number()?,
+            "--watches" => plan.watches = number()?,
             // Cargo's own.
             "--bench" => {}
             file => files.push(file.to_owned()),
@@ -62,42 +79,45 @@ async fn main() -> anyhow::Result<()> {
 async fn measure(target: &Target, plan: &Plan) -> anyhow::Result<Vec<Measure>> {
     let mut control = Connection::open(target).await?;
     let namespace = format!(r#"{{"apiVersion":"v1","kind":"Namespace","metadata":{{"name":"{NAMESPACE}"}}}}"#);
-    control.expect(Method::POST, "/api/v1/namespaces", namespace, &[201, 409]).await?;
+    control.expect(Call::post("/api/v1/namespaces", namespace), &[201, 409]).await?;
     let run = std::process::id();
     let url = format!("/api/v1/namespaces/{NAMESPACE}/configmaps");
     let all = plan.connections;
+    let ours = || url.clone();
 
-    let create = {
-        let url = url.clone();
-        load("create", target, plan, all, move |worker, n| (Method::POST, url.clone(), config_map(&format!("c-{run}-{worker}-{n}"))))
-            .await?
+    let base = ours();
+    let create = move |worker, n| Call::post(base.clone(), config_map(&format!("c-{run}-{worker}-{n}")));
+    let base = ours();
+    let create_one = move |_, n| Call::post(base.clone(), config_map(&format!("s-{run}-{n}")));
+    let base = ours();
+    let get = move |worker, _| Call::get(format!("{base}/c-{run}-{worker}-0"));
+    let base = ours();
+    let list = move |_, _| Call::get(format!("{base}?limit=500"));
+    let base = ours();
+    let whole = move |_, _| Call::get(format!("{base}?limit=25000"));
+    let base = ours();
+    let apply = move |worker, n: u64| {
+        let name = format!("a-{run}-{worker}-{}", n / 2);
+        Call::patch(format!("{base}/{name}?fieldManager=bench&force=true"), APPLY, applied(&name, n % 2))
     };
-    let create_one = {
-        let url = url.clone();
-        load("create, 1 connection", target, plan, 1, move |_, n| (Method::POST, url.clone(), config_map(&format!("s-{run}-{n}"))))
-            .await?
-    };
-    let get = {
-        let url = url.clone();
-        load("get", target, plan, all, move |worker, _| (Method::GET, format!("{url}/c-{run}-{worker}-0"), String::new())).await?
-    };
-    let list = {
-        let url = url.clone();
-        load("list of 500", target, plan, 16.min(all), move |_, _| (Method::GET, format!("{url}?limit=500"), String::new())).await?
-    };
-    let whole = {
-        let url = url.clone();
-        load("list of 25,000", target, plan, 4.min(all), move |_, _| (Method::GET, format!("{url}?limit=25000"), String::new()))
-            .await?
-    };
-    control.expect(Method::DELETE, &format!("/api/v1/namespaces/{NAMESPACE}"), String::new(), &[200, 202]).await?;
-    Ok(vec![create, create_one, get, list, whole])
+    let measures = vec![
+        load("create", target, plan, all, create).await?,
+        load("create, 1 connection", target, plan, 1, create_one).await?,
+        load("get", target, plan, all, get).await?,
+        load("list of 500", target, plan, 16.min(all), list).await?,
+        load("list of 25,000", target, plan, 4.min(all), whole).await?,
+        load("server-side apply", target, plan, all, apply).await?,
+        custom::creates(&mut control, target, plan).await?,
+        watches::learn(&mut control, target, plan).await?,
+    ];
+    control.expect(Call::delete(format!("/api/v1/namespaces/{NAMESPACE}")), &[200, 202]).await?;
+    Ok(measures)
 }
 
 /// Asks over some connections for some seconds, each one request at a time.
 async fn load<F>(name: &'static str, target: &Target, plan: &Plan, connections: usize, request: F) -> anyhow::Result<Measure>
 where
-    F: Fn(usize, u64) -> (Method, String, String) + Clone + Send + 'static,
+    F: Fn(usize, u64) -> Call + Clone + Send + 'static,
 {
     let mut opened = Vec::new();
     for _ in 0..connections {
@@ -112,9 +132,9 @@ where
             let mut latencies = Vec::new();
             let mut n = 0;
             while Instant::now() < until {
-                let (method, path, body) = request(worker, n);
+                let call = request(worker, n);
                 let start = Instant::now();
-                connection.expect(method, &path, body, &[200, 201]).await?;
+                connection.expect(call, &[200, 201]).await?;
                 latencies.push(start.elapsed());
                 n += 1;
             }
@@ -125,11 +145,8 @@ where
     while let Some(worker) = workers.join_next().await {
         latencies.extend(worker??);
     }
-    let elapsed = begun.elapsed();
-    latencies.sort_unstable();
     anyhow::ensure!(!latencies.is_empty(), "{name}: no request was answered within {} s", plan.seconds);
-    let at = |share: f64| latencies[((latencies.len() - 1) as f64 * share) as usize];
-    Ok(Measure { name, rate: latencies.len() as f64 / elapsed.as_secs_f64(), p50: at(0.5), p99: at(0.99) })
+    Ok(Measure::of(name, latencies, begun.elapsed()))
 }
 
 fn config_map(name: &str) -> String {
@@ -137,10 +154,18 @@ fn config_map(name: &str) -> String {
     format!(r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"key":"{data}"}}}}"#)
 }
 
+/// The same object twice: made, then changed.
+fn applied(name: &str, change: u64) -> String {
+    let data = "x".repeat(900);
+    format!(
+        r#"{{"apiVersion":"v1","kind":"ConfigMap","metadata":{{"name":"{name}"}},"data":{{"key":"{data}","change":"{change}"}}}}"#
+    )
+}
+
 fn print_table(files: &[String], columns: &[Vec<Measure>]) {
-    println!("\n{:<24}{}", "", files.iter().map(|f| format!("{f:>40}")).collect::<String>());
+    println!("\n{:<30}{}", "", files.iter().map(|f| format!("{f:>40}")).collect::<String>());
     for row in 0..columns[0].len() {
-        let mut line = format!("{:<24}", columns[0][row].name);
+        let mut line = format!("{:<30}", columns[0][row].name);
         for column in columns {
             let m = &column[row];
             let ms = |d: Duration| d.as_secs_f64() * 1000.0;

@@ -1,6 +1,10 @@
 //! What a process costs while pods idle.
 
-use crate::{Measure, Plan, pods};
+use crate::{
+    Plan, pods,
+    process::{cpu, resident},
+    table::Measure,
+};
 use kube::{Client, api::PostParams};
 use std::time::Duration;
 
@@ -20,23 +24,7 @@ pub(crate) async fn with_pods(client: &Client, plan: &Plan, pid: u32, count: usi
     let resident = resident(pid)?;
     pods::remove_all(client).await?;
     Ok(vec![
-        Measure { name: format!("resident, {count} idle pods"), value: resident, unit: "MB" },
-        Measure { name: format!("share of a core, {count} idle pods"), value: share, unit: "%" },
+        Measure::new(format!("resident, {count} idle pods"), resident, "MB"),
+        Measure::new(format!("share of a core, {count} idle pods"), share, "%"),
     ])
-}
-
-/// Seconds of processor time so far.
-fn cpu(pid: u32) -> anyhow::Result<f64> {
-    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat"))?;
-    let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
-    let ticks = |at: usize| fields.get(at).and_then(|field| field.parse::<f64>().ok()).unwrap_or_default();
-    let second = nix::unistd::sysconf(nix::unistd::SysconfVar::CLK_TCK)?.unwrap_or(100) as f64;
-    Ok((ticks(11) + ticks(12)) / second)
-}
-
-fn resident(pid: u32) -> anyhow::Result<f64> {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status"))?;
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap_or_default();
-    let kib: f64 = line.split_whitespace().next().unwrap_or_default().parse()?;
-    Ok(kib * 1024.0 / 1e6)
 }

@@ -11,7 +11,11 @@
 
 mod idle;
 mod pods;
+#[path = "../support/process.rs"]
+mod process;
 mod services;
+#[path = "../support/table.rs"]
+mod table;
 
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
@@ -20,6 +24,7 @@ use kube::{
     config::{KubeConfigOptions, Kubeconfig},
 };
 use std::time::Duration;
+use table::Measure;
 
 const NAMESPACE: &str = "mk8s-bench-node";
 
@@ -30,16 +35,10 @@ struct Plan {
     pid: Option<u32>,
 }
 
-/// One line of the table.
-struct Measure {
-    name: String,
-    value: f64,
-    unit: &'static str,
-}
-
-fn median(mut times: Vec<Duration>) -> f64 {
+/// Of at least one.
+fn median(mut times: Vec<Duration>) -> Duration {
     times.sort();
-    times.get(times.len() / 2).map_or(f64::NAN, Duration::as_secs_f64) * 1e3
+    times[times.len() / 2]
 }
 
 #[tokio::main]
@@ -59,6 +58,7 @@ async fn main() -> anyhow::Result<()> {
             file => files.push(file.to_owned()),
         }
     }
+    anyhow::ensure!(plan.rounds > 0, "--rounds takes a number from 1 on");
     anyhow::ensure!(!files.is_empty(), "which cluster? give its kubeconfig (and a peer's after it)");
     let mut columns = Vec::new();
     for file in &files {
@@ -66,7 +66,7 @@ async fn main() -> anyhow::Result<()> {
         let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default()).await?;
         columns.push(measure(&Client::try_from(config)?, &plan).await?);
     }
-    print_table(&files, &columns);
+    table::print(&files, &columns);
     Ok(())
 }
 
@@ -82,35 +82,14 @@ async fn measure(client: &Client, plan: &Plan) -> anyhow::Result<Vec<Measure>> {
 
 async fn all(client: &Client, plan: &Plan) -> anyhow::Result<Vec<Measure>> {
     let mut measures = Vec::new();
-    let ms = |name: String, value| Measure { name, value, unit: "ms" };
-    measures.push(ms("pod Ready, median".to_owned(), median(pods::one_by_one(client, plan).await?)));
-    measures.push(ms("30 pods at once, all Ready".to_owned(), pods::at_once(client, plan, 30).await?.as_secs_f64() * 1e3));
+    measures.push(Measure::ms("pod Ready, median", median(pods::one_by_one(client, plan).await?)));
+    measures.push(Measure::ms("30 pods at once, all Ready", pods::at_once(client, plan, 30).await?));
     for others in [10, plan.services] {
         let times = services::answers(client, plan, others).await?;
-        measures.push(ms(format!("Service answers, {others} others, median"), median(times)));
+        measures.push(Measure::ms(format!("Service answers, {others} others, median"), median(times)));
     }
     if let Some(pid) = plan.pid {
         measures.extend(idle::with_pods(client, plan, pid, 10).await?);
     }
     Ok(measures)
-}
-
-fn print_table(files: &[String], columns: &[Vec<Measure>]) {
-    println!();
-    print!("{:42}", "");
-    for file in files {
-        print!("{file:>28}");
-    }
-    println!();
-    let rows = columns.first().map_or(0, Vec::len);
-    for row in 0..rows {
-        print!("{:42}", columns[0][row].name);
-        for column in columns {
-            print!("{:>28}", format!("{:.1} {}", column[row].value, column[row].unit));
-        }
-        if let [ours, peer, ..] = columns {
-            print!("   {:.2}x", peer[row].value / ours[row].value);
-        }
-        println!();
-    }
 }

@@ -1,0 +1,87 @@
+//! One HTTP/1.1 connection over TLS, as cheap as it can be: the client shares the machine with what it measures.
+
+use crate::target::Target;
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::{Method, Request, Response, body::Incoming, client::conn::http1::SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+/// A request.
+pub(crate) struct Call {
+    method: Method,
+    path: String,
+    content_type: &'static str,
+    body: String,
+}
+
+impl Call {
+    pub(crate) fn get(path: impl Into<String>) -> Call {
+        Call::json(Method::GET, path, "")
+    }
+
+    pub(crate) fn delete(path: impl Into<String>) -> Call {
+        Call::json(Method::DELETE, path, "")
+    }
+
+    pub(crate) fn post(path: impl Into<String>, body: impl Into<String>) -> Call {
+        Call::json(Method::POST, path, body)
+    }
+
+    fn json(method: Method, path: impl Into<String>, body: impl Into<String>) -> Call {
+        Call { method, path: path.into(), content_type: "application/json", body: body.into() }
+    }
+
+    pub(crate) fn patch(path: impl Into<String>, content_type: &'static str, body: impl Into<String>) -> Call {
+        Call { method: Method::PATCH, path: path.into(), content_type, body: body.into() }
+    }
+}
+
+/// See the module.
+pub(crate) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    host: String,
+}
+
+impl Connection {
+    pub(crate) async fn open(target: &Target) -> anyhow::Result<Connection> {
+        let socket = TcpStream::connect((target.host.trim_matches(['[', ']']), target.port)).await?;
+        socket.set_nodelay(true)?;
+        let stream = TlsConnector::from(target.tls.clone()).connect(target.name.clone(), socket).await?;
+        let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
+        // Its error is the request's error.
+        tokio::spawn(async move { drop(connection.await) });
+        Ok(Connection { sender, host: target.host.clone() })
+    }
+
+    /// Sends a request; the answer's body is still to be read.
+    pub(crate) async fn send(&mut self, call: Call) -> anyhow::Result<Response<Incoming>> {
+        let request = Request::builder()
+            .method(call.method)
+            .uri(call.path)
+            .header("host", &self.host)
+            .header("content-type", call.content_type)
+            .body(Full::new(Bytes::from(call.body)))?;
+        self.sender.ready().await?;
+        Ok(self.sender.send_request(request).await?)
+    }
+
+    /// Sends a request and reads the whole answer; any other status than those expected is an error.
+    pub(crate) async fn expect(&mut self, call: Call, expected: &[u16]) -> anyhow::Result<()> {
+        let path = call.path.clone();
+        let answer = self.send(call).await?;
+        let status = answer.status().as_u16();
+        let mut body = answer.into_body();
+        let mut text = Vec::new();
+        while let Some(frame) = body.frame().await {
+            if let Some(data) = frame?.data_ref()
+                && !expected.contains(&status)
+            {
+                text.extend_from_slice(data);
+            }
+        }
+        anyhow::ensure!(expected.contains(&status), "{path}: {status}: {}", String::from_utf8_lossy(&text));
+        Ok(())
+    }
+}
