@@ -41,7 +41,7 @@ impl Call {
 /// See the module.
 pub(crate) struct Connection {
     sender: SendRequest<Full<Bytes>>,
-    host: String,
+    target: Target,
 }
 
 impl Connection {
@@ -52,15 +52,18 @@ impl Connection {
         let (sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream)).await?;
         // Its error is the request's error.
         tokio::spawn(async move { drop(connection.await) });
-        Ok(Connection { sender, host: target.host.clone() })
+        Ok(Connection { sender, target: target.clone() })
     }
 
-    /// Sends a request; the answer's body is still to be read.
+    /// Sends a request, over a new connection if the server has closed this one; the answer's body is still to be read.
     pub(crate) async fn send(&mut self, call: Call) -> anyhow::Result<Response<Incoming>> {
+        if self.sender.is_closed() {
+            *self = Connection::open(&self.target.clone()).await?;
+        }
         let request = Request::builder()
             .method(call.method)
             .uri(call.path)
-            .header("host", &self.host)
+            .header("host", &self.target.host)
             .header("content-type", call.content_type)
             .body(Full::new(Bytes::from(call.body)))?;
         self.sender.ready().await?;

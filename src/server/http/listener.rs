@@ -38,6 +38,9 @@ pub const ALPN: [&[u8]; 5] = [b"h2", b"http/1.1", TUNNEL, TALK, RAFT];
 pub const TUNNEL: &[u8] = b"mk8s-tunnel/1";
 
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// A connection that asks nothing for so long is closed, and so is one that takes so long to say a request's head.
+/// Kubernetes waits as long for the next request.
+const IDLE: Duration = Duration::from_secs(90);
 /// How long requests under way may take once the server stops.
 const DRAIN: Duration = Duration::from_millis(1500);
 
@@ -148,7 +151,7 @@ async fn serve_http1(
     let service = service_fn(move |request| answer(request, peer.clone(), router.clone()));
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(Duration::from_secs(30))
+        .header_read_timeout(IDLE)
         .serve_connection(TokioIo::new(stream), service)
         .with_upgrades();
     let mut connection = std::pin::pin!(connection);
