@@ -320,7 +320,7 @@ impl Resource {
         let target = self.target(subresource)?;
         let object = keep_reset(object);
         if let Some(custom) = self.custom_body(subresource) {
-            let complaints = api_decode::duplicate_fields(&doubles.into().paths);
+            let complaints = doubles.into().complaints();
             let decoded = api_decode::custom(object, complaints, target, &custom.version, validation);
             let decoded = decoded.map_err(|refusal| refusal.status(target))?;
             warnings.extend(decoded.warnings);
