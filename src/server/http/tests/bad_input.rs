@@ -172,7 +172,7 @@ async fn bodies_that_are_too_large() {
                 copies.to_string(),
                 422,
                 "Invalid",
-                "…unable to copy, the accumulated size increase of patch is …",
+                "…Unable to complete the copy, the accumulated size increase of copy is …",
             ),
         ],
     )
@@ -291,7 +291,7 @@ async fn patches_that_are_none() {
                 "apiVersion: v1\nkind: ConfigMap\ndata:\n  x: a\n  x: b\n",
                 400,
                 "BadRequest",
-                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  key \"x\" already set in map",
+                "error strict decoding YAML: error converting YAML to JSON: yaml: unmarshal errors:\n  line 5: key \"x\" already set in map",
             ),
             patch(APPLY, &apply, "a: [", 400, "BadRequest", "…yaml: …"),
             patch(APPLY, &apply, "metadata: {name: a}", 400, "BadRequest", "…"),
