@@ -1,7 +1,7 @@
 //! `attach`: the streams of a container's own process. Only the runtime has them, so its streaming server is spoken to.
 //!
 //! In SPDY, not over its WebSockets: those cannot say that the input has ended, and they end the input of a container
-//! that somebody attaches to without any.
+//! that somebody attaches to without any. A client that speaks SPDY itself speaks to that server directly.
 
 use super::{
     Answer, Parameters,
@@ -12,7 +12,7 @@ use super::{
 };
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
@@ -70,10 +70,14 @@ pub(super) async fn serve(
     relay(request, &url, streams).await
 }
 
-/// Joins the client's socket with the streams of the runtime's streaming server.
+/// Joins the client with the streams of the runtime's streaming server.
 pub(super) async fn relay(request: Request<Incoming>, url: &str, wanted: Wanted) -> Answer {
+    if socket::is_spdy(&request) {
+        return socket::pass_through(request, url).await;
+    }
     let failed = |why: String| Status::internal(format!("error attaching to container: {why}"));
-    let (mut speaker, listener) = spdy::split(spdy::dial(url, "v4.channel.k8s.io").await.map_err(failed)?);
+    let (stream, _) = spdy::dial(url, &[HeaderValue::from_static("v4.channel.k8s.io")]).await.map_err(failed)?;
+    let (mut speaker, listener) = spdy::split(stream);
     let streams = open(&mut speaker, wanted).await.map_err(|error| failed(error.to_string()))?;
     socket::upgrade(request, &channels::PROTOCOLS, move |front, _| join(front, speaker, listener, streams))
 }

@@ -4,8 +4,8 @@
 //! stored zlib blocks, which need no compressor, and those of answers are not read.
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
-use http::{Request, StatusCode, header};
-use http_body_util::Empty;
+use http::{HeaderValue, Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{client::conn::http1, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use std::io;
@@ -23,9 +23,14 @@ const GOAWAY: u16 = 7;
 const FIN: u8 = 1;
 /// Go copies in pieces of 32 KiB; whoever sends more than this is not speaking SPDY.
 const LONGEST: usize = 4 << 20;
+/// The longest text of a refusal that is told.
+const EXCUSE: usize = 4 << 10;
 
-/// A connection to the streaming server at `url` that has turned into SPDY; `protocol` is spoken on its streams.
-pub(super) async fn dial(url: &str, protocol: &str) -> Result<TokioIo<Upgraded>, String> {
+const STREAM_PROTOCOL: &str = "X-Stream-Protocol-Version";
+
+/// A connection to the streaming server at `url` that has turned into SPDY, and which of these protocols is spoken on its
+/// streams.
+pub(super) async fn dial(url: &str, protocols: &[HeaderValue]) -> Result<(TokioIo<Upgraded>, Option<HeaderValue>), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
     let authority = uri.authority().ok_or_else(|| format!("{url:?} names no host"))?.clone();
     let at = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
@@ -36,15 +41,19 @@ pub(super) async fn dial(url: &str, protocol: &str) -> Result<TokioIo<Upgraded>,
     let ask = Request::post(path)
         .header(header::HOST, authority.as_str())
         .header(header::CONNECTION, "Upgrade")
-        .header(header::UPGRADE, "SPDY/3.1")
-        .header("X-Stream-Protocol-Version", protocol)
-        .body(Empty::<Bytes>::new())
-        .map_err(|error| error.to_string())?;
+        .header(header::UPGRADE, "SPDY/3.1");
+    let ask = protocols.iter().fold(ask, |ask, protocol| ask.header(STREAM_PROTOCOL, protocol));
+    let ask = ask.body(Empty::<Bytes>::new()).map_err(|error| error.to_string())?;
     let answer = sender.send_request(ask).await.map_err(|error| error.to_string())?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        return Err(format!("the runtime's streaming server answered {}", answer.status()));
+        let status = answer.status();
+        let said = Limited::new(answer.into_body(), EXCUSE).collect().await;
+        let said = said.map(|said| String::from_utf8_lossy(&said.to_bytes()).trim().to_owned()).unwrap_or_default();
+        return Err(format!("the runtime's streaming server answered {status}: {said}"));
     }
-    hyper::upgrade::on(answer).await.map(TokioIo::new).map_err(|error| error.to_string())
+    let chosen = answer.headers().get(STREAM_PROTOCOL).cloned();
+    let upgraded = hyper::upgrade::on(answer).await.map_err(|error| error.to_string())?;
+    Ok((TokioIo::new(upgraded), chosen))
 }
 
 /// What the server sent.
