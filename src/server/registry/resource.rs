@@ -564,7 +564,7 @@ impl Resources {
         self.customs.newest()
     }
 
-    pub(super) fn presenter(&self) -> Presenter {
+    pub(crate) fn presenter(&self) -> Presenter {
         Presenter::new(self.customs.clone())
     }
 }
