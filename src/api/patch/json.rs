@@ -3,6 +3,8 @@
 //! Where the library is wider than the RFC, this is, too: a field that is not there can be replaced, a test for null holds
 //! where nothing is, indices below zero count from the end, and a missing `value` is null.
 
+use std::borrow::Cow;
+
 use serde_json::{Map, Value};
 
 use super::{JSON_PATCH_MAX_COPIED, JSON_PATCH_MAX_OPERATIONS, PatchError};
@@ -185,21 +187,20 @@ impl Patched {
 
     /// Where a path leads, but for its last step. Nothing where a step leads nowhere.
     fn find(&mut self, path: &str) -> Option<Place<'_>> {
-        let (_, steps) = path.split_once('/')?;
-        let mut steps: Vec<String> = steps.split('/').map(unescaped).collect();
-        let key = steps.pop()?;
+        let (before, key) = path.rsplit_once('/')?;
+        let steps = before.split_once('/').map(|(_, steps)| steps.split('/'));
         let mut container = &mut self.document;
-        for step in &steps {
+        for step in steps.into_iter().flatten() {
             container = match container {
-                Value::Object(fields) => fields.get_mut(step)?,
+                Value::Object(fields) => fields.get_mut(&*unescaped(step))?,
                 Value::Array(items) => {
-                    let at = index(step, items.len()).ok()?;
+                    let at = index(&unescaped(step), items.len()).ok()?;
                     items.get_mut(at)?
                 }
                 _ => return None,
             };
         }
-        (container.is_object() || container.is_array()).then_some(Place { container, key })
+        (container.is_object() || container.is_array()).then(|| Place { container, key: unescaped(key).into_owned() })
     }
 }
 
@@ -280,8 +281,11 @@ fn shallow(op: &str, path: &str, value: &Value) -> Result<(), PatchError> {
 }
 
 /// A step of a path, of which `~1` stands for a slash and `~0` for a tilde.
-fn unescaped(step: &str) -> String {
-    if step.contains('~') { step.replace("~1", "/").replace("~0", "~") } else { step.to_owned() }
+fn unescaped(step: &str) -> Cow<'_, str> {
+    match step.contains('~') {
+        true => step.replace("~1", "/").replace("~0", "~").into(),
+        false => step.into(),
+    }
 }
 
 /// The place in a list that a step names.
