@@ -221,7 +221,7 @@ impl Resource {
     }
 
     /// The schema of what [`Resource::kind_of`] names.
-    pub(super) fn schema_of(&self, subresource: &str) -> Option<&Schema> {
+    pub(crate) fn schema_of(&self, subresource: &str) -> Option<&Schema> {
         match (self.kind.subresource(subresource), self.as_custom()) {
             (Some(sub), _) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
             (_, Some(custom)) => Some(&custom.version.fields),

@@ -254,7 +254,7 @@ mod tests {
 
     #[test]
     fn handshakes_are_read() {
-        let read = |pairs: &[(&'static str, &'static str)]| {
+        let read = |pairs: &[(&'static str, &'static str)]| -> Result<String, String> {
             let headers =
                 pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
             let read = Handshake::read(&headers.collect()).map_err(|status| status.message)?;
