@@ -7,7 +7,7 @@ use super::{
     Answer, Parameters,
     channels::{self, ERROR, RESIZE, STDERR, STDIN, STDOUT, Said},
     socket::{self, Socket},
-    spdy::{self, Heard},
+    spdy,
     target,
 };
 use crate::pod::{Pods, facts};
@@ -16,6 +16,7 @@ use http::{HeaderValue, Request};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
+use mk8s_client::spdy::Frame;
 use mk8s_cri::v1;
 use serde_json::json;
 use std::{collections::HashMap, io};
@@ -118,15 +119,15 @@ async fn join(front: Socket, mut speaker: Speaker, mut listener: Listener, strea
     let down = async {
         while let Some(heard) = listener.next().await {
             match heard {
-                Heard::Data { stream, data, .. } => {
+                Frame::Data { stream, data, .. } => {
                     let channel = streams.iter().find(|(_, id)| **id == stream).map(|(channel, _)| *channel);
                     let Some(channel) = channel.filter(|_| !data.is_empty()) else { continue };
                     if sender.send(channel, &data).await.is_err() {
                         return;
                     }
                 }
-                Heard::Ping(id) => drop(pings.send(id).await),
-                Heard::Nothing => {}
+                Frame::Ping(id) => drop(pings.send(id).await),
+                Frame::Reset(_) | Frame::GoAway | Frame::Other => {}
             }
         }
         sender.close().await;
