@@ -16,6 +16,7 @@ use crate::{
 };
 
 mod json_error;
+mod yaml_doubles;
 
 pub use json_error::JsonError;
 
@@ -134,24 +135,45 @@ pub fn value(
 /// Keys that stand twice in a body.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Doubles {
-    pub paths: Vec<String>,
+    paths: Vec<String>,
     /// The paths of all keys in the order of the text, where complaints follow it.
     order: Vec<String>,
+    /// What is said of those of a YAML text: `line 9: key "foo" already set in map`.
+    lines: Vec<String>,
 }
 
 impl From<Vec<String>> for Doubles {
     fn from(paths: Vec<String>) -> Doubles {
-        Doubles { paths, order: Vec::new() }
+        Doubles { paths, ..Doubles::default() }
     }
 }
 
+/// What the complaint about all keys of a YAML text that stand twice begins with; a line for each of them follows.
+const YAML_ERRORS: &str = "yaml: unmarshal errors:";
+
 impl Doubles {
+    /// What the reader of YAML says of keys that stand twice, if any do.
+    pub fn in_yaml(&self) -> Option<String> {
+        let lines = self.lines.iter().map(|line| format!("\n  {line}"));
+        (!self.lines.is_empty()).then(|| std::iter::once(YAML_ERRORS.to_owned()).chain(lines).collect())
+    }
+
+    /// The lines of [`Doubles::in_yaml`].
+    pub fn lines(&self) -> &[String] {
+        &self.lines
+    }
+
+    /// The complaints about keys that stand twice.
+    pub fn complaints(&self) -> Vec<String> {
+        self.in_yaml().map_or_else(|| duplicate_fields(&self.paths), |all| vec![all])
+    }
+
     /// The complaints about keys that stand twice and about those that mean nothing, where they stand in the text.
     fn with_unknown(self, unknown: Vec<String>) -> Vec<String> {
-        let Doubles { mut paths, order } = self;
-        if order.is_empty() {
-            return duplicate_fields(&paths).into_iter().chain(unknown_fields(&unknown)).collect();
+        if self.order.is_empty() {
+            return self.complaints().into_iter().chain(unknown_fields(&unknown)).collect();
         }
+        let Doubles { mut paths, order, .. } = self;
         // Of what means nothing it does not matter how often it stands there.
         paths.retain(|path| !unknown.contains(path));
         let place = |path: &str, nth: usize| {
@@ -224,8 +246,19 @@ fn judged(object: Value, mut complaints: Vec<String>, validation: FieldValidatio
         FieldValidation::Strict if !complaints.is_empty() => {
             Err(Refusal::Strict(complaints.join(", ")))
         }
-        FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
+        FieldValidation::Warn => {
+            let warnings = complaints.into_iter().flat_map(each_line);
+            Ok(Decoded { object, warnings: warnings.collect() })
+        }
         FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
+    }
+}
+
+/// A warning is one line: the complaint about a YAML text has several.
+fn each_line(complaint: String) -> Vec<String> {
+    match complaint.strip_prefix(YAML_ERRORS) {
+        Some(lines) => lines.lines().map(|line| line.trim().to_owned()).filter(|line| !line.is_empty()).collect(),
+        None => vec![complaint],
     }
 }
 
@@ -239,13 +272,8 @@ pub fn custom(
 ) -> Result<Decoded, Refusal> {
     name_custom(&object, target).map_err(Refusal::Kind)?;
     let unknown = version.receive(&mut object)?;
-    complaints.extend(unknown.iter().map(|path| format!("unknown field {}", crate::field::quote(path))));
-    complaints.truncate(100);
-    match validation {
-        FieldValidation::Strict if !complaints.is_empty() => Err(Refusal::Strict(complaints.join(", "))),
-        FieldValidation::Warn => Ok(Decoded { object, warnings: complaints }),
-        FieldValidation::Strict | FieldValidation::Ignore => Ok(Decoded { object, warnings: Vec::new() }),
-    }
+    complaints.extend(unknown_fields(&unknown));
+    judged(object, complaints, validation)
 }
 
 /// A custom object says what it is.
@@ -330,6 +358,8 @@ pub struct Body {
     pub duplicates: Vec<String>,
     /// Paths of all keys in the order of a JSON text, when some stand twice.
     order: Vec<String>,
+    /// What is said of keys that stand twice in a YAML text.
+    lines: Vec<String>,
 }
 
 impl Body {
@@ -340,7 +370,13 @@ impl Body {
 
     /// The value, and its keys that stand twice.
     pub fn into_parts(self) -> (Value, Doubles) {
-        (self.value, Doubles { paths: self.duplicates, order: self.order })
+        (self.value, Doubles { paths: self.duplicates, order: self.order, lines: self.lines })
+    }
+
+    /// The same read from a JSON text where any YAML would do: what is wrong with it is told as of YAML.
+    pub fn as_yaml(self, bytes: &[u8]) -> Body {
+        let lines = if self.duplicates.is_empty() { Vec::new() } else { yaml_doubles::lines(bytes) };
+        Body { lines, order: Vec::new(), ..self }
     }
 }
 
@@ -383,7 +419,8 @@ pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
         // Seldom, and so not worth a thought while reading all the others.
         let _ = Seed { order: Some(&order), ..seed }.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
     }
-    Ok(Body { value, duplicates: duplicates.into_inner(), order: order.into_inner() })
+    let body = Body { value, duplicates: duplicates.into_inner(), order: order.into_inner(), lines: Vec::new() };
+    Ok(if media == Media::Yaml { body.as_yaml(bytes) } else { body })
 }
 
 enum At<'a> {

@@ -88,9 +88,10 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let authorization = Authorization::new(store.clone());
     let backends = webhook::Client::new(store.clone());
     let aggregation = Aggregation::new(store.clone(), backends.clone());
-    let admission = Admission::new(store.clone(), authorization.clone(), backends);
+    let resources = Resources::new(store);
+    let admission = Admission::new(store.clone(), authorization.clone(), backends, resources.presenter());
     Router::new(RouterParts {
-        registry: Registry::new(store.clone(), Resources::new(store), admission, services),
+        registry: Registry::new(store.clone(), resources, admission, services),
         authentication: Authentication::new(reader, BootstrapTokens::new(store.clone()), admin_token, join_secret),
         authorization,
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),

@@ -1,6 +1,8 @@
 //! Looking up objects in a view of the store.
 
-use mk8s_store::View;
+use std::sync::Arc;
+
+use mk8s_store::{Entry, View};
 use serde_json::Value;
 
 fn key(group: &str, plural: &str, namespace: &str) -> String {
@@ -9,6 +11,15 @@ fn key(group: &str, plural: &str, namespace: &str) -> String {
         "" => format!("/registry/{group}/{plural}/"),
         namespace => format!("/registry/{group}/{plural}/{namespace}/"),
     }
+}
+
+pub(crate) fn entry(view: &View, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Arc<Entry>> {
+    view.get((key(group, plural, namespace) + name).as_bytes()).cloned()
+}
+
+/// All entries of a kind, in a namespace when one is given.
+pub(crate) fn entries<'a>(view: &'a View, group: &str, plural: &str, namespace: &str) -> impl Iterator<Item = Arc<Entry>> + use<'a> {
+    view.prefix(key(group, plural, namespace).as_bytes()).cloned()
 }
 
 pub(crate) fn get(view: &View, group: &str, plural: &str, namespace: &str, name: &str) -> Option<Value> {

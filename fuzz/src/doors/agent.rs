@@ -3,9 +3,6 @@
 #[path = "../../../src/agent/http/channels.rs"]
 #[expect(dead_code, reason = "the file is taken whole")]
 mod channels;
-#[path = "../../../src/agent/http/spdy.rs"]
-#[expect(dead_code, reason = "the file is taken whole")]
-mod spdy;
 
 mod socket {
     use tokio::io::DuplexStream;
@@ -30,18 +27,5 @@ pub async fn channels(input: &[u8]) {
         let _ = client.write_all(input).await;
         drop(client);
     };
-    futures::join!(receiver, sender);
-}
-
-/// Reads the frames of a runtime's streaming server to their end.
-pub async fn spdy(input: &[u8]) {
-    let (mut runtime, own) = duplex(input.len() + 1024);
-    let (_speaker, mut listener) = spdy::split(own);
-    let sender = async {
-        // The reader may have heard enough.
-        let _ = runtime.write_all(input).await;
-        drop(runtime);
-    };
-    let receiver = async { while listener.next().await.is_some() {} };
     futures::join!(receiver, sender);
 }

@@ -124,7 +124,6 @@ pub(super) fn channels() -> Feed {
 }
 
 pub(super) fn spdy() -> Feed {
-    let runtime = runtime();
     let corpus = vec![
         b"\0\0\0\x01\0\0\0\x05hello\0\0\0\x01\x01\0\0\0".to_vec(),
         b"\x80\x03\0\x06\0\0\0\x04\0\0\0\x02".to_vec(),
@@ -133,7 +132,12 @@ pub(super) fn spdy() -> Feed {
         b"\x80\x03\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0".to_vec(),
     ];
     Box::new(move |dice| {
-        let input = mutate::bytes(dice, &corpus);
-        runtime.block_on(doors::agent::spdy(&input));
+        let mut wire = bytes::BytesMut::from(mutate::bytes(dice, &corpus).as_slice());
+        // Every frame takes its own bytes off the wire.
+        let mut left = wire.len();
+        while let Ok(Some(_)) = mk8s_client::spdy::read(&mut wire) {
+            assert!(wire.len() + 8 <= left);
+            left = wire.len();
+        }
     })
 }

@@ -1,21 +1,22 @@
 //! `attach`: the streams of a container's own process. Only the runtime has them, so its streaming server is spoken to.
 //!
 //! In SPDY, not over its WebSockets: those cannot say that the input has ended, and they end the input of a container
-//! that somebody attaches to without any.
+//! that somebody attaches to without any. A client that speaks SPDY itself speaks to that server directly.
 
 use super::{
     Answer, Parameters,
     channels::{self, ERROR, RESIZE, STDERR, STDIN, STDOUT, Said},
     socket::{self, Socket},
-    spdy::{self, Heard},
+    spdy,
     target,
 };
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
-use http::Request;
+use http::{HeaderValue, Request};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
+use mk8s_client::spdy::Frame;
 use mk8s_cri::v1;
 use serde_json::json;
 use std::{collections::HashMap, io};
@@ -70,10 +71,14 @@ pub(super) async fn serve(
     relay(request, &url, streams).await
 }
 
-/// Joins the client's socket with the streams of the runtime's streaming server.
+/// Joins the client with the streams of the runtime's streaming server.
 pub(super) async fn relay(request: Request<Incoming>, url: &str, wanted: Wanted) -> Answer {
+    if socket::is_spdy(&request) {
+        return socket::pass_through(request, url).await;
+    }
     let failed = |why: String| Status::internal(format!("error attaching to container: {why}"));
-    let (mut speaker, listener) = spdy::split(spdy::dial(url, "v4.channel.k8s.io").await.map_err(failed)?);
+    let (stream, _) = spdy::dial(url, &[HeaderValue::from_static("v4.channel.k8s.io")]).await.map_err(failed)?;
+    let (mut speaker, listener) = spdy::split(stream);
     let streams = open(&mut speaker, wanted).await.map_err(|error| failed(error.to_string()))?;
     socket::upgrade(request, &channels::PROTOCOLS, move |front, _| join(front, speaker, listener, streams))
 }
@@ -114,15 +119,15 @@ async fn join(front: Socket, mut speaker: Speaker, mut listener: Listener, strea
     let down = async {
         while let Some(heard) = listener.next().await {
             match heard {
-                Heard::Data { stream, data, .. } => {
+                Frame::Data { stream, data, .. } => {
                     let channel = streams.iter().find(|(_, id)| **id == stream).map(|(channel, _)| *channel);
                     let Some(channel) = channel.filter(|_| !data.is_empty()) else { continue };
                     if sender.send(channel, &data).await.is_err() {
                         return;
                     }
                 }
-                Heard::Ping(id) => drop(pings.send(id).await),
-                Heard::Nothing => {}
+                Frame::Ping(id) => drop(pings.send(id).await),
+                Frame::Reset(_) | Frame::GoAway | Frame::Other => {}
             }
         }
         sender.close().await;

@@ -1,4 +1,5 @@
-//! `exec`: a process in a running container, its streams over a WebSocket.
+//! `exec`: a process in a running container, its streams over a WebSocket. Clients that speak SPDY get those of the runtime's
+//! streaming server.
 
 use super::{
     Answer, Parameters,
@@ -40,7 +41,7 @@ pub(super) async fn serve(
     let id = target.running(container)?.id.clone();
     let wanted = Wanted::of(parameters)?;
     let host = pods.host().clone();
-    let Some(containerd) = host.containerd.clone() else {
+    let Some(containerd) = host.containerd.clone().filter(|_| !socket::is_spdy(&request)) else {
         let ask = v1::ExecRequest {
             container_id: id,
             cmd: command,

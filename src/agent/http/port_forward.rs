@@ -1,13 +1,13 @@
 //! `portForward`: connections to ports of a pod.
 //!
-//! Two ways of the same name: kubectl speaks SPDY inside a WebSocket, which the runtime's streaming server understands, so
+//! Ways of the same name: kubectl speaks SPDY, bare or inside a WebSocket, which the runtime's streaming server understands, so
 //! its bytes are passed on; other clients speak `v4.channel.k8s.io` with two channels a port, which is done here.
 
 use super::{Answer, Parameters, channels, network, socket::{self, Socket}, spdy, target};
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
-use http::{Request, header};
+use http::{HeaderValue, Request, header};
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
@@ -27,10 +27,14 @@ pub(super) async fn serve(pods: &Pods, namespace: &str, name: &str, parameters: 
     let sandbox = target.view.ready_sandbox().ok_or_else(gone)?.id.clone();
     let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let tunneled = offered.filter_map(|value| value.to_str().ok()).any(|value| value.contains(TUNNELED));
-    if tunneled {
+    if tunneled || socket::is_spdy(&request) {
         let url = pods.host().runtime.port_forward_url(&sandbox).await;
         let url = url.map_err(|error| Status::internal(error.description()))?;
-        let behind = spdy::dial(&url, "portforward.k8s.io").await.map_err(|why| Status::internal(format!("error forwarding ports: {why}")))?;
+        if socket::is_spdy(&request) {
+            return socket::pass_through(request, &url).await;
+        }
+        let behind = spdy::dial(&url, &[HeaderValue::from_static("portforward.k8s.io")]).await;
+        let (behind, _) = behind.map_err(|why| Status::internal(format!("error forwarding ports: {why}")))?;
         return socket::upgrade(request, &[TUNNELED], move |front, _| join(front, behind));
     }
     let ports = ports(parameters)?;

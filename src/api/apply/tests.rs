@@ -13,6 +13,8 @@ use super::{
 };
 use crate::schema::{Node, Schema, schema_of};
 
+mod custom;
+
 fn deployment() -> &'static Schema {
     schema_of("apps", "v1", "Deployment").expect("a built-in kind")
 }

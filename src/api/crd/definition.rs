@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::{PrinterColumn, ScalePaths, Structural, conform, validate};
+use super::{PrinterColumn, ScalePaths, Structural, conform, publish, validate};
 use crate::{
     at::{flag, get, list, maybe_text, sub, text, texts},
     cel,
@@ -182,7 +182,7 @@ impl DefinitionVersion {
             }
         });
         DefinitionVersion {
-            fields: schema::of_custom(&published),
+            fields: schema::of_custom(&publish::with_embedded(&published)),
             rules: cel::rules::Rules::compile(&published),
             served: flag(version, "served") == Some(true),
             deprecation,

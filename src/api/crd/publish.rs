@@ -67,6 +67,13 @@ fn complete(schema: &mut Value, common: &Map<String, Value>) {
     }
 }
 
+/// A schema in which embedded objects have the fields that every object has.
+pub(super) fn with_embedded(schema: &Value) -> Value {
+    let mut schema = schema.clone();
+    complete(&mut schema, &plain_common());
+    schema
+}
+
 fn for_each_part(schema: &mut Value, act: &mut dyn FnMut(&mut Value)) {
     if let Some(Value::Object(properties)) = schema.get_mut("properties") {
         properties.values_mut().for_each(&mut *act);

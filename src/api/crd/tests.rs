@@ -3,7 +3,7 @@
 use expect_test::{Expect, expect};
 use serde_json::{Value, json};
 
-use super::{Structural, conform, publish, structural::NotStructural, validate};
+use super::{Definition, Structural, conform, publish, structural::NotStructural, validate};
 use crate::field::Path;
 
 fn read(schema: Value) -> Structural {
@@ -102,4 +102,27 @@ fn kubectl_is_told_what_it_can_cope_with() {
     publish::restrict_to_v2(&mut schema);
     expect![[r#"{"properties":{"a":{},"b":{"x-kubernetes-int-or-string":true},"c":{}},"required":["b"],"type":"object"}"#]].assert_eq(&schema.to_string());
     assert_eq!(publish::name("stable.example.com", "v1", "CronTab"), "com.example.stable.v1.CronTab");
+}
+
+#[test]
+fn embedded_objects_are_applied_with_their_metadata() {
+    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
+    let schema = json!({"type": "object", "properties": {"template": template}});
+    let definition = json!({
+        "metadata": {"name": "tabs.example.com"},
+        "spec": {
+            "group": "example.com", "scope": "Namespaced", "names": {"plural": "tabs", "kind": "Tab"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}],
+        },
+        "status": {
+            "acceptedNames": {"plural": "tabs", "kind": "Tab"},
+            "conditions": [{"type": "Established", "status": "True"}],
+        },
+    });
+    let definition = Definition::read(&definition).expect("a definition");
+    let node = definition.versions[0].fields.node();
+    let path = |steps: &[&str]| steps.iter().try_fold(node, |node, step| node.child(step));
+    assert!(path(&["template", "kind"]).is_some());
+    assert!(path(&["template", "metadata", "ownerReferences"]).is_some_and(|list| list.list_map_keys().eq(["uid"])));
+    assert!(path(&["template", "nope"]).is_none());
 }

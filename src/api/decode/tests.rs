@@ -106,11 +106,17 @@ fn yaml() {
         expect![[r#"{"apiVersion":"v1","data":{"1":"x","true":"y"},"kind":"ConfigMap","metadata":{"name":"a"}} []"#]],
     );
     yaml(
-        "data:\n  a: x\n  a: y\n",
+        "data:\n  a: x\n  a: y\nfoo: 1\n",
         Strict,
         expect![[
-            r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a""#
+            r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: yaml: unmarshal errors:
+  line 3: key "a" already set in map, unknown field "foo""#
         ]],
+    );
+    yaml(
+        "data:\n  a: x\n  a: y\n  a: z\nfoo: 1\n",
+        Warn,
+        expect![[r#"{"apiVersion":"v1","data":{"a":"z"},"kind":"ConfigMap","metadata":{}} ["line 3: key \"a\" already set in map", "line 4: key \"a\" already set in map", "unknown field \"foo\""]"#]],
     );
     yaml(
         "data: [",

@@ -81,26 +81,78 @@ fn strategic_refusals() {
 
 #[test]
 fn json_patches() {
-    let object = json!({"a": {"b": 1}, "l": [1, 2]});
+    let object = json!({"a": {"b": 1, "x/y": {"~": 2}, "n": null}, "l": [1, 2]});
+    let with = |change: &dyn Fn(&mut Value)| {
+        let mut changed = object.clone();
+        change(&mut changed);
+        changed
+    };
     let good = [
-        (r#"[{"op":"add","path":"/a/c","value":2}]"#, json!({"a": {"b": 1, "c": 2}, "l": [1, 2]})),
-        (r#"[{"op":"remove","path":"/a/b"}]"#, json!({"a": {}, "l": [1, 2]})),
-        (r#"[{"op":"replace","path":"/a/b","value":null}]"#, json!({"a": {"b": null}, "l": [1, 2]})),
-        (r#"[{"op":"add","path":"/l/-","value":3}]"#, json!({"a": {"b": 1}, "l": [1, 2, 3]})),
-        (r#"[{"op":"test","path":"/a/b","value":1},{"op":"move","from":"/a/b","path":"/c"}]"#, json!({"a": {}, "l": [1, 2], "c": 1})),
+        (r#"[{"op":"add","path":"/a/c","value":2}]"#, with(&|o| o["a"]["c"] = json!(2))),
+        (r#"[{"op":"add","path":"/a/c"}]"#, with(&|o| o["a"]["c"] = Value::Null)),
+        (r#"[{"op":"add","path":"/l/-","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
+        (r#"[{"op":"add","path":"/l/2","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
+        (r#"[{"op":"add","path":"/l/-1","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
+        (r#"[{"op":"add","path":"/l/0","value":[]},{"op":"add","path":"/l/0/-","value":3}]"#, with(&|o| o["l"] = json!([[3], 1, 2]))),
+        (r#"[{"op":"remove","path":"/l/-1"}]"#, with(&|o| o["l"] = json!([1]))),
+        (r#"[{"op":"remove","path":"/a/x~1y/~0"}]"#, with(&|o| o["a"]["x/y"] = json!({}))),
+        (r#"[{"op":"replace","path":"/a/b","value":null}]"#, with(&|o| o["a"]["b"] = Value::Null)),
+        (r#"[{"op":"replace","path":"/a/new","value":1}]"#, with(&|o| o["a"]["new"] = json!(1))),
+        (r#"[{"op":"replace","path":"","value":{"z":1}}]"#, json!({"z": 1})),
+        (
+            r#"[{"op":"test","path":"/a/b","value":1},{"op":"move","from":"/a/b","path":"/c"}]"#,
+            json!({"a": {"x/y": {"~": 2}, "n": null}, "l": [1, 2], "c": 1}),
+        ),
+        (r#"[{"op":"copy","from":"/a/none","path":"/c"}]"#, with(&|o| o["c"] = Value::Null)),
+        (r#"[{"op":"test","path":"/a/n","value":null},{"op":"test","path":"/a/none","value":null},{"op":"test","path":"/a/none"}]"#, object.clone()),
+        (r#"[{"op":"test","path":"/l","value":[1,2]},{"op":"test","path":"/l/-2","value":1}]"#, object.clone()),
         (r#"[]"#, object.clone()),
     ];
     for (patch, expected) in good {
         assert_eq!(json_patch(&object, patch.as_bytes()).unwrap(), expected, "{patch}");
     }
     let bad = [
-        (r#"["#, true, "error decoding patch: EOF while parsing a list at line 1 column 1"),
+        (r#"["#, true, "error decoding patch: unexpected end of JSON input"),
+        (r#"[1]"#, true, "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"),
+        (r#"[{"op":"add","path":1}]"#, true,
+         "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string"),
+        (r#"[{"op":"explode","path":"/a"}]"#, false, "Unexpected kind: explode"),
+        (r#"[{"path":"/a"}]"#, false, "Unexpected kind: unknown"),
+        (r#"[null]"#, false, "Unexpected kind: unknown"),
         (r#"[{"op":"test","path":"/a/b","value":2}]"#, false, "testing value /a/b failed: test failed"),
-        (r#"[{"op":"remove","path":"/a/x"}]"#, false, "Unable to remove nonexistent key: x: missing value"),
-        (r#"[{"op":"replace","path":"/a/x","value":1}]"#, false,
-         "replace operation does not apply: doc is missing key: /a/x: missing value"),
+        (r#"[{"op":"test","path":"/a/b","value":null}]"#, false, "testing value /a/b failed: test failed"),
+        (r#"[{"op":"test","path":"/a/n","value":{}}]"#, false, "testing value /a/n failed: test failed"),
+        (r#"[{"op":"test","path":"","value":{}}]"#, false, "testing value  failed: test failed"),
+        (r#"[{"op":"test","path":"/x/y","value":1}]"#, false, "test operation does not apply: is missing path: /x/y: missing value"),
+        (r#"[{"op":"test","path":"/l/2","value":1}]"#, false,
+         "error in test for path: '/l/2': Unable to access invalid index: 2: invalid index referenced"),
+        (r#"[{"op":"test","value":1}]"#, false, "test operation failed to decode path: operation missing path field: missing value"),
+        (r#"[{"op":"remove","path":"/a/x"}]"#, false,
+         "error in remove for path: '/a/x': Unable to remove nonexistent key: x: missing value"),
+        (r#"[{"op":"remove","path":""}]"#, false, "remove operation does not apply: doc is missing path: \"\": missing value"),
+        (r#"[{"op":"remove","path":"/l/-"}]"#, false,
+         "error in remove for path: '/l/-': strconv.Atoi: parsing \"-\": invalid syntax"),
+        (r#"[{"op":"remove","path":"/l/-3"}]"#, false,
+         "error in remove for path: '/l/-3': Unable to access invalid index: -3: invalid index referenced"),
+        (r#"[{"op":"remove","path":"/a/b/c"}]"#, false, "remove operation does not apply: doc is missing path: \"/a/b/c\": missing value"),
+        (r#"[{"op":"replace","path":"/x/y","value":1}]"#, false,
+         "replace operation does not apply: doc is missing path: /x/y: missing value"),
+        (r#"[{"op":"replace","path":"/l/5","value":1}]"#, false,
+         "replace operation does not apply: doc is missing key: /l/5: missing value"),
         (r#"[{"op":"add","path":"/x/y","value":1}]"#, false,
          "add operation does not apply: doc is missing path: \"/x/y\": missing value"),
+        (r#"[{"op":"add","path":"/l/x","value":1}]"#, false,
+         "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax"),
+        (r#"[{"op":"add","path":"/l/4","value":1}]"#, false,
+         "error in add for path: '/l/4': Unable to access invalid index: 4: invalid index referenced"),
+        (r#"[{"op":"move","from":"/a/none","path":"/c"}]"#, false,
+         "error in move for path: 'none': Unable to remove nonexistent key: none: missing value"),
+        (r#"[{"op":"move","from":"/a","path":"/a/b"}]"#, false,
+         "move operation does not apply: doc is missing destination path: /a/b: missing value"),
+        (r#"[{"op":"move","path":"/a/b"}]"#, false,
+         "move operation failed to decode from: operation, missing from field: missing value"),
+        (r#"[{"op":"copy","from":"/l/9","path":"/c"}]"#, false,
+         "error in copy for from: '/l/9': Unable to access invalid index: 9: invalid index referenced"),
     ];
     for (patch, malformed, expected) in bad {
         let error = json_patch(&object, patch.as_bytes()).unwrap_err();
@@ -108,6 +160,12 @@ fn json_patches() {
     }
     let many = vec![json!({"op": "add", "path": "/x", "value": 1}); JSON_PATCH_MAX_OPERATIONS + 1];
     assert!(json_patch(&object, &serde_json::to_vec(&many).unwrap()).unwrap_err().is_too_large());
+    let doubling: Vec<Value> = (0..40).map(|n| json!({"op": "copy", "from": "", "path": format!("/{n}")})).collect();
+    assert!(json_patch(&json!({"a": {"b": "c"}}), &serde_json::to_vec(&doubling).unwrap()).is_err());
+    let twice = [json!({"op": "copy", "from": "/a", "path": "/a/x"}), json!({"op": "copy", "from": "/a", "path": "/a/y"})];
+    let doubling: Vec<&Value> = twice.iter().cycle().take(60).collect();
+    let error = json_patch(&json!({"a": {"b": "c".repeat(1000)}}), &serde_json::to_vec(&doubling).unwrap()).unwrap_err();
+    assert!(matches!(error, PatchError::TooMuchCopied(_) | PatchError::TooDeep(_)), "{error}");
 }
 
 #[test]

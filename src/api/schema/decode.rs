@@ -119,18 +119,18 @@ impl<'g> Walk<'g> {
             (Shape::Map(values), Value::Object(map)) => {
                 for (key, item) in map.iter_mut() {
                     if item.is_null() {
-                        *item = self.zero(*values);
+                        *item = self.zero(values.shape);
                     } else {
-                        self.value(*values, item, &At::Key(at, key), owner);
+                        self.value(values.shape, item, &At::Key(at, key), owner);
                     }
                 }
             }
             (Shape::List(items), Value::Array(list)) => {
                 for (index, item) in list.iter_mut().enumerate() {
                     if item.is_null() {
-                        *item = self.zero(*items);
+                        *item = self.zero(items.shape);
                     } else {
-                        self.value(*items, item, &At::Index(at, index), owner);
+                        self.value(items.shape, item, &At::Index(at, index), owner);
                     }
                 }
             }
@@ -273,8 +273,8 @@ impl<'g> Walk<'g> {
             Shape::Number => "float64".to_owned(),
             Shape::Boolean => "bool".to_owned(),
             Shape::Object(object) => object.go.to_string(),
-            Shape::Map(values) => format!("map[string]{}", self.go_type(*values)),
-            Shape::List(items) => format!("[]{}", self.go_type(*items)),
+            Shape::Map(values) => format!("map[string]{}", self.go_type(values.shape)),
+            Shape::List(items) => format!("[]{}", self.go_type(items.shape)),
         }
     }
 }

@@ -22,11 +22,11 @@ fn walk(root: Node<'_>, id: ShapeId, value: &mut Value) {
                 }
             }
         }
-        (Shape::Map(values), Value::Object(map)) if leads_on(root, *values) => {
-            map.values_mut().for_each(|value| walk(root, *values, value));
+        (Shape::Map(values), Value::Object(map)) if leads_on(root, values.shape) => {
+            map.values_mut().for_each(|value| walk(root, values.shape, value));
         }
-        (Shape::List(items), Value::Array(list)) if leads_on(root, *items) => {
-            list.iter_mut().for_each(|value| walk(root, *items, value));
+        (Shape::List(items), Value::Array(list)) if leads_on(root, items.shape) => {
+            list.iter_mut().for_each(|value| walk(root, items.shape, value));
         }
         _ => {}
     }

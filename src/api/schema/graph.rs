@@ -32,8 +32,18 @@ pub(super) enum Shape {
         micro: bool,
     },
     Object(Struct),
-    Map(ShapeId),
-    List(ShapeId),
+    /// Its values.
+    Map(Element),
+    /// Its items.
+    List(Element),
+}
+
+/// The type of a map's values or of a list's items.
+#[derive(Debug)]
+pub(super) struct Element {
+    pub(super) shape: ShapeId,
+    /// Lists in lists and in maps say here how their items are told apart.
+    pub(super) extra: Option<Box<Extra>>,
 }
 
 /// A type with named fields.
@@ -124,34 +134,34 @@ impl Graph {
     }
 }
 
-/// A place in a schema: a type, and the field through which it was reached, whose patch strategies it carries.
+/// A place in a schema: a type, and what is said of it where it is used: patch strategies, the types of lists.
 #[derive(Clone, Copy, Debug)]
 pub struct Node<'a> {
     pub(super) graph: &'a Graph,
     pub(super) id: ShapeId,
-    field: Option<&'a Field>,
+    extra: Option<&'a Extra>,
 }
 
 impl<'a> Node<'a> {
     pub(super) fn new(graph: &'a Graph, id: ShapeId) -> Node<'a> {
-        Node { graph, id, field: None }
+        Node { graph, id, extra: None }
     }
 
     pub(super) fn shape(self) -> &'a Shape {
         self.graph.shape(self.id)
     }
 
-    pub(super) fn at(self, id: ShapeId) -> Node<'a> {
-        Node { graph: self.graph, id, field: None }
+    fn at(self, id: ShapeId, extra: Option<&'a Extra>) -> Node<'a> {
+        Node { graph: self.graph, id, extra }
     }
 
     /// The type of a struct's field, or of a map's values.
     pub fn child(self, name: &str) -> Option<Node<'a>> {
         match self.shape() {
             Shape::Object(object) => {
-                object.field(name).map(|field| Node { graph: self.graph, id: field.shape, field: Some(field) })
+                object.field(name).map(|field| self.at(field.shape, field.extra.as_deref()))
             }
-            Shape::Map(values) => Some(self.at(*values)),
+            Shape::Map(values) => Some(self.at(values.shape, values.extra.as_deref())),
             _ => None,
         }
     }
@@ -159,7 +169,7 @@ impl<'a> Node<'a> {
     /// The type of a list's items.
     pub fn items(self) -> Option<Node<'a>> {
         match self.shape() {
-            Shape::List(items) => Some(self.at(*items)),
+            Shape::List(items) => Some(self.at(items.shape, items.extra.as_deref())),
             _ => None,
         }
     }
@@ -192,23 +202,19 @@ impl<'a> Node<'a> {
         fields.iter().map(|field| &*field.name)
     }
 
-    fn extra(self) -> Option<&'a Extra> {
-        self.field?.extra.as_deref()
-    }
-
-    /// `x-kubernetes-list-type` of the field.
+    /// `x-kubernetes-list-type` of the place.
     pub fn list_type(self) -> ListType {
-        self.extra().map_or(ListType::Unsaid, |extra| extra.list)
+        self.extra.map_or(ListType::Unsaid, |extra| extra.list)
     }
 
-    /// `x-kubernetes-list-map-keys` of the field.
+    /// `x-kubernetes-list-map-keys` of the place.
     pub fn list_map_keys(self) -> impl Iterator<Item = &'a str> {
-        self.extra().into_iter().flat_map(|extra| extra.map_keys.iter()).map(|key| &**key)
+        self.extra.into_iter().flat_map(|extra| extra.map_keys.iter()).map(|key| &**key)
     }
 
-    /// `x-kubernetes-map-type: atomic`, of the field or of its type.
+    /// `x-kubernetes-map-type: atomic`, of the place or of its type.
     pub fn is_atomic_map(self) -> bool {
-        matches!(self.shape(), Shape::Object(object) if object.atomic) || self.extra().is_some_and(|extra| extra.atomic_map)
+        matches!(self.shape(), Shape::Object(object) if object.atomic) || self.extra.is_some_and(|extra| extra.atomic_map)
     }
 
     /// What a plain value must be; `None` for lists, maps, structs and what may be anything.
@@ -231,8 +237,9 @@ impl<'a> Node<'a> {
     pub fn key_default(self, name: &str) -> Option<Value> {
         let Shape::Object(object) = self.shape() else { return None };
         let field = object.field(name)?;
-        if !field.zero_default {
-            return field.extra.as_ref()?.default.clone();
+        let told = field.extra.as_ref().and_then(|extra| extra.default.clone());
+        if told.is_some() || !field.zero_default {
+            return told;
         }
         Some(match self.graph.shape(field.shape) {
             Shape::Integer { .. } | Shape::Number | Shape::IntOrString => Value::from(0),
@@ -243,16 +250,16 @@ impl<'a> Node<'a> {
 
     /// Patch strategy `merge`: a list is merged item by item, not replaced.
     pub fn merges(self) -> bool {
-        self.extra().is_some_and(|extra| extra.merge)
+        self.extra.is_some_and(|extra| extra.merge)
     }
 
     /// Patch strategy `retainKeys`: keys a patch does not list are cleared.
     pub fn retains_keys(self) -> bool {
-        self.extra().is_some_and(|extra| extra.retain_keys)
+        self.extra.is_some_and(|extra| extra.retain_keys)
     }
 
     /// The field that tells items of a merged list apart; `None` for lists of plain values.
     pub fn merge_key(self) -> Option<&'a str> {
-        self.extra()?.merge_key.as_deref()
+        self.extra?.merge_key.as_deref()
     }
 }

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use serde_json::Value;
 
-use super::graph::{Extra, Field, Graph, ListType, Presence, Shape, ShapeId, Struct};
+use super::graph::{Element, Extra, Field, Graph, ListType, Presence, Shape, ShapeId, Struct};
 
 /// A JSON schema that is none.
 #[derive(Debug, thiserror::Error)]
@@ -18,11 +18,12 @@ pub(super) fn load(
     names: &[&str],
     definitions: impl Iterator<Item = Value>,
 ) -> Result<(Graph, Vec<ShapeId>), LoadError> {
-    let mut loader = Loader { graph: Graph::default(), names: HashMap::new(), derived: HashMap::new(), at: "" };
+    let mut loader = Loader { graph: Graph::default(), names: HashMap::new(), derived: HashMap::new(), at: "", open: false };
     let roots: Vec<ShapeId> = names.iter().map(|_| loader.push(Shape::Any)).collect();
     loader.names = names.iter().copied().zip(roots.iter().copied()).collect();
     for ((name, root), definition) in names.iter().zip(&roots).zip(definitions) {
         loader.at = name;
+        loader.open = preserves(&definition);
         let shape = loader.named(name, &definition)?;
         loader.graph.shapes[root.0 as usize] = shape;
     }
@@ -44,6 +45,8 @@ struct Loader<'a> {
     /// Unnamed types by what they are: `list 7`.
     derived: HashMap<String, ShapeId>,
     at: &'a str,
+    /// Unknown fields are kept here: what a schema says of itself holds for all schemas inside it.
+    open: bool,
 }
 
 impl Loader<'_> {
@@ -94,7 +97,7 @@ impl Loader<'_> {
         Ok(Struct {
             go: format!("{package}.{kind}").into(),
             fields: fields.into(),
-            open: schema["x-kubernetes-preserve-unknown-fields"] == true,
+            open: self.open,
             atomic: schema["x-kubernetes-map-type"] == "atomic",
             has_defaults: false,
             has_rules: false,
@@ -127,7 +130,30 @@ impl Loader<'_> {
         })
     }
 
+    fn element(&mut self, schema: &Value) -> Result<Element, LoadError> {
+        let shape = self.any(schema)?;
+        let said = ["x-kubernetes-list-type", "x-kubernetes-map-type"].iter().any(|key| schema.get(*key).is_some());
+        let extra = if is_raw(schema) { Some(raw()) } else { extra(schema, Presence::Given).filter(|_| said) };
+        Ok(Element { shape, extra })
+    }
+
+    /// A list or map. Those of which nothing more is known than the type of what they hold are one type.
+    fn sequence(&mut self, what: &str, element: Element, shape: impl FnOnce(Element) -> Shape) -> ShapeId {
+        match element.extra {
+            None => self.shared(format!("{what} {}", element.shape.0), || shape(element)),
+            Some(_) => self.push(shape(element)),
+        }
+    }
+
     fn any(&mut self, schema: &Value) -> Result<ShapeId, LoadError> {
+        let outside = self.open;
+        self.open |= preserves(schema);
+        let shape = self.inside(schema);
+        self.open = outside;
+        shape
+    }
+
+    fn inside(&mut self, schema: &Value) -> Result<ShapeId, LoadError> {
         let reference = schema.get("$ref").or_else(|| schema["allOf"].get(0)?.get("$ref"));
         if let Some(reference) = reference.and_then(Value::as_str) {
             let name = reference.rsplit('/').next().unwrap_or_default();
@@ -145,12 +171,12 @@ impl Loader<'_> {
             "number" => self.shared("number".into(), || Shape::Number),
             "boolean" => self.shared("boolean".into(), || Shape::Boolean),
             "array" => {
-                let items = self.any(&schema["items"])?;
-                self.shared(format!("list {}", items.0), || Shape::List(items))
+                let items = self.element(&schema["items"])?;
+                self.sequence("list", items, Shape::List)
             }
             "object" if schema["additionalProperties"].is_object() => {
-                let values = self.any(&schema["additionalProperties"])?;
-                self.shared(format!("map {}", values.0), || Shape::Map(values))
+                let values = self.element(&schema["additionalProperties"])?;
+                self.sequence("map", values, Shape::Map)
             }
             "object" if schema.get("properties").is_some() => {
                 let object = self.object("object", schema)?;
@@ -159,6 +185,10 @@ impl Loader<'_> {
             _ => self.shared("any".into(), || Shape::Any),
         })
     }
+}
+
+fn preserves(schema: &Value) -> bool {
+    schema["x-kubernetes-preserve-unknown-fields"] == true
 }
 
 /// A field that holds any object, and holds it as one value.
@@ -223,7 +253,7 @@ fn reaching(graph: &Graph, wants: impl Fn(&Field) -> bool) -> Vec<bool> {
         let mut changed = false;
         for (at, shape) in graph.shapes.iter().enumerate() {
             let mark = match shape {
-                Shape::List(inner) | Shape::Map(inner) => marks[inner.0 as usize],
+                Shape::List(inner) | Shape::Map(inner) => marks[inner.shape.0 as usize],
                 Shape::Object(object) => {
                     object.fields.iter().any(|field| wants(field) || marks[field.shape.0 as usize])
                 }

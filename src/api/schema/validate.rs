@@ -82,12 +82,12 @@ fn walk(root: Node<'_>, id: ShapeId, values: &[Box<str>], value: &Value, at: &At
         }
         (Shape::List(items), Value::Array(list)) => {
             for (index, item) in list.iter().enumerate() {
-                walk(root, *items, values, item, &At::Index(at, index), errors);
+                walk(root, items.shape, values, item, &At::Index(at, index), errors);
             }
         }
         (Shape::Map(inner), Value::Object(map)) => {
             for (key, item) in map {
-                walk(root, *inner, &[], item, &At::Key(at, key), errors);
+                walk(root, inner.shape, &[], item, &At::Key(at, key), errors);
             }
         }
         _ => {}

@@ -6,14 +6,13 @@
 //!                 └───────────────────────────────────┘
 //! ```
 //!
-//! Invariant: header blocks are zlib streams of stored blocks: valid, never smaller, and no dictionary is needed.
-//! Invariant: the headers of answers are skipped, so nothing is ever decompressed.
-//! Invariant: windows are neither kept nor announced; no server that forwards ports does.
+//! Frames are those of [`mk8s_client::spdy`].
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use futures::{Sink, SinkExt, Stream as Flow, StreamExt};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
+use mk8s_client::spdy::{self as frames, Frame};
 use parking_lot::Mutex;
 use std::{collections::HashMap, io, pin::Pin, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
@@ -23,101 +22,9 @@ use tokio_util::{
     sync::CancellationToken,
 };
 
-const CONTROL: u32 = 0x8003_0000;
-const SYN_STREAM: u32 = 1;
-const RST_STREAM: u32 = 3;
-const PING: u32 = 6;
-const GOAWAY: u32 = 7;
-const FIN: u32 = 1;
-const CANCEL: u32 = 5;
 const PING_PERIOD: Duration = Duration::from_secs(10);
 /// Pieces of data waiting for a slow reader of one stream.
 const WAITING: usize = 32;
-/// What one data frame can hold.
-const LENGTH_MAX: usize = 0x00ff_ffff;
-
-/// What is read off the wire and matters here.
-#[derive(Debug, PartialEq, Eq)]
-enum Frame {
-    Data { stream: u32, fin: bool, data: Bytes },
-    Reset(u32),
-    Ping(u32),
-    GoAway,
-    Other,
-}
-
-/// Takes a whole frame off the front.
-fn read(buffer: &mut BytesMut) -> Option<Frame> {
-    let head = buffer.get(..8)?;
-    let first = u32::from_be_bytes([head[0], head[1], head[2], head[3]]);
-    let second = u32::from_be_bytes([head[4], head[5], head[6], head[7]]);
-    let length = second as usize & LENGTH_MAX;
-    if buffer.len() < 8 + length {
-        return None;
-    }
-    buffer.advance(8);
-    let mut data = buffer.split_to(length).freeze();
-    if first >> 31 == 0 {
-        return Some(Frame::Data { stream: first, fin: second >> 24 & FIN != 0, data });
-    }
-    let number = if length >= 4 { data.get_u32() & 0x7fff_ffff } else { 0 };
-    Some(match first & 0xffff {
-        RST_STREAM => Frame::Reset(number),
-        PING => Frame::Ping(number),
-        GOAWAY => Frame::GoAway,
-        _ => Frame::Other,
-    })
-}
-
-fn control(kind: u32, flags: u32, payload: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(8 + payload.len());
-    frame.put_u32(CONTROL | kind);
-    frame.put_u32(flags << 24 | payload.len() as u32);
-    frame.put_slice(payload);
-    frame.freeze()
-}
-
-fn data(stream: u32, flags: u32, data: &[u8]) -> Bytes {
-    let mut frame = BytesMut::with_capacity(8 + data.len());
-    frame.put_u32(stream);
-    frame.put_u32(flags << 24 | data.len() as u32);
-    frame.put_slice(data);
-    frame.freeze()
-}
-
-fn open(stream: u32, headers: &[(&str, String)], first: bool) -> Bytes {
-    let mut block = BytesMut::new();
-    block.put_u32(headers.len() as u32);
-    for (name, value) in headers {
-        for text in [name.to_lowercase().as_str(), value.as_str()] {
-            block.put_u32(text.len() as u32);
-            block.put_slice(text.as_bytes());
-        }
-    }
-    let mut payload = BytesMut::new();
-    payload.put_u32(stream);
-    payload.put_u32(0);
-    payload.put_u16(0);
-    if first {
-        // zlib's header: deflate, 32 KiB window, no dictionary. All blocks of a connection are one zlib stream.
-        payload.put_slice(&[0x78, 0x01]);
-    }
-    for piece in block.chunks(usize::from(u16::MAX)) {
-        stored(&mut payload, piece);
-    }
-    // An empty block makes the other side hand out what it has.
-    stored(&mut payload, &[]);
-    control(SYN_STREAM, 0, &payload)
-}
-
-/// A deflate block that is not compressed.
-fn stored(into: &mut BytesMut, piece: &[u8]) {
-    let length = u16::try_from(piece.len()).expect("pieces are cut to 16 bits");
-    into.put_u8(0);
-    into.put_u16_le(length);
-    into.put_u16_le(!length);
-    into.put_slice(piece);
-}
 
 enum Command {
     Open { headers: Vec<(&'static str, String)>, incoming: mpsc::Sender<Bytes>, number: oneshot::Sender<u32> },
@@ -254,7 +161,7 @@ async fn write_all(mut wire: Wire, mut commands: mpsc::Receiver<Command>, open: 
             () = closed.cancelled() => break,
             _ = ping.tick() => {
                 pings += 2;
-                control(PING, 0, &u32::to_be_bytes(pings - 2))
+                frames::ping(pings - 2)
             }
             command = commands.recv() => match command {
                 None => break,
@@ -263,14 +170,12 @@ async fn write_all(mut wire: Wire, mut commands: mpsc::Receiver<Command>, open: 
                     // Who asked may have gone away; then nobody uses the stream.
                     let _ = number.send(next);
                     next += 2;
-                    self::open(next - 2, &headers, next == 3)
+                    let headers: Vec<(&str, &str)> = headers.iter().map(|(name, value)| (*name, value.as_str())).collect();
+                    frames::open(next - 2, &headers, next == 3)
                 }
-                Some(Command::Data { stream, data, fin }) => {
-                    let flags = if fin { FIN } else { 0 };
-                    self::data(stream, flags, &data)
-                }
-                Some(Command::Reset(stream)) => control(RST_STREAM, 0, &[stream.to_be_bytes(), CANCEL.to_be_bytes()].concat()),
-                Some(Command::Pong(number)) => control(PING, 0, &number.to_be_bytes()),
+                Some(Command::Data { stream, data, fin }) => frames::data(stream, fin, &data),
+                Some(Command::Reset(stream)) => frames::reset(stream),
+                Some(Command::Pong(number)) => frames::ping(number),
             },
         };
         let sent = closed.run_until_cancelled(wire.send(frame)).await;
@@ -288,9 +193,14 @@ async fn read_all(mut source: Source, open: &Open, answers: mpsc::WeakSender<Com
     let mut buffer = BytesMut::new();
     while let Some(Ok(piece)) = source.next().await {
         buffer.extend_from_slice(&piece);
-        while let Some(frame) = read(&mut buffer) {
+        loop {
+            let frame = match frames::read(&mut buffer) {
+                Ok(Some(frame)) => frame,
+                Ok(None) => break,
+                Err(error) => return tracing::debug!(%error, "the other side does not speak SPDY"),
+            };
             match frame {
-                Frame::Data { stream, fin, data } => {
+                Frame::Data { stream, last, data } => {
                     let receiver = open.lock().get(&stream).cloned();
                     if let Some(receiver) = receiver
                         && !data.is_empty()
@@ -298,7 +208,7 @@ async fn read_all(mut source: Source, open: &Open, answers: mpsc::WeakSender<Com
                         // A stream nobody reads takes nothing.
                         let _ = receiver.send(data).await;
                     }
-                    if fin {
+                    if last {
                         open.lock().remove(&stream);
                     }
                 }
@@ -321,41 +231,7 @@ pub(super) mod tests {
 
     /// The last data of a stream, as the peer sends it.
     pub(in crate::streaming) fn last(stream: u32, text: &str) -> Bytes {
-        data(stream, FIN, text.as_bytes())
-    }
-
-    #[test]
-    fn frames_are_read_whole() {
-        let mut wire = BytesMut::new();
-        wire.extend_from_slice(&data(1, FIN, b"ab"));
-        wire.extend_from_slice(&control(PING, 0, &2u32.to_be_bytes()));
-        wire.extend_from_slice(&control(RST_STREAM, 0, &[3u32.to_be_bytes(), CANCEL.to_be_bytes()].concat()));
-        wire.extend_from_slice(&control(2, 0, &[0; 9]));
-        wire.extend_from_slice(&control(GOAWAY, 0, &[0; 8]));
-        wire.extend_from_slice(&[0, 0, 0, 1, 0, 0, 0, 2, b'a']);
-        let frames: Vec<Frame> = std::iter::from_fn(|| read(&mut wire)).collect();
-        let expected = [
-            Frame::Data { stream: 1, fin: true, data: Bytes::from_static(b"ab") },
-            Frame::Ping(2),
-            Frame::Reset(3),
-            Frame::Other,
-            Frame::GoAway,
-        ];
-        assert_eq!(frames, expected);
-        assert_eq!(wire.len(), 9, "half a frame stays");
-    }
-
-    #[test]
-    fn header_blocks_are_stored_zlib() {
-        let headers = [("streamType", "data".to_owned())];
-        let first = open(1, &headers, true);
-        let block = b"\0\0\0\x01\0\0\0\x0astreamtype\0\0\0\x04data";
-        let mut expected = vec![0x80, 0x03, 0, 1, 0, 0, 0, 10 + 2 + 10 + block.len() as u8, 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0x78, 0x01];
-        expected.extend([0, block.len() as u8, 0, !(block.len() as u8), 0xff]);
-        expected.extend(block);
-        expected.extend([0, 0, 0, 0xff, 0xff]);
-        assert_eq!(first.as_ref(), expected);
-        assert_eq!(open(3, &headers, false).len(), first.len() - 2, "only the first block begins the zlib stream");
+        frames::data(stream, true, text.as_bytes())
     }
 
     /// A connection to a peer that is played by the test.
@@ -370,21 +246,21 @@ pub(super) mod tests {
     async fn streams_are_carried_until_their_end() {
         let (connection, mut sent, said) = connection();
         let mut stream = connection.stream(vec![("port", "80".to_owned())]).await.unwrap();
-        assert_eq!(sent.recv().await.unwrap(), open(1, &[("port", "80".to_owned())], true));
+        assert_eq!(sent.recv().await.unwrap(), frames::open(1, &[("port", "80")], true));
         assert!(stream.sender.send(Bytes::from_static(b"hi")).await);
-        assert_eq!(sent.recv().await.unwrap(), data(1, 0, b"hi"));
-        said.send(Ok(data(1, 0, b"yes"))).await.unwrap();
-        said.send(Ok(data(9, 0, b"nobody's"))).await.unwrap();
-        said.send(Ok(data(1, FIN, b"."))).await.unwrap();
-        said.send(Ok(control(PING, 0, &4u32.to_be_bytes()))).await.unwrap();
+        assert_eq!(sent.recv().await.unwrap(), frames::data(1, false, b"hi"));
+        said.send(Ok(frames::data(1, false, b"yes"))).await.unwrap();
+        said.send(Ok(frames::data(9, false, b"nobody's"))).await.unwrap();
+        said.send(Ok(frames::data(1, true, b"."))).await.unwrap();
+        said.send(Ok(frames::ping(4))).await.unwrap();
         assert_eq!(stream.next().await.unwrap(), "yes");
         assert_eq!(stream.next().await.unwrap(), ".");
         assert_eq!(stream.next().await, None);
-        assert_eq!(sent.recv().await.unwrap(), control(PING, 0, &4u32.to_be_bytes()));
+        assert_eq!(sent.recv().await.unwrap(), frames::ping(4));
         let other = connection.stream(vec![]).await.unwrap();
-        assert_eq!(sent.recv().await.unwrap(), open(3, &[], false));
+        assert_eq!(sent.recv().await.unwrap(), frames::open(3, &[], false));
         other.reset().await;
-        assert_eq!(sent.recv().await.unwrap(), control(RST_STREAM, 0, &[3u32.to_be_bytes(), CANCEL.to_be_bytes()].concat()));
+        assert_eq!(sent.recv().await.unwrap(), frames::reset(3));
     }
 
     #[tokio::test]

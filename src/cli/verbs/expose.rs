@@ -68,7 +68,7 @@ impl Expose {
             let namespace = info.namespace.clone().unwrap_or_default();
             if let Some(overrides) = &self.overrides {
                 let patch: Value = serde_json::from_str(overrides).map_err(|error| anyhow!("invalid --overrides: {error}"))?;
-                json_patch::merge(&mut service, &patch);
+                service = mk8s_api::patch::merge_patch(service, &patch);
             }
             self.record.apply(&mut service);
             let dry_run = self.change.dry_run()?;

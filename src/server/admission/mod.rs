@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     auth::{Authorization, User},
-    registry::{DeleteOptions, FieldValidation, Propagation, Resource, WriteOptions},
+    registry::{DeleteOptions, FieldValidation, Presenter, Propagation, Resource, WriteOptions},
     stored,
     webhook::Client,
 };
@@ -22,6 +22,7 @@ mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
 mod limit_ranger;
+mod managers;
 mod namespace_lifecycle;
 mod node_restriction;
 mod notes;
@@ -210,7 +211,8 @@ pub struct Admission {
 }
 
 impl Admission {
-    pub fn new(store: Store, authorization: Authorization, client: Client) -> Admission {
+    /// `presenter` shows objects of custom kinds in the version that is wanted.
+    pub(crate) fn new(store: Store, authorization: Authorization, client: Client, presenter: Presenter) -> Admission {
         let plugins: Vec<Box<dyn Plugin>> = vec![
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
@@ -229,7 +231,7 @@ impl Admission {
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(rbac_escalation::RbacEscalation),
         ];
-        let policies = policy::Policies::new(store.clone());
+        let policies = policy::Policies::new(store.clone(), presenter);
         let webhooks = webhook::Webhooks::new(store.clone(), client, authorization.clone());
         Admission { quota: quota::Quota::new(store.clone()), store, authorization, plugins, policies, webhooks }
     }

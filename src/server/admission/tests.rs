@@ -12,7 +12,9 @@ struct Fixture {
 /// A store with two namespaces, the default account in one, and what `objects` adds (keys without `/registry/`).
 async fn fixture(objects: &[(&str, Value)]) -> Fixture {
     let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
-    let fixture = Fixture { admission: Admission::new(store.clone(), Authorization::new(store.clone()), Client::new(store.clone())), store };
+    let presenter = crate::registry::Resources::new(&store).presenter();
+    let (authorization, client) = (Authorization::new(store.clone()), Client::new(store.clone()));
+    let fixture = Fixture { admission: Admission::new(store.clone(), authorization, client, presenter), store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}})).await;
     fixture.put("core/namespaces/gone", json!({"metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}})).await;
     fixture.put("core/serviceaccounts/a/default", json!({"metadata": {"name": "default"}})).await;
@@ -355,4 +357,29 @@ async fn namespaces_ask_for_pod_security() {
     let deployment = Request { group: "apps", ..request("deployments", &admin) };
     let warnings = f.admission.warnings(&deployment, &json!({"spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}}));
     assert!(warnings[0].starts_with(r#"would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#), "{warnings:?}");
+}
+
+#[test]
+fn managers_that_cannot_be_read_are_taken_back() {
+    let admin = User::new("admin", ["system:masters"]);
+    let entry = |operation: &str| json!([{"manager": "m", "operation": operation, "apiVersion": "v1", "fieldsType": "FieldsV1", "fieldsV1": {"f:data": {}}}]);
+    let object = |managers: &Value| json!({"metadata": {"name": "x", "managedFields": managers}});
+    let (good, other, bad) = (entry("Update"), entry("Apply"), entry("Steal"));
+    let bare = json!({"metadata": {"name": "x"}});
+    let cases = [
+        (object(&good), object(&good), object(&good), false),
+        (object(&good), object(&other), object(&other), false),
+        (object(&good), bare.clone(), bare.clone(), false),
+        (object(&good), object(&bad), object(&good), true),
+        (bare.clone(), object(&bad), bare.clone(), true),
+    ];
+    for (before, after, expected, is_told) in cases {
+        let request = request("configmaps", &admin);
+        let mut kept = after.clone();
+        managers::keep_readable(&request, &before, &mut kept);
+        assert_eq!(kept, expected, "{after}");
+        let warnings = request.notes.take_warnings();
+        assert_eq!(warnings.len(), usize::from(is_told), "{warnings:?}");
+        assert!(warnings.iter().all(|warning| warning.ends_with("operation must be `Apply` or `Update`")), "{warnings:?}");
+    }
 }

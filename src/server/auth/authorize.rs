@@ -42,7 +42,29 @@ impl Authorization {
 
     /// Allows, or the 403 the client gets.
     pub fn check(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
-        match self.authorize(attributes) {
+        self.authorize(attributes).permit(attributes)
+    }
+
+    /// Why it was decided so, as the audit log and reviews of access tell it.
+    pub fn reason(&self, attributes: &Attributes<'_>, decision: &Decision) -> String {
+        match decision {
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
+            // Others than RBAC allow without a word.
+            Decision::Allow if allowed_unasked(attributes) || self.allowed_as_node(attributes) => String::new(),
+            Decision::Allow => self.rbac.explain(attributes).unwrap_or_default(),
+        }
+    }
+
+    fn allowed_as_node(&self, attributes: &Attributes<'_>) -> bool {
+        let node = attributes.user.node_name();
+        node.is_some_and(|node| self.node.authorize(node, attributes) == Decision::Allow)
+    }
+}
+
+impl Decision {
+    /// Nothing, or the 403 the client gets.
+    pub fn permit(self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        match self {
             Decision::Allow => Ok(()),
             Decision::Deny(reason) | Decision::NoOpinion(reason) => Err(forbidden(attributes, &reason)),
         }
@@ -51,11 +73,7 @@ impl Authorization {
 
 impl Authorizer for Authorization {
     fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        if attributes.user.in_group(MASTERS) {
-            return Decision::Allow;
-        }
-        // Probes are answered before the roles that allow them exist. What else anonymous may, somebody granted.
-        if attributes.user.name == ANONYMOUS && public(attributes) {
+        if allowed_unasked(attributes) {
             return Decision::Allow;
         }
         if let Some(node) = attributes.user.node_name() {
@@ -72,9 +90,18 @@ impl Authorization {
     fn rbac_or(&self, attributes: &Attributes<'_>, node_reason: String) -> Decision {
         match self.rbac.authorize(attributes) {
             Decision::NoOpinion(reason) if reason.is_empty() => Decision::NoOpinion(node_reason),
+            Decision::NoOpinion(reason) if !node_reason.is_empty() => {
+                Decision::NoOpinion(format!("{node_reason}\n{reason}"))
+            }
             decided => decided,
         }
     }
+}
+
+/// What needs no rule.
+fn allowed_unasked(attributes: &Attributes<'_>) -> bool {
+    // Probes are answered before the roles that allow them exist. What else anonymous may, somebody granted.
+    attributes.user.in_group(MASTERS) || (attributes.user.name == ANONYMOUS && public(attributes))
 }
 
 fn public(attributes: &Attributes<'_>) -> bool {

@@ -97,7 +97,7 @@ pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, S
 pub fn yaml(bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
     let may_be_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match may_be_json.then(|| decode::parse(bytes, Media::Json)) {
-        Some(Ok(parsed)) => Ok(parsed),
+        Some(Ok(parsed)) => Ok(parsed.as_yaml(bytes)),
         _ => parse(Media::Yaml, bytes, kind),
     }
 }

@@ -405,9 +405,8 @@ impl<'a> Asked<'a> {
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
         }
         if kind == PatchKind::Apply {
-            let sent = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?;
-            let Updated { stored, created } =
-                self.inner.registry.apply(&call, sent.value, sent.duplicates, &mut warnings).await?;
+            let (sent, doubles) = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?.into_parts();
+            let Updated { stored, created } = self.inner.registry.apply(&call, sent, &doubles, &mut warnings).await?;
             if call.subresource == "scale" {
                 let scale = stored.served(&self.resource);
                 return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));

@@ -108,15 +108,16 @@ fn access(asked: &Asked<'_>, user: &User, spec: &Value) -> Result<Value, Status>
 
 fn decided(asked: &Asked<'_>, attributes: &Attributes<'_>) -> Value {
     let authorization = &asked.inner.authorization;
-    match authorization.authorize(attributes) {
-        Decision::Allow => match authorization.rbac().explain(attributes) {
-            Some(reason) => json!({"allowed": true, "reason": reason}),
-            None => json!({"allowed": true}),
-        },
-        Decision::Deny(reason) => json!({"allowed": false, "denied": true, "reason": reason}),
-        Decision::NoOpinion(reason) if reason.is_empty() => json!({"allowed": false}),
-        Decision::NoOpinion(reason) => json!({"allowed": false, "reason": reason}),
+    let decision = authorization.authorize(attributes);
+    let mut status = json!({"allowed": decision == Decision::Allow});
+    if matches!(decision, Decision::Deny(_)) {
+        status["denied"] = true.into();
     }
+    let reason = authorization.reason(attributes, &decision);
+    if !reason.is_empty() {
+        status["reason"] = reason.into();
+    }
+    status
 }
 
 fn rules(asked: &Asked<'_>, spec: &Value) -> Result<Value, Status> {

@@ -42,7 +42,7 @@ use crate::{
     audit::{Audit, Record, Sent, UntilEnd},
     aggregation::{Aggregation, Forwarded},
     flow::{Admitted, Flow, Running, Schema},
-    auth::{Attributes, Authentication, Authorization, Peer, TokenIssuer, User, impersonate},
+    auth::{Attributes, Authentication, Authorization, Authorizer as _, Decision, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
     usage::Usage,
@@ -277,7 +277,10 @@ pub(super) async fn handle(
                 Ok(turn) => turn,
                 Err(schema) => return Handled { schema: Some(schema), ..handled("OTHER", "", Ok(too_many())) },
             };
-            let result = other(inner, &method, path, &uri, &headers, &user, body).await;
+            let result = match permitted(inner, &attributes, record) {
+                Ok(()) => other(inner, &method, path, &uri, &headers, &user, body).await,
+                Err(status) => Err(status),
+            };
             drop(running);
             Handled { schema, ..handled("OTHER", "", result) }
         }
@@ -320,12 +323,7 @@ pub(super) async fn handle(
                 },
             };
             let handled = |verb, resource: &str, result| Handled { schema, ..handled(verb, resource, result) };
-            let decided = inner.authorization.check(&attributes);
-            if let Some(record) = record {
-                record.annotate(DECISION, if decided.is_ok() { "allow" } else { "forbid" });
-                record.annotate(REASON, "");
-            }
-            if let Err(status) = decided {
+            if let Err(status) = permitted(inner, &attributes, record) {
                 return handled(shown_verb, &label, Err(status));
             }
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
@@ -366,6 +364,16 @@ pub(super) async fn handle(
             }
         }
     }
+}
+
+/// Whether the request is allowed, which the audit log learns with the reason.
+fn permitted(inner: &Inner, attributes: &Attributes<'_>, record: &mut Option<Record>) -> Result<(), Status> {
+    let decision = inner.authorization.authorize(attributes);
+    if let Some(record) = record {
+        record.annotate(DECISION, if decision == Decision::Allow { "allow" } else { "forbid" });
+        record.annotate(REASON, inner.authorization.reason(attributes, &decision));
+    }
+    decision.permit(attributes)
 }
 
 /// Waits until it is a request's turn. The error is the schema for which there are too many.
@@ -513,8 +521,6 @@ async fn other(
     user: &User,
     body: RequestBody,
 ) -> Result<Response<Body>, Status> {
-    let verb = method.as_str().to_ascii_lowercase();
-    inner.authorization.check(&Attributes::for_path(user, &verb, path))?;
     if let Some(remote) = inner.aggregation.remote_of_path(path.trim_end_matches('/')) {
         let forwarded = Forwarded { method, uri, headers, user, upgrade: None };
         return inner.aggregation.forward(&remote, forwarded, body).await;

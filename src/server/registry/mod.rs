@@ -32,6 +32,7 @@ mod watch;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use custom::Presenter;
 pub use custom::{Table, read_conversion};
 pub use delete::{Deleted, success};
 pub use encode::{decode, metadata_text, type_prefix};

@@ -221,7 +221,7 @@ impl Resource {
     }
 
     /// The schema of what [`Resource::kind_of`] names.
-    pub(super) fn schema_of(&self, subresource: &str) -> Option<&Schema> {
+    pub(crate) fn schema_of(&self, subresource: &str) -> Option<&Schema> {
         match (self.kind.subresource(subresource), self.as_custom()) {
             (Some(sub), _) if sub.kind != self.kind.kind => schema::schema_of(&sub.group, &sub.version, &sub.kind),
             (_, Some(custom)) => Some(&custom.version.fields),
@@ -320,7 +320,7 @@ impl Resource {
         let target = self.target(subresource)?;
         let object = keep_reset(object);
         if let Some(custom) = self.custom_body(subresource) {
-            let complaints = api_decode::duplicate_fields(&doubles.into().paths);
+            let complaints = doubles.into().complaints();
             let decoded = api_decode::custom(object, complaints, target, &custom.version, validation);
             let decoded = decoded.map_err(|refusal| refusal.status(target))?;
             warnings.extend(decoded.warnings);
@@ -564,7 +564,7 @@ impl Resources {
         self.customs.newest()
     }
 
-    pub(super) fn presenter(&self) -> Presenter {
+    pub(crate) fn presenter(&self) -> Presenter {
         Presenter::new(self.customs.clone())
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! An agent dials the server and then serves HTTP/2 on that connection, so the server reaches nodes behind any NAT.
 //! Reading order: [`Relay`] (who is connected), [`pods`] (logs, exec, attach, port-forward), [`proxy`], [`upgrade`]
-//! (a WebSocket's bytes through the tunnel).
+//! (a WebSocket's bytes, or those of SPDY, through the tunnel).
 //!
 //! Invariant: the relay copies bytes; it speaks no protocol of exec or port-forward itself.
 //! Invariant: a node's name comes from its certificate, never from what it says.

@@ -39,7 +39,8 @@ pub async fn log(mut relayed: Relayed<'_>) -> Result<Response<Body>, Status> {
     Ok(response)
 }
 
-/// `pods/exec`, `pods/attach`, `pods/portforward`: a WebSocket whose other end is the agent.
+/// `pods/exec`, `pods/attach`, `pods/portforward`: a WebSocket whose other end is the agent, or a SPDY connection whose
+/// other end is the runtime.
 pub async fn stream(mut relayed: Relayed<'_>) -> Result<Response<Body>, Status> {
     let handshake = upgrade::Handshake::read(relayed.headers)?;
     let query = Query::parse(relayed.uri.query());

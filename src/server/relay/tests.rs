@@ -33,14 +33,20 @@ async fn agent(request: Request<Incoming>) -> Result<Response<Body>, Infallible>
         *response.status_mut() = StatusCode::NOT_FOUND;
     }
     if uri.contains("/exec/") {
-        assert_eq!(request.headers()["x-mk8s-upgrade"], "websocket");
         let (parts, body) = request.into_parts();
-        let offered = parts.headers["sec-websocket-protocol"].to_str().expect("text").to_string();
+        let protocol = match parts.headers["x-mk8s-upgrade"].to_str() {
+            Ok("websocket") => "sec-websocket-protocol",
+            way => {
+                assert_eq!(way.ok(), Some("spdy"));
+                "x-stream-protocol-version"
+            }
+        };
+        let offered = parts.headers[protocol].to_str().expect("text").to_string();
         let chosen = offered.split(',').next().expect("one at least").trim().to_string();
         let first = futures::stream::once(async move { Ok(Bytes::from(format!("{uri}\n"))) });
         let echo = futures::StreamExt::map(body.into_data_stream(), |piece| Ok(piece.expect("the tunnel holds")));
         response = Response::new(Body::stream(futures::StreamExt::chain(first, echo)));
-        response.headers_mut().insert("sec-websocket-protocol", chosen.parse().expect("a header"));
+        response.headers_mut().insert(protocol, chosen.parse().expect("a header"));
     }
     Ok(response)
 }
@@ -181,4 +187,21 @@ async fn a_websocket_is_spliced() {
     let answer = read_until(&mut refused, "404}").await;
     assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
     assert!(answer.contains("no such container"), "{answer}");
+}
+
+#[tokio::test]
+async fn spdy_is_passed_through() {
+    let cluster = Cluster::new().await;
+    cluster.connect("n").await;
+    let mut client = cluster.dial();
+    let handshake = "POST /api/v1/namespaces/d/pods/p/exec?command=sh&stdout=true HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\nConnection: Upgrade\r\n\
+         Upgrade: SPDY/3.1\r\nX-Stream-Protocol-Version: v4.channel.k8s.io\r\nX-Stream-Protocol-Version: channel.k8s.io\r\n\r\n";
+    client.write_all(handshake.as_bytes()).await.expect("open");
+    let answer = read_until(&mut client, "\r\n\r\n").await.to_ascii_lowercase();
+    assert!(answer.starts_with("http/1.1 101 "), "{answer}");
+    assert!(answer.contains("upgrade: spdy/3.1\r\n"), "{answer}");
+    assert!(answer.contains("x-stream-protocol-version: v4.channel.k8s.io\r\n"), "{answer}");
+    assert_eq!(read_until(&mut client, "\n").await, "http://node/exec/d/p/c?command=sh&output=1\n");
+    client.write_all(b"raw bytes\n").await.expect("open");
+    assert_eq!(read_until(&mut client, "\n").await, "raw bytes\n");
 }

@@ -1,10 +1,13 @@
-//! A client's WebSocket through a tunnel: the handshake is answered here, the frames are the agent's.
+//! A client's WebSocket or SPDY connection through a tunnel: the handshake is answered here, the frames are for the agent.
 //!
 //! ```text
 //! client -- GET, Upgrade: websocket --> server -- POST, x-mk8s-upgrade: websocket --> agent
 //!        <-- 101 ----------------------        <-- 200, sec-websocket-protocol ------
 //!        == raw bytes =================        == body of request, body of answer ===
 //! ```
+//!
+//! With `SPDY/3.1` it is the same, but for the header in which protocols of the streams are agreed on:
+//! `x-stream-protocol-version`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
@@ -35,10 +38,22 @@ const UPGRADE: HeaderName = HeaderName::from_static("x-mk8s-upgrade");
 /// The largest piece that is copied at once.
 const PIECE: usize = 32 << 10;
 
-/// What a client's WebSocket handshake says.
+const STREAM_PROTOCOL: HeaderName = HeaderName::from_static("x-stream-protocol-version");
+
+/// What a client wants to switch to.
+enum Way {
+    WebSocket {
+        key: HeaderValue,
+    },
+    /// What clients spoke before, and many libraries still do.
+    Spdy,
+}
+
+/// What a client's handshake says.
 pub(super) struct Handshake {
-    key: HeaderValue,
-    protocols: Option<HeaderValue>,
+    way: Way,
+    /// The protocols that the client speaks, the best first.
+    protocols: Vec<HeaderValue>,
 }
 
 impl Handshake {
@@ -59,31 +74,43 @@ impl Handshake {
         if !has(header::CONNECTION, "upgrade") || !headers.contains_key(header::UPGRADE) {
             return Err(Status::bad_request("Upgrade request required"));
         }
+        let all = |name: HeaderName| headers.get_all(name).iter().cloned().collect::<Vec<_>>();
+        if has(header::UPGRADE, "SPDY/3.1") {
+            return Ok(Handshake { way: Way::Spdy, protocols: all(STREAM_PROTOCOL) });
+        }
         if !has(header::UPGRADE, "websocket") {
-            return Err(Status::bad_request(
-                "unable to upgrade: this server upgrades to WebSocket only; use a client that speaks it (kubectl 1.31 and later do)",
-            ));
+            return Err(Status::bad_request("unable to upgrade: this server upgrades to WebSocket and SPDY/3.1 only"));
         }
         let key = headers
             .get(header::SEC_WEBSOCKET_KEY)
             .cloned()
             .ok_or_else(|| Status::bad_request("unable to upgrade: the header Sec-WebSocket-Key is missing"))?;
-        // Several headers of this name mean the same as one with commas.
-        let offered: Vec<&str> =
-            headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok()).collect();
-        let protocols = match offered.is_empty() {
-            true => None,
-            false => HeaderValue::from_str(&offered.join(", ")).ok(),
-        };
-        Ok(Handshake { key, protocols })
+        Ok(Handshake { way: Way::WebSocket { key }, protocols: all(header::SEC_WEBSOCKET_PROTOCOL) })
     }
 
-    fn accept(&self) -> String {
-        let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
-        hash.update(self.key.as_bytes());
-        hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
-        STANDARD.encode(hash.finish())
+    /// The header in which protocols are offered and chosen.
+    fn protocol_header(&self) -> HeaderName {
+        match self.way {
+            Way::WebSocket { .. } => header::SEC_WEBSOCKET_PROTOCOL,
+            Way::Spdy => STREAM_PROTOCOL,
+        }
     }
+
+    /// What tells the agent how its bytes are meant.
+    fn asked(&self) -> HeaderValue {
+        HeaderValue::from_static(match self.way {
+            Way::WebSocket { .. } => "websocket",
+            Way::Spdy => "spdy",
+        })
+    }
+}
+
+/// The proof that a handshake for a WebSocket was understood.
+fn accept(key: &HeaderValue) -> String {
+    let mut hash = ring::digest::Context::new(&ring::digest::SHA1_FOR_LEGACY_USE_ONLY);
+    hash.update(key.as_bytes());
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    STANDARD.encode(hash.finish())
 }
 
 /// Opens the agent's end, then the client's, and joins them in the background.
@@ -97,16 +124,16 @@ pub(super) async fn splice(
     let client = client.ok_or_else(cannot_upgrade)?;
     let (sender, receiver) = mpsc::channel::<Bytes>(16);
     let (mut parts, _) = request.into_parts();
-    parts.headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
-    if let Some(protocols) = &handshake.protocols {
-        parts.headers.insert(header::SEC_WEBSOCKET_PROTOCOL, protocols.clone());
+    parts.headers.insert(UPGRADE, handshake.asked());
+    for protocol in &handshake.protocols {
+        parts.headers.append(handshake.protocol_header(), protocol.clone());
     }
     let body = StreamBody::new(ReceiverStream::new(receiver).map(|bytes| Ok::<_, BodyError>(Frame::data(bytes))));
     let response = relay.send(node, Request::from_parts(parts, body.boxed_unsync())).await?;
     if response.status() != StatusCode::OK {
         return Err(refusal(response).await);
     }
-    let chosen = response.headers().get(header::SEC_WEBSOCKET_PROTOCOL).cloned();
+    let chosen = response.headers().get(handshake.protocol_header()).cloned();
     tokio::spawn(copy(client, sender, response.into_body()));
     switching(&handshake, chosen)
 }
@@ -119,11 +146,13 @@ pub(super) fn messages(
 ) -> Result<Response<Body>, Status> {
     const BINARY: &str = "binary.k8s.io";
     let client = client.ok_or_else(cannot_upgrade)?;
-    let offered = handshake.protocols.as_ref().and_then(|value| value.to_str().ok());
-    let chosen = match offered {
-        None => None,
-        Some(offered) if offered.split(',').any(|word| word.trim() == BINARY) => Some(HeaderValue::from_static(BINARY)),
-        Some(offered) => {
+    let offered: Vec<&str> = handshake.protocols.iter().filter_map(|value| value.to_str().ok()).collect();
+    let is_binary = |value: &&str| value.split(',').any(|word| word.trim() == BINARY);
+    let chosen = match offered.is_empty() {
+        true => None,
+        false if offered.iter().any(is_binary) => Some(HeaderValue::from_static(BINARY)),
+        false => {
+            let offered = offered.join(", ");
             return Err(Status::bad_request(format!("unable to upgrade: a log is sent as {BINARY}, not as {offered}")));
         }
     };
@@ -174,11 +203,16 @@ fn switching(handshake: &Handshake, chosen: Option<HeaderValue>) -> Result<Respo
     *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     let headers = answer.headers_mut();
     headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    let accept = HeaderValue::from_str(&handshake.accept()).map_err(Status::internal)?;
-    headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    match &handshake.way {
+        Way::WebSocket { key } => {
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            let accept = HeaderValue::from_str(&accept(key)).map_err(Status::internal)?;
+            headers.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+        }
+        Way::Spdy => drop(headers.insert(header::UPGRADE, HeaderValue::from_static("SPDY/3.1"))),
+    }
     if let Some(chosen) = chosen {
-        headers.insert(header::SEC_WEBSOCKET_PROTOCOL, chosen);
+        headers.insert(handshake.protocol_header(), chosen);
     }
     Ok(answer)
 }
@@ -220,10 +254,14 @@ mod tests {
 
     #[test]
     fn handshakes_are_read() {
-        let read = |pairs: &[(&'static str, &'static str)]| {
+        let read = |pairs: &[(&'static str, &'static str)]| -> Result<String, String> {
             let headers =
                 pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)));
-            Handshake::read(&headers.collect()).map(|handshake| handshake.accept()).map_err(|status| status.message)
+            let read = Handshake::read(&headers.collect()).map_err(|status| status.message)?;
+            Ok(match &read.way {
+                Way::WebSocket { key } => accept(key),
+                Way::Spdy => format!("SPDY {:?}", read.protocols),
+            })
         };
         let key = ("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
         assert_eq!(
@@ -231,9 +269,13 @@ mod tests {
             Ok("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".into())
         );
         assert_eq!(read(&[key]), Err("Upgrade request required".into()));
-        assert!(
-            read(&[("connection", "Upgrade"), ("upgrade", "SPDY/3.1")])
-                .is_err_and(|why| why.contains("WebSocket only"))
+        let spdy = ("upgrade", "spdy/3.1");
+        let (four, three) = (("x-stream-protocol-version", "v4.channel.k8s.io"), ("x-stream-protocol-version", "v3.channel.k8s.io"));
+        assert_eq!(
+            read(&[("connection", "Upgrade"), spdy, four, three]),
+            Ok(r#"SPDY ["v4.channel.k8s.io", "v3.channel.k8s.io"]"#.into())
         );
+        assert_eq!(read(&[("connection", "Upgrade"), spdy]), Ok("SPDY []".into()));
+        assert!(read(&[("connection", "Upgrade"), ("upgrade", "h2c")]).is_err_and(|why| why.contains("SPDY/3.1 only")));
     }
 }

@@ -35,14 +35,18 @@ use serde_json::Value;
 pub(super) use self::mutate::Round;
 use self::source::Source;
 use super::Request;
-use crate::auth::Authorization;
+use crate::{auth::Authorization, registry::Presenter};
 
 /// The policies of a cluster.
-pub(super) struct Policies(Source);
+pub(super) struct Policies {
+    source: Source,
+    presenter: Presenter,
+}
 
 impl Policies {
-    pub(super) fn new(store: Store) -> Policies {
-        Policies(Source::new(store))
+    /// `presenter` shows parameters of custom kinds.
+    pub(super) fn new(store: Store, presenter: Presenter) -> Policies {
+        Policies { source: Source::new(store), presenter }
     }
 
     /// Lets policies change `object`. Says whether one did.
@@ -54,11 +58,12 @@ impl Policies {
         authorization: &Authorization,
         round: &mut Round,
     ) -> Result<bool, Status> {
-        let bound = self.0.bound();
+        let bound = self.source.bound();
         if bound.mutating.is_empty() || is_policy(request) || object.is_null() {
             return Ok(false);
         }
-        mutate::mutate(&bound.mutating, request, object, view, authorization, round).await
+        let cluster = Cluster { view, authorization, presenter: &self.presenter };
+        mutate::mutate(&bound.mutating, request, object, &cluster, round).await
     }
 
     /// Lets policies refuse `object`, which is null for deletes.
@@ -69,12 +74,20 @@ impl Policies {
         view: &View,
         authorization: &Authorization,
     ) -> Result<(), Status> {
-        let bound = self.0.bound();
+        let bound = self.source.bound();
         if bound.validating.is_empty() || is_policy(request) {
             return Ok(());
         }
-        validate::validate(&bound.validating, request, object, view, authorization).await
+        let cluster = Cluster { view, authorization, presenter: &self.presenter };
+        validate::validate(&bound.validating, request, object, &cluster).await
     }
+}
+
+/// What policies look at beside the request.
+struct Cluster<'a> {
+    view: &'a View,
+    authorization: &'a Authorization,
+    presenter: &'a Presenter,
 }
 
 fn is_policy(request: &Request<'_>) -> bool {

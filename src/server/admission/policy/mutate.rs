@@ -5,22 +5,20 @@ use std::collections::BTreeMap;
 use mk8s_api::{
     cel::{Budget, RUNTIME_BUDGET, admission::Activation},
     patch,
+    schema::{self, Schema},
     status::{Cause, Status},
 };
-use mk8s_store::View;
 use serde_json::Value;
 
 use super::{
+    Cluster,
     authorize::Asker,
     conditions, inputs, merge, params,
     read::{Binding, Bound, Mutating, Mutation, Policy},
     run,
 };
 use crate::{
-    admission::{
-        Request,
-        webhook::rules::Asked,
-    },
+    admission::{Request, managers, webhook::rules::Asked},
     auth::Authorization,
     registry::FieldValidation,
 };
@@ -76,10 +74,10 @@ pub(super) async fn mutate(
     all: &[Bound<Mutating>],
     request: &Request<'_>,
     object: &mut Value,
-    view: &View,
-    authorization: &Authorization,
+    cluster: &Cluster<'_>,
     round: &mut Round,
 ) -> Result<bool, Status> {
+    let Cluster { view, authorization, presenter } = *cluster;
     let mut refusals = Refusals::default();
     let mut changed = false;
     for bound in all {
@@ -109,7 +107,8 @@ pub(super) async fn mutate(
                     }
                 }
             }
-            let params = match params::collect(policy.params.as_ref(), binding, request.namespace, view) {
+            let params = params::collect(policy.params.as_ref(), binding, request.namespace, view, presenter).await;
+            let params = match params {
                 Ok(params) => params,
                 Err(why) => {
                     refusals.add(policy, Some(binding), &format!("failed to configure binding: {why}"), false);
@@ -172,7 +171,9 @@ impl One<'_> {
                 Some(other) => other.version.to_own(self.request, patched).await.map_err(failed)?,
                 None => patched,
             };
-            *object = conform(self.request, own)?;
+            let mut own = conform(self.request, own)?;
+            managers::keep_readable(self.request, object, &mut own);
+            *object = own;
             changed = true;
         }
         Ok(changed)
@@ -211,17 +212,25 @@ impl One<'_> {
         if mutation.is_patch {
             return match patch::json_patch(given.object, change.to_string().as_bytes()) {
                 // A test that fails leaves the object as it is.
-                Err(error) if has_test(&change) && error.to_string().contains("test") => Ok(given.object.clone()),
+                Err(error) if error.is_failed_test() => Ok(given.object.clone()),
                 Err(error) => Err(format!("JSON Patch: {error}")),
                 Ok(patched) => Ok(patched),
             };
         }
-        merge::merge(given.object, &change, &asked.kind).map_err(|why| format!("error applying patch: {why}"))
+        let schema = schema_of(self.request, asked);
+        merge::merge(given.object, &change, schema.map(Schema::node)).map_err(|why| format!("error applying patch: {why}"))
     }
 }
 
-fn has_test(patch: &Value) -> bool {
-    patch.as_array().is_some_and(|operations| operations.iter().any(|operation| operation["op"] == "test"))
+/// What the policy knows of the object's fields.
+fn schema_of<'a>(request: &Request<'a>, asked: &'a Asked) -> Option<&'a Schema> {
+    let (group, version, name) = &asked.kind;
+    match &asked.other {
+        Some(other) => other.version.schema(),
+        None => {
+            schema::schema_of(group, version, name).or_else(|| request.target?.schema_of(request.subresource))
+        }
+    }
 }
 
 /// Brings a changed object into the form of its kind: unknown fields dropped, defaults set.

@@ -1,27 +1,40 @@
-//! Parameters of a binding: the objects that its `paramRef` names.
+//! Parameters of a binding: the objects that its `paramRef` names, in the version that the policy names.
 
-use mk8s_api::{field::quote, kinds, meta, select::LabelSelector};
-use mk8s_store::View;
+use std::sync::Arc;
+
+use mk8s_api::{
+    conversion,
+    field::quote,
+    kinds::{self, Kind},
+    meta,
+    select::LabelSelector,
+};
+use mk8s_store::{Entry, View};
 use serde_json::Value;
 
 use super::read::{Binding, ParamKind};
-use crate::stored;
+use crate::{
+    registry::{Presenter, Resource},
+    stored,
+};
 
 /// The parameters with which a policy is asked, one after the other; `None` is to be asked without.
-pub(super) fn collect(
+pub(super) async fn collect(
     kind: Option<&ParamKind>,
     binding: &Binding,
     namespace: &str,
     view: &View,
+    presenter: &Presenter,
 ) -> Result<Vec<Option<Value>>, String> {
     let (Some(kind), Some(params)) = (kind, &binding.params) else { return Ok(vec![None]) };
-    let place = Place::of(kind, view).ok_or_else(|| {
+    let place = Place::of(kind, presenter).ok_or_else(|| {
         format!("paramKind kind `&ParamKind{{APIVersion:{},Kind:{},}}` not known", kind.api_version, kind.kind)
     })?;
-    if !place.namespaced && !params.namespace.is_empty() {
+    let Kind { storage_group: group, plural, namespaced, .. } = place.kind();
+    if !namespaced && !params.namespace.is_empty() {
         return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
     }
-    let namespace = match (place.namespaced, params.namespace.as_str()) {
+    let namespace = match (*namespaced, params.namespace.as_str()) {
         (false, _) => "",
         (true, "") if namespace.is_empty() => {
             return Err("cannot use namespaced paramRef in policy binding that matches cluster-scoped resources".into());
@@ -29,58 +42,62 @@ pub(super) fn collect(
         (true, "") => namespace,
         (true, own) => own,
     };
-    let mut found: Vec<Value> = if !params.name.is_empty() {
-        stored::get(view, &place.group, &place.plural, namespace, &params.name).into_iter().collect()
+    let found: Vec<Arc<Entry>> = if !params.name.is_empty() {
+        stored::entry(view, group, plural, namespace, &params.name).into_iter().collect()
     } else if params.selector.is_object() {
         let selector = LabelSelector::from_json(&params.selector).map_err(|error| error.to_string())?;
-        let all = stored::list(view, &place.group, &place.plural, namespace);
-        all.into_iter().filter(|param| selector.matches(meta::labels(param))).collect()
+        let is_wanted = |entry: &Arc<Entry>| {
+            serde_json::from_slice::<Value>(&entry.value).is_ok_and(|param| selector.matches(meta::labels(&param)))
+        };
+        stored::entries(view, group, plural, namespace).filter(is_wanted).collect()
     } else {
         return Err("one of name or selector must be provided".into());
     };
     if found.is_empty() && params.required {
         return Err(format!("no params found for policy binding with {} parameterNotFoundAction", "`Deny`"));
     }
-    for param in &mut found {
+    let mut all = Vec::with_capacity(found.len());
+    for entry in found {
+        let mut param = place.read(&entry, presenter).await?;
         param["apiVersion"] = kind.api_version.as_str().into();
         param["kind"] = kind.kind.as_str().into();
+        all.push(Some(param));
     }
-    Ok(found.into_iter().map(Some).collect())
+    Ok(all)
 }
 
-/// Where objects of a kind are stored.
-#[derive(Debug)]
-struct Place {
-    group: String,
-    plural: String,
-    namespaced: bool,
+/// A kind of parameters in one version.
+enum Place {
+    BuiltIn(&'static Kind),
+    Custom(Arc<Resource>),
 }
 
 impl Place {
-    fn of(kind: &ParamKind, view: &View) -> Option<Place> {
+    fn of(kind: &ParamKind, presenter: &Presenter) -> Option<Place> {
         let (group, version) = kinds::split_api_version(&kind.api_version);
         if let Some(known) = kinds::find_kind(group, version, &kind.kind) {
-            return Some(Place {
-                group: known.storage_group.to_string(),
-                plural: known.plural.to_string(),
-                namespaced: known.namespaced,
-            });
+            return Some(Place::BuiltIn(known));
         }
-        let definitions = stored::list(view, "apiextensions.k8s.io", "customresourcedefinitions", "");
-        let definition = definitions.into_iter().find(|definition| {
-            let spec = &definition["spec"];
-            spec["group"] == group
-                && spec["names"]["kind"] == kind.kind.as_str()
-                && stored::items(&spec["versions"])
-                    .iter()
-                    .any(|served| served["name"] == version && served["served"] == true)
-        })?;
-        let spec = &definition["spec"];
-        Some(Place {
-            group: group.to_string(),
-            plural: spec["names"]["plural"].as_str()?.to_string(),
-            namespaced: spec["scope"] == "Namespaced",
-        })
+        presenter.find_kind(group, version, &kind.kind).map(Place::Custom)
+    }
+
+    fn kind(&self) -> &Kind {
+        match self {
+            Place::BuiltIn(kind) => kind,
+            Place::Custom(resource) => &resource.kind,
+        }
+    }
+
+    /// A stored object as clients of this version see it.
+    async fn read(&self, entry: &Entry, presenter: &Presenter) -> Result<Value, String> {
+        match self {
+            Place::BuiltIn(kind) => {
+                let mut object = serde_json::from_slice(&entry.value).map_err(|error| error.to_string())?;
+                conversion::from_storage(kind, &mut object);
+                Ok(object)
+            }
+            Place::Custom(resource) => presenter.read(resource, entry).await.map_err(|status| status.message),
+        }
     }
 }
 

@@ -9,6 +9,7 @@ use super::{Policies, Round};
 use crate::{
     admission::{Operation, Options, Request},
     auth::{Authorization, User},
+    registry::Resources,
 };
 
 struct Fixture {
@@ -20,8 +21,8 @@ struct Fixture {
 /// A store with a namespace and some objects (keys without `/registry/`).
 async fn fixture(objects: &[(&str, Value)]) -> Fixture {
     let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
-    let fixture =
-        Fixture { authorization: Authorization::new(store.clone()), policies: Policies::new(store.clone()), store };
+    let policies = Policies::new(store.clone(), Resources::new(&store).presenter());
+    let fixture = Fixture { authorization: Authorization::new(store.clone()), policies, store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a", "labels": {"team": "x"}}})).await;
     for (key, object) in objects {
         fixture.put(key, object.clone()).await;

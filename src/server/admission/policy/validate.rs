@@ -4,10 +4,10 @@ use mk8s_api::{
     cel::{Budget, RUNTIME_BUDGET, Value as Cel, admission::Activation},
     status::{Cause, Status},
 };
-use mk8s_store::View;
 use serde_json::{Value, json};
 
 use super::{
+    Cluster,
     authorize::Asker,
     conditions, inputs, params,
     read::{Annotation, Binding, Bound, Policy, Validating, Validation},
@@ -51,9 +51,9 @@ pub(super) async fn validate(
     all: &[Bound<Validating>],
     request: &Request<'_>,
     object: &Value,
-    view: &View,
-    authorization: &Authorization,
+    cluster: &Cluster<'_>,
 ) -> Result<(), Status> {
+    let Cluster { view, authorization, .. } = *cluster;
     let mut refusal: Option<Status> = None;
     let mut refuse = |policy: &Policy<Validating>, binding: Option<&Binding>, denial: Denial| {
         refusal.get_or_insert_with(|| refused(request, object, policy, binding, denial));
@@ -72,7 +72,7 @@ pub(super) async fn validate(
         let question = inputs::request(request, &asked);
         let namespace = inputs::namespace(request, view);
         for binding in &bound.bindings {
-            let params = match applied(policy, binding, request, object, view) {
+            let params = match applied(policy, binding, request, object, cluster).await {
                 Ok(params) => params,
                 Err(_) if policy.ignores_failure => continue,
                 Err(why) => {
@@ -99,21 +99,21 @@ pub(super) async fn validate(
 }
 
 /// The parameters with which the binding asks about the request: none when it does not.
-fn applied(
+async fn applied(
     policy: &Policy<Validating>,
     binding: &Binding,
     request: &Request<'_>,
     object: &Value,
-    view: &View,
+    cluster: &Cluster<'_>,
 ) -> Result<Vec<Option<Value>>, String> {
     if let Some(criteria) = &binding.criteria {
-        match criteria.matches(request, object, view) {
+        match criteria.matches(request, object, cluster.view) {
             Ok(true) => {}
             Ok(false) => return Ok(Vec::new()),
             Err(status) => return Err(status.message),
         }
     }
-    params::collect(policy.params.as_ref(), binding, request.namespace, view)
+    params::collect(policy.params.as_ref(), binding, request.namespace, cluster.view, cluster.presenter).await
 }
 
 fn decide(

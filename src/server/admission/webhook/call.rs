@@ -9,7 +9,7 @@ use super::{
     rules::Asked,
 };
 use crate::{
-    admission::{Operation, Request},
+    admission::{Operation, Request, managers},
     registry::{FieldValidation, Warnings},
     webhook::Client,
 };
@@ -114,7 +114,9 @@ pub(super) async fn apply(
         Some(other) => other.version.to_own(request, patched).await.map_err(|status| Failure::Broken(Box::new(status)))?,
         None => patched,
     };
-    *object = conform(request, patched)?;
+    let mut patched = conform(request, patched)?;
+    managers::keep_readable(request, object, &mut patched);
+    *object = patched;
     Ok(changed)
 }
 

@@ -10,6 +10,7 @@ use mk8s_api::{
     crd::DefinitionVersion,
     kinds::{self, Kind},
     meta,
+    schema::{self, Schema},
     select::LabelSelector,
     status::{GroupResource, Status},
 };
@@ -97,6 +98,14 @@ impl Version {
         match self {
             Version::BuiltIn { kind, .. } => (&kind.group, &kind.version),
             Version::Custom(version) => (request.group, &version.name),
+        }
+    }
+
+    /// What is known of the fields of its objects.
+    pub(in crate::admission) fn schema(&self) -> Option<&Schema> {
+        match self {
+            Version::BuiltIn { kind, .. } => schema::schema_of(&kind.group, &kind.version, &kind.kind),
+            Version::Custom(version) => Some(&version.fields),
         }
     }
 

@@ -83,3 +83,33 @@ async fn whom_a_request_acts_as_is_written_down() {
     assert_eq!(events[0]["impersonatedUser"], acted);
     assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
 }
+
+#[tokio::test]
+async fn why_a_request_was_allowed_is_written_down() {
+    let (api, dir) = audited().await;
+    let reads = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
+    let role = json!({"metadata": {"name": "reader"}, "rules": reads});
+    let rbac = "/apis/rbac.authorization.k8s.io/v1/namespaces/default";
+    assert_eq!(api.post(&format!("{rbac}/roles"), role).await.0, 201);
+    let subject = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "ann"});
+    for (binding, role) in [("reads", "reader"), ("dangles", "gone")] {
+        let role = json!({"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": role});
+        let binding = json!({"metadata": {"name": binding}, "roleRef": role, "subjects": [subject]});
+        assert_eq!(api.post(&format!("{rbac}/rolebindings"), binding).await.0, 201);
+    }
+    let before = events(&api, &dir).await.len();
+    let ann = [("impersonate-user", "ann")];
+    assert_eq!(api.raw("GET", CONFIG_MAPS, &ann, "").await.status(), 200);
+    assert_eq!(api.raw("GET", &format!("{CONFIG_MAPS}/x"), &ann, "").await.status(), 403);
+    assert_eq!(api.get(CONFIG_MAPS).await.0, 200);
+    let reasons: Vec<String> = events(&api, &dir).await[before..]
+        .iter()
+        .map(|event| event["annotations"]["authorization.k8s.io/reason"].as_str().unwrap_or("none").to_owned())
+        .collect();
+    let expected = [
+        r#"RBAC: allowed by RoleBinding "reads/default" of Role "reader" to User "ann""#,
+        r#"RBAC: role.rbac.authorization.k8s.io "gone" not found"#,
+        "",
+    ];
+    assert_eq!(reasons, expected);
+}

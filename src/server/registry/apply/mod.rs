@@ -12,7 +12,7 @@ use mk8s_api::{
         refusal,
     },
     decode::{Doubles, FieldValidation},
-    field::{FieldError, Path, quote},
+    field::{FieldError, Path},
     meta,
     status::Status,
 };
@@ -23,12 +23,12 @@ pub(super) use noting::only_times_differ;
 use super::{Call, Registry, Stored, Updated, Warnings, keys, update::Admitted};
 
 impl Registry {
-    /// Applies a configuration; makes the object when there is none. `duplicates` are the fields that stand in it twice.
+    /// Applies a configuration; makes the object when there is none. `doubles` are the fields that stand in it twice.
     pub async fn apply(
         &self,
         call: &Call<'_>,
         mut configuration: Value,
-        duplicates: Vec<String>,
+        doubles: &Doubles,
         warnings: &mut Warnings,
     ) -> Result<Updated, Status> {
         check(call, &mut configuration)?;
@@ -37,15 +37,15 @@ impl Registry {
             if !call.subresource.is_empty() {
                 return Err(call.not_found());
             }
-            match self.create_applied(call, &configuration, &duplicates, warnings).await {
+            match self.create_applied(call, &configuration, doubles, warnings).await {
                 // Somebody else was faster: now there is something to apply to.
                 Err(status) if status.is_already_exists() => {}
                 made => return made.map(|stored| Updated { stored, created: true }),
             }
         }
         let stored = match call.subresource {
-            "scale" => self.apply_scale(call, &configuration, &duplicates, warnings).await?,
-            _ => self.apply_to(call, &configuration, &duplicates, warnings).await?,
+            "scale" => self.apply_scale(call, &configuration, doubles, warnings).await?,
+            _ => self.apply_to(call, &configuration, doubles, warnings).await?,
         };
         Ok(Updated { stored, created: false })
     }
@@ -54,7 +54,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        duplicates: &[String],
+        doubles: &Doubles,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let uid = meta::uid(configuration);
@@ -66,7 +66,7 @@ impl Registry {
         let made =
             self.writing(call, &call.options.field_manager, |writer| configuration::create(writer, configuration));
         let managers = made.map_err(|error| refused(call, error))?;
-        say_duplicates(call, duplicates, warnings)?;
+        say_duplicates(call, doubles, warnings)?;
         let mut object =
             call.resource.conform("", configuration.clone(), Doubles::default(), FieldValidation::Ignore, warnings)?;
         manage(&mut object, managers);
@@ -77,7 +77,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        duplicates: &[String],
+        doubles: &Doubles,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let mut said = Warnings::new();
@@ -86,7 +86,7 @@ impl Registry {
             said.clear();
             let Applied { object, managers } =
                 self.applied(call, call.resource.zero(call.subresource), live, configuration)?;
-            say_duplicates(call, duplicates, &mut said)?;
+            say_duplicates(call, doubles, &mut said)?;
             let mut object = match object {
                 Some(mut object) => {
                     call.resource.default(call.subresource, &mut object);
@@ -126,7 +126,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        duplicates: &[String],
+        doubles: &Doubles,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let mut said = Warnings::new();
@@ -134,7 +134,7 @@ impl Registry {
         let update = self.write_scale(call, warnings, |live| {
             said.clear();
             let Applied { object, managers } = self.applied(call, call.resource.zero("scale"), live, configuration)?;
-            say_duplicates(call, duplicates, &mut said)?;
+            say_duplicates(call, doubles, &mut said)?;
             let mut scale = object.unwrap_or_else(|| live.clone());
             manage(&mut scale, managers);
             meta::set(&mut scale, "resourceVersion", if version.is_empty() { "0" } else { version });
@@ -184,21 +184,18 @@ fn check(call: &Call<'_>, configuration: &mut Value) -> Result<(), Status> {
 }
 
 /// Fields that stand twice: refused, told or passed over, as the client wants it.
-fn say_duplicates(call: &Call<'_>, duplicates: &[String], warnings: &mut Warnings) -> Result<(), Status> {
-    if duplicates.is_empty() {
-        return Ok(());
-    }
-    let lines: Vec<String> = duplicates
-        .iter()
-        .map(|path| format!("key {} already set in map", quote(path.rsplit('.').next().unwrap_or(path))))
-        .collect();
-    let text = format!("error converting YAML to JSON: yaml: unmarshal errors:\n  {}", lines.join("\n  "));
+fn say_duplicates(call: &Call<'_>, doubles: &Doubles, warnings: &mut Warnings) -> Result<(), Status> {
+    let Some(text) = doubles.in_yaml() else { return Ok(()) };
     match call.options.validation {
-        FieldValidation::Ignore => {}
-        FieldValidation::Warn => warnings.push(text),
-        FieldValidation::Strict => return Err(Status::bad_request(format!("error strict decoding YAML: {text}"))),
+        FieldValidation::Ignore => Ok(()),
+        FieldValidation::Warn => {
+            warnings.extend_from_slice(doubles.lines());
+            Ok(())
+        }
+        FieldValidation::Strict => {
+            Err(Status::bad_request(format!("error strict decoding YAML: error converting YAML to JSON: {text}")))
+        }
     }
-    Ok(())
 }
 
 fn refused(call: &Call<'_>, error: ApplyError) -> Status {

@@ -35,7 +35,7 @@ use super::{Resource, encode};
 use crate::auth::follow::{Follow, Follower};
 
 pub use convert::read_answer as read_conversion;
-pub(super) use present::Presenter;
+pub(crate) use present::Presenter;
 pub use table::Table;
 
 const PREFIX: &str = "/registry/apiextensions.k8s.io/customresourcedefinitions/";

@@ -14,13 +14,18 @@ use super::{Customs, Resource, encode};
 
 /// Brings objects into the form of a version. Cheap to clone.
 #[derive(Clone)]
-pub(in crate::registry) struct Presenter {
+pub(crate) struct Presenter {
     customs: Arc<Customs>,
 }
 
 impl Presenter {
     pub(in crate::registry) fn new(customs: Arc<Customs>) -> Presenter {
         Presenter { customs }
+    }
+
+    /// A custom kind by its name.
+    pub(crate) fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
+        self.customs.newest().find_kind(group, version, kind)
     }
 
     /// Learns of definitions that changed meanwhile. Says whether this resource is still what it was.
@@ -67,7 +72,7 @@ impl Presenter {
     }
 
     /// A stored object, decoded, as clients of the resource's version see it.
-    pub(in crate::registry) async fn read(&self, resource: &Resource, entry: &Entry) -> Result<Value, Status> {
+    pub(crate) async fn read(&self, resource: &Resource, entry: &Entry) -> Result<Value, Status> {
         let object = resource.to_served(encode::decode(&entry.value));
         if resource.shows_stored(entry.modified) {
             return Ok(object);

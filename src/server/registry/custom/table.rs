@@ -102,6 +102,10 @@ impl Table {
         self.found.get(group)?.get(version)?.get(plural).cloned()
     }
 
+    pub(super) fn find_kind(&self, group: &str, version: &str, kind: &str) -> Option<Arc<Resource>> {
+        self.found.get(group)?.get(version)?.values().find(|resource| resource.kind.kind == kind).cloned()
+    }
+
     /// The definitions of the custom kinds for OpenAPI, made when they are first asked for.
     pub fn published(&self) -> &openapi::Custom {
         self.published.get_or_init(|| {
