@@ -5,8 +5,10 @@ use crate::{
     resource::Resource,
     terms::Labels,
 };
+use jiff::Timestamp;
 use k8s_openapi::api::core::v1::{Node, Taint};
 use std::{
+    cmp::Reverse,
     collections::HashMap,
     sync::{Arc, LazyLock},
 };
@@ -25,6 +27,26 @@ pub struct NodeFacts {
     pub tainted: bool,
     /// Bytes of each image on the node, by every name of it.
     pub images: HashMap<String, i64>,
+}
+
+/// What filters ask of every node, beside what is taken of it: a search that finds nothing visits thousands.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Room {
+    pub cordoned: bool,
+    pub tainted: bool,
+    pub milli_cpu: i64,
+    /// Bytes.
+    pub memory: i64,
+    /// Bytes.
+    pub ephemeral_storage: i64,
+    pub pods: i64,
+}
+
+impl Room {
+    fn of(facts: &NodeFacts) -> Self {
+        let Resource { milli_cpu, memory, ephemeral_storage, pods, .. } = facts.allocatable;
+        Self { cordoned: facts.cordoned, tainted: facts.tainted, milli_cpu, memory, ephemeral_storage, pods }
+    }
 }
 
 static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::new);
@@ -75,19 +97,76 @@ impl NodeFacts {
     }
 }
 
+/// What preemption asks of a pod, beside its neighbours on the node rather than somewhere in memory: dry runs look at
+/// the pods of hundreds of nodes.
+#[derive(Debug, Clone)]
+pub struct Held {
+    pub priority: i32,
+    /// Who has not started comes after all who have.
+    pub started: Timestamp,
+    pub request: Resource,
+}
+
+impl Held {
+    fn of(pod: &PodFacts) -> Self {
+        let started = pod.started.unwrap_or(Timestamp::MAX);
+        Self { priority: pod.priority, started, request: pod.request.exact.clone() }
+    }
+
+    /// Sorts the most important first: by priority, then who runs longest.
+    pub fn importance(&self) -> (Reverse<i32>, Timestamp) {
+        (Reverse(self.priority), self.started)
+    }
+}
+
+/// A pod that room is kept for.
+#[derive(Debug, Clone)]
+pub struct Nominated {
+    pub held: Held,
+    pub pod: Arc<PodFacts>,
+}
+
+impl Nominated {
+    pub fn of(pod: &Arc<PodFacts>) -> Self {
+        Self { held: Held::of(pod), pod: pod.clone() }
+    }
+}
+
+/// What is taken of a node: by its pods, or by those that are supposed to be there.
+#[derive(Debug, Clone)]
+pub struct Taken {
+    pub requested: Resource,
+    pub pods: i64,
+}
+
+impl Taken {
+    pub fn add(&mut self, request: &Resource) {
+        self.requested.add(request);
+        self.pods += 1;
+    }
+
+    pub fn subtract(&mut self, request: &Resource) {
+        self.requested.subtract(request);
+        self.pods -= 1;
+    }
+}
+
 /// A node with what is taken of it.
 #[derive(Debug, Clone)]
 pub struct NodeInfo {
     pub slot: Slot,
-    pub requested: Resource,
-    /// As `requested`, with containers that ask for nothing counted as small ones.
+    pub taken: Taken,
+    /// As what is taken, with containers that ask for nothing counted as small ones.
     pub nominal: Resource,
     pub pods: Vec<Arc<PodFacts>>,
     pub host_ports: Vec<HostPort>,
     pub facts: Arc<NodeFacts>,
-    /// Whether room is kept here for pods that have no node yet.
-    pub nominated: bool,
-    count: i64,
+    /// From `facts`.
+    pub room: Room,
+    /// Pods that room is kept for here, as they have no node yet.
+    pub nominated: Vec<Nominated>,
+    /// In the order of `pods`.
+    held: Vec<Held>,
     /// What the pods of each priority hold, and how many they are.
     by_priority: Vec<(i32, Resource, i64)>,
 }
@@ -96,15 +175,22 @@ impl NodeInfo {
     pub fn new(slot: Slot, facts: Arc<NodeFacts>) -> Self {
         Self {
             slot,
-            requested: Resource::default(),
+            taken: Taken { requested: Resource::default(), pods: 0 },
             nominal: Resource::default(),
             pods: Vec::new(),
             host_ports: Vec::new(),
+            room: Room::of(&facts),
             facts,
-            nominated: false,
-            count: 0,
+            nominated: Vec::new(),
+            held: Vec::new(),
             by_priority: Vec::new(),
         }
+    }
+
+    /// Takes a newer version of the node; returns the one before.
+    pub fn set_facts(&mut self, facts: Arc<NodeFacts>) -> Arc<NodeFacts> {
+        self.room = Room::of(&facts);
+        std::mem::replace(&mut self.facts, facts)
     }
 
     pub fn name(&self) -> &str {
@@ -119,39 +205,40 @@ impl NodeInfo {
         self.facts.labels()
     }
 
-    /// The node as filters see it that look at no pods: what is taken of it, but not by whom.
-    pub fn sum(&self) -> Self {
-        let mut sum = Self::new(self.slot, self.facts.clone());
-        sum.requested = self.requested.clone();
-        (sum.nominated, sum.count) = (self.nominated, self.count);
-        sum
-    }
-
-    /// In a [`NodeInfo::sum`]: one pod more.
-    pub fn take(&mut self, request: &Resource) {
-        self.requested.add(request);
-        self.count += 1;
-    }
-
-    /// In a [`NodeInfo::sum`]: one pod less.
-    pub fn give_back(&mut self, request: &Resource) {
-        self.requested.subtract(request);
-        self.count -= 1;
-    }
-
-    /// The sum without the pods of a lower priority; `None` when there are none.
-    pub fn sum_without_below(&self, priority: i32) -> Option<Self> {
-        let mut sum = self.sum();
-        for (_, held, pods) in self.by_priority.iter().filter(|(of, ..)| *of < priority) {
-            sum.requested.subtract(held);
-            sum.count -= pods;
+    /// What is taken without the pods of a lower priority; `None` when there are none.
+    pub fn taken_without_below(&self, priority: i32) -> Option<Taken> {
+        let mut lesser = self.by_priority.iter().filter(|(of, ..)| *of < priority).peekable();
+        lesser.peek()?;
+        let mut taken = self.taken.clone();
+        for (_, held, pods) in lesser {
+            taken.requested.subtract(held);
+            taken.pods -= pods;
         }
-        (sum.count < self.count).then_some(sum)
+        Some(taken)
+    }
+
+    /// The node without the pods of a lower priority, with everything that filters look at.
+    pub fn without_below(&self, priority: i32) -> Option<Self> {
+        let taken = self.taken_without_below(priority)?;
+        let mut left = Self { taken, ..Self::new(self.slot, self.facts.clone()) };
+        for pod in self.pods.iter().filter(|pod| pod.priority >= priority) {
+            left.host_ports.extend(pod.host_ports.iter().cloned());
+            left.nominal.add(&pod.request.nominal);
+            left.held.push(Held::of(pod));
+            left.pods.push(pod.clone());
+        }
+        left.by_priority = self.by_priority.iter().filter(|(of, ..)| *of >= priority).cloned().collect();
+        Some(left)
+    }
+
+    /// What each of `pods` is to preemption.
+    pub fn held(&self) -> &[Held] {
+        &self.held
     }
 
     /// Adds a pod that is not here.
     pub fn add(&mut self, pod: Arc<PodFacts>) {
-        self.take(&pod.request.exact);
+        self.taken.add(&pod.request.exact);
         match self.by_priority.iter_mut().find(|(priority, ..)| *priority == pod.priority) {
             Some((_, held, pods)) => {
                 held.add(&pod.request.exact);
@@ -161,14 +248,16 @@ impl NodeInfo {
         }
         self.nominal.add(&pod.request.nominal);
         self.host_ports.extend(pod.host_ports.iter().cloned());
+        self.held.push(Held::of(&pod));
         self.pods.push(pod);
     }
 
     /// Takes a pod away, if it is here.
     pub fn remove(&mut self, uid: &str) -> Option<Arc<PodFacts>> {
-        let at = self.pods.iter().position(|pod| &*pod.uid == uid)?;
+        let at = self.pods.iter().rposition(|pod| &*pod.uid == uid)?;
         let pod = self.pods.swap_remove(at);
-        self.give_back(&pod.request.exact);
+        self.held.swap_remove(at);
+        self.taken.subtract(&pod.request.exact);
         if let Some(at) = self.by_priority.iter().position(|(priority, ..)| *priority == pod.priority) {
             let (_, held, pods) = &mut self.by_priority[at];
             held.subtract(&pod.request.exact);
@@ -187,6 +276,6 @@ impl NodeInfo {
     }
 
     pub fn pod_count(&self) -> i64 {
-        self.count
+        self.taken.pods
     }
 }
