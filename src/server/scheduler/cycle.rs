@@ -61,7 +61,7 @@ impl<'a> Filters<'a> {
     fn kept<'s>(&self, cycle: Cycle<'s>, slot: Slot) -> impl Iterator<Item = &'s Nominated> + use<'s, 'a> {
         let own = self.own_room == Some(slot);
         let (priority, uid) = (cycle.pod.priority, &cycle.pod.uid);
-        let nominated = cycle.snapshot.at(slot).nominated.iter();
+        let nominated = cycle.snapshot.at(slot).nominated().iter();
         nominated.filter(move |kept| kept.held.priority >= priority && !(own && kept.pod.uid == *uid))
     }
 
@@ -93,11 +93,16 @@ impl<'a> Filters<'a> {
                 filter.check_if_taken(node, taken).map_err(|rejection| (*plugin, rejection))
             })
         };
-        let mut kept = self.kept(cycle, node.slot).peekable();
-        if kept.peek().is_some() {
+        let place = cycle.snapshot.at(node.slot);
+        if place.is_nominated() {
             let mut with = taken.clone();
-            kept.for_each(|kept| with.add(&kept.held.request));
-            each(&with)?;
+            match place.kept_from(cycle.pod.priority).filter(|_| self.own_room != Some(node.slot)) {
+                Some(all) => with.with(all),
+                None => self.kept(cycle, node.slot).for_each(|kept| with.add(&kept.held.request)),
+            }
+            if with.pods > taken.pods {
+                each(&with)?;
+            }
         }
         each(taken)
     }

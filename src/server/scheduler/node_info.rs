@@ -133,7 +133,7 @@ impl Nominated {
 }
 
 /// What is taken of a node: by its pods, or by those that are supposed to be there.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct Taken {
     pub requested: Resource,
     pub pods: i64,
@@ -149,6 +149,44 @@ impl Taken {
         self.requested.subtract(request);
         self.pods -= 1;
     }
+
+    pub fn with(&mut self, other: &Taken) {
+        self.requested.add(&other.requested);
+        self.pods += other.pods;
+    }
+
+    fn without(&mut self, other: &Taken) {
+        self.requested.subtract(&other.requested);
+        self.pods -= other.pods;
+    }
+}
+
+/// All nominated pods of a node together: their least priority, and what they would take. Beside the node, because a
+/// search asks every node.
+#[derive(Debug, Clone)]
+struct Kept {
+    least: i32,
+    taken: Taken,
+}
+
+impl Default for Kept {
+    fn default() -> Self {
+        Self { least: i32::MAX, taken: Taken::default() }
+    }
+}
+
+/// The least priority of a node's pods and what those of it take, and the next one. Beside the node, too.
+#[derive(Debug, Clone)]
+struct Least {
+    priority: i32,
+    taken: Taken,
+    next: i32,
+}
+
+impl Default for Least {
+    fn default() -> Self {
+        Self { priority: i32::MAX, taken: Taken::default(), next: i32::MAX }
+    }
 }
 
 /// A node with what is taken of it.
@@ -163,25 +201,28 @@ pub struct NodeInfo {
     pub facts: Arc<NodeFacts>,
     /// From `facts`.
     pub room: Room,
-    /// Pods that room is kept for here, as they have no node yet.
-    pub nominated: Vec<Nominated>,
+    nominated: Vec<Nominated>,
+    kept: Kept,
     /// In the order of `pods`.
     held: Vec<Held>,
-    /// What the pods of each priority hold, and how many they are.
-    by_priority: Vec<(i32, Resource, i64)>,
+    /// What the pods of each priority hold.
+    by_priority: Vec<(i32, Taken)>,
+    least: Least,
 }
 
 impl NodeInfo {
     pub fn new(slot: Slot, facts: Arc<NodeFacts>) -> Self {
         Self {
             slot,
-            taken: Taken { requested: Resource::default(), pods: 0 },
+            taken: Taken::default(),
             nominal: Resource::default(),
             pods: Vec::new(),
             host_ports: Vec::new(),
             room: Room::of(&facts),
             facts,
             nominated: Vec::new(),
+            kept: Kept::default(),
+            least: Least::default(),
             held: Vec::new(),
             by_priority: Vec::new(),
         }
@@ -205,16 +246,50 @@ impl NodeInfo {
         self.facts.labels()
     }
 
+    /// Pods that room is kept for here, as they have no node yet.
+    pub fn nominated(&self) -> &[Nominated] {
+        &self.nominated
+    }
+
+    pub fn set_nominated(&mut self, nominated: Vec<Nominated>) {
+        self.kept = Kept::default();
+        for Nominated { held, .. } in &nominated {
+            self.kept.least = self.kept.least.min(held.priority);
+            self.kept.taken.add(&held.request);
+        }
+        self.nominated = nominated;
+    }
+
+    /// What all nominated pods would take; `None` when there are none, or some of a priority below this.
+    pub fn kept_from(&self, priority: i32) -> Option<&Taken> {
+        (self.kept.taken.pods > 0 && self.kept.least >= priority).then_some(&self.kept.taken)
+    }
+
+    pub fn is_nominated(&self) -> bool {
+        self.kept.taken.pods > 0
+    }
+
     /// What is taken without the pods of a lower priority; `None` when there are none.
     pub fn taken_without_below(&self, priority: i32) -> Option<Taken> {
-        let mut lesser = self.by_priority.iter().filter(|(of, ..)| *of < priority).peekable();
-        lesser.peek()?;
-        let mut taken = self.taken.clone();
-        for (_, held, pods) in lesser {
-            taken.requested.subtract(held);
-            taken.pods -= pods;
+        if self.least.priority >= priority {
+            return None;
         }
+        let mut taken = self.taken.clone();
+        if self.least.next >= priority {
+            taken.without(&self.least.taken);
+            return Some(taken);
+        }
+        self.by_priority.iter().filter(|(of, _)| *of < priority).for_each(|(_, held)| taken.without(held));
         Some(taken)
+    }
+
+    fn find_least(&mut self) {
+        let Some((priority, taken)) = self.by_priority.iter().min_by_key(|(priority, _)| *priority) else {
+            self.least = Least::default();
+            return;
+        };
+        let others = self.by_priority.iter().map(|(other, _)| *other).filter(|other| other != priority);
+        self.least = Least { priority: *priority, taken: taken.clone(), next: others.min().unwrap_or(i32::MAX) };
     }
 
     /// The node without the pods of a lower priority, with everything that filters look at.
@@ -227,7 +302,8 @@ impl NodeInfo {
             left.held.push(Held::of(pod));
             left.pods.push(pod.clone());
         }
-        left.by_priority = self.by_priority.iter().filter(|(of, ..)| *of >= priority).cloned().collect();
+        left.by_priority = self.by_priority.iter().filter(|(of, _)| *of >= priority).cloned().collect();
+        left.find_least();
         Some(left)
     }
 
@@ -239,13 +315,13 @@ impl NodeInfo {
     /// Adds a pod that is not here.
     pub fn add(&mut self, pod: Arc<PodFacts>) {
         self.taken.add(&pod.request.exact);
-        match self.by_priority.iter_mut().find(|(priority, ..)| *priority == pod.priority) {
-            Some((_, held, pods)) => {
-                held.add(&pod.request.exact);
-                *pods += 1;
-            }
-            None => self.by_priority.push((pod.priority, pod.request.exact.clone(), 1)),
-        }
+        let known = self.by_priority.iter().position(|(priority, _)| *priority == pod.priority);
+        let at = known.unwrap_or_else(|| {
+            self.by_priority.push((pod.priority, Taken::default()));
+            self.by_priority.len() - 1
+        });
+        self.by_priority[at].1.add(&pod.request.exact);
+        self.find_least();
         self.nominal.add(&pod.request.nominal);
         self.host_ports.extend(pod.host_ports.iter().cloned());
         self.held.push(Held::of(&pod));
@@ -258,13 +334,12 @@ impl NodeInfo {
         let pod = self.pods.swap_remove(at);
         self.held.swap_remove(at);
         self.taken.subtract(&pod.request.exact);
-        if let Some(at) = self.by_priority.iter().position(|(priority, ..)| *priority == pod.priority) {
-            let (_, held, pods) = &mut self.by_priority[at];
-            held.subtract(&pod.request.exact);
-            *pods -= 1;
-            if *pods == 0 {
+        if let Some(at) = self.by_priority.iter().position(|(priority, _)| *priority == pod.priority) {
+            self.by_priority[at].1.subtract(&pod.request.exact);
+            if self.by_priority[at].1.pods == 0 {
                 self.by_priority.swap_remove(at);
             }
+            self.find_least();
         }
         self.nominal.subtract(&pod.request.nominal);
         for port in &pod.host_ports {

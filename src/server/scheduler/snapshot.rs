@@ -169,7 +169,7 @@ impl Snapshot {
     fn mark_nominated(&mut self, node: &str) {
         if let Some(slot) = self.by_name.get(node) {
             let nominated = self.nominations.on_node(node).iter().map(Nominated::of).collect();
-            self.nodes[*slot as usize].nominated = nominated;
+            self.nodes[*slot as usize].set_nominated(nominated);
         }
     }
 
