@@ -8,12 +8,13 @@ use std::{
 };
 
 /// The files in which metrics are written out, below the root.
-const METRICS: [&str; 7] = [
+const METRICS: [&str; 8] = [
     "src/server/http/metrics.rs",
     "src/server/admission/webhook/metrics.rs",
     "src/server/audit/mod.rs",
     "src/server/flow/metrics.rs",
     "src/server/registry/custom/convert/metrics.rs",
+    "src/server/scheduler/metrics.rs",
     "src/store/metrics.rs",
     "src/agent/http/stats.rs",
 ];
@@ -60,8 +61,8 @@ fn rows(document: &str) -> Vec<Vec<String>> {
 
 /// Text in quotes that can only be the name of a metric.
 fn metric_names(source: &str) -> BTreeSet<String> {
-    const FAMILIES: [&str; 8] =
-        ["apiserver_", "etcd_", "mk8s_", "kubelet_", "container_", "pod_", "node_", "resource_scrape_"];
+    const FAMILIES: [&str; 9] =
+        ["apiserver_", "etcd_", "mk8s_", "kubelet_", "container_", "pod_", "node_", "resource_scrape_", "scheduler_"];
     let code = source.split("#[cfg(test)]").next().unwrap_or_default();
     let quoted = code.split('"').skip(1).step_by(2);
     let name = |text: &&str| {

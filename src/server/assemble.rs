@@ -222,9 +222,11 @@ impl Server {
                 }
             });
         }
+        let counted = Arc::new(mk8s_scheduler::metrics::Metrics::new(&scheduler_profiles(&options)));
+        router.show_scheduling(counted.clone());
         self.tasks.spawn(while_leading(self.store.clone(), stop, move |stop| {
-            let profiles = scheduler_profiles(&options);
-            let plane = control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), profiles, stop.clone());
+            let scheduling = (scheduler_profiles(&options), counted.clone());
+            let plane = control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), scheduling, stop.clone());
             let expiry = expire_events(store.clone(), stop);
             async move {
                 tokio::join!(plane, expiry);
@@ -322,7 +324,7 @@ async fn control_plane(
     store: Store,
     wanted: Bootstrap,
     loops: mk8s_controllers::Options,
-    profiles: mk8s_scheduler::config::Configured,
+    (profiles, counted): (mk8s_scheduler::config::Configured, Arc<mk8s_scheduler::metrics::Metrics>),
     stop: CancellationToken,
 ) {
     let admin = router.client(User::control_plane("system:apiserver"));
@@ -349,7 +351,7 @@ async fn control_plane(
         servers,
         fairness,
         mk8s_controllers::run(controllers, loops, stop.clone()),
-        mk8s_scheduler::run(scheduler, profiles, stop),
+        mk8s_scheduler::run(scheduler, profiles, counted, stop),
     );
 }
 

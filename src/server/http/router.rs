@@ -72,6 +72,8 @@ pub(super) struct Inner {
     pub(super) flow: Arc<Flow>,
     /// Set when requests are written down.
     audit: OnceLock<Arc<Audit>>,
+    /// Set when this server may come to schedule.
+    scheduling: OnceLock<Arc<mk8s_scheduler::metrics::Metrics>>,
     pub(super) documents: Documents,
     pub(super) usage: Usage,
     pub(super) metrics: Arc<Metrics>,
@@ -101,6 +103,7 @@ impl Router {
             aggregation,
             flow: Arc::new(Flow::new(seats)),
             audit: OnceLock::new(),
+            scheduling: OnceLock::new(),
             documents,
             usage: Usage::default(),
             metrics,
@@ -130,6 +133,12 @@ impl Router {
     pub(crate) fn audit_to(&self, audit: Arc<Audit>) {
         // The first one stays: there is one log.
         let _ = self.0.audit.set(audit);
+    }
+
+    /// What the scheduler counts is shown from now on.
+    pub(crate) fn show_scheduling(&self, metrics: Arc<mk8s_scheduler::metrics::Metrics>) {
+        // The first one stays: there is one scheduler.
+        let _ = self.0.scheduling.set(metrics);
     }
 
     /// Waits until all that was noted is written down.
@@ -562,6 +571,7 @@ fn metrics(inner: &Inner) -> Response<Body> {
         registry.metrics_text(),
         inner.flow.metrics_text(),
         inner.audit.get().map(|audit| audit.metrics_text()).unwrap_or_default(),
+        inner.scheduling.get().map(|scheduling| scheduling.render()).unwrap_or_default(),
         registry.store().metrics_text(),
     ];
     answer::text(200, texts.concat())

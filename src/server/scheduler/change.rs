@@ -46,7 +46,38 @@ pub struct Change {
     pub subject: Subject,
 }
 
+/// The words for an object that was added, changed, and taken away.
+fn action<T>(pair: &Pair<T>, [added, updated, gone]: [&'static str; 3]) -> &'static str {
+    match (&pair.old, &pair.new) {
+        (None, _) => added,
+        (Some(_), Some(_)) => updated,
+        (Some(_), None) => gone,
+    }
+}
+
+macro_rules! actions {
+    ($pair:expr, $kind:literal) => {
+        action($pair, [concat!($kind, "Add"), concat!($kind, "Update"), concat!($kind, "Delete")])
+    };
+}
+
 impl Change {
+    /// What metrics call it.
+    pub fn label(&self) -> &'static str {
+        match &self.subject {
+            Subject::Node(pair) => actions!(pair, "Node"),
+            Subject::Pod(pair) => actions!(pair, "AssignedPod"),
+            Subject::Itself(pair) => actions!(pair, "UnschedulablePod"),
+            Subject::Claim(pair) => actions!(pair, "PersistentVolumeClaim"),
+            Subject::Volume(pair) => actions!(pair, "PersistentVolume"),
+            Subject::StorageClass(pair) => actions!(pair, "storage.k8s.io/StorageClass"),
+            Subject::CsiNode(pair) => actions!(pair, "storage.k8s.io/CSINode"),
+            Subject::CsiDriver(pair) => actions!(pair, "storage.k8s.io/CSIDriver"),
+            Subject::CsiCapacity(pair) => actions!(pair, "storage.k8s.io/CSIStorageCapacity"),
+            Subject::Attachment(pair) => actions!(pair, "storage.k8s.io/VolumeAttachment"),
+        }
+    }
+
     pub fn pod_added(pod: Arc<PodFacts>) -> Self {
         Self { events: Events::POD_ADDED, subject: Subject::Pod(Pair::added(pod)) }
     }

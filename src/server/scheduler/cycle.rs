@@ -2,13 +2,14 @@
 
 use crate::{
     fit_error::{Diagnosis, FitError},
-    framework::{Cycle, Filter, Prepared, Rejection, Verdict},
-    node_info::{NodeInfo, Slot},
+    framework::{Cycle, Filter, Prepared, Rejection},
+    metrics::{Metrics, Point},
+    node_info::{NodeInfo, Nominated, Slot, Taken},
     preemption::{self, Preemption},
     profile::Profile,
     snapshot::Snapshot,
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 /// What is left to chance, as numbers that the caller draws.
 #[derive(Debug, Clone, Copy, Default)]
@@ -31,15 +32,19 @@ pub enum Outcome {
 pub struct Filters<'a> {
     filters: Vec<(usize, Box<dyn Filter + 'a>)>,
     look_at_pods: bool,
+    /// Where room is kept for the pod of the cycle itself.
+    own_room: Option<Slot>,
 }
 
 impl<'a> Filters<'a> {
-    fn new(filters: Vec<(usize, Box<dyn Filter + 'a>)>) -> Self {
+    fn new(cycle: Cycle<'_>, filters: Vec<(usize, Box<dyn Filter + 'a>)>) -> Self {
         let look_at_pods = filters.iter().any(|(_, filter)| filter.looks_at_pods());
-        Self { filters, look_at_pods }
+        let own_room = cycle.snapshot.nominations().node_of(&cycle.pod.uid);
+        let own_room = own_room.and_then(|node| cycle.snapshot.node(node)).map(|node| node.slot);
+        Self { filters, look_at_pods, own_room }
     }
 
-    /// Whether any of them does; without, a [`NodeInfo::sum`] is all that they need.
+    /// Whether any of them does; without, they need to know no more of pods than what they take.
     pub fn look_at_pods(&self) -> bool {
         self.look_at_pods
     }
@@ -52,36 +57,54 @@ impl<'a> Filters<'a> {
         Ok(())
     }
 
-    /// As `check_each`; and once more with the more important pods that wait for room on this node, because they may
-    /// come or not.
-    pub fn check(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Result<(), (usize, Rejection)> {
-        self.check_each(node)?;
-        if !node.nominated {
-            return Ok(());
-        }
-        let waiting = cycle.snapshot.nominations().on_node(node.name()).iter();
-        let kept = waiting.filter(|pod| pod.priority >= cycle.pod.priority && pod.uid != cycle.pod.uid);
-        if !self.look_at_pods {
-            let mut with = node.sum();
-            kept.for_each(|pod| with.take(&pod.request.exact));
-            return self.check_each(&with);
-        }
-        let mut with = node.clone();
-        let mut added = Vec::new();
-        for pod in kept {
-            with.add(pod.clone());
-            self.suppose(pod, node, 1);
-            added.push(pod);
-        }
-        let verdict = self.check_each(&with);
-        for pod in added {
-            self.suppose(pod, node, -1);
-        }
-        verdict
+    /// The more important pods that wait for room on a node.
+    fn kept<'s>(&self, cycle: Cycle<'s>, slot: Slot) -> impl Iterator<Item = &'s Nominated> + use<'s, 'a> {
+        let own = self.own_room == Some(slot);
+        let (priority, uid) = (cycle.pod.priority, &cycle.pod.uid);
+        let nominated = cycle.snapshot.at(slot).nominated().iter();
+        nominated.filter(move |kept| kept.held.priority >= priority && !(own && kept.pod.uid == *uid))
     }
 
-    pub fn fits(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Verdict {
-        self.check(cycle, node).map_err(|(_, rejection)| rejection)
+    /// Whether the node takes the pod with the more important pods that wait for room on it, and without: they may come or
+    /// not.
+    pub fn check(&mut self, cycle: Cycle<'_>, node: &NodeInfo) -> Result<(), (usize, Rejection)> {
+        if !self.look_at_pods {
+            return self.check_if_taken(cycle, node, &node.taken);
+        }
+        if self.kept(cycle, node.slot).next().is_some() {
+            let mut with = node.clone();
+            let kept: Vec<&Nominated> = self.kept(cycle, node.slot).collect();
+            for Nominated { pod, .. } in &kept {
+                with.add(pod.clone());
+                self.suppose(pod, node, 1);
+            }
+            let verdict = self.check_each(&with);
+            kept.iter().for_each(|kept| self.suppose(&kept.pod, node, -1));
+            verdict?;
+        }
+        self.check_each(node)
+    }
+
+    /// As `check`, for filters that do not look at pods, if this were taken of the node.
+    pub fn check_if_taken(&self, cycle: Cycle<'_>, node: &NodeInfo, taken: &Taken) -> Result<(), (usize, Rejection)> {
+        let each = |taken: &Taken| {
+            let mut filters = self.filters.iter();
+            filters.try_for_each(|(plugin, filter)| {
+                filter.check_if_taken(node, taken).map_err(|rejection| (*plugin, rejection))
+            })
+        };
+        let place = cycle.snapshot.at(node.slot);
+        if place.is_nominated() {
+            let mut with = taken.clone();
+            match place.kept_from(cycle.pod.priority).filter(|_| self.own_room != Some(node.slot)) {
+                Some(all) => with.with(all),
+                None => self.kept(cycle, node.slot).for_each(|kept| with.add(&kept.held.request)),
+            }
+            if with.pods > taken.pods {
+                each(&with)?;
+            }
+        }
+        each(taken)
     }
 
     pub fn suppose(&mut self, pod: &Arc<crate::pod_facts::PodFacts>, node: &NodeInfo, by: i64) {
@@ -93,14 +116,21 @@ impl<'a> Filters<'a> {
     }
 }
 
-/// Places one pod. `start` is where the search begins among the nodes, and moves on by those looked at.
-pub fn schedule(profile: &Profile, cycle: Cycle<'_>, start: &mut usize, chance: Chance) -> Outcome {
+/// Places one pod. `start` is where the search begins among the nodes, and moves on by those looked at. `timed`: the
+/// plugins of this cycle are timed, filters and scores on one node.
+pub fn schedule(
+    profile: &Profile,
+    cycle: Cycle<'_>,
+    start: &mut usize,
+    chance: Chance,
+    timed: Option<&Metrics>,
+) -> Outcome {
     let mut diagnosis = Diagnosis { node_count: cycle.snapshot.node_count(), ..Diagnosis::default() };
     if diagnosis.node_count == 0 {
         return unschedulable(diagnosis, Preemption::None);
     }
     let mut only: Option<Vec<String>> = None;
-    let mut filters = match prepare(profile, cycle, &mut only, &mut diagnosis) {
+    let mut filters = match prepare(profile, cycle, &mut only, &mut diagnosis, timed) {
         Ok(filters) => filters,
         Err(message) => {
             diagnosis.before = Some(message);
@@ -108,6 +138,9 @@ pub fn schedule(profile: &Profile, cycle: Cycle<'_>, start: &mut usize, chance: 
             return unschedulable(diagnosis, preemption);
         }
     };
+    if let Some(timed) = timed {
+        time_filters(profile, cycle, &filters, *start, timed);
+    }
     if let Some(node) = nominated(cycle, &mut filters) {
         return Outcome::Node(node);
     }
@@ -118,7 +151,7 @@ pub fn schedule(profile: &Profile, cycle: Cycle<'_>, start: &mut usize, chance: 
             unschedulable(diagnosis, preemption)
         }
         [only] => Outcome::Node(only.slot),
-        several => Outcome::Node(best(profile, cycle, several, chance.tie_break).slot),
+        several => Outcome::Node(best(profile, cycle, several, chance.tie_break, timed).slot),
     }
 }
 
@@ -132,11 +165,18 @@ fn prepare<'a>(
     cycle: Cycle<'a>,
     only: &mut Option<Vec<String>>,
     diagnosis: &mut Diagnosis,
+    timed: Option<&Metrics>,
 ) -> Result<Filters<'a>, String> {
     let mut filters: Vec<(usize, Box<dyn Filter + 'a>)> = Vec::with_capacity(profile.filters.len());
     for at in &profile.filters {
         let plugin = &profile.plugins[*at];
-        match plugin.filter(cycle) {
+        let begun = timed.map(|_| Instant::now());
+        let prepared = plugin.filter(cycle);
+        if let (Some(timed), Some(begun)) = (timed, begun) {
+            let accepts = !matches!(prepared, Prepared::Reject(_));
+            timed.plugin(plugin.name(), Point::PreFilter, accepts, begun.elapsed());
+        }
+        match prepared {
             Prepared::Skip => {}
             Prepared::Ask(filter) => filters.push((*at, filter)),
             Prepared::AskOnly(names, filter) => {
@@ -152,7 +192,18 @@ fn prepare<'a>(
             }
         }
     }
-    Ok(Filters::new(filters))
+    Ok(Filters::new(cycle, filters))
+}
+
+/// Asks each filter about one node, beside the search.
+fn time_filters(profile: &Profile, cycle: Cycle<'_>, filters: &Filters<'_>, start: usize, timed: &Metrics) {
+    let order = cycle.snapshot.order();
+    let node = cycle.snapshot.at(order[start % order.len()]);
+    for (plugin, filter) in &filters.filters {
+        let begun = Instant::now();
+        let accepts = filter.check(node).is_ok();
+        timed.plugin(profile.plugins[*plugin].name(), Point::Filter, accepts, begun.elapsed());
+    }
 }
 
 /// The node that room was made on for this pod, when it takes the pod now.
@@ -206,11 +257,26 @@ fn feasible<'a>(
     found
 }
 
-fn best<'a>(profile: &'a Profile, cycle: Cycle<'a>, candidates: &[&'a NodeInfo], tie_break: u64) -> &'a NodeInfo {
+fn best<'a>(
+    profile: &'a Profile,
+    cycle: Cycle<'a>,
+    candidates: &[&'a NodeInfo],
+    tie_break: u64,
+    timed: Option<&Metrics>,
+) -> &'a NodeInfo {
     let mut totals = vec![0i64; candidates.len()];
     let mut scores = Vec::with_capacity(candidates.len());
     for (at, weight) in &profile.scores {
+        let begun = timed.map(|_| Instant::now());
         let Some(plugin) = profile.plugins[*at].score(cycle, candidates) else { continue };
+        if let (Some(timed), Some(begun)) = (timed, begun) {
+            let name = profile.plugins[*at].name();
+            timed.plugin(name, Point::PreScore, true, begun.elapsed());
+            let begun = Instant::now();
+            // Only for the time that it takes.
+            std::hint::black_box(plugin.score(candidates[0]));
+            timed.plugin(name, Point::Score, true, begun.elapsed());
+        }
         scores.clear();
         scores.extend(candidates.iter().map(|node| plugin.score(node)));
         plugin.normalize(candidates, &mut scores);

@@ -4,7 +4,12 @@
 //! [`Score`], or nothing when the pod does not concern it; that is where state of a cycle lives.
 
 use crate::{
-    change::Change, events::Events, needs::Needs, node_info::NodeInfo, pod_facts::PodFacts, snapshot::Snapshot,
+    change::Change,
+    events::Events,
+    needs::Needs,
+    node_info::{NodeInfo, Taken},
+    pod_facts::PodFacts,
+    snapshot::Snapshot,
 };
 use std::borrow::Cow;
 
@@ -66,7 +71,12 @@ pub enum Prepared<'a> {
 pub trait Filter {
     fn check(&self, node: &NodeInfo) -> Verdict;
 
-    /// Whether it looks at the pods of a node or their ports, and not only at what they hold together; whoever is told
+    /// As `check`, if this were taken of the node; whoever asks how much is taken answers by it.
+    fn check_if_taken(&self, node: &NodeInfo, _taken: &Taken) -> Verdict {
+        self.check(node)
+    }
+
+    /// Whether it looks at the pods of a node or their ports, and not only at what they take together; whoever is told
     /// suppositions does.
     fn looks_at_pods(&self) -> bool {
         false

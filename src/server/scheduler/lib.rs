@@ -2,9 +2,9 @@
 //!
 //! Reading order: [`scheduler`] (what it knows and decides), [`cycle`] (one decision), [`framework`] and [`plugins`] (its
 //! reasons), [`preemption`] (making room), [`queue`] (who is next), [`snapshot`] and [`index`] (what is known),
-//! [`config`] (profiles), `driver` (the owner that ties them to the API).
+//! [`config`] (profiles), [`metrics`], `driver` (the owner that ties them to the API).
 //!
-//! Invariant: everything but `driver` is pure; time and tie-breaks come in as arguments.
+//! Invariant: everything but `driver` is pure, but for what is counted; time and tie-breaks come in as arguments.
 //! Invariant: the store is never read here; the API is the only source and the only way to bind.
 //! Invariant: a cycle reads counts that are kept while pods come and go; it visits the nodes that it samples, and no
 //! other node's pods.
@@ -19,6 +19,7 @@ pub mod events;
 pub mod fit_error;
 pub mod framework;
 pub mod index;
+pub mod metrics;
 pub mod needs;
 pub mod node_choice;
 pub mod node_info;
@@ -41,9 +42,11 @@ pub mod volumes;
 
 use config::Configured;
 use kube::Client;
+use metrics::Metrics;
+use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Places pods until `stop`.
-pub async fn run(client: Client, configured: Configured, stop: CancellationToken) {
-    driver::drive(client, configured, stop).await;
+/// Places pods until `stop`, and counts.
+pub async fn run(client: Client, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
+    driver::drive(client, configured, metrics, stop).await;
 }

@@ -10,8 +10,8 @@ use crate::{
     catalogue::Budget,
     cycle::Filters,
     fit_error::{Counts, Diagnosis},
-    framework::{Cycle, Rejection},
-    node_info::{NodeInfo, Slot},
+    framework::{Cycle, Rejection, Verdict},
+    node_info::{NodeInfo, Slot, Taken},
     pod_facts::PodFacts,
     profile::{PreemptionOptions, Profile},
 };
@@ -41,12 +41,16 @@ impl Preemption {
     }
 }
 
+/// What evictions on a node cost; less is better. Violated budgets first, then the highest priority of a victim, the sum of
+/// their priorities, their number, and since when the most important ones run: late is better.
+type Price = (usize, i32, i64, usize, Reverse<Timestamp>);
+
 /// A node on which the pod would fit after evictions.
 struct Candidate {
     node: Slot,
-    /// The most important first; at least one.
-    victims: Vec<Arc<PodFacts>>,
-    violations: usize,
+    price: Price,
+    /// Where they are among the node's pods, the most important first; at least one.
+    victims: Vec<usize>,
 }
 
 const NOT_HELPFUL: &str = "Preemption is not helpful for scheduling";
@@ -83,9 +87,11 @@ pub fn preempt(
     }
     let nodes = diagnosis.resolvable();
     let mut rejections = Vec::new();
-    let candidates = candidates(cycle, filters, &nodes, options, offset, &mut rejections);
-    match cheapest(candidates) {
-        Some(Candidate { node, victims, .. }) => Preemption::Evict { node, victims },
+    match cheapest(cycle, filters, &nodes, options, offset, &mut rejections) {
+        Some(Candidate { node, victims, .. }) => {
+            let pods = &cycle.snapshot.at(node).pods;
+            Preemption::Evict { node, victims: victims.into_iter().map(|at| pods[at].clone()).collect() }
+        }
         None => {
             let mut counts = Counts::default();
             for rejection in &rejections {
@@ -122,119 +128,144 @@ fn eligible(cycle: Cycle<'_>, diagnosis: &Diagnosis) -> Result<(), &'static str>
     Ok(())
 }
 
-fn candidates(
+/// The cheapest among enough candidates: of some share of the nodes, and at least one that violates no budget.
+fn cheapest(
     cycle: Cycle<'_>,
     filters: &mut Filters<'_>,
     nodes: &[Slot],
     options: PreemptionOptions,
     offset: usize,
     rejections: &mut Vec<Rejection>,
-) -> Vec<Candidate> {
+) -> Option<Candidate> {
     let wanted = (nodes.len() * options.candidates_percent_min / 100).max(options.candidates_min).min(nodes.len());
     let budgets: Vec<&Budget> = cycle.snapshot.catalogue.budgets.values().collect();
-    let mut found: Vec<Candidate> = Vec::new();
-    let mut harmless = false;
-    for step in 0..nodes.len() {
-        let node = cycle.snapshot.at(nodes[(offset + step) % nodes.len()]);
-        match on_node(cycle, filters, node, &budgets) {
-            Ok(candidate) => {
-                harmless |= candidate.violations == 0;
-                found.push(candidate);
-                if harmless && found.len() >= wanted {
-                    break;
+    let mut trial = Trial { cycle, filters, budgets: &budgets, lesser: Vec::new(), victims: Vec::new() };
+    let mut best: Option<Candidate> = None;
+    let (mut found, mut harmless) = (0, false);
+    let (before, after) = nodes.split_at(offset % nodes.len().max(1));
+    for slot in after.iter().chain(before) {
+        match trial.on_node(cycle.snapshot.at(*slot)) {
+            Ok(price) => {
+                harmless |= price.0 == 0;
+                found += 1;
+                if best.as_ref().is_none_or(|best| price < best.price) {
+                    let mut victims = best.take().map(|worse| worse.victims).unwrap_or_default();
+                    victims.clone_from(&trial.victims);
+                    best = Some(Candidate { node: *slot, price, victims });
                 }
             }
             Err(rejection) => rejections.push(rejection),
         }
-        filters.forget();
-    }
-    filters.forget();
-    found
-}
-
-/// The fewest victims on a node, or why there is no way.
-fn on_node(
-    cycle: Cycle<'_>,
-    filters: &mut Filters<'_>,
-    node: &NodeInfo,
-    budgets: &[&Budget],
-) -> Result<Candidate, Rejection> {
-    let Some(sum) = node.sum_without_below(cycle.pod.priority) else {
-        return Err(Rejection::unresolvable("No preemption victims found for incoming pod"));
-    };
-    let mut left = Left { filters, node, info: sum };
-    let lesser = |pod: &&Arc<PodFacts>| pod.priority < cycle.pod.priority;
-    if left.filters.look_at_pods() {
-        left.info = node.clone();
-        node.pods.iter().filter(lesser).for_each(|pod| left.remove(pod));
-    }
-    left.filters.fits(cycle, &left.info)?;
-    let mut potential: Vec<&Arc<PodFacts>> = node.pods.iter().filter(lesser).collect();
-    potential.sort_by_key(|pod| importance(pod));
-    let (protected, others) = protected(potential, budgets);
-    let protected = protected.into_iter().map(|pod| (pod, true));
-    let mut victims = Vec::new();
-    let mut violations = 0;
-    for (pod, is_protected) in protected.chain(others.into_iter().map(|pod| (pod, false))) {
-        left.add(pod);
-        if left.filters.fits(cycle, &left.info).is_err() {
-            left.remove(pod);
-            victims.push(pod.clone());
-            violations += usize::from(is_protected);
+        trial.filters.forget();
+        if harmless && found >= wanted {
+            break;
         }
     }
-    if victims.is_empty() {
-        // It fits with everybody there: a filter said otherwise because of something beside the node's pods.
-        return Err(Rejection::unresolvable(format!("expected at least one victim pod on node {:?}", node.name())));
-    }
-    if violations > 0 {
-        victims.sort_by_key(|pod| importance(pod));
-    }
-    Ok(Candidate { node: node.slot, victims, violations })
+    best
 }
 
-/// What is left of a node while pods are supposed to be gone: with its pods, or only their sum where that is enough.
-struct Left<'f, 'a, 'n> {
-    filters: &'f mut Filters<'a>,
-    node: &'n NodeInfo,
-    info: NodeInfo,
+/// Dry runs, one node after the other; what they need is allocated once.
+struct Trial<'t, 'f> {
+    cycle: Cycle<'t>,
+    filters: &'t mut Filters<'f>,
+    budgets: &'t [&'t Budget],
+    /// Where the node's less important pods are, in the order in which they are spared.
+    lesser: Vec<usize>,
+    /// Those of them that cannot be spared.
+    victims: Vec<usize>,
 }
 
-impl Left<'_, '_, '_> {
-    fn add(&mut self, pod: &Arc<PodFacts>) {
-        if self.filters.look_at_pods() {
-            self.info.add(pod.clone());
-            self.filters.suppose(pod, self.node, 1);
-        } else {
-            self.info.take(&pod.request.exact);
+impl Trial<'_, '_> {
+    /// Finds the fewest victims on a node; what they cost, or why there is no way.
+    fn on_node(&mut self, node: &NodeInfo) -> Result<Price, Rejection> {
+        let Self { cycle, filters, budgets, lesser, victims } = self;
+        let (cycle, held) = (*cycle, node.held());
+        let below = cycle.pod.priority;
+        let left = match filters.look_at_pods() {
+            true => node.without_below(below).map(|left| Left::Whole(Box::new(left))),
+            false => node.taken_without_below(below).map(Left::Taken),
+        };
+        let Some(mut left) = left else {
+            return Err(Rejection::unresolvable("No preemption victims found for incoming pod"));
+        };
+        lesser.clear();
+        victims.clear();
+        lesser.extend((0..held.len()).filter(|at| held[*at].priority < below));
+        if let Left::Whole(_) = left {
+            lesser.iter().for_each(|at| filters.suppose(&node.pods[*at], node, -1));
+        }
+        left.fits(cycle, filters, node)?;
+        lesser.sort_by_key(|at| held[*at].importance());
+        let protected = protected_first(lesser, &node.pods, budgets);
+        let mut violations = 0;
+        for (rank, at) in lesser.iter().enumerate() {
+            left.add(filters, node, *at);
+            if left.fits(cycle, filters, node).is_err() {
+                left.remove(filters, node, *at);
+                victims.push(*at);
+                violations += usize::from(rank < protected);
+            }
+        }
+        if victims.is_empty() {
+            // It fits with everybody there: a filter said otherwise because of something beside the node's pods.
+            return Err(Rejection::unresolvable(format!("expected at least one victim pod on node {:?}", node.name())));
+        }
+        if violations > 0 {
+            victims.sort_by_key(|at| held[*at].importance());
+        }
+        let highest = held[victims[0]].priority;
+        // Priorities count from zero, so that few victims of a negative priority are better than many.
+        let sum = victims.iter().map(|at| i64::from(held[*at].priority) + i64::from(i32::MAX) + 1).sum();
+        // The most important first, and of those who began first.
+        let earliest = held[victims[0]].started;
+        Ok((violations, highest, sum, victims.len(), Reverse(earliest)))
+    }
+}
+
+/// What is left of a node while pods are supposed to be gone: with its pods, or only what they take where that is enough.
+enum Left {
+    Whole(Box<NodeInfo>),
+    Taken(Taken),
+}
+
+impl Left {
+    fn fits(&self, cycle: Cycle<'_>, filters: &mut Filters<'_>, node: &NodeInfo) -> Verdict {
+        let verdict = match self {
+            Left::Whole(left) => filters.check(cycle, left),
+            Left::Taken(taken) => filters.check_if_taken(cycle, node, taken),
+        };
+        verdict.map_err(|(_, rejection)| rejection)
+    }
+
+    fn add(&mut self, filters: &mut Filters<'_>, node: &NodeInfo, at: usize) {
+        match self {
+            Left::Whole(left) => {
+                left.add(node.pods[at].clone());
+                filters.suppose(&node.pods[at], node, 1);
+            }
+            Left::Taken(taken) => taken.add(&node.held()[at].request),
         }
     }
 
-    fn remove(&mut self, pod: &Arc<PodFacts>) {
-        if self.filters.look_at_pods() {
-            self.info.remove(&pod.uid);
-            self.filters.suppose(pod, self.node, -1);
-        } else {
-            self.info.give_back(&pod.request.exact);
+    fn remove(&mut self, filters: &mut Filters<'_>, node: &NodeInfo, at: usize) {
+        match self {
+            Left::Whole(left) => {
+                left.remove(&node.pods[at].uid);
+                filters.suppose(&node.pods[at], node, -1);
+            }
+            Left::Taken(taken) => taken.subtract(&node.held()[at].request),
         }
     }
 }
 
-/// Sorts the most important first: by priority, then who runs longest; who has not started runs shortest.
-fn importance(pod: &PodFacts) -> (Reverse<i32>, Timestamp) {
-    (Reverse(pod.priority), pod.started.unwrap_or(Timestamp::MAX))
-}
-
-/// Those whose eviction a budget does not allow, and the others; each in the order given.
-fn protected<'a>(
-    pods: Vec<&'a Arc<PodFacts>>,
-    budgets: &[&Budget],
-) -> (Vec<&'a Arc<PodFacts>>, Vec<&'a Arc<PodFacts>>) {
+/// Puts those first whose eviction a budget does not allow, and else keeps the order. Returns how many they are.
+fn protected_first(lesser: &mut Vec<usize>, pods: &[Arc<PodFacts>], budgets: &[&Budget]) -> usize {
     if budgets.is_empty() {
-        return (Vec::new(), pods);
+        return 0;
     }
     let mut allowed: Vec<i32> = budgets.iter().map(|budget| budget.allowed).collect();
-    pods.into_iter().partition(|pod| {
+    let violates = |at: &usize| {
+        let pod = &pods[*at];
         let mut violated = false;
         for (budget, allowed) in budgets.iter().zip(&mut allowed) {
             let covers = !pod.labels().is_empty()
@@ -248,19 +279,10 @@ fn protected<'a>(
             }
         }
         violated
-    })
-}
-
-/// The candidate with the fewest violated budgets; then with the least important most important victim, the smallest sum
-/// of priorities, the fewest victims, and the most important victims that have run for the shortest time.
-fn cheapest(candidates: Vec<Candidate>) -> Option<Candidate> {
-    candidates.into_iter().min_by_key(|candidate| {
-        let priority = |pod: &Arc<PodFacts>| i64::from(pod.priority);
-        let highest = candidate.victims.iter().map(priority).max().unwrap_or(i64::MIN);
-        // Priorities count from zero, so that few victims of a negative priority are better than many.
-        let sum: i64 = candidate.victims.iter().map(|pod| priority(pod) + i64::from(i32::MAX) + 1).sum();
-        let important = candidate.victims.iter().filter(|pod| priority(pod) == highest);
-        let earliest = important.map(|pod| pod.started.unwrap_or(Timestamp::MAX)).min();
-        (candidate.violations, highest, sum, candidate.victims.len(), Reverse(earliest))
-    })
+    };
+    let (mut protected, others): (Vec<usize>, Vec<usize>) = lesser.drain(..).partition(violates);
+    let count = protected.len();
+    protected.extend(others);
+    *lesser = protected;
+    count
 }

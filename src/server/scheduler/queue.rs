@@ -16,7 +16,11 @@
 //! Invariant: while the victims of a pod's preemption are being asked to go, the pod is not tried; what would have woken
 //! it meanwhile wakes it then.
 
-use crate::{pod_facts::PodFacts, profile::PluginSet};
+use crate::{
+    metrics::{Metrics, Waits},
+    pod_facts::PodFacts,
+    profile::PluginSet,
+};
 use std::{
     cmp::Reverse,
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -59,10 +63,18 @@ pub enum Failure {
     Error,
 }
 
+/// How often a pod was tried, and when first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tries {
+    pub count: usize,
+    pub since: Instant,
+}
+
 #[derive(Debug)]
 struct Waiting {
     pod: Arc<PodFacts>,
     rank: Rank,
+    tries: Option<Tries>,
     rejections: u32,
     errors: u32,
     place: Place,
@@ -92,11 +104,12 @@ pub struct Queue {
     /// By when they are tried again at the latest.
     unschedulable: BTreeMap<(Instant, Rank), (Arc<PodFacts>, PluginSet)>,
     arrivals: u64,
+    metrics: Arc<Metrics>,
 }
 
 impl Queue {
-    pub fn new(backoff_times: Backoff) -> Self {
-        Self { backoff_times, ..Self::default() }
+    pub fn new(backoff_times: Backoff, metrics: Arc<Metrics>) -> Self {
+        Self { backoff_times, metrics, ..Self::default() }
     }
 
     /// Adds a pod. One that is here already is left alone: see [`Queue::update`].
@@ -106,9 +119,18 @@ impl Queue {
         }
         let rank = self.next_rank(&pod);
         let uid = pod.uid.clone();
-        let waiting =
-            Waiting { pod, rank, rejections: 0, errors: 0, place: Place::Active, preempting: false, woken: false };
+        let waiting = Waiting {
+            pod,
+            rank,
+            tries: None,
+            rejections: 0,
+            errors: 0,
+            place: Place::Active,
+            preempting: false,
+            woken: false,
+        };
         self.active.insert((rank, uid.clone()));
+        self.metrics.waits(Waits::Active, "UnschedulablePodAdd");
         self.pods.insert(uid, waiting);
     }
 
@@ -125,7 +147,7 @@ impl Queue {
         if let Place::Unschedulable { until, rejected_by, .. } = waiting.place {
             self.unschedulable.insert((until, waiting.rank), (pod, rejected_by));
             if helps(rejected_by) {
-                self.wake(&uid, now);
+                self.wake(&uid, now, "UnschedulablePodUpdate");
             }
         }
     }
@@ -135,11 +157,21 @@ impl Queue {
         self.release(now);
         let uid = match self.active.pop_first() {
             Some((_, uid)) => uid,
-            None => self.backoff.pop_first()?.2,
+            None => {
+                let early = self.backoff.pop_first()?.2;
+                self.metrics.waits(Waits::Active, "PopFromBackoffQ");
+                early
+            }
         };
         let waiting = self.pods.get_mut(&uid).expect("a pod that waits is known");
         waiting.place = Place::InFlight;
+        waiting.tries.get_or_insert(Tries { count: 0, since: now }).count += 1;
         Some(waiting.pod.clone())
+    }
+
+    /// How often a pod that is here was tried.
+    pub fn tries(&self, uid: &str) -> Option<Tries> {
+        self.pods.get(uid)?.tries
     }
 
     /// The pod was placed, deleted, or is no longer ours.
@@ -167,21 +199,23 @@ impl Queue {
                 let until = now + UNSCHEDULABLE_LONGEST;
                 waiting.place = Place::Unschedulable { until, rejected_by, backoff_until };
                 self.unschedulable.insert((until, rank), (pod.clone(), rejected_by));
+                self.metrics.waits(Waits::Unschedulable, "ScheduleAttemptFailure");
             }
             Failure::Error => {
                 waiting.place = Place::Backoff { until: backoff_until, error: true };
                 self.error_backoff.insert((backoff_until, rank, pod.uid.clone()));
+                self.metrics.waits(Waits::Backoff, "ScheduleAttemptFailure");
             }
         }
     }
 
     /// Something changed: pods that it can help are tried again, after their back-off.
-    pub fn notify(&mut self, now: Instant, helps: impl Fn(&PodFacts, PluginSet) -> bool) {
+    pub fn notify(&mut self, now: Instant, event: &'static str, helps: impl Fn(&PodFacts, PluginSet) -> bool) {
         let helped = |(pod, rejected_by): &&(Arc<PodFacts>, PluginSet)| helps(pod, *rejected_by);
         let helped: Vec<Arc<str>> =
             self.unschedulable.values().filter(helped).map(|(pod, _)| pod.uid.clone()).collect();
         for uid in helped {
-            self.wake(&uid, now);
+            self.wake(&uid, now, event);
         }
     }
 
@@ -197,7 +231,7 @@ impl Queue {
         let Some(waiting) = self.pods.get_mut(uid) else { return };
         waiting.preempting = false;
         if std::mem::take(&mut waiting.woken) || failed {
-            self.wake(uid, now);
+            self.wake(uid, now, if failed { "ForceActivate" } else { "AssignedPodDelete" });
         }
     }
 
@@ -233,7 +267,7 @@ impl Queue {
         }
     }
 
-    fn wake(&mut self, uid: &str, now: Instant) {
+    fn wake(&mut self, uid: &str, now: Instant, event: &'static str) {
         let Some(waiting) = self.pods.get_mut(uid) else { return };
         let Place::Unschedulable { until, backoff_until, .. } = waiting.place else { return };
         if waiting.preempting {
@@ -245,23 +279,26 @@ impl Queue {
         if backoff_until > now {
             waiting.place = Place::Backoff { until: backoff_until, error: false };
             self.backoff.insert((backoff_until, rank, uid));
+            self.metrics.waits(Waits::Backoff, event);
         } else {
             waiting.place = Place::Active;
             self.active.insert((rank, uid));
+            self.metrics.waits(Waits::Active, event);
         }
     }
 
     fn release(&mut self, now: Instant) {
-        let mut due: Vec<Arc<str>> = Vec::new();
+        let mut due: Vec<(Arc<str>, &'static str)> = Vec::new();
         for places in [&mut self.backoff, &mut self.error_backoff] {
             while places.first().is_some_and(|(until, ..)| *until <= now) {
-                due.extend(places.pop_first().map(|(_, _, uid)| uid));
+                due.extend(places.pop_first().map(|(_, _, uid)| (uid, "BackoffComplete")));
             }
         }
         while self.unschedulable.keys().next().is_some_and(|(until, _)| *until <= now) {
-            due.extend(self.unschedulable.pop_first().map(|(_, (pod, _))| pod.uid.clone()));
+            due.extend(self.unschedulable.pop_first().map(|(_, (pod, _))| (pod.uid.clone(), "UnschedulableTimeout")));
         }
-        for uid in due {
+        for (uid, event) in due {
+            self.metrics.waits(Waits::Active, event);
             let waiting = self.pods.get_mut(&uid).expect("a pod that waits is known");
             waiting.place = Place::Active;
             waiting.preempting = false;

@@ -9,16 +9,17 @@ use crate::{
     cycle::{Chance, Outcome, schedule},
     events::Events,
     framework::Cycle,
+    metrics::{Metrics, Sizes},
     pod_facts::{PodFacts, scheduler_name},
     preemption::Preemption,
     profile::{PluginSet, Profile},
-    queue::{Backoff, Failure, Queue},
+    queue::{Backoff, Failure, Queue, Tries},
     snapshot::Snapshot,
     volumes::{self, VolumePlan},
 };
 use k8s_openapi::api::core::v1::{Node, Pod};
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,6 +35,7 @@ pub enum Decision {
         node: String,
         /// What has to be done to its volumes before.
         volumes: VolumePlan,
+        tries: Option<Tries>,
     },
     Fail {
         pod: Arc<PodFacts>,
@@ -60,13 +62,42 @@ pub struct Scheduler {
     queue: Queue,
     /// Decided, and not yet seen on its node; by uid.
     assumed: HashMap<Arc<str>, Assumed>,
+    /// Held back by scheduling gates; by uid.
+    gated: HashSet<String>,
     /// Where the next search among the nodes begins.
     start: usize,
+    metrics: Arc<Metrics>,
 }
+
+/// Plugins are timed in one of so many cycles.
+const TIMED_EVERY: u64 = 10;
 
 impl Scheduler {
     pub fn new(profiles: Vec<Profile>, backoff: Backoff) -> Self {
-        Self { profiles, snapshot: Snapshot::default(), queue: Queue::new(backoff), assumed: HashMap::new(), start: 0 }
+        Self::counting(profiles, backoff, Arc::default())
+    }
+
+    /// As [`Scheduler::new`], with counts that others read.
+    pub fn counting(profiles: Vec<Profile>, backoff: Backoff, metrics: Arc<Metrics>) -> Self {
+        Self {
+            profiles,
+            snapshot: Snapshot::default(),
+            queue: Queue::new(backoff, metrics.clone()),
+            assumed: HashMap::new(),
+            gated: HashSet::new(),
+            start: 0,
+            metrics,
+        }
+    }
+
+    pub fn sizes(&self) -> Sizes {
+        let (active, backoff, unschedulable) = self.queue.lengths();
+        Sizes {
+            nodes: self.snapshot.node_count(),
+            pods: self.snapshot.pod_count(),
+            assumed: self.assumed.len(),
+            waiting: [active, backoff, unschedulable, self.gated.len()],
+        }
     }
 
     pub fn queue(&self) -> &Queue {
@@ -82,6 +113,9 @@ impl Scheduler {
         let status = pod.status.as_ref();
         let spec = pod.spec.as_ref();
         let uid = pod.metadata.uid.clone().unwrap_or_default();
+        if !self.gated.is_empty() {
+            self.gated.remove(&uid);
+        }
         if matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed")) {
             self.pod_gone(&uid, now);
         } else if let Some(node) = spec.and_then(|s| s.node_name.clone()).filter(|name| !name.is_empty()) {
@@ -97,6 +131,7 @@ impl Scheduler {
             self.snapshot.end_nomination(&uid);
         } else if spec.and_then(|s| s.scheduling_gates.as_ref()).is_some_and(|gates| !gates.is_empty()) {
             self.queue.remove(&uid);
+            self.gated.insert(uid);
         } else {
             self.pod_waits(Arc::new(PodFacts::of(pod)), now);
         }
@@ -104,6 +139,7 @@ impl Scheduler {
 
     /// The pod is gone from the cluster.
     pub fn pod_deleted(&mut self, uid: &str, now: Instant) {
+        self.gated.remove(uid);
         self.pod_gone(uid, now);
     }
 
@@ -169,7 +205,7 @@ impl Scheduler {
             return;
         }
         let Self { profiles, snapshot, queue, .. } = self;
-        queue.notify(now, |pod, rejected_by| helps(profiles, snapshot, pod, rejected_by, change));
+        queue.notify(now, change.label(), |pod, rejected_by| helps(profiles, snapshot, pod, rejected_by, change));
     }
 
     /// What comes next, if anybody can be tried now.
@@ -188,7 +224,8 @@ impl Scheduler {
         let profile = &self.profiles[at];
         let needs = self.snapshot.prepare(&pod, &profile.spread_defaults);
         let cycle = Cycle { pod: &pod, snapshot: &self.snapshot, needs: &needs };
-        match schedule(profile, cycle, &mut self.start, chance) {
+        let timed = chance.tie_break.is_multiple_of(TIMED_EVERY).then_some(&*self.metrics);
+        match schedule(profile, cycle, &mut self.start, chance, timed) {
             Outcome::Node(slot) => {
                 let node = self.snapshot.at(slot);
                 let volumes = volumes::plan(cycle, node);
@@ -198,6 +235,9 @@ impl Scheduler {
             Outcome::Unschedulable { error, preemption } => {
                 let message = error.to_string();
                 let mut plugins = error.diagnosis.plugins;
+                if profile.preemption.is_some() && error.diagnosis.node_count > 0 {
+                    self.metrics.preempts();
+                }
                 if error.diagnosis.node_count == 0 {
                     plugins = profile.all_filters();
                 }
@@ -213,7 +253,8 @@ impl Scheduler {
         self.snapshot.place(&node, pod.clone());
         let assumed = Assumed { pod: pod.clone(), node: node.clone(), volumes: volumes.clone(), bound: None };
         self.assumed.insert(pod.uid.clone(), assumed);
-        Decision::Bind { pod, node, volumes }
+        let tries = self.queue.tries(&pod.uid);
+        Decision::Bind { pod, node, volumes, tries }
     }
 
     fn fail(&mut self, pod: Arc<PodFacts>, message: String, preemption: Preemption) -> Decision {
@@ -221,6 +262,7 @@ impl Scheduler {
         let mut displaced = Vec::new();
         let (nominate, victims) = match preemption {
             Preemption::Evict { node, victims } => {
+                self.metrics.evicts(victims.len());
                 let node = self.snapshot.at(node).name().to_owned();
                 let others = self.snapshot.nominations().on_node(&node);
                 displaced.extend(others.iter().filter(|other| other.priority < pod.priority).cloned());

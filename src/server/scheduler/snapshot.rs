@@ -8,7 +8,7 @@ use crate::{
     catalogue::Catalogue,
     events::Events,
     index::{counters::Counters, held::HeldTerms, topology::Topology},
-    node_info::{NodeFacts, NodeInfo, Slot},
+    node_info::{NodeFacts, NodeInfo, Nominated, Slot},
     nominations::Nominations,
     pod_facts::PodFacts,
 };
@@ -61,6 +61,11 @@ impl Snapshot {
         self.order.len()
     }
 
+    /// How many pods are counted on nodes.
+    pub fn pod_count(&self) -> usize {
+        self.placed.len()
+    }
+
     /// On how many nodes an image is.
     pub fn nodes_with_image(&self, image: &str) -> usize {
         self.image_nodes.get(image).copied().unwrap_or(0)
@@ -75,7 +80,7 @@ impl Snapshot {
         let new = Arc::new(NodeFacts::of(node));
         let slot = self.entry(&new.name);
         let info = &mut self.nodes[slot as usize];
-        let old = std::mem::replace(&mut info.facts, new.clone());
+        let old = info.set_facts(new.clone());
         let existed = old.node.is_some();
         let events = if existed { difference(&old, &new) } else { Events::NODE_ADDED };
         if !existed {
@@ -94,7 +99,7 @@ impl Snapshot {
     pub fn remove_node(&mut self, name: &str) -> Option<Arc<NodeFacts>> {
         let slot = *self.by_name.get(name)?;
         let nobody = Arc::new(NodeFacts::named(name));
-        let old = std::mem::replace(&mut self.nodes[slot as usize].facts, nobody.clone());
+        let old = self.nodes[slot as usize].set_facts(nobody.clone());
         self.count_images(&old, &nobody);
         self.order_is_stale = true;
         self.topology.node_changed(&self.nodes[slot as usize]);
@@ -163,7 +168,8 @@ impl Snapshot {
 
     fn mark_nominated(&mut self, node: &str) {
         if let Some(slot) = self.by_name.get(node) {
-            self.nodes[*slot as usize].nominated = !self.nominations.on_node(node).is_empty();
+            let nominated = self.nominations.on_node(node).iter().map(Nominated::of).collect();
+            self.nodes[*slot as usize].set_nominated(nominated);
         }
     }
 

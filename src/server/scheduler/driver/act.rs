@@ -1,7 +1,13 @@
 //! Carrying out decisions: bindings, events, conditions, evictions.
 
 use super::{input::Input, volumes::bind_volumes};
-use crate::{pod_facts::PodFacts, scheduler::Decision, volumes::VolumePlan};
+use crate::{
+    metrics::{Attempt, Metrics},
+    pod_facts::PodFacts,
+    queue::Tries,
+    scheduler::Decision,
+    volumes::VolumePlan,
+};
 use jiff::Timestamp;
 use k8s_openapi::{
     api::core::v1::{Binding, ObjectReference, Pod, PodCondition},
@@ -12,7 +18,10 @@ use kube::{
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
 use mk8s_client::{EventRecorder, events::EventType};
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 
 /// The longest message of an event.
@@ -24,6 +33,7 @@ pub(super) struct Actor {
     pub(super) recorder: EventRecorder,
     pub(super) inputs: mpsc::Sender<Input>,
     pub(super) volume_timeout: Duration,
+    pub(super) metrics: Arc<Metrics>,
 }
 
 /// Why a pod did not get its node.
@@ -34,12 +44,15 @@ enum BindError {
 }
 
 impl Actor {
-    /// Begins to carry a decision out; the scheduler is told how it went.
-    pub(super) fn carry_out(&self, decision: Decision) {
+    /// Begins to carry a decision out, of an attempt that began then; the scheduler is told how it went.
+    pub(super) fn carry_out(&self, decision: Decision, begun: Instant) {
         let actor = self.clone();
         match decision {
-            Decision::Bind { pod, node, volumes } => {
-                tokio::spawn(async move { actor.bind(&pod, &node, volumes).await });
+            Decision::Bind { pod, node, volumes, tries } => {
+                tokio::spawn(async move {
+                    let bound = actor.bind(&pod, &node, volumes).await;
+                    actor.count(&pod, bound, begun, tries);
+                });
             }
             Decision::Fail { pod, message, nominate, victims, displaced } => {
                 if !victims.is_empty() {
@@ -64,9 +77,19 @@ impl Actor {
         drop(self.inputs.send(input).await);
     }
 
-    async fn bind(&self, pod: &Arc<PodFacts>, node: &str, volumes: VolumePlan) {
+    fn count(&self, pod: &PodFacts, bound: bool, begun: Instant, tries: Option<Tries>) {
+        let attempt = if bound { Attempt::Scheduled } else { Attempt::Error };
+        self.metrics.attempted(pod.scheduler_name(), attempt, begun.elapsed());
+        if let Some(Tries { count, since }) = tries.filter(|_| bound) {
+            self.metrics.scheduled(count, since.elapsed());
+        }
+    }
+
+    /// Returns whether the pod has got its node.
+    async fn bind(&self, pod: &Arc<PodFacts>, node: &str, volumes: VolumePlan) -> bool {
         let outcome = self.try_bind(pod, node, volumes).await;
-        self.tell(Input::Bound { uid: pod.uid.clone(), bound: outcome.is_ok() }).await;
+        let bound = outcome.is_ok();
+        self.tell(Input::Bound { uid: pod.uid.clone(), bound }).await;
         match outcome {
             Ok(()) => {
                 let message = format!("Successfully assigned {} to {node}", pod.key);
@@ -78,6 +101,7 @@ impl Actor {
                 self.report(pod, "SchedulerError", why, None).await;
             }
         }
+        bound
     }
 
     async fn try_bind(&self, pod: &PodFacts, node: &str, volumes: VolumePlan) -> Result<(), BindError> {

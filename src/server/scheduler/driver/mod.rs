@@ -9,12 +9,20 @@ mod feeds;
 mod input;
 mod volumes;
 
-use crate::{config::Configured, cycle::Chance, scheduler::Scheduler};
+use crate::{
+    config::Configured,
+    cycle::Chance,
+    metrics::{Attempt, Metrics},
+    scheduler::{Decision, Scheduler},
+};
 use act::Actor;
 use input::Input;
 use kube::Client;
 use mk8s_client::EventRecorder;
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
@@ -27,12 +35,13 @@ const CYCLES_PER_TURN: usize = 64;
 /// How often bound pods that were never seen on their node are looked for.
 const EXPIRY_EVERY: Duration = Duration::from_secs(30);
 
-pub(crate) async fn drive(client: Client, configured: Configured, stop: CancellationToken) {
+pub(crate) async fn drive(client: Client, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
     let (sender, mut inputs) = mpsc::channel(INPUTS);
     let mut unsynced = feeds::follow_all(&client, &sender, &stop);
     let recorder = EventRecorder::new(client.clone(), "default-scheduler", None, stop.clone());
-    let actor = Actor { client, recorder, inputs: sender, volume_timeout: configured.volume_timeout };
-    let mut scheduler = Scheduler::new(configured.profiles, configured.backoff);
+    let volume_timeout = configured.volume_timeout;
+    let actor = Actor { client, recorder, inputs: sender, volume_timeout, metrics: metrics.clone() };
+    let mut scheduler = Scheduler::counting(configured.profiles, configured.backoff, metrics.clone());
     let mut expiry = tokio::time::interval(EXPIRY_EVERY);
     loop {
         let release = scheduler.queue().next_release().map(tokio::time::Instant::from_std);
@@ -56,10 +65,18 @@ pub(crate) async fn drive(client: Client, configured: Configured, stop: Cancella
         if unsynced == 0 {
             for _ in 0..CYCLES_PER_TURN {
                 let chance = Chance { tie_break: rand::random(), offset: usize::from(rand::random::<u16>()) };
-                let Some(decision) = scheduler.next(Instant::now(), chance) else { break };
-                actor.carry_out(decision);
+                let begun = Instant::now();
+                let Some(decision) = scheduler.next(begun, chance) else { break };
+                match &decision {
+                    Decision::Bind { .. } => metrics.decided(begun.elapsed()),
+                    Decision::Fail { pod, .. } => {
+                        metrics.attempted(pod.scheduler_name(), Attempt::Unschedulable, begun.elapsed());
+                    }
+                }
+                actor.carry_out(decision, begun);
             }
         }
+        metrics.are(scheduler.sizes());
         tokio::task::yield_now().await;
     }
 }

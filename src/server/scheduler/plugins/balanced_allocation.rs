@@ -37,7 +37,7 @@ impl Score for Evenness<'_> {
     fn score(&self, node: &NodeInfo) -> i64 {
         let usages = || {
             let names = self.resources.iter().map(|resource| resource.name.as_str());
-            names.filter_map(|name| Usage::of(name, self.wanted, &node.requested, node))
+            names.filter_map(|name| Usage::of(name, self.wanted, &node.taken.requested, node))
         };
         let with = evenness(usages().map(|usage| fraction(usage.requested, usage.allocatable)));
         let without = evenness(usages().map(|usage| fraction(usage.allocated, usage.allocatable)));

@@ -49,7 +49,7 @@ struct NotCordoned;
 
 impl Filter for NotCordoned {
     fn check(&self, node: &NodeInfo) -> Verdict {
-        if node.facts.cordoned {
+        if node.room.cordoned {
             return Err(Rejection::unresolvable("node(s) were unschedulable"));
         }
         Ok(())

@@ -5,7 +5,7 @@ use crate::{
     change::{Change, Subject},
     events::Events,
     framework::*,
-    node_info::{NodeFacts, NodeInfo},
+    node_info::{NodeFacts, NodeInfo, Taken},
     pod_facts::PodFacts,
     resource::{Resource, is_extended},
     snapshot::Snapshot,
@@ -98,9 +98,13 @@ struct Fits<'a> {
 
 impl Filter for Fits<'_> {
     fn check(&self, node: &NodeInfo) -> Verdict {
-        let (wanted, has, taken) = (self.wanted, &node.facts.allocatable, &node.requested);
+        self.check_if_taken(node, &node.taken)
+    }
+
+    fn check_if_taken(&self, node: &NodeInfo, all: &Taken) -> Verdict {
+        let (wanted, has, taken) = (self.wanted, &node.room, &all.requested);
         let fits = |wanted: i64, has: i64, taken: i64| wanted <= 0 || wanted <= has.saturating_sub(taken);
-        if node.pod_count() < has.pods
+        if all.pods < has.pods
             && (self.nothing
                 || (fits(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu)
                     && fits(wanted.memory, has.memory, taken.memory)
@@ -109,16 +113,16 @@ impl Filter for Fits<'_> {
         {
             return Ok(());
         }
-        self.explain(node)
+        self.explain(node, all)
     }
 }
 
 impl Fits<'_> {
-    fn explain(&self, node: &NodeInfo) -> Verdict {
-        let (wanted, has, taken) = (self.wanted, &node.facts.allocatable, &node.requested);
+    fn explain(&self, node: &NodeInfo, all: &Taken) -> Verdict {
+        let (wanted, has, taken) = (self.wanted, &node.room, &all.requested);
         let lacks = |wanted: i64, has: i64, taken: i64| wanted > 0 && wanted > has.saturating_sub(taken);
         let plain = [
-            ("Too many pods", node.pod_count() >= has.pods, false),
+            ("Too many pods", all.pods >= has.pods, false),
             (
                 "Insufficient cpu",
                 lacks(wanted.milli_cpu, has.milli_cpu, taken.milli_cpu),
@@ -135,7 +139,7 @@ impl Fits<'_> {
         let mut unresolvable = missing().any(|(.., never)| *never);
         let mut scalars: Vec<Cow<'static, str>> = Vec::new();
         for name in wanted.scalar.keys().filter(|name| !self.ignores(name)) {
-            let (wanted, has, taken) = (wanted.of(name), has.of(name), taken.of(name));
+            let (wanted, has, taken) = (wanted.of(name), node.facts.allocatable.of(name), taken.of(name));
             if lacks(wanted, has, taken) {
                 scalars.push(format!("Insufficient {name}").into());
                 unresolvable |= wanted > has;
@@ -168,7 +172,7 @@ impl Score for Ranked<'_> {
     fn score(&self, node: &NodeInfo) -> i64 {
         let usages = self.plugin.resources.iter().filter_map(|resource| {
             let taken =
-                if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.requested };
+                if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.taken.requested };
             Some((Usage::of(&resource.name, self.wanted, taken, node)?, resource.weight))
         });
         self.plugin.strategy.score(usages)

@@ -36,7 +36,7 @@ impl Plugin for TaintToleration {
     }
     fn score<'a>(&'a self, cycle: Cycle<'a>, candidates: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         // Without taints all are the best.
-        if candidates.iter().all(|node| !node.facts.tainted) {
+        if candidates.iter().all(|node| !node.room.tainted) {
             return None;
         }
         Some(Box::new(Tolerated(&cycle.pod.tolerations)))
@@ -47,7 +47,7 @@ struct Tolerated<'a>(&'a [Toleration]);
 
 impl Filter for Tolerated<'_> {
     fn check(&self, node: &NodeInfo) -> Verdict {
-        if taints::keep_away(node.facts.taints(), self.0) {
+        if node.room.tainted && taints::keep_away(node.facts.taints(), self.0) {
             return Err(Rejection::unresolvable("node(s) had untolerated taint(s)"));
         }
         Ok(())

@@ -125,7 +125,7 @@ impl Case {
         let pod = facts(self.pod.clone());
         let needs = snapshot.prepare(&pod, &profile.spread_defaults);
         let cycle = Cycle { pod: &pod, snapshot: &snapshot, needs: &needs };
-        match schedule(profile, cycle, &mut 0, Chance::default()) {
+        match schedule(profile, cycle, &mut 0, Chance::default(), None) {
             Outcome::Node(slot) => snapshot.at(slot).name().to_owned(),
             Outcome::Unschedulable { preemption: Preemption::Evict { node, victims }, .. } => {
                 let victims: Vec<&str> = victims.iter().map(|victim| victim.name()).collect();

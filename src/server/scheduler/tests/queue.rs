@@ -46,9 +46,9 @@ fn a_rejected_pod_waits_for_what_helps_and_its_back_off() {
     assert_eq!(next(&mut queue, at(0)).as_deref(), Some("a"));
     queue.failed("a", rejected(), at(0));
     assert_eq!(queue.lengths(), (1, 0, 1));
-    queue.notify(at(0), |_, _| false);
+    queue.notify(at(0), "NodeAdd", |_, _| false);
     assert_eq!(queue.lengths(), (1, 0, 1), "a change that does not help");
-    queue.notify(at(0), |_, plugins| plugins.contains(3));
+    queue.notify(at(0), "NodeAdd", |_, plugins| plugins.contains(3));
     assert_eq!(queue.lengths(), (1, 1, 0), "one that helps, before the back-off is over");
     assert_eq!(next(&mut queue, at(0)).as_deref(), Some("b"));
     assert_eq!(next(&mut queue, at(0)).as_deref(), Some("a"), "nobody else is there: it need not wait");
@@ -89,7 +89,7 @@ fn a_pod_that_evicts_is_left_alone_until_it_has() {
     queue.pop(start);
     queue.failed("a", rejected(), start);
     queue.preemption_begins("a");
-    queue.notify(later, |_, _| true);
+    queue.notify(later, "NodeAdd", |_, _| true);
     assert_eq!(queue.lengths(), (0, 0, 1));
     queue.preemption_ends("a", false, later);
     assert_eq!(queue.lengths(), (1, 0, 0), "what helped meanwhile helps now");
