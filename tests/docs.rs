@@ -7,6 +7,9 @@ use std::{
     process::Command,
 };
 
+/// The keys that server and agent share.
+const NODE_FLAGS: &str = "src/server/options/node.rs";
+
 /// The files in which metrics are written out, below the root.
 const METRICS: [&str; 8] = [
     "src/server/http/metrics.rs",
@@ -76,7 +79,7 @@ fn metric_names(source: &str) -> BTreeSet<String> {
 
 #[test]
 fn every_flag_of_the_server_is_described_with_its_variable_and_key() {
-    let (help, options) = (help(&["server"]), read("src/server/options/config.rs"));
+    let (help, options) = (help(&["server"]), read("src/server/options/config.rs") + &read(NODE_FLAGS));
     let described = rows(&read("docs/server.md"));
     let of = |flag: &str| described.iter().find(|row| row[0].split([' ', ',', '[']).any(|word| word == flag));
     for flag in flags(&help) {
@@ -98,7 +101,7 @@ fn every_flag_of_the_server_is_described_with_its_variable_and_key() {
 
 #[test]
 fn every_flag_of_the_agent_is_described_with_its_variable_and_key() {
-    let (help, options) = (help(&["agent"]), read("src/server/options/agent.rs"));
+    let (help, options) = (help(&["agent"]), read("src/server/options/agent.rs") + &read(NODE_FLAGS));
     let described = rows(&read("docs/agent.md"));
     let known = flags(&help);
     for flag in &known {

@@ -8,7 +8,7 @@
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules),
 //! `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
-//! loops must understand alike.
+//! loops must understand alike, and `exposition` what `/metrics` is written with.
 //!
 //! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
@@ -26,6 +26,7 @@ pub mod schema;
 
 pub mod at;
 pub mod cron;
+pub mod exposition;
 pub mod field;
 pub mod json_path;
 pub mod meta;

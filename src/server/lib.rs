@@ -24,7 +24,6 @@ pub mod audit;
 pub mod auth;
 pub mod bootstrap;
 pub mod cluster;
-mod exposition;
 pub mod flow;
 pub mod http;
 pub mod options;

@@ -2,11 +2,12 @@
 
 use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
+use mk8s_api::exposition::{header, line};
+
 use super::{
     config::Config,
     seats::{Counts, Level, Rejected},
 };
-use crate::exposition::{header, line};
 
 type OfLevel = fn(&Level) -> u32;
 type OfCounts = fn(&Counts) -> u64;

@@ -12,9 +12,9 @@ use std::{
     time::Duration,
 };
 
+use mk8s_api::exposition::{self, header, line};
 use parking_lot::RwLock;
 
-use crate::exposition::{self, header, line};
 
 /// Upper bounds of the latency buckets, in microseconds.
 const BUCKETS_US: [u64; 12] =

@@ -4,10 +4,10 @@
 //! counts outlive the loss of leadership.
 
 use crate::config::Configured;
+use mk8s_api::exposition::{self, header, line};
 use std::{
     array,
     collections::BTreeMap,
-    fmt::Write,
     sync::{
         Mutex, PoisonError,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -98,15 +98,8 @@ impl<const BOUNDS: usize> Histogram<BOUNDS> {
         if count == 0 {
             return;
         }
-        let (comma, braced) = if labels.is_empty() { ("", String::new()) } else { (",", format!("{{{labels}}}")) };
-        let mut below = 0;
-        for (bound, bucket) in self.bounds().zip(&self.buckets) {
-            below += bucket.load(Relaxed);
-            line(text, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"));
-        }
-        line(text, format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
-        line(text, format_args!("{name}_sum{braced} {}", self.sum.load(Relaxed) as f64 / 1e6));
-        line(text, format_args!("{name}_count{braced} {count}"));
+        let buckets = self.bounds().zip(self.buckets.iter().map(|bucket| bucket.load(Relaxed)));
+        exposition::histogram(text, name, labels, buckets, count, self.sum.load(Relaxed) as f64 / 1e6);
     }
 }
 
@@ -265,14 +258,6 @@ impl Metrics {
             line(text, format_args!("scheduler_queue_incoming_pods_total{{{labels}}} {count}"));
         }
     }
-}
-
-fn header(text: &mut String, name: &str, kind: &str, help: &str) {
-    line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
-}
-
-fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
-    writeln!(text, "{line}").expect("a String takes any text");
 }
 
 #[cfg(test)]

@@ -2,13 +2,11 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use mk8s_api::exposition::{Latencies, counters};
 use parking_lot::Mutex;
 
 use super::{call::Failure, hook::Hook};
-use crate::{
-    admission::Request,
-    exposition::{Latencies, counters},
-};
+use crate::admission::Request;
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS_S: [f64; 8] = [0.005, 0.025, 0.1, 0.5, 1.0, 2.5, 10.0, 25.0];

@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use mk8s_api::exposition::{Latencies, counters};
 use parking_lot::Mutex;
 
 use super::FailureType;
-use crate::exposition::{Latencies, counters};
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS_S: [f64; 15] =

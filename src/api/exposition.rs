@@ -3,43 +3,44 @@
 use std::{collections::BTreeMap, fmt::Write, time::Duration};
 
 /// What comes before the series of a metric.
-pub(crate) fn header(text: &mut String, name: &str, kind: &str, help: &str) {
+pub fn header(text: &mut String, name: &str, kind: &str, help: &str) {
     line(text, format_args!("# HELP {name} {help}\n# TYPE {name} {kind}"));
 }
 
-pub(crate) fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
+pub fn line(text: &mut String, line: std::fmt::Arguments<'_>) {
     writeln!(text, "{line}").expect("a String takes any text");
 }
 
 /// Counters by their labels, written as they are shown.
-pub(crate) fn counters(text: &mut String, name: &str, help: &str, series: &BTreeMap<String, u64>) {
+pub fn counters(text: &mut String, name: &str, help: &str, series: &BTreeMap<String, u64>) {
     header(text, name, "counter", help);
     for (labels, count) in series {
         line(text, format_args!("{name}{{{labels}}} {count}"));
     }
 }
 
-/// One series of a histogram. `buckets` are upper bounds in seconds, rising, and how many fell into each.
-pub(crate) fn histogram(
+/// One series of a histogram. `buckets` are upper bounds, rising, and how many values fell into each.
+pub fn histogram(
     text: &mut String,
     name: &str,
     labels: &str,
     buckets: impl Iterator<Item = (f64, u64)>,
     count: u64,
-    sum_s: f64,
+    sum: f64,
 ) {
+    let (comma, braced) = if labels.is_empty() { ("", String::new()) } else { (",", format!("{{{labels}}}")) };
     let mut below = 0;
     for (bound, bucket) in buckets {
         below += bucket;
-        line(text, format_args!("{name}_bucket{{{labels},le=\"{bound}\"}} {below}"));
+        line(text, format_args!("{name}_bucket{{{labels}{comma}le=\"{bound}\"}} {below}"));
     }
-    line(text, format_args!("{name}_bucket{{{labels},le=\"+Inf\"}} {count}"));
-    line(text, format_args!("{name}_sum{{{labels}}} {sum_s}"));
-    line(text, format_args!("{name}_count{{{labels}}} {count}"));
+    line(text, format_args!("{name}_bucket{{{labels}{comma}le=\"+Inf\"}} {count}"));
+    line(text, format_args!("{name}_sum{braced} {sum}"));
+    line(text, format_args!("{name}_count{braced} {count}"));
 }
 
 /// How long something took, by labels, written as they are shown.
-pub(crate) struct Latencies<const N: usize> {
+pub struct Latencies<const N: usize> {
     bounds_s: [f64; N],
     series: BTreeMap<String, Latency<N>>,
 }
@@ -52,11 +53,11 @@ struct Latency<const N: usize> {
 
 impl<const N: usize> Latencies<N> {
     /// `bounds_s`: upper bounds of the buckets in seconds, rising.
-    pub(crate) fn new(bounds_s: [f64; N]) -> Latencies<N> {
+    pub fn new(bounds_s: [f64; N]) -> Latencies<N> {
         Latencies { bounds_s, series: BTreeMap::new() }
     }
 
-    pub(crate) fn observe(&mut self, labels: String, took: Duration) {
+    pub fn observe(&mut self, labels: String, took: Duration) {
         let empty = || Latency { count: 0, sum_s: 0.0, buckets: [0; N] };
         let seconds = took.as_secs_f64();
         let latency = self.series.entry(labels).or_insert_with(empty);
@@ -67,7 +68,7 @@ impl<const N: usize> Latencies<N> {
         }
     }
 
-    pub(crate) fn render(&self, text: &mut String, name: &str, help: &str) {
+    pub fn render(&self, text: &mut String, name: &str, help: &str) {
         header(text, name, "histogram", help);
         for (labels, latency) in &self.series {
             let buckets = self.bounds_s.into_iter().zip(latency.buckets);
