@@ -16,6 +16,7 @@ use std::{
 
 use anyhow::Context;
 use ipnet::IpNet;
+use mk8s_client::Informers;
 use mk8s_store::Store;
 use tokio::{net::TcpListener, sync::watch, task::JoinSet};
 use tokio_util::sync::CancellationToken;
@@ -346,12 +347,13 @@ async fn control_plane(
     let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
+    let informers = Informers::lean(controllers, stop.clone());
     tokio::join!(
         registered,
         servers,
         fairness,
-        mk8s_controllers::run(controllers, loops, stop.clone()),
-        mk8s_scheduler::run(scheduler, profiles, counted, stop),
+        mk8s_controllers::run(informers.clone(), loops, stop.clone()),
+        mk8s_scheduler::run(scheduler, informers, profiles, counted, stop),
     );
 }
 

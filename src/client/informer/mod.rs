@@ -10,6 +10,7 @@
 //! A store may lag behind the server. Who needs the truth asks the server; who decides from a store must be content to
 //! decide again when it moves.
 
+mod lean;
 mod reflect;
 mod store;
 mod subscription;
@@ -111,13 +112,25 @@ type Identity = (TypeId, Option<String>, Selection);
 struct Shared {
     client: Client,
     stop: CancellationToken,
+    /// Whether what only nodes need of pods is left away.
+    lean: bool,
     tasks: TaskTracker,
     running: Mutex<HashMap<Identity, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Informers {
     pub fn new(client: Client, stop: CancellationToken) -> Informers {
-        let shared = Shared { client, stop, tasks: TaskTracker::new(), running: Mutex::default() };
+        Informers::with(client, stop, false)
+    }
+
+    /// Informers for who decides about pods and runs none: commands, environments, mounts and probes of containers, and
+    /// volumes that hold nothing but files of the pod's own, are left away. Such a pod must not be written back whole.
+    pub fn lean(client: Client, stop: CancellationToken) -> Informers {
+        Informers::with(client, stop, true)
+    }
+
+    fn with(client: Client, stop: CancellationToken, lean: bool) -> Informers {
+        let shared = Shared { client, stop, lean, tasks: TaskTracker::new(), running: Mutex::default() };
         Informers { shared: Arc::new(shared) }
     }
 
@@ -153,7 +166,7 @@ impl Informers {
         let mut running = self.shared.running.lock();
         let identity = (TypeId::of::<K>(), namespace.map(str::to_owned), selection.clone());
         let known = running.entry(identity).or_insert_with(|| {
-            let informer = Informer::<K>::idle();
+            let informer = Informer::<K>::idle(self.shared.lean);
             let (api, mirror) = (api(self.shared.client.clone()), informer.clone());
             let stop = self.shared.stop.clone();
             self.shared.tasks.spawn(async move {
@@ -191,20 +204,21 @@ struct Inner<K> {
     /// Held while a change is applied and told, so that handlers see changes in the store's order.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
+    lean: bool,
     /// Every change up to this version is in the store.
     seen: AtomicU64,
 }
 
 impl<K: Kind> Informer<K> {
-    fn idle() -> Informer<K> {
+    fn idle(lean: bool) -> Informer<K> {
         let (synced, _) = watch::channel(false);
         let seen = AtomicU64::new(0);
-        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced, seen }) }
+        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced, lean, seen }) }
     }
 
     /// An informer that nothing feeds but `apply` and `remove`: for tests of what reads one.
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
-        let informer = Informer::idle();
+        let informer = Informer::idle(false);
         for object in objects {
             informer.apply(object);
         }
@@ -319,7 +333,10 @@ impl<K: Kind> Informer<K> {
 }
 
 impl<K: Kind> Mirror<K> for Informer<K> {
-    fn apply(&self, object: K) {
+    fn apply(&self, mut object: K) {
+        if self.inner.lean {
+            lean::trim(&mut object);
+        }
         Informer::apply(self, object);
     }
 

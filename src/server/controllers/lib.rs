@@ -54,19 +54,14 @@ pub use options::Options;
 
 use common::Context;
 use inventory::Inventory;
-use mk8s_client::{EventRecorder, Informers, kube::Client};
+use mk8s_client::{EventRecorder, Informers};
 use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on.
-pub async fn run(client: Client, options: Options, stop: CancellationToken) {
-    let informers = Informers::new(client, stop.clone());
-    run_with(informers, options, stop).await;
-}
-
-/// The same over informers that others in the process use, too.
-pub async fn run_with(informers: Informers, options: Options, stop: CancellationToken) {
+/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on. The informers may be
+/// [lean](Informers::lean), and others in the process may use them, too.
+pub async fn run(informers: Informers, options: Options, stop: CancellationToken) {
     let client = informers.client().clone();
     let events = EventRecorder::new(client.clone(), "controllers", None, stop.clone());
     let context = Context { client, informers, events, options: Arc::new(options), stop: stop.clone() };

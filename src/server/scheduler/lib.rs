@@ -43,10 +43,12 @@ pub mod volumes;
 use config::Configured;
 use kube::Client;
 use metrics::Metrics;
+use mk8s_client::Informers;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Places pods until `stop`, and counts.
-pub async fn run(client: Client, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
-    driver::drive(client, configured, metrics, stop).await;
+/// Places pods until `stop`, and counts. The informers may be [lean](Informers::lean), and others in the process may use
+/// them, too; bindings are written with `client`.
+pub async fn run(client: Client, informers: Informers, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
+    driver::drive(client, &informers, configured, metrics, stop).await;
 }

@@ -2,7 +2,14 @@
 
 use super::Entry;
 use bytes::Bytes;
-use std::sync::{Arc, OnceLock};
+use parking_lot::Mutex;
+use std::sync::{
+    Arc,
+    atomic::{
+        AtomicBool,
+        Ordering::{Acquire, Release},
+    },
+};
 
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -27,7 +34,9 @@ pub struct Event {
 /// is the reader's business.
 #[derive(Debug, Default)]
 pub struct FrameCache {
-    slots: [OnceLock<Bytes>; Self::SLOTS],
+    slots: [Mutex<Option<Bytes>>; Self::SLOTS],
+    /// Nobody waits for this event any more; who reads it nevertheless makes what they need.
+    cold: AtomicBool,
 }
 
 impl FrameCache {
@@ -38,6 +47,19 @@ impl FrameCache {
     /// # Panics
     /// When `slot` is not below [`FrameCache::SLOTS`].
     pub fn get_or_make(&self, slot: usize, make: impl FnOnce() -> Bytes) -> Bytes {
-        self.slots[slot].get_or_init(make).clone()
+        let mut made = self.slots[slot].lock();
+        if self.cold.load(Acquire) {
+            drop(made);
+            return make();
+        }
+        made.get_or_insert_with(make).clone()
+    }
+
+    /// Gives the memory back.
+    pub(crate) fn cool(&self) {
+        self.cold.store(true, Release);
+        for slot in &self.slots {
+            slot.lock().take();
+        }
     }
 }

@@ -36,6 +36,9 @@ fn size(event: &Event) -> usize {
     EVENT_BYTES + event.entry.key.len() + event.entry.value.len()
 }
 
+/// The newest events, of which watchers are told now: what was made of the others is given back.
+const WARM: usize = 1024;
+
 /// How many revisions lie between two kept views.
 const VIEW_EVERY: u64 = 1024;
 
@@ -57,6 +60,8 @@ impl Window {
     pub(crate) fn push(&mut self, now: Instant, view: View, events: &[Arc<Event>]) {
         self.bytes += events.iter().map(|event| size(event)).sum::<usize>();
         self.events.extend(events.iter().map(|event| (now, event.clone())));
+        let warm = self.events.len().saturating_sub(WARM);
+        self.events.range(warm.saturating_sub(events.len())..warm).for_each(|(_, event)| event.frames.cool());
         let kept = self.views.back().map_or(self.floor, |v| v.revision);
         if view.revision >= kept + VIEW_EVERY {
             self.views.push_back(view.clone());

@@ -70,7 +70,7 @@ impl Controller {
             }
             Action::Claim { ordinal } => self.make_claims(key, observed, *ordinal).await,
             Action::Restore { pod, ordinal } => match named(pod) {
-                Some(pod) => self.restore(key, set, identity::restore(set, *ordinal, pod.as_ref().clone())).await,
+                Some(pod) => self.restore(key, set, *ordinal, pod).await,
                 None => Ok(()),
             },
             Action::Own { claim, owners } => {
@@ -144,9 +144,13 @@ impl Controller {
         }
     }
 
-    async fn restore(&self, key: &Key, set: &StatefulSet, pod: Pod) -> Result<()> {
-        let name = pod.name_any();
-        let written = self.ctx.api::<Pod>(&key.namespace).replace(&name, &PostParams::default(), &pod).await;
+    async fn restore(&self, key: &Key, set: &StatefulSet, ordinal: i32, known: &Pod) -> Result<()> {
+        let (name, pods) = (known.name_any(), self.ctx.api::<Pod>(&key.namespace));
+        // The whole of it is written back, and only the server knows that.
+        let mut pod = pods.get(&name).await.doing(format_args!("reading pod {name}"))?;
+        pod.metadata.uid = known.metadata.uid.clone();
+        pod = identity::restore(set, ordinal, pod);
+        let written = pods.replace(&name, &PostParams::default(), &pod).await;
         match written.doing(format_args!("updating pod {name}")) {
             Ok(written) => {
                 self.own_pods.wrote(key, written);

@@ -31,7 +31,7 @@ const MESSAGE_MAX: usize = 1024;
 pub(super) struct Actor {
     pub(super) client: Client,
     pub(super) recorder: EventRecorder,
-    pub(super) inputs: mpsc::Sender<Input>,
+    pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) volume_timeout: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
@@ -72,9 +72,9 @@ impl Actor {
         self.recorder.with_component(scheduler).event(&*pod.pod, kind, reason, message);
     }
 
-    async fn tell(&self, input: Input) {
+    fn tell(&self, input: Input) {
         // The owner is gone only when the process stops.
-        drop(self.inputs.send(input).await);
+        drop(self.inputs.send(input));
     }
 
     fn count(&self, pod: &PodFacts, bound: bool, begun: Instant, tries: Option<Tries>) {
@@ -89,7 +89,7 @@ impl Actor {
     async fn bind(&self, pod: &Arc<PodFacts>, node: &str, volumes: VolumePlan) -> bool {
         let outcome = self.try_bind(pod, node, volumes).await;
         let bound = outcome.is_ok();
-        self.tell(Input::Bound { uid: pod.uid.clone(), bound }).await;
+        self.tell(Input::Bound { uid: pod.uid.clone(), bound });
         match outcome {
             Ok(()) => {
                 let message = format!("Successfully assigned {} to {node}", pod.key);
@@ -153,7 +153,7 @@ impl Actor {
         }
         let evictions = victims.iter().map(|victim| self.evict_one(pod, node, victim));
         let failed = futures::future::join_all(evictions).await.into_iter().any(|evicted| !evicted);
-        self.tell(Input::Preempted { uid: pod.uid.clone(), failed }).await;
+        self.tell(Input::Preempted { uid: pod.uid.clone(), failed });
     }
 
     async fn evict_one(&self, pod: &PodFacts, node: &str, victim: &PodFacts) -> bool {

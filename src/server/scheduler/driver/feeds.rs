@@ -1,18 +1,12 @@
 //! Everything that the scheduler follows.
 
 use super::input::{Input, Observed, Seen};
-use kube::{Api, Client, Resource};
-use mk8s_client::{
-    Selection,
-    feed::{Change, follow},
-};
-use serde::de::DeserializeOwned;
-use tokio::sync::mpsc;
-use tokio_util::sync::CancellationToken;
+use mk8s_client::{Change, Informers, Kind};
+use tokio::sync::mpsc::UnboundedSender;
 
 /// Begins to follow all kinds; returns how many there are, each of which will say that it has been listed.
-pub(super) fn follow_all(client: &Client, sender: &mpsc::Sender<Input>, stop: &CancellationToken) -> usize {
-    let feed = Feed { client, sender, stop };
+pub(super) fn follow_all(informers: &Informers, sender: &UnboundedSender<Input>) -> usize {
+    let feed = Feed { informers, sender };
     let started = [
         feed.start(Observed::Node),
         feed.start(Observed::Namespace),
@@ -34,22 +28,22 @@ pub(super) fn follow_all(client: &Client, sender: &mpsc::Sender<Input>, stop: &C
 }
 
 struct Feed<'a> {
-    client: &'a Client,
-    sender: &'a mpsc::Sender<Input>,
-    stop: &'a CancellationToken,
+    informers: &'a Informers,
+    sender: &'a UnboundedSender<Input>,
 }
 
 impl Feed<'_> {
-    fn start<K>(&self, observed: fn(Seen<K>) -> Observed)
-    where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + std::fmt::Debug + Send + Sync + 'static,
-    {
-        let into = move |change: Change<K>| match change {
-            Change::Applied(object) => Input::Observed(observed(Seen { object, exists: true })),
-            Change::Deleted(object) => Input::Observed(observed(Seen { object, exists: false })),
-            Change::Synced => Input::Synced,
-        };
-        let all = Api::<K>::all(self.client.clone());
-        follow(all, Selection::default(), into, self.sender.clone(), self.stop.clone());
+    fn start<K: Kind>(&self, observed: fn(Seen<K>) -> Observed) {
+        let (informer, sender) = (self.informers.all::<K>(), self.sender.clone());
+        let listed = self.sender.clone();
+        // Nobody receives once the scheduler has ended.
+        informer.handle(move |change| {
+            let exists = !matches!(change, Change::Deleted(_));
+            drop(sender.send(Input::Observed(observed(Seen { object: change.object().clone(), exists }))));
+        });
+        tokio::spawn(async move {
+            informer.synced().await;
+            drop(listed.send(Input::Synced));
+        });
     }
 }

@@ -18,7 +18,7 @@ use crate::{
 use act::Actor;
 use input::Input;
 use kube::Client;
-use mk8s_client::EventRecorder;
+use mk8s_client::{EventRecorder, Informers};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -26,18 +26,21 @@ use std::{
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-/// Changes wait here while a cycle runs.
-const INPUTS: usize = 4096;
-
 /// Cycles between two looks at the inputs, so that a long queue does not keep the picture stale.
 const CYCLES_PER_TURN: usize = 64;
 
 /// How often bound pods that were never seen on their node are looked for.
 const EXPIRY_EVERY: Duration = Duration::from_secs(30);
 
-pub(crate) async fn drive(client: Client, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
-    let (sender, mut inputs) = mpsc::channel(INPUTS);
-    let mut unsynced = feeds::follow_all(&client, &sender, &stop);
+pub(crate) async fn drive(
+    client: Client,
+    informers: &Informers,
+    configured: Configured,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
+    let (sender, mut inputs) = mpsc::unbounded_channel();
+    let mut unsynced = feeds::follow_all(informers, &sender);
     let recorder = EventRecorder::new(client.clone(), "default-scheduler", None, stop.clone());
     let volume_timeout = configured.volume_timeout;
     let actor = Actor { client, recorder, inputs: sender, volume_timeout, metrics: metrics.clone() };
