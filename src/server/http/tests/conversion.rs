@@ -227,3 +227,41 @@ async fn policies_judge_the_version_they_know() {
         assert_eq!(code, expected, "{answered}");
     }
 }
+
+#[tokio::test]
+async fn parameters_are_read_in_the_version_that_the_policy_names() {
+    let converting = converter(nothing()).await;
+    let api = Api::with_hosts(&converting).await;
+    api.host("limits").await;
+    let admission = "/apis/admissionregistration.k8s.io/v1";
+    let policy = |name: &str, version: &str, expression: &str| {
+        json!({"metadata": {"name": name}, "spec": {
+            "paramKind": {"apiVersion": format!("example.com/{version}"), "kind": "Host"},
+            "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}]},
+            "validations": [{"expression": expression, "message": name}]}})
+    };
+    let binding = |policy: &str, params: Value| {
+        json!({"metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"], "paramRef": params}})
+    };
+    let by_name = json!({"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let by_label = json!({"selector": {}, "namespace": "default", "parameterNotFoundAction": "Deny"});
+    let both = [
+        ("first", "v1", "params.hostPort == 'a:1' && params.apiVersion == 'example.com/v1'", by_name.clone()),
+        ("second", "v2", "params.host == 'a' && params.port == '1' && !has(params.hostPort)", by_label),
+        ("third", "v2", "object.data.port == params.port", by_name),
+    ];
+    for (name, version, expression, params) in both {
+        for (plural, object) in [
+            ("validatingadmissionpolicies", policy(name, version, expression)),
+            ("validatingadmissionpolicybindings", binding(name, params)),
+        ] {
+            let (code, made) = api.post(&format!("{admission}/{plural}"), object).await;
+            assert_eq!(code, 201, "{made}");
+        }
+    }
+    for (port, expected) in [("2", (422, Some("third"))), ("1", (201, None))] {
+        let (code, answered) = api.post(CONFIG_MAPS, json!({"metadata": {"name": "x"}, "data": {"port": port}})).await;
+        let told = answered["message"].as_str().and_then(|message| message.rsplit(": ").next());
+        assert_eq!((code, told), expected, "{answered}");
+    }
+}
