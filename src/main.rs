@@ -10,6 +10,7 @@ use mk8s_server::{
     agent::{AgentArgs, NodeOptions},
     auth::{Pki, User, pki::Role},
     cluster::ClusterArgs,
+    encryption::SecretsEncryptArgs,
     node::NodeSettings,
     snapshot::SnapshotArgs,
 };
@@ -46,6 +47,8 @@ enum Command {
     Cluster(ClusterArgs),
     /// Save the cluster's state to a file, and begin a cluster with one.
     Snapshot(SnapshotArgs),
+    /// Show how Secrets are encrypted at rest, and change the key.
+    SecretsEncrypt(SecretsEncryptArgs),
     /// Make, list and remove the tokens that let machines join.
     Token(TokenArgs),
 }
@@ -60,7 +63,7 @@ fn main() -> ExitCode {
             _,
             None
             | Some(
-                "server" | "agent" | "image" | "token" | "cluster" | "snapshot" | "--version" | "-V" | "--help" | "-h",
+                "server" | "agent" | "image" | "token" | "cluster" | "snapshot" | "secrets-encrypt" | "--version" | "-V" | "--help" | "-h",
             ),
         ) => run(Command::parse()),
         _ => mk8s_cli::main(argv),
@@ -74,6 +77,7 @@ fn run(command: Command) -> ExitCode {
         Command::Image(arguments) => images(&arguments),
         Command::Cluster(arguments) => printed(mk8s_server::cluster::command(arguments)),
         Command::Snapshot(arguments) => printed(mk8s_server::snapshot::command(arguments)),
+        Command::SecretsEncrypt(arguments) => printed(mk8s_server::encryption::command(arguments)),
         Command::Token(arguments) => printed(mk8s_cli::token_command(arguments)),
     }
 }

@@ -36,7 +36,7 @@ use crate::{
         members::{self, Member},
         while_leading,
     },
-    flow,
+    encryption, flow,
     http::{
         Router,
         listener::{self, ALPN, Port},
@@ -60,6 +60,8 @@ pub struct Server {
     router: Router,
     pki: Arc<Pki>,
     address: SocketAddr,
+    /// This member's number.
+    me: u64,
     store: Store,
     tasks: JoinSet<()>,
     stop: CancellationToken,
@@ -122,12 +124,14 @@ impl Server {
             id: 0,
             name: options.node.node_name.clone(),
             address: SocketAddr::new(options.node.node_ip, address.port()).to_string(),
+            seals: true,
         };
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
         let end = CancellationToken::new();
         let lines = Lines::new(record.id, pki.clone(), &record.members, end.clone());
         let store_options = mk8s_store::Options {
+            sealing: Some(encryption::sealing(&pki, &options.encrypted)),
             dir: Some(dir.join("store")),
             identity: Some(record.identity(pki.cluster_name())),
             node_id: record.id,
@@ -155,7 +159,7 @@ impl Server {
         provider.iter().for_each(|provider| router.authentication().trust(provider.clone()));
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
-        let mut server = Server { router, pki, address, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        let mut server = Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
         if let Some(provider) = provider {
             let client = webhook::Client::new(server.store.clone());
             server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
@@ -182,10 +186,15 @@ impl Server {
         let port = Port { router: self.router.clone(), cluster: cluster.clone(), filled };
         self.tasks.spawn(listener::serve(listener, tls, port, self.stop.clone()));
         self.tasks.spawn(lines.follow(self.store.clone()));
-        let (store, stop) = (self.store.clone(), self.stop.clone());
+        let (store, stop, me) = (self.store.clone(), self.stop.clone(), cluster.me.id);
         self.tasks.spawn(say_where(self.store.clone(), cluster.me, self.stop.clone()));
         async move {
-            let filled = stop.run_until_cancelled(catch_up(&store)).await.is_some();
+            let filled = async {
+                catch_up(&store).await;
+                // Before the first client comes, so that no Secret was ever written plainly.
+                encryption::begin(&store, me).await;
+            };
+            let filled = stop.run_until_cancelled(filled).await.is_some();
             fill.send_replace(filled);
             filled
         }
@@ -195,6 +204,7 @@ impl Server {
         let (router, stop) = (self.router.clone(), self.stop.clone());
         let (pki, until) = (self.pki.clone(), stop.clone());
         self.tasks.spawn(async move { pki.keep_fresh(until).await });
+        self.tasks.spawn(encryption::keep(self.store.clone(), self.me, stop.clone()));
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
         self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));

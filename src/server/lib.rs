@@ -1,6 +1,6 @@
 //! The API server, and the control plane it carries: one process, one port, one store.
 //!
-//! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`http`] (the way of a
+//! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`encryption`] (what is sealed at rest), [`http`] (the way of a
 //! request from socket to answer), [`registry`] (what a verb does to an object), then [`auth`], [`flow`], [`audit`],
 //! [`admission`], [`table`], [`relay`],
 //! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
@@ -24,6 +24,7 @@ pub mod audit;
 pub mod auth;
 pub mod bootstrap;
 pub mod cluster;
+pub mod encryption;
 pub mod flow;
 pub mod http;
 pub mod options;

@@ -30,6 +30,7 @@ use self::node::{NodeArgs, NodeSettings};
 use crate::{
     audit::{AuditOptions, LogOptions, Policy},
     auth::{OidcOptions, oidc::ALGORITHMS},
+    encryption::Resource,
     snapshot::schedule as snapshot,
 };
 
@@ -103,6 +104,12 @@ pub struct ServerArgs {
     /// A KubeSchedulerConfiguration: profiles of the scheduler [default: one profile, default-scheduler]
     #[arg(long, env = "MK8S_KUBE_SCHEDULER_CONFIG", value_name = "FILE")]
     pub kube_scheduler_config: Option<String>,
+    /// Encrypt Secrets in the store, on the way to other servers and in snapshots [default: true]
+    #[arg(long, env = "MK8S_SECRETS_ENCRYPTION", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub secrets_encryption: Option<String>,
+    /// What is encrypted: resources, with their groups [default: secrets]
+    #[arg(long, env = "MK8S_SECRETS_ENCRYPTION_RESOURCES", value_name = "RESOURCE", value_delimiter = ',')]
+    pub secrets_encryption_resources: Vec<String>,
     /// When snapshots are saved to <data-dir>/server/snapshots: five fields of cron in UTC, or @daily and the like
     #[arg(long, env = "MK8S_SNAPSHOT_SCHEDULE", value_name = "SCHEDULE")]
     pub snapshot_schedule: Option<String>,
@@ -183,6 +190,8 @@ pub struct ServerOptions {
     pub disable_agent: bool,
     /// The text of the scheduler's configuration, which is good.
     pub kube_scheduler_config: Option<String>,
+    /// What is encrypted at rest.
+    pub encrypted: Vec<Resource>,
     /// The snapshots that this server saves by itself.
     pub snapshots: Option<snapshot::Plan>,
     /// `vxlan` or `host-gw`.
@@ -258,6 +267,7 @@ impl ServerArgs {
             disable: self.disable,
             disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
+            encrypted: encrypted(self.secrets_encryption.as_deref(), self.secrets_encryption_resources)?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
             overlay: overlay(self.overlay.as_deref().unwrap_or("vxlan"))?,
             max_requests_inflight: parsed("max-requests-inflight", self.max_requests_inflight.as_deref(), "400", "use a number of requests")?,
@@ -507,6 +517,17 @@ fn snapshots(schedule: Option<String>, retention: Option<&str>) -> Result<Option
         Ok(schedule) if schedule.next(jiff::Timestamp::now()).is_some() => Ok(Some(snapshot::Plan { schedule, keep })),
         Ok(_) => Err(wrong("snapshot-schedule", text, format!("is never due; {remedy}"))),
         Err(error) => Err(wrong("snapshot-schedule", text, format!("{error}; {remedy}"))),
+    }
+}
+
+fn encrypted(on: Option<&str>, resources: Vec<String>) -> Result<Vec<Resource>, OptionsError> {
+    let flag = "secrets-encryption-resources";
+    let resource = |text: &String| text.parse().map_err(|why| wrong(flag, text, why));
+    let named: Vec<Resource> = resources.iter().map(resource).collect::<Result<_, _>>()?;
+    match parsed("secrets-encryption", on, "true", "use true or false")? {
+        false => Ok(Vec::new()),
+        true if named.is_empty() => Ok(vec!["secrets".parse().expect("it is a resource")]),
+        true => Ok(named),
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Reading order: [`txn`] (what a write is), [`mvcc`] (what applying one does: pure), [`raft`] (how it becomes durable),
 //! [`engine`] (where the bytes lie), `hub` (who is told), `store` (the handle); [`snapshot`] (a keyspace as a file),
-//! `rebuild` (a store begun with one).
+//! `rebuild` (a store begun with one), [`seal`] (values that only memory has open).
 //!
 //! ```text
 //! commit ─▶ queue ─▶ raft thread: batch ─▶ append + one fsync (─▶ peers) ─▶ apply ─▶ publish view ─▶ tell watchers ─▶ answer
@@ -24,6 +24,7 @@ pub mod mvcc;
 mod options;
 mod raft;
 mod rebuild;
+pub mod seal;
 #[cfg(test)]
 mod sim;
 pub mod snapshot;
@@ -40,5 +41,6 @@ pub use raft::{
     Alone, Assembly, Leadership, MemberChange, MemberStatus, NotAPiece, PeerMessage, Pieces, Transport, Whole,
 };
 pub use rebuild::{ensure_free, found, salvage};
+pub use seal::{SealStatus, Sealing};
 pub use store::{NotAMessage, Store, Unavailable};
 pub use txn::{Commit, CommitError, Expect, Op, Stamped, Txn};

@@ -35,6 +35,10 @@ pub struct Metrics {
     pub elections_won: AtomicU64,
     /// Keys now.
     pub keys: AtomicU64,
+    /// Values sealed, opened, and found to be none that can be opened.
+    pub sealed: AtomicU64,
+    pub opened: AtomicU64,
+    pub unopened: AtomicU64,
 }
 
 /// What is not counted as it happens, but asked for.
@@ -97,6 +101,14 @@ impl Metrics {
         counter.fetch_add(amount, Relaxed);
     }
 
+    pub(crate) fn sealed(&self) {
+        Self::add(&self.sealed, 1);
+    }
+
+    pub(crate) fn opened(&self, well: bool) {
+        Self::add(if well { &self.opened } else { &self.unopened }, 1);
+    }
+
     pub(crate) fn synced(&self, took: Duration) {
         Self::add(&self.syncs, 1);
         Self::add(&self.sync_micros, u64::try_from(took.as_micros()).unwrap_or(u64::MAX));
@@ -129,6 +141,14 @@ impl Metrics {
         for (name, value, help) in counters {
             header(&mut text, name, "counter", help);
             line(&mut text, name, value);
+        }
+        let name = "apiserver_storage_transformation_operations_total";
+        header(&mut text, name, "counter", "Values sealed on their way to the disk and opened when they come back.");
+        for (way, status, count) in
+            [("to_storage", "OK", &self.sealed), ("from_storage", "OK", &self.opened), ("from_storage", "Internal", &self.unopened)]
+        {
+            let labels = format!("status=\"{status}\",transformation_type=\"{way}\",transformer_prefix=\"mk8s:enc:v1:\"");
+            line(&mut text, &format!("{name}{{{labels}}}"), count.load(Relaxed));
         }
         let gauges = [
             ("etcd_server_has_leader", u64::from(gauges.has_leader), "Whether a leader is known."),

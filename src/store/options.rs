@@ -1,11 +1,14 @@
 //! How a store is opened, and why it may not be.
 
+use crate::seal::Sealing;
 use std::{path::PathBuf, time::Duration};
 use thiserror::Error;
 
 /// How a store is opened.
 #[derive(Debug, Clone)]
 pub struct Options {
+    /// Which values are sealed on disk and on the way to other replicas; `None` reads none that are.
+    pub sealing: Option<Sealing>,
     /// Where it lives; `None` keeps it in memory, for tests.
     pub dir: Option<PathBuf>,
     /// Which cluster and which member a directory is for: another one's is refused. `None` takes any.
@@ -36,6 +39,7 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
+            sealing: None,
             dir: None,
             identity: None,
             node_id: 1,

@@ -47,7 +47,9 @@ pub fn salvage(dir: &Path) -> Result<Whole, OpenError> {
     }
     let damaged = |detail: String| OpenError::Damaged { dir: dir.to_owned(), detail };
     let loaded = SledEngine::open(dir)?.load().map_err(|error| damaged(error.to_string()))?;
-    let mut keyspace = Keyspace::restored(loaded.mark.revision, loaded.entries);
+    let unreadable = |error: io::Error| damaged(error.to_string());
+    // Sealed values stay sealed.
+    let mut keyspace = Keyspace::restored(None, loaded.mark.revision, loaded.entries).map_err(unreadable)?;
     // What is no write changes members, who do not count any more.
     for entry in loaded.log.into_iter().filter(|entry| entry.kind == 0) {
         let record = Bytes::from(entry.data);
@@ -56,7 +58,7 @@ pub fn salvage(dir: &Path) -> Result<Whole, OpenError> {
             let txn = Txn::decode(&record, &mut reader)
                 .ok_or_else(|| damaged(format!("entry {} of the log cannot be read", entry.index)))?;
             // A conflict is as much an outcome as any other.
-            drop(keyspace.apply(&txn));
+            drop(keyspace.take(txn).map_err(unreadable)?);
         }
     }
     Ok(Whole::of(&keyspace.view()))
@@ -79,7 +81,7 @@ pub fn found(
     if loaded.mark.index > 0 || loaded.hard_state != HardState::default() {
         return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "there is a store already")));
     }
-    let mut keyspace = Keyspace::restored(whole.revision + JUMP, whole.entries);
+    let mut keyspace = Keyspace::restored(None, whole.revision + JUMP, whole.entries).map_err(failed)?;
     let first = first(&keyspace.view());
     keyspace.apply(&first).outcome.map_err(|error| failed(io::Error::other(error)))?;
     let view = keyspace.view();

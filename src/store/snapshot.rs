@@ -6,10 +6,7 @@
 //!
 //! What it is about is the caller's: bytes that can be read without reading the rest.
 
-use crate::{
-    mvcc::View,
-    raft::{Assembly, NotAPiece, Pieces, Whole},
-};
+use crate::raft::{Assembly, NotAPiece, Pieces, Whole};
 use bytes::BufMut;
 use sha2::{Digest, Sha256};
 use std::io::{self, Read};
@@ -48,12 +45,12 @@ pub struct Chunks {
 }
 
 impl Chunks {
-    pub fn new(about: &[u8], view: View) -> Self {
+    pub fn new(about: &[u8], pieces: Pieces) -> Self {
         let mut head = MAGIC.to_vec();
         head.put_u32(VERSION);
         head.put_u32(u32::try_from(about.len()).expect("a caller says little"));
         head.put_slice(about);
-        Self { head: Some(head), pieces: Some(Pieces::new(view)), digest: Sha256::new() }
+        Self { head: Some(head), pieces: Some(pieces), digest: Sha256::new() }
     }
 }
 
@@ -194,7 +191,7 @@ impl<R: Read> Reading<R> {
 mod tests {
     use super::*;
     use crate::{
-        mvcc::Keyspace,
+        mvcc::{Keyspace, View},
         txn::{Expect, Op, Stamped, Txn},
     };
     use bytes::Bytes;
@@ -208,7 +205,7 @@ mod tests {
             assert!(keyspace.apply(&Txn::one(put)).outcome.is_ok());
         }
         let view = keyspace.view();
-        (view.clone(), Chunks::new(b"about", view).flatten().collect())
+        (view.clone(), Chunks::new(b"about", Pieces::new(view)).flatten().collect())
     }
 
     #[test]

@@ -6,9 +6,11 @@ use crate::{
     metrics::{Gauges, Metrics},
     mvcc::{Compacted, View, Window, WindowLimits},
     options::{OpenError, Options},
-    raft::{self, Alone, Leadership, MemberChange, MemberStatus, Owner, Parts, Request, Transport, Whole},
-    txn::{self, Commit, CommitError, Txn},
+    raft::{self, Alone, Leadership, MemberChange, MemberStatus, Owner, Parts, Pieces, Request, Transport, Whole},
+    seal::{Keeper, Key, RECORD_KEY, SealStatus, is_name},
+    txn::{self, Commit, CommitError, Expect, Op, Stamped, Txn},
 };
+use bytes::Bytes;
 use std::{
     path::PathBuf,
     sync::{Arc, mpsc},
@@ -27,6 +29,7 @@ pub struct Store {
     metrics: Arc<Metrics>,
     leadership: watch::Receiver<Leadership>,
     engine: std::sync::Weak<dyn Engine>,
+    keeper: Option<Arc<Keeper>>,
     timeout: Duration,
 }
 
@@ -95,10 +98,12 @@ impl Store {
         };
         let timeout = options.timeout;
         let weak = Arc::downgrade(&engine);
+        let keeper = options.sealing.clone().map(|sealing| Arc::new(Keeper::new(sealing, metrics.clone())));
         let parts = Parts {
             engine,
             transport,
             options,
+            keeper: keeper.clone(),
             metrics: metrics.clone(),
             requests: receiver,
             to_self: requests.clone(),
@@ -115,7 +120,7 @@ impl Store {
             .map_err(|source| OpenError::Io { dir, source })?;
         let hub = hub.expect("a started owner has asked for its hub");
         let room = Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT));
-        Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, timeout })
+        Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, keeper, timeout })
     }
 
     /// Carries a transaction out. When this returns it is durable, and [`Store::view`] shows it.
@@ -135,16 +140,60 @@ impl Store {
         let permits = u32::try_from(size / ROOM_UNIT + 1).expect("within the limit");
         let decided = async {
             let _room = self.room.acquire_many(permits).await.map_err(|_| closed())?;
-            let mut encoded = Vec::with_capacity(size);
-            txn.encode(&mut encoded);
-            let (answer, answered) = oneshot::channel();
-            self.requests.send(Request::Commit { txn: encoded, answer }).map_err(|_| closed())?;
-            answered.await.map_err(|_| closed())?
+            loop {
+                let mut encoded = Vec::with_capacity(size);
+                match self.keeper.as_ref().and_then(|keeper| keeper.sealed(&txn)) {
+                    Some(sealed) => sealed.encode(&mut encoded),
+                    None => txn.encode(&mut encoded),
+                }
+                let (answer, answered) = oneshot::channel();
+                self.requests.send(Request::Commit { txn: encoded, answer }).map_err(|_| closed())?;
+                let outcome = answered.await.map_err(|_| closed())?;
+                // Nothing has changed, and the new key is here.
+                if !matches!(outcome, Err(CommitError::KeyChanged)) {
+                    return outcome;
+                }
+            }
         };
         let timeout = self.timeout;
         let late =
             || CommitError::Unavailable(format!("no decision after {timeout:?}; the write may still take place"));
         tokio::time::timeout(timeout, decided).await.map_err(|_| late())?
+    }
+
+    /// Makes a new key that values are sealed with; gives `false` when it was to be the first one and there is one.
+    ///
+    /// # Errors
+    /// As [`Store::commit`]; also when the store was opened without [`Options::sealing`].
+    pub async fn change_key(&self, name: &str, first: bool) -> Result<bool, CommitError> {
+        let keeper = self.keeper.as_ref().filter(|_| is_name(name));
+        let keeper = keeper.ok_or_else(|| CommitError::Unavailable("no values are sealed here".to_owned()))?;
+        let (_, record) = Key::make(name, keeper.root());
+        let expect = if first { Expect::Absent } else { Expect::Any };
+        let put = Op::Put { key: Bytes::from_static(RECORD_KEY), value: Stamped::plain(record), expect };
+        match self.commit(Txn::one(put)).await {
+            Ok(_) => Ok(true),
+            Err(CommitError::Conflict { .. }) => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// How values are sealed; `None` when the store was opened without [`Options::sealing`].
+    pub fn seal_status(&self) -> Option<SealStatus> {
+        let keeper = self.keeper.as_ref()?;
+        let view = self.view();
+        Some(SealStatus {
+            key: keeper.current().map(|key| key.name().to_owned()),
+            covered: keeper.covered().to_vec(),
+            values: keeper.covered().iter().map(|prefix| view.count(prefix)).sum(),
+            rewriting: keeper.is_rewriting(),
+        })
+    }
+
+    /// A view as it may leave this process.
+    pub fn pieces(&self, view: View) -> Pieces {
+        let sealer = self.keeper.as_ref().and_then(|keeper| keeper.sealer(&view));
+        Pieces::new(view).sealed_by(sealer)
     }
 
     /// The newest state here.

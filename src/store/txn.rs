@@ -103,6 +103,8 @@ pub enum CommitError {
         "the disk under the store has less than {reserve} bytes free: make room, writes are taken again by themselves"
     )]
     Full { reserve: u64 },
+    #[error("the key that values are sealed with has changed; try again")]
+    KeyChanged,
     #[error("the store takes no writes: {0}")]
     Unavailable(String),
 }

@@ -43,7 +43,7 @@ pub(super) fn keyspaces() -> Feed {
 
 /// A file that was changed is refused, and never believed.
 pub(super) fn snapshots() -> Feed {
-    let good: Vec<u8> = Chunks::new(b"about", view()).flatten().collect();
+    let good: Vec<u8> = Chunks::new(b"about", Pieces::new(view())).flatten().collect();
     let seeds = vec![good.clone()];
     Box::new(move |dice| {
         let file = mutate::bytes(dice, &seeds);

@@ -15,11 +15,11 @@ use super::{
     SERVERS, frames,
     members::{self, Member},
     seal,
-    talk::{Answer, MemberState, Question, Status},
+    talk::{Answer, EncryptionStatus, MemberState, Question, Status},
 };
 use crate::{
     auth::{MASTERS, Peer, Pki, authenticate::same_secret},
-    snapshot,
+    encryption, snapshot,
 };
 
 /// How long whoever connects may take to ask, and to take the answer.
@@ -69,7 +69,7 @@ impl Cluster {
         let about = snapshot::describe(&self.pki, &self.me.name, &view, Timestamp::now());
         let about = about.map_err(|error| Answer::Later { why: format!("{:#}", anyhow::Error::new(error)) })?;
         tracing::info!(revision = view.revision(), keys = view.len(), address = ?peer.addr, "a snapshot is saved");
-        Ok(Chunks::new(&about, view))
+        Ok(Chunks::new(&about, self.store.pieces(view)))
     }
 
     async fn answer(&self, question: Question, peer: &Peer) -> Answer {
@@ -88,6 +88,8 @@ impl Cluster {
             Question::Status => self.status().await,
             Question::Snapshot => unreachable!("answered with what follows"),
             Question::Remove { id } => self.remove(id).await.unwrap_or_else(|answer| answer),
+            Question::Encryption => self.encryption(),
+            Question::RotateEncryption => self.rotate_encryption().await.unwrap_or_else(|answer| answer),
             Question::Transfer { to } => self.transfer(to).await.unwrap_or_else(|answer| answer),
         }
     }
@@ -125,8 +127,7 @@ impl Cluster {
             Answer::Refused { why: "this server cannot read the cluster's keys; see its log".to_owned() }
         })?;
         let text = serde_json::to_vec(&keys).expect("plain strings become JSON");
-        let sealed =
-            seal::seal(self.pki.join_secret(), &text).map_err(|error| Answer::Refused { why: error.to_string() })?;
+        let sealed = seal::seal(self.pki.join_secret(), &text);
         tracing::info!(id = member.id, name, address, "a server joins");
         let members = members::all(&self.store.view()).into_values().collect();
         Ok(Answer::Joined { id: member.id, sealed, members })
@@ -186,6 +187,32 @@ impl Cluster {
             Ok(_) => Ok(Answer::Done),
             Err(_) => Err(Answer::Refused { why: "the lead was not taken over: is that server up and close?".into() }),
         }
+    }
+
+    fn encryption(&self) -> Answer {
+        let status = self.store.seal_status();
+        Answer::Encryption(status.map(EncryptionStatus::from).unwrap_or_default())
+    }
+
+    async fn rotate_encryption(&self) -> Result<Answer, Answer> {
+        if self.store.seal_status().is_none_or(|status| status.key.is_none() && status.covered.is_empty()) {
+            let why = "encryption is off on this server (--secrets-encryption=false), and there is nothing to rotate";
+            return Err(Answer::Refused { why: why.to_owned() });
+        }
+        let changed = encryption::change_key(&self.store, self.me.id, false).await;
+        let name = changed.map_err(|error| match error {
+            encryption::KeyError::Undecided(error) => undecided(error),
+            older @ encryption::KeyError::Older { .. } => Answer::Refused { why: older.to_string() },
+        })?;
+        tracing::info!(name, "the key that Secrets are sealed with was rotated");
+        let rewritten = async {
+            while self.store.seal_status().is_some_and(|status| status.rewriting) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        // What takes longer goes on by itself.
+        drop(timeout(PATIENCE / 2, rewritten).await);
+        Ok(self.encryption())
     }
 
     async fn status(&self) -> Answer {

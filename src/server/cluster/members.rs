@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /mk8s/members/next   the number that the next member gets
-//! /mk8s/members/<id>   {id, name, address}
+//! /mk8s/members/<id>   {id, name, address, seals}
 //! ```
 
 use std::{collections::BTreeMap, sync::Arc};
@@ -18,6 +18,9 @@ pub struct Member {
     pub name: String,
     /// `host:port`, where the others reach it.
     pub address: String,
+    /// Whether it reads sealed values, as it says itself.
+    #[serde(default)]
+    pub seals: bool,
 }
 
 pub(super) const PREFIX: &str = "/mk8s/members/";
@@ -55,7 +58,7 @@ pub async fn add(store: &Store, name: &str, address: &str) -> Result<Member, Com
         let known = all(&view).keys().max().copied().unwrap_or(0) + 1;
         let written = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
         let id = written.unwrap_or(0).max(known).max(2);
-        let member = Member { id, name: name.to_owned(), address: address.to_owned() };
+        let member = Member { id, name: name.to_owned(), address: address.to_owned(), seals: false };
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
         let next =
             Op::Put { key: Bytes::from_static(NEXT.as_bytes()), value: Stamped::plain((id + 1).to_string()), expect };
@@ -107,7 +110,7 @@ mod tests {
     #[tokio::test]
     async fn numbers_are_never_used_again() {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
-        let founder = Member { id: 1, name: "a".into(), address: "a:1".into() };
+        let founder = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true };
         say(&store, &founder).await.expect("written");
         let revision = store.revision();
         say(&store, &founder).await.expect("nothing to write");
@@ -124,7 +127,7 @@ mod tests {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
         let entries = || store.view().prefix(b"/").cloned().collect::<Vec<_>>();
         assert_eq!(first_of_next_hundred(&entries()), 101);
-        say(&store, &Member { id: 1, name: "a".into(), address: "a:1".into() }).await.expect("written");
+        say(&store, &Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true }).await.expect("written");
         for n in 2..=99 {
             assert_eq!(add(&store, "b", "b:1").await.expect("added").id, n);
         }

@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use mk8s_client::connect::{Anyone, SERVER_NAME};
-use mk8s_store::MemberStatus;
+use mk8s_store::{MemberStatus, SealStatus};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde::{Deserialize, Serialize};
@@ -15,7 +15,10 @@ use tokio::{
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
 use super::{TALK, frames, members::Member};
-use crate::auth::{PkiError, pki::Leaf};
+use crate::{
+    auth::{PkiError, pki::Leaf},
+    encryption,
+};
 
 const CONNECT: Duration = Duration::from_secs(3);
 const ANSWER: Duration = Duration::from_secs(15);
@@ -40,6 +43,10 @@ pub enum Question {
     Transfer {
         to: Option<u64>,
     },
+    /// How Secrets are encrypted at rest, here.
+    Encryption,
+    /// Encrypt them with another key.
+    RotateEncryption,
     /// All there is, as a file of a snapshot: [`Answer::Follows`], and then the file.
     Snapshot,
 }
@@ -58,6 +65,7 @@ pub enum Answer {
         members: Vec<Member>,
     },
     Status(Status),
+    Encryption(EncryptionStatus),
     Done,
     /// Another server knows: the leader, at this address.
     Elsewhere {
@@ -81,6 +89,28 @@ pub struct Status {
     pub term: u64,
     pub revision: u64,
     pub members: Vec<MemberState>,
+}
+
+/// How objects are encrypted at rest, as far as a server is.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct EncryptionStatus {
+    /// The key's name, once there is one.
+    pub key: Option<String>,
+    /// The kinds that are.
+    pub resources: Vec<String>,
+    /// How many objects of them there are.
+    pub objects: usize,
+    /// Whether the server's files are still being written anew with the key.
+    pub rewriting: bool,
+}
+
+impl From<SealStatus> for EncryptionStatus {
+    fn from(status: SealStatus) -> EncryptionStatus {
+        let SealStatus { key, covered, values, rewriting } = status;
+        let resources = encryption::names(covered.iter().map(AsRef::as_ref));
+        EncryptionStatus { key, resources, objects: values, rewriting }
+    }
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

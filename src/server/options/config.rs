@@ -42,6 +42,8 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("disable", Many(&mut args.disable)),
         ("disable-agent", One(&mut args.disable_agent)),
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
+        ("secrets-encryption", One(&mut args.secrets_encryption)),
+        ("secrets-encryption-resources", Many(&mut args.secrets_encryption_resources)),
         ("snapshot-schedule", One(&mut args.snapshot_schedule)),
         ("snapshot-retention", One(&mut args.snapshot_retention)),
         ("overlay", One(&mut args.overlay)),

@@ -230,7 +230,7 @@ fn commit_failed(error: &CommitError) -> Status {
     match error {
         CommitError::TooLarge { .. } => Status::too_large(error),
         CommitError::Full { .. } => Status::failure(507, "InsufficientStorage", error.to_string()),
-        CommitError::Unavailable(_) => Status::unavailable(error.to_string()),
+        CommitError::Unavailable(_) | CommitError::KeyChanged => Status::unavailable(error.to_string()),
         CommitError::Conflict { .. } => Status::internal("a write that expects nothing was refused"),
     }
 }

@@ -63,11 +63,12 @@ async fn make(source: &Source, keep: usize, due: Timestamp) -> Result<(), Schedu
     let view = source.store.fresh().await?;
     let about = about::describe(&source.pki, &source.server, &view, Timestamp::now())?;
     let folder = folder::of(&source.server_dir);
+    let pieces = source.store.pieces(view);
     let written = move || -> Result<(), FolderError> {
         folder::make(&folder)?;
         let path = folder.join(folder::file_name(NAME, due));
         let mut writing = Writing::begin(&path)?;
-        Chunks::new(&about, view).try_for_each(|chunk| writing.write(&chunk))?;
+        Chunks::new(&about, pieces).try_for_each(|chunk| writing.write(&chunk))?;
         let about = writing.finish()?;
         tracing::info!(path = %path.display(), revision = about.revision, keys = about.keys, "snapshot saved");
         for gone in folder::prune(&folder, NAME, keep)? {

@@ -132,6 +132,13 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn rewrite(&self, entries: &mut dyn Iterator<Item = Arc<Entry>>, mark: &CheckpointMark) -> io::Result<()> {
+        self.write(|disk| {
+            disk.entries = entries.map(|entry| (entry.modified, entry)).collect();
+            disk.mark = mark.clone();
+        })
+    }
+
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
         self.write(|disk| {
             disk.entries = entries.iter().map(|entry| (entry.modified, entry.clone())).collect();

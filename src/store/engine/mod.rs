@@ -76,6 +76,9 @@ pub trait Engine: Send + Sync + 'static {
     /// before counts, as if nothing had been written. Slow, and does not hold up [`Engine::append`].
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()>;
 
+    /// As [`Engine::checkpoint`], of everything anew: nothing of the checkpoint before is kept when it returns.
+    fn rewrite(&self, entries: &mut dyn Iterator<Item = Arc<Entry>>, mark: &CheckpointMark) -> io::Result<()>;
+
     /// Replaces everything, the log included, by another replica's keyspace; at once, as [`Engine::checkpoint`].
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()>;
 

@@ -8,7 +8,7 @@
 //!
 //! A checkpoint adds records of new revisions, which do not count until the mark says so; then what they supersede is
 //! removed. So it needs no large atomic step, which in sled would hold up every append meanwhile. A keyspace that comes
-//! from another replica is written as the next generation.
+//! from another replica, or is written anew as a whole, is the next generation.
 //!
 //! Invariant: sled's own flush does not make bytes survive a power failure on Linux (it asks `sync_file_range` for the
 //! data, and nothing for the file's size or the drive's cache): [`SledEngine::sync`] does, and nothing is called durable
@@ -186,6 +186,22 @@ impl SledEngine {
         Ok(())
     }
 
+    fn remove_generation(&self, generation: u8) -> io::Result<()> {
+        for key in self.keys.scan_prefix([generation]).keys() {
+            self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
+        }
+        Ok(())
+    }
+
+    /// Writes all records of the generation after another one, and gives it; it does not count before the mark says so.
+    fn write_generation(&self, before: u8, records: impl Iterator<Item = (u64, Vec<u8>)>) -> io::Result<u8> {
+        let generation = before.wrapping_add(1);
+        // Left there by one that did not end.
+        self.remove_generation(generation)?;
+        self.write_records(generation, records)?;
+        Ok(generation)
+    }
+
     /// Writes records, syncing now and then and at the end.
     fn write_records(&self, generation: u8, records: impl Iterator<Item = (u64, Vec<u8>)>) -> io::Result<()> {
         let mut unsynced = 0;
@@ -296,7 +312,7 @@ impl Engine for SledEngine {
         }
         self.raft.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
-        *self.state.lock() = state;
+        self.state.lock().last = state.last;
         Ok(())
     }
 
@@ -342,15 +358,21 @@ impl Engine for SledEngine {
         Ok(())
     }
 
+    fn rewrite(&self, entries: &mut dyn Iterator<Item = Arc<Entry>>, mark: &CheckpointMark) -> io::Result<()> {
+        let _alone = self.slow.lock();
+        let before = self.state.lock().generation;
+        let generation = self.write_generation(before, entries.map(|entry| (entry.modified, codec::entry(&entry))))?;
+        self.raft.insert(MARK, codec::mark(mark, generation)).map_err(to_io)?;
+        self.sync()?;
+        self.state.lock().generation = generation;
+        self.remove_generation(before)
+    }
+
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
         let _alone = self.slow.lock();
-        let before = *self.state.lock();
-        let generation = before.generation.wrapping_add(1);
-        // Left there by an install that did not end.
-        for key in self.keys.scan_prefix([generation]).keys() {
-            self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
-        }
-        self.write_records(generation, entries.iter().map(|entry| (entry.modified, codec::entry(entry))))?;
+        let before = self.state.lock().generation;
+        let records = entries.iter().map(|entry| (entry.modified, codec::entry(entry)));
+        let generation = self.write_generation(before, records)?;
         let mut batch = sled::Batch::default();
         for key in self.raft.range(parts::keys(LOG, 0..u64::MAX)).keys() {
             batch.remove(key.map_err(to_io)?);
@@ -360,10 +382,7 @@ impl Engine for SledEngine {
         self.raft.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
         *self.state.lock() = State { last: mark.index, generation };
-        for key in self.keys.scan_prefix([before.generation]).keys() {
-            self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
-        }
-        Ok(())
+        self.remove_generation(before)
     }
 
     fn cut(&self, through: u64) -> io::Result<()> {

@@ -1,9 +1,12 @@
 //! Applying transactions, one after the other, on every replica with the same outcome.
 
 use super::{Entry, Event, EventKind, FrameCache, Root, View};
-use crate::txn::{Commit, CommitError, Expect, Op, Txn};
+use crate::{
+    seal::{Key, Keeper, RECORD_KEY, SealError, Sealer, sealed_by},
+    txn::{Commit, CommitError, Expect, Op, Txn},
+};
 use bytes::Bytes;
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, io, sync::Arc};
 
 /// The newest state, owned by the thread that applies.
 #[derive(Debug, Default)]
@@ -12,6 +15,20 @@ pub(crate) struct Keyspace {
     root: Root,
     /// Keys that changed since the last checkpoint, and what it holds of them.
     dirty: HashMap<Bytes, Dirty>,
+    /// Who seals values, and with which key now; without a keeper sealed values stay as they are.
+    keeper: Option<Arc<Keeper>>,
+    key: Option<Arc<Key>>,
+    /// The next checkpoint is to hold everything: what the last one holds is sealed in another way.
+    rewrite: bool,
+}
+
+/// What a checkpoint is to hold.
+#[derive(Debug)]
+pub(crate) enum Contents {
+    /// What changed since the one before.
+    Changes(Vec<Change>),
+    /// All there is.
+    All(View),
 }
 
 #[derive(Debug)]
@@ -56,9 +73,75 @@ pub(crate) struct Applied {
 }
 
 impl Keyspace {
-    pub(crate) fn restored(revision: u64, entries: impl IntoIterator<Item = Arc<Entry>>) -> Self {
+    /// A keyspace as it was written down, opened if there is a keeper.
+    pub(crate) fn restored(
+        keeper: Option<Arc<Keeper>>,
+        revision: u64,
+        entries: impl IntoIterator<Item = Arc<Entry>>,
+    ) -> io::Result<Self> {
         let root = entries.into_iter().collect();
-        Self { revision, root, dirty: HashMap::new() }
+        let mut restored = Self { revision, root, keeper, ..Self::default() };
+        if let Some(record) = restored.root.get(RECORD_KEY).map(|entry| entry.value.clone()) {
+            let key = Key::read(&record, restored.keeper.as_deref().map(Keeper::root))?;
+            restored.take_key(Some(Arc::new(key)));
+        }
+        restored.open_all()?;
+        Ok(restored)
+    }
+
+    fn open_all(&mut self) -> io::Result<()> {
+        let Some(keeper) = self.keeper.clone() else { return Ok(()) };
+        let mut opened = Vec::new();
+        let mut rewrite = false;
+        for (path, entry) in self.root.entries() {
+            let Some(name) = sealed_by(&entry.value) else {
+                rewrite |= self.key.is_some() && keeper.covers(path);
+                continue;
+            };
+            let unknown = || SealError::Unknown {
+                path: String::from_utf8_lossy(path).into_owned(),
+                name: name.to_owned(),
+            };
+            let key = self.key.as_ref().ok_or_else(unknown)?;
+            let value = keeper.open(key, path, &entry.value)?.at_revision(entry.modified);
+            rewrite |= !keeper.covers(path);
+            opened.push(Arc::new(Entry { value, ..Entry::clone(entry) }));
+        }
+        for entry in opened {
+            self.root.insert(entry);
+        }
+        self.set_rewrite(rewrite);
+        Ok(())
+    }
+
+    fn take_key(&mut self, key: Option<Arc<Key>>) {
+        if let Some(keeper) = &self.keeper {
+            keeper.set_current(key.clone());
+        }
+        self.key = key;
+    }
+
+    fn set_rewrite(&mut self, rewrite: bool) {
+        self.rewrite = rewrite;
+        if let Some(keeper) = &self.keeper {
+            keeper.set_rewriting(rewrite);
+        }
+    }
+
+    /// Whether a checkpoint is due that holds everything.
+    pub(crate) fn wants_rewrite(&self) -> bool {
+        self.rewrite
+    }
+
+    /// Who seals what a checkpoint is to hold, and that.
+    pub(crate) fn take_contents(&mut self) -> (Contents, Option<Sealer>) {
+        let view = self.view();
+        let sealer = self.keeper.as_ref().and_then(|keeper| keeper.sealer(&view));
+        if std::mem::take(&mut self.rewrite) {
+            self.dirty.clear();
+            return (Contents::All(view), sealer);
+        }
+        (Contents::Changes(self.take_changes()), sealer)
     }
 
     pub(crate) fn view(&self) -> View {
@@ -114,13 +197,47 @@ impl Keyspace {
                 Op::Put { key, value, .. } => {
                     self.revision += 1;
                     let bytes = value.at_revision(self.revision);
-                    Some(self.put(key, bytes, &mut events))
+                    let entry = self.put(key, bytes, &mut events);
+                    if key == RECORD_KEY {
+                        self.key_written(&entry.value);
+                    }
+                    Some(entry)
                 }
                 Op::Delete { key, .. } => self.delete(key, &mut events),
                 Op::Check { .. } => None,
             });
         }
         Applied { outcome: Ok(Commit { revision: self.revision, entries }), events }
+    }
+
+    /// Opens a transaction of the log and applies it.
+    pub(crate) fn take(&mut self, mut txn: Txn) -> io::Result<Applied> {
+        for op in &mut txn.ops {
+            let Op::Put { key, value, .. } = op else { continue };
+            if let Some(name) = sealed_by(&value.bytes) {
+                let Some(with) = self.key.as_ref().filter(|with| with.name() == name) else {
+                    return Ok(Applied { outcome: Err(CommitError::KeyChanged), events: Vec::new() });
+                };
+                *value = match &self.keeper {
+                    Some(keeper) => keeper.open(with, key, &value.bytes)?,
+                    None => with.open(key, &value.bytes)?,
+                };
+            } else if key == RECORD_KEY {
+                Key::read(&value.bytes, self.keeper.as_deref().map(Keeper::root))?;
+            }
+        }
+        Ok(self.apply(&txn))
+    }
+
+    /// The key's record was written: from here on values are sealed with it.
+    fn key_written(&mut self, record: &[u8]) {
+        let Ok(key) = Key::read(record, self.keeper.as_deref().map(Keeper::root)) else { return };
+        let is_another = self.key.is_some();
+        self.take_key(Some(Arc::new(key)));
+        let Some(keeper) = &self.keeper else { return };
+        let view = self.view();
+        let is_needed = is_another || keeper.covered().iter().any(|prefix| view.prefix(prefix).next().is_some());
+        self.set_rewrite(self.rewrite || is_needed);
     }
 
     fn put(&mut self, key: &Bytes, value: Bytes, events: &mut Vec<Arc<Event>>) -> Arc<Entry> {

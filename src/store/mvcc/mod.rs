@@ -12,7 +12,7 @@ mod tests;
 
 pub use event::{Event, EventKind, FrameCache};
 pub(crate) use groups::Groups;
-pub(crate) use keyspace::Keyspace;
+pub(crate) use keyspace::{Contents, Keyspace};
 pub use keyspace::{Change, Now};
 pub(crate) use root::Root;
 pub use view::View;

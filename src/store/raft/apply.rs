@@ -70,7 +70,7 @@ impl Replica {
                 io::Error::new(io::ErrorKind::InvalidData, detail)
             };
             let txn = Txn::decode(&record, &mut reader).ok_or_else(unreadable)?;
-            let applied = self.keyspace.apply(&txn);
+            let applied = self.keyspace.take(txn)?;
             let counter = if applied.outcome.is_ok() { &self.metrics.commits } else { &self.metrics.conflicts };
             Metrics::add(counter, 1);
             events.extend(applied.events);

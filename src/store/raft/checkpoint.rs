@@ -6,9 +6,56 @@
 //!
 //! Both slow parts run beside everything else; there is one of them at a time.
 
-use super::replica::Replica;
-use crate::{engine::CheckpointMark, metrics::Metrics, mvcc::Change};
-use std::collections::VecDeque;
+use super::{pieces::Pieces, replica::Replica};
+use crate::{
+    engine::{CheckpointMark, Engine},
+    metrics::Metrics,
+    mvcc::{Change, Contents, Entry, Now, View},
+    seal::Sealer,
+};
+use std::{collections::VecDeque, io, sync::Arc};
+
+/// A checkpoint that is to be written, and what seals it.
+#[derive(Debug)]
+pub(crate) struct Checkpoint {
+    contents: Contents,
+    sealer: Option<Sealer>,
+    mark: CheckpointMark,
+}
+
+/// A checkpoint that is durable.
+#[derive(Debug, Clone)]
+pub(crate) struct Done {
+    mark: CheckpointMark,
+    /// Whether everything was written anew.
+    all: bool,
+}
+
+impl Checkpoint {
+    /// Makes it durable. Slow.
+    pub(crate) fn write(self, engine: &dyn Engine) -> io::Result<Done> {
+        let Self { contents, sealer, mark } = self;
+        let sealed = |entry: &Arc<Entry>| match &sealer {
+            Some(sealer) => sealer.entry(entry),
+            None => entry.clone(),
+        };
+        match contents {
+            Contents::All(view) => {
+                engine.rewrite(&mut view.after(None).map(sealed), &mark)?;
+                Ok(Done { mark, all: true })
+            }
+            Contents::Changes(mut changes) => {
+                for Change { now, .. } in &mut changes {
+                    if let Now::Entry(entry) = now {
+                        *entry = sealed(entry);
+                    }
+                }
+                engine.checkpoint(&changes, &mark)?;
+                Ok(Done { mark, all: false })
+            }
+        }
+    }
+}
 
 /// How large the log is, and where, about.
 #[derive(Debug, Default)]
@@ -62,21 +109,38 @@ impl Sizes {
 }
 
 impl Replica {
+    /// A view as it goes to another replica.
+    pub(crate) fn pieces(&self, view: View) -> Pieces {
+        let sealer = self.keeper.as_ref().and_then(|keeper| keeper.sealer(&view));
+        Pieces::new(view).sealed_by(sealer)
+    }
+
     /// How many bytes of log came since the last checkpoint.
     pub(crate) fn bytes_since_checkpoint(&self) -> u64 {
         self.sizes.since_checkpoint()
     }
 
+    /// Whether a checkpoint is due whatever the log's size: values on the disk are sealed in another way than they should.
+    pub(crate) fn wants_rewrite(&self) -> bool {
+        self.keyspace.wants_rewrite()
+    }
+
     /// What a checkpoint of now holds; [`Replica::checkpointed`] is told when it is durable.
-    pub(crate) fn checkpoint(&mut self) -> (Vec<Change>, CheckpointMark) {
+    pub(crate) fn checkpoint(&mut self) -> Checkpoint {
         self.sizes.at_checkpoint = self.sizes.total;
-        (self.keyspace.take_changes(), self.log.applied().mark())
+        let (contents, sealer) = self.keyspace.take_contents();
+        Checkpoint { contents, sealer, mark: self.log.applied().mark() }
     }
 
     /// A checkpoint is durable: gives up to where the log may be cut, if it may.
-    pub(crate) fn checkpointed(&mut self, mark: &CheckpointMark) -> Option<u64> {
+    pub(crate) fn checkpointed(&mut self, Done { mark, all }: &Done) -> Option<u64> {
         Metrics::add(&self.metrics.checkpoints, 1);
-        let through = if self.has_peers() { self.needed_by_nobody().min(mark.index) } else { mark.index };
+        if *all && !self.keyspace.wants_rewrite() {
+            self.keeper.iter().for_each(|keeper| keeper.set_rewriting(false));
+        }
+        // What was sealed in another way shall not stay in a log that nobody is likely to ask for.
+        let keeps = self.has_peers() && (self.leads() || !all);
+        let through = if keeps { self.needed_by_nobody().min(mark.index) } else { mark.index };
         // A snapshot may have come meanwhile, and the log may begin behind this already.
         (through > 0 && self.log.trim(through).is_ok()).then_some(through)
     }

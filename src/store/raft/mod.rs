@@ -28,6 +28,9 @@ mod ready;
 mod replica;
 mod transport;
 
+#[cfg(test)]
+pub(crate) use checkpoint::Checkpoint;
+pub(crate) use checkpoint::Done as CheckpointDone;
 pub(crate) use codec::decode_message;
 #[cfg(test)]
 pub(crate) use codec::encode_message;

@@ -9,17 +9,18 @@
 //! Alone, it writes itself: one fsync serves what was gathered. With peers a thread writes, see `disk`.
 
 use super::{
-    Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Pieces, Replica, Settings, Show, Transport,
-    Whole, Write, codec,
+    CheckpointDone, Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Replica, Settings, Show, Transport, Whole,
+    Write, codec,
     disk::Disk,
     pending::{Answer, MemberAnswer, ReadAnswer},
 };
 use crate::{
-    engine::{CheckpointMark, Engine},
+    engine::Engine,
     hub::Hub,
     metrics::Metrics,
     mvcc::View,
     options::Options,
+    seal::Keeper,
     txn::CommitError,
 };
 use raft::eraftpb::Message;
@@ -73,7 +74,7 @@ pub(crate) enum Request {
 
 /// What ended beside this thread.
 pub(crate) enum Done {
-    Checkpoint(CheckpointMark),
+    Checkpoint(CheckpointDone),
     Cut,
 }
 
@@ -87,6 +88,7 @@ pub(crate) struct Parts {
     pub(crate) engine: Arc<dyn Engine>,
     pub(crate) transport: Box<dyn Transport>,
     pub(crate) options: Options,
+    pub(crate) keeper: Option<Arc<Keeper>>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) requests: Receiver<Request>,
     pub(crate) to_self: Sender<Request>,
@@ -135,10 +137,10 @@ struct Closing {
 impl Owner {
     /// Reads the engine back, applies what is known to be committed, and elects itself if it is alone.
     pub(crate) fn start(parts: Parts, hub: impl FnOnce(View) -> Arc<Hub>) -> io::Result<Self> {
-        let Parts { engine, transport, options, metrics, requests, to_self, leadership } = parts;
+        let Parts { engine, transport, options, keeper, metrics, requests, to_self, leadership } = parts;
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         let life = u64::try_from(since_epoch.as_nanos()).unwrap_or(u64::MAX);
-        let replica = Replica::start(engine.clone(), Settings::new(&options, life), metrics.clone())?;
+        let replica = Replica::start(engine.clone(), Settings::new(&options, life), keeper, metrics.clone())?;
         // The checkpoint; what the log adds is shown like any other write, so that watches can resume in it.
         let hub = hub(replica.view());
         let mut owner = Self {
@@ -295,7 +297,7 @@ impl Owner {
     fn send(&mut self, outgoing: Outgoing) {
         let Outgoing { message, keyspace } = outgoing;
         let (to, bytes) = (message.to, codec::encode_message(&message));
-        self.transport.send(PeerMessage { to, bytes, keyspace: keyspace.map(Pieces::new) });
+        self.transport.send(PeerMessage { to, bytes, keyspace: keyspace.map(|view| self.replica.pieces(view)) });
     }
 
     fn refusal(&mut self) -> Option<CommitError> {
@@ -332,18 +334,21 @@ impl Owner {
 
     fn checkpoint_if_due(&mut self) {
         let bytes = self.replica.bytes_since_checkpoint();
-        if self.background.is_some() || self.broken.is_some() || bytes < self.options.checkpoint_bytes {
+        let rewrite = self.replica.wants_rewrite();
+        let is_due = rewrite || bytes >= self.options.checkpoint_bytes;
+        if self.background.is_some() || self.broken.is_some() || !is_due {
             return;
         }
         // A checkpoint writes at most about twice the log's bytes before it gives any back. What it may take is not what
         // the writes are left with: rather a long log than a disk that is full halfway.
-        let needed = self.options.reserve_bytes + 2 * bytes;
+        let again = if rewrite { self.engine.used_bytes().unwrap_or(0) } else { 0 };
+        let needed = self.options.reserve_bytes + 2 * bytes + again;
         if self.engine.free_bytes().is_some_and(|free| free < needed) {
             return;
         }
-        let (changes, mark) = self.replica.checkpoint();
+        let checkpoint = self.replica.checkpoint();
         let engine = self.engine.clone();
-        self.in_background(move || engine.checkpoint(&changes, &mark).map(|()| Done::Checkpoint(mark)));
+        self.in_background(move || checkpoint.write(&*engine).map(Done::Checkpoint));
     }
 
     fn background_done(&mut self, number: u64, outcome: io::Result<Done>) {
@@ -352,8 +357,8 @@ impl Owner {
             return;
         }
         match outcome {
-            Ok(Done::Checkpoint(mark)) => {
-                if let Some(through) = self.replica.checkpointed(&mark) {
+            Ok(Done::Checkpoint(done)) => {
+                if let Some(through) = self.replica.checkpointed(&done) {
                     let engine = self.engine.clone();
                     self.in_background(move || engine.cut(through).map(|()| Done::Cut));
                 }

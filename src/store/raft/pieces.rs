@@ -8,6 +8,7 @@
 
 use crate::{
     mvcc::{Entry, View},
+    seal::Sealer,
     txn::{Reader, put_bytes},
 };
 use bytes::{BufMut, Bytes};
@@ -24,6 +25,7 @@ const PIECE: usize = 512 << 10;
 #[derive(Debug, Clone)]
 pub struct Pieces {
     view: View,
+    sealer: Option<Sealer>,
     size: usize,
     /// The last key sent; `None` before the first piece.
     after: Option<Bytes>,
@@ -77,7 +79,12 @@ impl Pieces {
 
     pub(crate) fn of_size(view: View, size: usize) -> Self {
         let left = view.len();
-        Self { view, size, after: None, begun: false, left }
+        Self { view, sealer: None, size, after: None, begun: false, left }
+    }
+
+    /// The values are sealed on their way.
+    pub(crate) fn sealed_by(self, sealer: Option<Sealer>) -> Self {
+        Self { sealer, ..self }
     }
 }
 
@@ -99,7 +106,10 @@ impl Iterator for Pieces {
             put_bytes(&mut out, &entry.key);
             out.put_u64(entry.created);
             out.put_u64(entry.modified);
-            put_bytes(&mut out, &entry.value);
+            match &self.sealer {
+                Some(sealer) => put_bytes(&mut out, &sealer.entry(entry).value),
+                None => put_bytes(&mut out, &entry.value),
+            }
             self.left -= 1;
             last = Some(&entry.key);
             if out.len() >= self.size {

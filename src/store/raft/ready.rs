@@ -173,7 +173,7 @@ impl Replica {
         let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot {what}"));
         let metadata = ready.snapshot().metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
         let whole = self.arrived.take().ok_or_else(|| wrong("without a keyspace"))?;
-        self.keyspace = Keyspace::restored(whole.revision, whole.entries.iter().cloned());
+        self.keyspace = Keyspace::restored(self.keeper.clone(), whole.revision, whole.entries.iter().cloned())?;
         let members = metadata.conf_state.clone().unwrap_or_default();
         tracing::info!(
             revision = whole.revision,

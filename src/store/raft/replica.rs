@@ -22,6 +22,7 @@ use crate::{
     engine::{CheckpointMark, Engine, HardState, Loaded},
     metrics::Metrics,
     mvcc::{Keyspace, View},
+    seal::Keeper,
     options::Options,
     txn::CommitError,
 };
@@ -58,6 +59,7 @@ pub(crate) struct Replica {
     pub(super) raw: RawNode<SharedLog>,
     pub(super) log: SharedLog,
     pub(super) keyspace: Keyspace,
+    pub(super) keeper: Option<Arc<Keeper>>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) settings: Settings,
     pub(super) pending: Pending,
@@ -91,9 +93,14 @@ pub(crate) struct Replica {
 
 impl Replica {
     /// Reads the engine back. Beginning a cluster is written at once; everything else is an effect.
-    pub(crate) fn start(engine: Arc<dyn Engine>, settings: Settings, metrics: Arc<Metrics>) -> io::Result<Self> {
+    pub(crate) fn start(
+        engine: Arc<dyn Engine>,
+        settings: Settings,
+        keeper: Option<Arc<Keeper>>,
+        metrics: Arc<Metrics>,
+    ) -> io::Result<Self> {
         let Loaded { hard_state, mark, log, entries } = found_or_new(&*engine, &settings)?;
-        let keyspace = Keyspace::restored(mark.revision, entries);
+        let keyspace = Keyspace::restored(keeper.clone(), mark.revision, entries)?;
         let at = Position { index: mark.index, term: mark.term };
         let last = log.last().map_or(at.index, |entry| entry.index);
         if hard_state.commit > last {
@@ -125,6 +132,7 @@ impl Replica {
             raw,
             log,
             keyspace,
+            keeper,
             metrics,
             settings,
             outbox: Outbox::default(),

@@ -3,9 +3,8 @@
 use super::{Plant, random::Random};
 use crate::{
     Metrics,
-    engine::{CheckpointMark, Engine, LogEntry, MemoryEngine},
-    mvcc::Change,
-    raft::{Effects, Replica, Settings, Write},
+    engine::{Engine, LogEntry, MemoryEngine},
+    raft::{Checkpoint, Effects, Replica, Settings, Write},
 };
 use std::{collections::VecDeque, io, sync::Arc};
 
@@ -19,7 +18,7 @@ pub(super) struct Node {
     engine: MemoryEngine,
     /// What was asked for and is not.
     writes: VecDeque<Write>,
-    checkpoint: Option<(Vec<Change>, CheckpointMark)>,
+    checkpoint: Option<Checkpoint>,
     pub(super) slow_disk: bool,
     pub(super) paused_until: u64,
     pub(super) tick_us: u64,
@@ -59,7 +58,7 @@ impl Node {
             life: chance.next(),
             keep_bytes: chance.between(0, 600),
         };
-        let mut replica = Replica::start(Arc::new(self.engine.clone()), settings, Arc::new(Metrics::default()))?;
+        let mut replica = Replica::start(Arc::new(self.engine.clone()), settings, None, Arc::new(Metrics::default()))?;
         self.shown = replica.view().revision();
         replica.begin()?;
         self.replica = Some(replica);
@@ -71,10 +70,10 @@ impl Node {
         self.replica = None;
         self.paused_until = 0;
         self.slow_disk = false;
-        if let Some((changes, mark)) = self.checkpoint.take()
+        if let Some(checkpoint) = self.checkpoint.take()
             && chance.happens(500)
         {
-            self.engine.checkpoint(&changes, &mark).expect("this disk works");
+            checkpoint.write(&self.engine).expect("this disk works");
         }
         while let Some(write) = self.writes.pop_front() {
             if chance.happens(500) {
@@ -153,10 +152,10 @@ impl Node {
     }
 
     pub(super) fn checkpoint_ended(&mut self) -> io::Result<()> {
-        let Some((changes, mark)) = self.checkpoint.take() else { return Ok(()) };
-        self.engine.checkpoint(&changes, &mark)?;
+        let Some(checkpoint) = self.checkpoint.take() else { return Ok(()) };
+        let done = checkpoint.write(&self.engine)?;
         if let Some(replica) = &mut self.replica
-            && let Some(through) = replica.checkpointed(&mark)
+            && let Some(through) = replica.checkpointed(&done)
         {
             self.engine.cut(through)?;
         }

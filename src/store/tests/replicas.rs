@@ -3,7 +3,8 @@
 use bytes::Bytes;
 use mk8s_store::{
     Alone, Assembly, CommitError, Expect, MemberChange, Op, Options, PeerMessage, Stamped, Store, Transport, Txn, View,
-    WatchItem, engine::MemoryEngine,
+    WatchItem,
+    engine::{Engine, MemoryEngine},
 };
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -267,4 +268,53 @@ async fn bytes_that_are_no_message_are_refused() {
     let store = Store::open(Options::default()).await.expect("opens");
     let error = store.deliver(&[0xff; 7]).expect_err("it is none");
     assert_eq!(error.to_string(), "7 bytes from a peer are not a message of the store");
+}
+
+fn sealing(options: Options) -> Options {
+    let covered = vec![Bytes::from_static(b"/s/")];
+    Options { sealing: Some(mk8s_store::Sealing { root: [1; 32], covered }), ..options }
+}
+
+/// Whether a text is anywhere in what a replica has written.
+fn on_disk(engine: &MemoryEngine, text: &str) -> bool {
+    let holds = |bytes: &[u8]| bytes.windows(text.len()).any(|window| window == text.as_bytes());
+    let loaded = engine.load().expect("memory");
+    loaded.log.iter().any(|entry| holds(&entry.data)) || loaded.entries.iter().any(|entry| holds(&entry.value))
+}
+
+#[tokio::test]
+async fn a_key_that_changes_reaches_every_replica_also_one_that_was_away() {
+    let network = Network::default();
+    let engines: Vec<_> = (1..=3).map(|_| MemoryEngine::default()).collect();
+    let start = |id: u64| {
+        let options = Options { checkpoint_bytes: 2000, keep_bytes: 0, ..sealing(options(id, &[1, 2, 3])) };
+        network.start(options, &engines[usize::try_from(id - 1).expect("small")])
+    };
+    let stores: Vec<Store> = (1..=3).map(start).collect();
+    let leads = leader(&stores[0], None).await;
+    stores[0].change_key("one", true).await.expect("it is written");
+    let away = (1..=3).find(|id| *id != leads).expect("there are three");
+    let here = &stores[usize::try_from(if away == 1 { 1 } else { 0 }).expect("small")];
+    here.commit(put("/s/a", "open sesame", Expect::Any)).await.expect("it is written");
+    network.cut_off(away);
+    here.change_key("two", false).await.expect("it is written");
+    for n in 0..300 {
+        here.commit(put(&format!("/s/{n}"), "open sesame", Expect::Any)).await.expect("it is written");
+    }
+    network.heal();
+    let late = &stores[usize::try_from(away - 1).expect("small")];
+    while late.revision() < here.revision() {
+        tokio::task::yield_now().await;
+    }
+    let value = late.view().get(b"/s/a").expect("it is there").value.clone();
+    assert_eq!(value, "open sesame");
+    assert_eq!(late.seal_status().expect("it seals").key.as_deref(), Some("two"));
+    network.stop(away).await;
+    assert!(engines.iter().all(|engine| !on_disk(engine, "open sesame")));
+    let late = start(away);
+    // A follower seals its writes itself.
+    while late.commit(put("/s/b", "open sesame", Expect::Any)).await.is_err() {
+        tokio::task::yield_now().await;
+    }
+    assert!(engines.iter().all(|engine| !on_disk(engine, "open sesame")));
 }

@@ -125,6 +125,11 @@ impl Authority {
         self.issuer.0.key().serialize_pem()
     }
 
+    /// PKCS#8.
+    pub(super) fn key_der(&self) -> Vec<u8> {
+        self.issuer.0.key().serialize_der()
+    }
+
     pub(super) fn der(&self) -> &CertificateDer<'static> {
         &self.der
     }

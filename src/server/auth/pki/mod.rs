@@ -206,6 +206,11 @@ impl Pki {
         self.ca.key_pem()
     }
 
+    /// The same, DER: what the key of encryption at rest is sealed with is made of it.
+    pub(crate) fn ca_key_der(&self) -> Vec<u8> {
+        self.ca.key_der()
+    }
+
     /// The CA that signs the front proxy's certificate, PEM.
     pub fn front_proxy_ca_pem(&self) -> &str {
         self.front_proxy_ca.pem()
