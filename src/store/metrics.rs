@@ -144,10 +144,13 @@ impl Metrics {
         }
         let name = "apiserver_storage_transformation_operations_total";
         header(&mut text, name, "counter", "Values sealed on their way to the disk and opened when they come back.");
-        for (way, status, count) in
-            [("to_storage", "OK", &self.sealed), ("from_storage", "OK", &self.opened), ("from_storage", "Internal", &self.unopened)]
-        {
-            let labels = format!("status=\"{status}\",transformation_type=\"{way}\",transformer_prefix=\"mk8s:enc:v1:\"");
+        for (way, status, count) in [
+            ("to_storage", "OK", &self.sealed),
+            ("from_storage", "OK", &self.opened),
+            ("from_storage", "Internal", &self.unopened),
+        ] {
+            let labels =
+                format!("status=\"{status}\",transformation_type=\"{way}\",transformer_prefix=\"mk8s:enc:v1:\"");
             line(&mut text, &format!("{name}{{{labels}}}"), count.load(Relaxed));
         }
         let gauges = [

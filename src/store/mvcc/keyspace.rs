@@ -2,7 +2,7 @@
 
 use super::{Entry, Event, EventKind, FrameCache, Root, View};
 use crate::{
-    seal::{Key, Keeper, RECORD_KEY, SealError, Sealer, sealed_by},
+    seal::{Keeper, Key, RECORD_KEY, SealError, Sealer, sealed_by},
     txn::{Commit, CommitError, Expect, Op, Txn},
 };
 use bytes::Bytes;
@@ -98,10 +98,8 @@ impl Keyspace {
                 rewrite |= self.key.is_some() && keeper.covers(path);
                 continue;
             };
-            let unknown = || SealError::Unknown {
-                path: String::from_utf8_lossy(path).into_owned(),
-                name: name.to_owned(),
-            };
+            let unknown =
+                || SealError::Unknown { path: String::from_utf8_lossy(path).into_owned(), name: name.to_owned() };
             let key = self.key.as_ref().ok_or_else(unknown)?;
             let value = keeper.open(key, path, &entry.value)?.at_revision(entry.modified);
             rewrite |= !keeper.covers(path);

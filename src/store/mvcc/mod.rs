@@ -12,8 +12,8 @@ mod tests;
 
 pub use event::{Event, EventKind, FrameCache};
 pub(crate) use groups::Groups;
-pub(crate) use keyspace::{Contents, Keyspace};
 pub use keyspace::{Change, Now};
+pub(crate) use keyspace::{Contents, Keyspace};
 pub(crate) use root::Root;
 pub use view::View;
 pub(crate) use window::{Window, WindowLimits};

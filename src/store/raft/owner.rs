@@ -9,20 +9,12 @@
 //! Alone, it writes itself: one fsync serves what was gathered. With peers a thread writes, see `disk`.
 
 use super::{
-    CheckpointDone, Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Replica, Settings, Show, Transport, Whole,
-    Write, codec,
+    CheckpointDone, Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Replica, Settings, Show,
+    Transport, Whole, Write, codec,
     disk::Disk,
     pending::{Answer, MemberAnswer, ReadAnswer},
 };
-use crate::{
-    engine::Engine,
-    hub::Hub,
-    metrics::Metrics,
-    mvcc::View,
-    options::Options,
-    seal::Keeper,
-    txn::CommitError,
-};
+use crate::{engine::Engine, hub::Hub, metrics::Metrics, mvcc::View, options::Options, seal::Keeper, txn::CommitError};
 use raft::eraftpb::Message;
 use std::{
     io,

@@ -22,8 +22,8 @@ use crate::{
     engine::{CheckpointMark, Engine, HardState, Loaded},
     metrics::Metrics,
     mvcc::{Keyspace, View},
-    seal::Keeper,
     options::Options,
+    seal::Keeper,
     txn::CommitError,
 };
 use raft::{

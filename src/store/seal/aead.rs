@@ -54,7 +54,8 @@ pub fn open(secret: &[u8], purpose: &[u8], place: &[u8], sealed: &[u8]) -> Resul
     let (nonce, rest) = rest.split_at_checked(NONCE_LEN).ok_or(Sealed)?;
     let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| Sealed)?;
     let mut bytes = rest.to_vec();
-    let length = key(secret, salt, purpose).open_in_place(nonce, Aad::from(place), &mut bytes).map_err(|_| Sealed)?.len();
+    let length =
+        key(secret, salt, purpose).open_in_place(nonce, Aad::from(place), &mut bytes).map_err(|_| Sealed)?.len();
     bytes.truncate(length);
     Ok(bytes)
 }

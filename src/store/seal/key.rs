@@ -30,7 +30,9 @@ pub(crate) fn is_name(name: &str) -> bool {
 pub(crate) enum SealError {
     #[error("the record of the key that seals values is none of this version's")]
     NoKey,
-    #[error("the key {name} cannot be opened with this cluster's secrets: they are another cluster's, or the record was changed")]
+    #[error(
+        "the key {name} cannot be opened with this cluster's secrets: they are another cluster's, or the record was changed"
+    )]
     Foreign { name: String },
     #[error("the value of {path} is sealed with the key {name}, which is not here")]
     Unknown { path: String, name: String },
@@ -150,13 +152,15 @@ mod tests {
             assert!(!sealed.windows(4).any(|window| window == b"text"));
             assert_eq!(key.open(b"/a", &sealed), Ok(value.clone()));
             assert_eq!(nameless.open(b"/a", &sealed), Ok(Stamped::plain(sealed.clone())));
-            assert_eq!(key.open(b"/b", &sealed).map_err(|error| error.to_string()), Err(
-                "the value of /b cannot be opened with the key a: it was changed, or belongs elsewhere".into()
-            ));
+            assert_eq!(
+                key.open(b"/b", &sealed).map_err(|error| error.to_string()),
+                Err("the value of /b cannot be opened with the key a: it was changed, or belongs elsewhere".into())
+            );
             let (other, _) = Key::make("b", &root);
-            assert_eq!(other.open(b"/a", &sealed).map_err(|error| error.to_string()), Err(
-                "the value of /a is sealed with the key a, which is not here".into()
-            ));
+            assert_eq!(
+                other.open(b"/a", &sealed).map_err(|error| error.to_string()),
+                Err("the value of /a is sealed with the key a, which is not here".into())
+            );
         }
         assert_eq!(key.open(b"/a", &Bytes::from_static(b"{}")), Ok(Stamped::plain("{}")));
     }

@@ -11,7 +11,10 @@ use std::{fs, path::Path, sync::Arc};
 const TEXT: &str = "open sesame";
 
 fn sealing(covered: &[&'static str]) -> Option<Sealing> {
-    Some(Sealing { root: [1; 32], covered: covered.iter().map(|prefix| Bytes::from_static(prefix.as_bytes())).collect() })
+    Some(Sealing {
+        root: [1; 32],
+        covered: covered.iter().map(|prefix| Bytes::from_static(prefix.as_bytes())).collect(),
+    })
 }
 
 fn options(sealing: Option<Sealing>) -> Options {
@@ -52,7 +55,8 @@ fn holds(bytes: &[u8], text: &str) -> bool {
 /// Whether a text is anywhere in the log or the keyspace of an engine.
 fn on_disk(engine: &MemoryEngine, text: &str) -> bool {
     let loaded = engine.load().expect("memory");
-    loaded.log.iter().any(|entry| holds(&entry.data, text)) || loaded.entries.iter().any(|entry| holds(&entry.value, text))
+    loaded.log.iter().any(|entry| holds(&entry.data, text))
+        || loaded.entries.iter().any(|entry| holds(&entry.value, text))
 }
 
 fn in_files(dir: &Path, text: &str) -> bool {
@@ -88,11 +92,10 @@ async fn no_file_has_the_text_and_every_start_reads_it() {
     assert!(!in_files(scratch.path(), TEXT), "the checkpoint");
 
     let store = Store::open(options()).await.expect("it opens");
-    assert_eq!((read(&store, "/s/a"), read(&store, "/s/b"), read(&store, "/p/a")), (
-        TEXT.into(),
-        TEXT.into(),
-        "for everyone".into()
-    ));
+    assert_eq!(
+        (read(&store, "/s/a"), read(&store, "/s/b"), read(&store, "/p/a")),
+        (TEXT.into(), TEXT.into(), "for everyone".into())
+    );
     store.close().await;
     let foreign = Some(Sealing { root: [2; 32], covered: Vec::new() });
     let refused = Store::open(Options { sealing: foreign, ..options() }).await;

@@ -3,6 +3,7 @@
 mod asking;
 mod kills;
 mod renewal;
+mod sealing;
 mod strangers;
 
 use crate::support::{host::Host, tools, tools::Kubectl};
