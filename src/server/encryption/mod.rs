@@ -40,7 +40,9 @@ pub(crate) fn sealing(pki: &Pki, resources: &[Resource]) -> Sealing {
 /// Why there is no new key.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum KeyError {
-    #[error("the server {name} is of a version that cannot read sealed values: upgrade it, or remove it from the cluster")]
+    #[error(
+        "the server {name} has not said that it reads sealed values: wait until it has started, upgrade it, or remove it"
+    )]
     Older { name: String },
     #[error(transparent)]
     Undecided(#[from] CommitError),

@@ -17,16 +17,21 @@ impl FromStr for Resource {
     fn from_str(text: &str) -> Result<Resource, &'static str> {
         let (plural, group) = text.split_once('.').unwrap_or((text, ""));
         let is_name = |name: &str| {
-            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
+            !name.is_empty()
+                && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || b".-".contains(&byte))
         };
         match (plural, group) {
             ("*", "*") => Ok(Resource { plural: None, group: None }),
             ("*", _) if !text.contains('.') => Err("names every resource; write *. for the core group, or *.* for all"),
-            ("*", group) if group.is_empty() || is_name(group) => Ok(Resource { plural: None, group: Some(group.to_owned()) }),
+            ("*", group) if group.is_empty() || is_name(group) => {
+                Ok(Resource { plural: None, group: Some(group.to_owned()) })
+            }
             (plural, group) if is_name(plural) && (group.is_empty() || is_name(group)) => {
                 Ok(Resource { plural: Some(plural.to_owned()), group: Some(group.to_owned()) })
             }
-            _ => Err("is no resource; write its plural in lower case, and its group: secrets, deployments.apps, *.apps"),
+            _ => {
+                Err("is no resource; write its plural in lower case, and its group: secrets, deployments.apps, *.apps")
+            }
         }
     }
 }
