@@ -158,3 +158,76 @@ fn ranges_of_services() {
         spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable
     "#]]);
 }
+
+#[test]
+fn a_claim_asks_for_devices_in_one_way_each() {
+    check(
+        "resource.k8s.io",
+        "ResourceClaim",
+        "spec: {devices: {requests: [{name: a, exactly: {deviceClassName: gpu}}, {name: b, firstAvailable: [{name: c, deviceClassName: gpu, count: 2}, {name: d, deviceClassName: gpu, allocationMode: All}]}], constraints: [{requests: [a, b/c], matchAttribute: dra.example.com/numa}], config: [{requests: [b], opaque: {driver: dra.example.com, parameters: {kind: x}}}]}}",
+        expect![""],
+    );
+    check(
+        "resource.k8s.io",
+        "ResourceClaim",
+        "spec: {devices: {requests: [{name: a}, {name: a, exactly: {deviceClassName: '', allocationMode: All, count: 1, tolerations: [{operator: Exists, value: x}]}}, {name: c, exactly: {deviceClassName: gpu, count: -1, selectors: [{cel: {expression: 'device.driver'}}]}}], constraints: [{requests: [z], matchAttribute: numa}, {}], config: [{opaque: {driver: d, parameters: [1]}}]}}",
+        expect![[r#""#]],
+    );
+}
+
+#[test]
+fn what_a_claim_got_stays_until_it_is_given_back() {
+    let claim = |status: &str| {
+        yaml(&format!(
+            "metadata: {{name: x, namespace: default, uid: u, resourceVersion: '1'}}\nspec: {{devices: {{requests: [{{name: a, exactly: {{deviceClassName: gpu, allocationMode: ExactCount, count: 1}}}}]}}}}\nstatus: {status}"
+        ))
+    };
+    let result = |device: &str| {
+        format!("allocation: {{devices: {{results: [{{request: a, driver: d, pool: p, device: {device}}}]}}}}")
+    };
+    let consumer = "reservedFor: [{resource: pods, name: q, uid: v}]";
+    let update = |new: &str, old: &str, expected: Expect| {
+        let rules = rules("resource.k8s.io", "ResourceClaim");
+        let (mut new, old) = (claim(new), claim(old));
+        rules.prepare_status_update(&mut new, &old);
+        expected.assert_eq(&text_of(rules.validate_status_update(&new, &old)));
+    };
+    let one = result("g1");
+    update("{allocation: {}}", "{}", expect![""]);
+    update(&format!("{{{one}, {consumer}}}"), "{}", expect![""]);
+    update(&format!("{{{consumer}}}"), "{}", expect![[r#""#]]);
+    update(&format!("{{{}}}", result("g2")), &format!("{{{one}}}"), expect![[r#""#]]);
+    update("{}", &format!("{{{one}}}"), expect![""]);
+    update(&format!("{{{}}}", one.replace("request: a", "request: z")), "{}", expect![[r#""#]]);
+    let device = "devices: [{driver: d, pool: p, device: g1}]";
+    update(&format!("{{{one}, {device}}}"), &format!("{{{one}}}"), expect![""]);
+    update(&format!("{{{device}}}"), &format!("{{{one}, {device}}}"), expect![""]);
+    update(&format!("{{{device}}}"), "{}", expect![[r#""#]]);
+}
+
+#[test]
+fn a_slice_says_where_its_devices_are() {
+    check(
+        "resource.k8s.io",
+        "ResourceSlice",
+        "spec: {driver: d.example.com, pool: {name: p/q, generation: 1, resourceSliceCount: 1}, nodeName: n, devices: [{name: a, attributes: {model: {string: x}, d/version: {version: 1.2.3-rc.1+b}}, capacity: {memory: {value: 1Gi}}, taints: [{key: k, effect: NoSchedule}]}]}",
+        expect![""],
+    );
+    check(
+        "resource.k8s.io",
+        "ResourceSlice",
+        "spec: {driver: '', pool: {name: '', generation: -1, resourceSliceCount: 0}, nodeName: n, allNodes: true, devices: [{name: A, nodeName: n}, {name: b, attributes: {1x: {int: 1, bool: true}, v: {version: '01.2.3'}, w: {}}, capacity: {m: {value: '1', requestPolicy: {default: '1'}}}, taints: [{key: '', effect: x}]}, {name: b}]}",
+        expect![[r#""#]],
+    );
+    check("resource.k8s.io", "ResourceSlice", "spec: {driver: d, pool: {name: p, resourceSliceCount: 1}}", expect![[r#""#]]);
+}
+
+#[test]
+fn a_device_class_selects_by_expressions() {
+    check(
+        "resource.k8s.io",
+        "DeviceClass",
+        "spec: {selectors: [{cel: {expression: 'device.driver == \"x\"'}}, {cel: {expression: '1 +'}}, {}], extendedResourceName: cpu}",
+        expect![[r#""#]],
+    );
+}
