@@ -116,10 +116,9 @@ fn base_name(pod: &str, claim: &str) -> String {
     if whole.len() <= BASE_LONGEST {
         return whole;
     }
+    // Names are ASCII.
     let cut = |text: &str| text.chars().take(text.len() * BASE_LONGEST / whole.len()).collect::<String>();
-    // Once the first is cut, what is left decides how much of the second stays.
-    let first = cut(pod);
-    format!("{first}-{}", cut(claim))
+    format!("{}-{}", cut(pod), cut(claim))
 }
 
 /// Whether the claim was made for this pod.

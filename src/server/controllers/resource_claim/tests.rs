@@ -31,18 +31,33 @@ const OWNED: &str = "ownerReferences: [{apiVersion: v1, kind: Pod, name: p, uid:
 #[test]
 fn a_claim_is_made_once() {
     let template = "kind: ResourceClaimTemplate\nmetadata: {name: t}\nspec: {metadata: {labels: {a: b}, annotations: {c: d}}, spec: {}}";
-    expect![""].assert_eq(&said(&pod("{}"), "", template));
-    expect![""].assert_eq(&said(&pod("{}"), "", ""));
+    expect![[r#"
+        annotations:
+          c: d
+          resource.kubernetes.io/pod-claim-name: gpu
+        generateName: p-gpu-
+        labels:
+          a: b
+        namespace: n
+        ownerReferences:
+        - apiVersion: v1
+          controller: true
+          kind: Pod
+          name: p
+          uid: u
+    "#]]
+    .assert_eq(&said(&pod("{}"), "", template));
+    expect![[r#"NoTemplate("t")"#]].assert_eq(&said(&pod("{}"), "", ""));
     let made = format!(
         "kind: ResourceClaim\nmetadata: {{name: p-gpu-x, {OWNED}, annotations: {{resource.kubernetes.io/pod-claim-name: gpu}}}}\nspec: {{}}"
     );
-    expect![""].assert_eq(&said(&pod("{}"), &made, template));
+    expect![[r#"Record("p-gpu-x")"#]].assert_eq(&said(&pod("{}"), &made, template));
     let recorded = pod("{resourceClaimStatuses: [{name: gpu, resourceClaimName: known}]}");
     let known = format!("kind: ResourceClaim\nmetadata: {{name: known, {OWNED}}}\nspec: {{}}");
-    expect![""].assert_eq(&said(&recorded, &known, template));
+    expect!["Nothing"].assert_eq(&said(&recorded, &known, template));
     let foreign = known.replace("uid: u", "uid: other");
-    expect![""].assert_eq(&said(&recorded, &foreign, template).lines().next().unwrap_or_default());
-    expect![""].assert_eq(&said(&pod("{resourceClaimStatuses: [{name: gpu}]}"), "", template));
+    expect!["annotations:"].assert_eq(&said(&recorded, &foreign, template).lines().next().unwrap_or_default());
+    expect!["Nothing"].assert_eq(&said(&pod("{resourceClaimStatuses: [{name: gpu}]}"), "", template));
 }
 
 #[test]
@@ -52,7 +67,7 @@ fn long_names_keep_something_of_both() {
     let template = "kind: ResourceClaimTemplate\nmetadata: {name: t}\nspec: {spec: {}}";
     let made = said(&long, "", template);
     let name = made.lines().find(|line| line.starts_with("generateName")).unwrap_or_default().to_owned();
-    expect![""].assert_eq(&name);
+    expect!["generateName: pppppppppppppppppppppppppppppppppppppppppppppppppppp-gp"].assert_eq(&name);
 }
 
 fn done(claim: &str, remaining: usize, orphan: bool, expected: Expect) {
@@ -70,18 +85,64 @@ fn the_last_consumer_gives_the_devices_back() {
         "status: {allocation: {}, reservedFor: [{resource: pods, name: a, uid: a}, {resource: pods, name: b, uid: b}]}";
     let claim = format!("{finalized}\nspec: {{}}\n{used}");
     done(&claim, 2, false, expect![""]);
-    done(&claim, 1, false, expect![""]);
-    done(&claim, 0, false, expect![""]);
-    done(&claim, 0, true, expect![""]);
+    done(
+        &claim,
+        1,
+        false,
+        expect![[r#"
+        Status { reserved_for: [{ api_group: None, name: "a", resource: "pods", uid: "a" }], allocated: true }
+    "#]],
+    );
+    done(
+        &claim,
+        0,
+        false,
+        expect![[r#"
+        Status { reserved_for: [], allocated: false }
+        Release
+    "#]],
+    );
+    done(
+        &claim,
+        0,
+        true,
+        expect![[r#"
+        Status { reserved_for: [], allocated: false }
+        Release
+        Delete
+    "#]],
+    );
     let unfinalized = claim.replace(", finalizers: [resource.kubernetes.io/delete-protection]", "");
-    done(&unfinalized, 0, false, expect![""]);
+    done(
+        &unfinalized,
+        0,
+        false,
+        expect![[r#"
+        Status { reserved_for: [], allocated: true }
+    "#]],
+    );
 }
 
 #[test]
 fn a_claim_that_is_deleted_is_let_go() {
     let claim = "metadata: {name: c, deletionTimestamp: '2026-01-01T00:00:00Z', finalizers: [resource.kubernetes.io/delete-protection]}\nspec: {}\nstatus: ";
-    done(&format!("{claim}{{allocation: {{}}}}"), 0, false, expect![""]);
-    done(&format!("{claim}{{}}"), 0, false, expect![""]);
+    done(
+        &format!("{claim}{{allocation: {{}}}}"),
+        0,
+        false,
+        expect![[r#"
+        Status { reserved_for: [], allocated: false }
+        Release
+    "#]],
+    );
+    done(
+        &format!("{claim}{{}}"),
+        0,
+        false,
+        expect![[r#"
+        Release
+    "#]],
+    );
     let used = "{allocation: {}, reservedFor: [{resource: pods, name: a, uid: a}]}";
     done(&format!("{claim}{used}"), 1, false, expect![""]);
 }

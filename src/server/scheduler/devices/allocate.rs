@@ -30,7 +30,7 @@ pub struct Limit(Cell<usize>);
 
 impl Default for Limit {
     fn default() -> Self {
-        Self(Cell::new(1_000_000))
+        Self(Cell::new(250_000))
     }
 }
 

@@ -4,7 +4,11 @@ use crate::{
     devices::{ClaimPlan, DevicePlan, allocation_of, consumers, key_of},
     pod_facts::PodFacts,
 };
-use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference};
+use jiff::Timestamp;
+use k8s_openapi::{
+    api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference},
+    apimachinery::pkg::apis::meta::v1::Time,
+};
 use kube::{Api, Client, ResourceExt, api::PostParams};
 use std::sync::Arc;
 
@@ -82,7 +86,9 @@ async fn try_write(
             claim.finalizers_mut().push(ALLOCATED.to_owned());
             claim = api.replace(&name, &PostParams::default(), &claim).await.map_err(failed("add finalizer to"))?;
         }
-        claim.status.get_or_insert_default().allocation = Some(allocation.clone());
+        let mut allocation = allocation.clone();
+        allocation.allocation_timestamp = Some(Time(Timestamp::now()));
+        claim.status.get_or_insert_default().allocation = Some(allocation);
     }
     if consumers(&claim).all(|uid| uid != &*pod.uid) {
         let consumer = ResourceClaimConsumerReference {

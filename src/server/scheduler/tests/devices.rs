@@ -1,7 +1,17 @@
 //! Claims on devices: who gets which, and why not.
 
-use super::check;
+use super::{check, yaml};
+use crate::{
+    devices::{
+        DeviceId, Devices,
+        allocate::{Failure, Limit, allocate},
+    },
+    node_info::{NodeFacts, NodeInfo},
+};
 use expect_test::{Expect, expect};
+use k8s_openapi::api::resource::v1::{DeviceClass, ResourceClaim};
+use proptest::prelude::*;
+use std::{collections::HashSet, sync::Arc};
 
 /// Two nodes; each has a pool of its own with two devices.
 fn cluster() -> String {
@@ -231,4 +241,75 @@ fn a_pool_that_is_being_written_is_left_alone() {
             "0/2 nodes are available: 2 invalid resource pools were encountered. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
         ],
     );
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Claims get as many devices as they ask for, each a free one of its own, exactly when there are enough.
+    #[test]
+    fn every_device_is_given_once_and_none_is_left_while_somebody_wants_it(
+        pools in prop::collection::vec(0usize..5, 1..4),
+        taken in prop::collection::vec(any::<bool>(), 16),
+        wanted in prop::collection::vec(1usize..4, 1..4),
+    ) {
+        let mut devices = Devices::default();
+        devices.set_class(&yaml::<DeviceClass>("{metadata: {name: gpu}, spec: {}}"), true);
+        let mut taken = taken.into_iter().cycle();
+        let (mut free, mut held) = (0, Vec::new());
+        for (n, count) in pools.into_iter().enumerate() {
+            let names: Vec<String> = (0..count).map(|device| format!("{{name: d{device}}}")).collect();
+            let pool = format!("pool: {{name: p{n}, generation: 1, resourceSliceCount: 1}}");
+            let slice = format!("{{metadata: {{name: s{n}}}, spec: {{driver: d, allNodes: true, {pool}, devices: [{}]}}}}", names.join(", "));
+            devices.set_slice(&Arc::new(yaml(&slice)), true);
+            for device in 0..count {
+                match taken.next() {
+                    Some(true) => held.push(format!("{{request: r, driver: d, pool: p{n}, device: d{device}}}")),
+                    _ => free += 1,
+                }
+            }
+        }
+        let holder = format!("{{metadata: {{name: h, namespace: n, uid: h}}, spec: {{}}, status: {{allocation: {{devices: {{results: [{}]}}}}}}}}", held.join(", "));
+        devices.set_claim(&Arc::new(yaml(&holder)), true);
+        let claims: Vec<Arc<ResourceClaim>> = wanted.iter().enumerate().map(|(n, count)| {
+            let request = format!("{{name: r, exactly: {{deviceClassName: gpu, count: {count}}}}}");
+            Arc::new(yaml(&format!("{{metadata: {{name: c{n}, namespace: n, uid: c{n}}}, spec: {{devices: {{requests: [{request}]}}}}}}")))
+        }).collect();
+        let node = NodeInfo::new(0, Arc::new(NodeFacts::named("a")));
+        // Where there are too few, a search may end before it has tried everything.
+        let results = allocate(&devices, &node, &claims, &Limit::of(20_000)).unwrap_or_default();
+        prop_assert_eq!(results.is_some(), wanted.iter().sum::<usize>() <= free);
+        let mut given = HashSet::new();
+        for (result, count) in results.into_iter().flatten().zip(&wanted) {
+            let results = result.devices.and_then(|devices| devices.results).unwrap_or_default();
+            prop_assert_eq!(results.len(), *count);
+            for result in results {
+                let id = DeviceId { driver: result.driver, pool: result.pool, device: result.device };
+                prop_assert!(!devices.is_taken(&id), "{:?} is another's", id);
+                prop_assert!(given.insert(id), "a device is given twice");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_search_ends() {
+    let mut devices = Devices::default();
+    devices.set_class(&yaml::<DeviceClass>("{metadata: {name: gpu}, spec: {}}"), true);
+    let names: Vec<String> = (0..64).map(|n| format!("{{name: d{n}, attributes: {{x: {{int: {n}}}}}}}")).collect();
+    let pool = "pool: {name: p, generation: 1, resourceSliceCount: 1}";
+    let slice = format!(
+        "{{metadata: {{name: s}}, spec: {{driver: d, allNodes: true, {pool}, devices: [{}]}}}}",
+        names.join(", ")
+    );
+    devices.set_slice(&Arc::new(yaml(&slice)), true);
+    // Each device agrees with itself only, which is found out at the very end.
+    let requests: Vec<String> = (0..8).map(|n| format!("{{name: r{n}, exactly: {{deviceClassName: gpu}}}}")).collect();
+    let claim = format!(
+        "{{metadata: {{name: c, namespace: n, uid: c}}, spec: {{devices: {{requests: [{}], constraints: [{{requests: [r6, r7], matchAttribute: d/x}}]}}}}}}",
+        requests.join(", ")
+    );
+    let node = NodeInfo::new(0, Arc::new(NodeFacts::named("a")));
+    let ended = allocate(&devices, &node, &[Arc::new(yaml(&claim))], &Limit::of(20_000));
+    assert_eq!(ended, Err(Failure::Node("node a: timed out trying to allocate devices".to_owned())));
 }
