@@ -20,6 +20,7 @@ pub mod admission;
 pub mod authorize;
 mod check;
 mod declare;
+pub mod device;
 mod equal;
 mod error;
 mod escape;

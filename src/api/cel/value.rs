@@ -113,6 +113,11 @@ pub enum Entries<'a> {
 pub trait Lazy<'a>: std::fmt::Debug {
     /// The value, or nothing when there is no such field.
     fn field(&self, name: &str) -> Option<Result<Value<'a>, EvalError>>;
+
+    /// Whether `in` finds it.
+    fn has(&self, name: &str) -> bool {
+        self.field(name).is_some()
+    }
 }
 
 /// A key of a map. Whole numbers are the same key whatever their type.

@@ -32,6 +32,8 @@ pub(crate) mod client_config;
 mod config_map;
 mod daemon_set;
 mod deployment;
+mod device_claims;
+mod device_slices;
 mod endpoint_slice;
 mod endpoints;
 mod event;

@@ -1,9 +1,8 @@
 //! Which kind has which rules.
 
-use super::at::{sub, text};
 use super::{GENERIC, Rules, Scope};
 use super::{
-    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, endpoint_slice, endpoints, event, flow_control, ingress,
+    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress,
     lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
     service_account, stateful_set, storage, webhooks,
 };
@@ -11,15 +10,6 @@ use super::{
 static UNKNOWN: Rules = GENERIC;
 static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
 static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
-static RESOURCE_SLICE: Rules = Rules {
-    scope: Scope::Cluster,
-    selectable: &[
-        ("spec.nodeName", |slice| text(sub(slice, "spec"), "nodeName").to_string()),
-        ("spec.driver", |slice| text(sub(slice, "spec"), "driver").to_string()),
-    ],
-    ..GENERIC
-};
-
 static CUSTOM: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
 static CUSTOM_NAMESPACED: Rules = Rules { scope: Scope::Namespaced, ..GENERIC };
 
@@ -70,7 +60,10 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("rbac.authorization.k8s.io", "ClusterRoleBinding") => &rbac::CLUSTER_ROLE_BINDING,
         ("rbac.authorization.k8s.io", "Role") => &rbac::ROLE,
         ("rbac.authorization.k8s.io", "RoleBinding") => &rbac::ROLE_BINDING,
-        ("resource.k8s.io", "ResourceSlice") => &RESOURCE_SLICE,
+        ("resource.k8s.io", "DeviceClass") => &device_claims::CLASS,
+        ("resource.k8s.io", "ResourceClaim") => &device_claims::CLAIM,
+        ("resource.k8s.io", "ResourceClaimTemplate") => &device_claims::TEMPLATE,
+        ("resource.k8s.io", "ResourceSlice") => &device_slices::SLICE,
         ("scheduling.k8s.io", "PriorityClass") => &scheduling::RULES,
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
         ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,
@@ -82,10 +75,7 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &webhooks::MUTATING,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
-        (
-            "storage.k8s.io" | "resource.k8s.io",
-            "VolumeAttachment" | "ResourceClaim",
-        ) => &WITH_STATUS,
+        ("storage.k8s.io", "VolumeAttachment") => &WITH_STATUS,
         _ => &UNKNOWN,
     }
 }

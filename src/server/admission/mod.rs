@@ -21,6 +21,7 @@ mod claims;
 mod default_ingress_class;
 mod default_storage_class;
 mod default_toleration_seconds;
+mod device_admin;
 mod limit_ranger;
 mod managers;
 mod namespace_lifecycle;
@@ -230,6 +231,7 @@ impl Admission {
             Box::new(certificates::SubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
             Box::new(rbac_escalation::RbacEscalation),
+            Box::new(device_admin::DeviceAdminAccess),
         ];
         let policies = policy::Policies::new(store.clone(), presenter);
         let webhooks = webhook::Webhooks::new(store.clone(), client, authorization.clone());

@@ -41,6 +41,7 @@ mod persistent_volume;
 mod pod_gc;
 mod policy_status;
 mod replicas;
+mod resource_claim;
 mod resource_quota;
 mod root_ca;
 mod service_account;
@@ -95,6 +96,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(cron_job::run(context.clone()));
     loops.spawn(job::run(context.clone()));
     loops.spawn(ttl_after_finished::run(context.clone()));
+    loops.spawn(resource_claim::run(context.clone()));
     loops.spawn(persistent_volume::run(context.clone()));
     loops.spawn(local_path::run(context.clone()));
     loops.spawn(volume_protection::run(context.clone()));

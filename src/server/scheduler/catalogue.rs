@@ -1,6 +1,6 @@
 //! What the scheduler knows beside nodes and pods: namespaces, what owns and selects pods, budgets, and volumes.
 
-use crate::{selector, terms::Labels};
+use crate::{devices::Devices, selector, terms::Labels};
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
     policy::v1::PodDisruptionBudget,
@@ -63,6 +63,7 @@ pub struct Catalogue {
     owners: HashMap<(&'static str, String, String), LabelSelector>,
     pub budgets: BTreeMap<String, Budget>,
     pub storage: Storage,
+    pub devices: Devices,
 }
 
 static NO_LABELS: LazyLock<Labels> = LazyLock::new(Labels::new);

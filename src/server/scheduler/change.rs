@@ -3,6 +3,7 @@
 use crate::{events::Events, node_info::NodeFacts, pod_facts::PodFacts};
 use k8s_openapi::api::{
     core::v1::{PersistentVolume, PersistentVolumeClaim},
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
 use std::sync::Arc;
@@ -38,6 +39,9 @@ pub enum Subject {
     CsiDriver(Pair<CSIDriver>),
     CsiCapacity(Pair<CSIStorageCapacity>),
     Attachment(Pair<VolumeAttachment>),
+    ResourceClaim(Pair<ResourceClaim>),
+    ResourceSlice(Pair<ResourceSlice>),
+    DeviceClass(Pair<DeviceClass>),
 }
 
 #[derive(Debug)]
@@ -75,6 +79,9 @@ impl Change {
             Subject::CsiDriver(pair) => actions!(pair, "storage.k8s.io/CSIDriver"),
             Subject::CsiCapacity(pair) => actions!(pair, "storage.k8s.io/CSIStorageCapacity"),
             Subject::Attachment(pair) => actions!(pair, "storage.k8s.io/VolumeAttachment"),
+            Subject::ResourceClaim(pair) => actions!(pair, "resource.k8s.io/ResourceClaim"),
+            Subject::ResourceSlice(pair) => actions!(pair, "resource.k8s.io/ResourceSlice"),
+            Subject::DeviceClass(pair) => actions!(pair, "resource.k8s.io/DeviceClass"),
         }
     }
 
@@ -97,6 +104,9 @@ impl Change {
         }
         if waits && old.tolerations != new.tolerations {
             events |= Events::POD_TOLERATIONS;
+        }
+        if waits && old.device_claims != new.device_claims {
+            events |= Events::POD_CLAIMS;
         }
         let pair = Pair { old: Some(old.clone()), new: Some(new.clone()) };
         Self { events, subject: if waits { Subject::Itself(pair) } else { Subject::Pod(pair) } }

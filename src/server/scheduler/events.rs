@@ -31,6 +31,11 @@ impl Events {
     pub const CSI_DRIVER: Events = Events(1 << 14);
     pub const CSI_CAPACITY: Events = Events(1 << 15);
     pub const ATTACHMENT: Events = Events(1 << 16);
+    pub const RESOURCE_CLAIM: Events = Events(1 << 17);
+    pub const RESOURCE_SLICE: Events = Events(1 << 18);
+    pub const DEVICE_CLASS: Events = Events(1 << 19);
+    /// The status of the waiting pod itself names claims that were made for it.
+    pub const POD_CLAIMS: Events = Events(1 << 20);
 
     pub fn intersects(self, other: Events) -> bool {
         self.0 & other.0 != 0

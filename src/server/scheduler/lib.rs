@@ -8,12 +8,13 @@
 //! Invariant: the store is never read here; the API is the only source and the only way to bind.
 //! Invariant: a cycle reads counts that are kept while pods come and go; it visits the nodes that it samples, and no
 //! other node's pods.
-//! Absent: extenders, permit plugins and pod groups; claims of devices (`resource.k8s.io`) are not allocated.
+//! Absent: extenders, permit plugins and pod groups.
 
 pub mod catalogue;
 pub mod change;
 pub mod config;
 pub mod cycle;
+pub mod devices;
 mod driver;
 pub mod events;
 pub mod fit_error;

@@ -37,6 +37,26 @@ pub struct ClaimUse {
     pub ephemeral: bool,
 }
 
+/// A claim on devices, by the pod's own name for it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceUse {
+    pub name: String,
+    pub claim: NamedClaim,
+}
+
+/// The ResourceClaim behind it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NamedClaim {
+    Given(String),
+    /// Made for the pod, which must own it.
+    Generated(String),
+    /// It was decided that there need be none.
+    NotNeeded,
+    /// To be made from a template.
+    Missing,
+    Unknown,
+}
+
 /// A pod and what follows from its spec.
 #[derive(Debug, Clone)]
 pub struct PodFacts {
@@ -57,6 +77,7 @@ pub struct PodFacts {
     pub terms: PodTerms,
     pub spread: Vec<Spread>,
     pub claims: Vec<ClaimUse>,
+    pub device_claims: Vec<DeviceUse>,
     /// When it began to run, once it has.
     pub started: Option<Timestamp>,
     pub deleting: bool,
@@ -89,6 +110,7 @@ impl PodFacts {
             required_nodes: RequiredNodes::of(&pod),
             terms: PodTerms::of(&pod),
             spread: spread::of(&pod),
+            device_claims: device_claims(&pod),
             claims: volumes.filter_map(|volume| claim_of(&pod, volume)).collect(),
             started: pod.status.as_ref().and_then(|s| s.start_time.as_ref()).map(|time| time.0),
             deleting: pod.metadata.deletion_timestamp.is_some(),
@@ -157,6 +179,24 @@ fn claim_of(pod: &Pod, volume: &Volume) -> Option<ClaimUse> {
     volume.ephemeral.as_ref()?;
     let pod = pod.metadata.name.as_deref().unwrap_or_default();
     Some(ClaimUse { name: format!("{pod}-{}", volume.name), ephemeral: true })
+}
+
+fn device_claims(pod: &Pod) -> Vec<DeviceUse> {
+    let claims = pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_deref()).unwrap_or_default();
+    let statuses = pod.status.as_ref().and_then(|status| status.resource_claim_statuses.as_deref());
+    let made = |name: &str| match statuses.unwrap_or_default().iter().find(|status| status.name == name) {
+        None => NamedClaim::Missing,
+        Some(status) => status.resource_claim_name.clone().map_or(NamedClaim::NotNeeded, NamedClaim::Generated),
+    };
+    let named = claims.iter().map(|claim| DeviceUse {
+        name: claim.name.clone(),
+        claim: match (&claim.resource_claim_name, &claim.resource_claim_template_name) {
+            (Some(name), _) => NamedClaim::Given(name.clone()),
+            (None, Some(_)) => made(&claim.name),
+            (None, None) => NamedClaim::Unknown,
+        },
+    });
+    named.collect()
 }
 
 /// `nginx` -> `nginx:latest`; a name with a tag or a digest stays.

@@ -12,10 +12,12 @@ use crate::{
     fit_error::{Counts, Diagnosis},
     framework::{Cycle, Rejection, Verdict},
     node_info::{NodeInfo, Slot, Taken},
+    plugins::dynamic_resources::in_the_way,
     pod_facts::PodFacts,
     profile::{PreemptionOptions, Profile},
 };
 use jiff::Timestamp;
+use k8s_openapi::api::resource::v1::ResourceClaim;
 use std::{cmp::Reverse, sync::Arc};
 
 /// What can be done for a pod that fits nowhere.
@@ -27,6 +29,8 @@ pub enum Preemption {
     NotEligible(String),
     /// No evictions would help; the pod loses what room was kept for it.
     NotHelpful(String),
+    /// No evictions: this claim gives its devices back, which nobody uses and which no node can reach that suits the pod.
+    Deallocate { claim: Arc<ResourceClaim>, message: String },
     /// These pods go, the most important first, and room is kept on the node.
     Evict { node: Slot, victims: Vec<Arc<PodFacts>> },
 }
@@ -37,6 +41,7 @@ impl Preemption {
         match self {
             Preemption::None | Preemption::Evict { .. } => "",
             Preemption::NotEligible(message) | Preemption::NotHelpful(message) => message,
+            Preemption::Deallocate { message, .. } => message,
         }
     }
 }
@@ -61,16 +66,20 @@ pub fn impossible(profile: &Profile, pod: &PodFacts, nodes: usize) -> Preemption
         return Preemption::None;
     }
     if let Err(why) = may_preempt(pod) {
-        return Preemption::NotEligible(said(profile, why));
+        return Preemption::NotEligible(said(profile, pod, why));
     }
     let mut counts = Counts::default();
     counts.add(&NOT_HELPFUL.into(), nodes);
-    Preemption::NotHelpful(said(profile, &format!("0/{nodes} nodes are available:{}", counts.sentence())))
+    Preemption::NotHelpful(said(profile, pod, &format!("0/{nodes} nodes are available:{}", counts.sentence())))
 }
 
 /// The reasons of all plugins that could have helped.
-fn said(profile: &Profile, message: &str) -> String {
-    let claims = if profile.names_claims { "no new claims to deallocate, " } else { "" };
+fn said(profile: &Profile, pod: &PodFacts, message: &str) -> String {
+    let claims = match (profile.names_claims, pod.device_claims.is_empty()) {
+        (false, _) => "",
+        (true, true) => "no new claims to deallocate, ",
+        (true, false) => "still not schedulable, ",
+    };
     format!("{claims}preemption: {message}")
 }
 
@@ -81,9 +90,15 @@ pub fn preempt(
     diagnosis: &Diagnosis,
     offset: usize,
 ) -> Preemption {
+    if profile.names_claims && !cycle.pod.device_claims.is_empty() {
+        if let Some(claim) = in_the_way(cycle) {
+            let message = "deallocation of ResourceClaim completed".to_owned();
+            return Preemption::Deallocate { claim, message };
+        }
+    }
     let Some(options) = profile.preemption else { return Preemption::None };
     if let Err(why) = eligible(cycle, diagnosis) {
-        return Preemption::NotEligible(said(profile, why));
+        return Preemption::NotEligible(said(profile, cycle.pod, why));
     }
     let nodes = diagnosis.resolvable();
     let mut rejections = Vec::new();
@@ -103,7 +118,7 @@ pub fn preempt(
             }
             let all = diagnosis.node_count;
             let message = format!("0/{all} nodes are available:{}", counts.sentence());
-            Preemption::NotHelpful(said(profile, &message))
+            Preemption::NotHelpful(said(profile, cycle.pod, &message))
         }
     }
 }

@@ -7,17 +7,21 @@
 use crate::{
     change::{Change, Pair, Subject},
     cycle::{Chance, Outcome, schedule},
+    devices::{self, DevicePlan, allocate::Failure},
     events::Events,
     framework::Cycle,
     metrics::{Metrics, Sizes},
     pod_facts::{PodFacts, scheduler_name},
     preemption::Preemption,
     profile::{PluginSet, Profile},
-    queue::{Backoff, Failure, Queue, Tries},
+    queue::{self, Backoff, Queue, Tries},
     snapshot::Snapshot,
     volumes::{self, VolumePlan},
 };
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::{
+    core::v1::{Node, Pod},
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
+};
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,
@@ -35,6 +39,8 @@ pub enum Decision {
         node: String,
         /// What has to be done to its volumes before.
         volumes: VolumePlan,
+        /// Its claims on devices that have to be allocated or reserved before.
+        devices: DevicePlan,
         tries: Option<Tries>,
     },
     Fail {
@@ -45,6 +51,8 @@ pub enum Decision {
         /// Pods that have to go, and pods that lose the room that was kept for them on the node.
         victims: Vec<Arc<PodFacts>>,
         displaced: Vec<Arc<PodFacts>>,
+        /// A claim that gives its devices back.
+        deallocate: Option<Arc<ResourceClaim>>,
     },
 }
 
@@ -52,8 +60,17 @@ struct Assumed {
     pod: Arc<PodFacts>,
     node: String,
     volumes: VolumePlan,
+    devices: DevicePlan,
     /// Since when it is bound.
     bound: Option<Instant>,
+}
+
+impl Assumed {
+    /// What was promised to the pod is its own by now, or free.
+    fn take_back(&self, snapshot: &mut Snapshot) {
+        volumes::take_back(&mut snapshot.catalogue.storage, &self.volumes);
+        snapshot.catalogue.devices.take_back(&self.devices);
+    }
 }
 
 pub struct Scheduler {
@@ -64,6 +81,8 @@ pub struct Scheduler {
     assumed: HashMap<Arc<str>, Assumed>,
     /// Held back by scheduling gates; by uid.
     gated: HashSet<String>,
+    /// Held back because their claims on devices are not there; by uid.
+    claimless: HashMap<String, Arc<Pod>>,
     /// Where the next search among the nodes begins.
     start: usize,
     metrics: Arc<Metrics>,
@@ -85,6 +104,7 @@ impl Scheduler {
             queue: Queue::new(backoff, metrics.clone()),
             assumed: HashMap::new(),
             gated: HashSet::new(),
+            claimless: HashMap::new(),
             start: 0,
             metrics,
         }
@@ -96,7 +116,7 @@ impl Scheduler {
             nodes: self.snapshot.node_count(),
             pods: self.snapshot.pod_count(),
             assumed: self.assumed.len(),
-            waiting: [active, backoff, unschedulable, self.gated.len()],
+            waiting: [active, backoff, unschedulable, self.gated.len() + self.claimless.len()],
         }
     }
 
@@ -116,6 +136,9 @@ impl Scheduler {
         if !self.gated.is_empty() {
             self.gated.remove(&uid);
         }
+        if !self.claimless.is_empty() {
+            self.claimless.remove(&uid);
+        }
         if matches!(status.and_then(|s| s.phase.as_deref()), Some("Succeeded" | "Failed")) {
             self.pod_gone(&uid, now);
         } else if let Some(node) = spec.and_then(|s| s.node_name.clone()).filter(|name| !name.is_empty()) {
@@ -133,13 +156,20 @@ impl Scheduler {
             self.queue.remove(&uid);
             self.gated.insert(uid);
         } else {
-            self.pod_waits(Arc::new(PodFacts::of(pod)), now);
+            let facts = PodFacts::of(pod);
+            // One that has been tried stays where it is: it is told why it cannot go on.
+            if self.queue.get(&uid).is_none() && self.snapshot.catalogue.devices.claims_of(&facts).is_err() {
+                self.claimless.insert(uid, facts.pod);
+            } else {
+                self.pod_waits(Arc::new(facts), now);
+            }
         }
     }
 
     /// The pod is gone from the cluster.
     pub fn pod_deleted(&mut self, uid: &str, now: Instant) {
         self.gated.remove(uid);
+        self.claimless.remove(uid);
         self.pod_gone(uid, now);
     }
 
@@ -147,7 +177,7 @@ impl Scheduler {
         self.queue.remove(uid);
         self.snapshot.end_nomination(uid);
         if let Some(assumed) = self.assumed.remove(uid) {
-            volumes::take_back(&mut self.snapshot.catalogue.storage, &assumed.volumes);
+            assumed.take_back(&mut self.snapshot);
         }
         if let Some(old) = self.snapshot.remove_pod(uid) {
             self.changed(&Change::pod_gone(old), now);
@@ -159,7 +189,7 @@ impl Scheduler {
         self.queue.remove(&pod.uid);
         let assumed = self.assumed.remove(&pod.uid);
         if let Some(assumed) = &assumed {
-            volumes::take_back(&mut self.snapshot.catalogue.storage, &assumed.volumes);
+            assumed.take_back(&mut self.snapshot);
         }
         let change = match self.snapshot.place(node, pod.clone()) {
             Some(old) if assumed.is_none() => Change::pod_updated(&old, &pod, false),
@@ -199,6 +229,34 @@ impl Scheduler {
         }
     }
 
+    /// A claim on devices is new, has changed, or is gone.
+    pub fn claim_changed(&mut self, claim: &Arc<ResourceClaim>, exists: bool, now: Instant) {
+        let old = self.snapshot.catalogue.devices.set_claim(claim, exists);
+        if old.as_ref().is_some_and(|old| Arc::ptr_eq(old, claim)) {
+            return;
+        }
+        let new = exists.then(|| claim.clone());
+        let subject = Subject::ResourceClaim(Pair { old, new });
+        self.changed(&Change { events: Events::RESOURCE_CLAIM, subject }, now);
+        let namespace = &claim.metadata.namespace;
+        let waiting = self.claimless.values().filter(|pod| exists && pod.metadata.namespace == *namespace);
+        for pod in waiting.cloned().collect::<Vec<_>>() {
+            self.pod_applied(pod, now);
+        }
+    }
+
+    pub fn device_class_changed(&mut self, class: &Arc<DeviceClass>, exists: bool, now: Instant) {
+        let known = self.snapshot.catalogue.devices.set_class(class, exists);
+        let subject = Subject::DeviceClass(pair(class, known, exists));
+        self.changed(&Change { events: Events::DEVICE_CLASS, subject }, now);
+    }
+
+    pub fn slice_changed(&mut self, slice: &Arc<ResourceSlice>, exists: bool, now: Instant) {
+        let known = self.snapshot.catalogue.devices.set_slice(slice, exists);
+        let subject = Subject::ResourceSlice(pair(slice, known, exists));
+        self.changed(&Change { events: Events::RESOURCE_SLICE, subject }, now);
+    }
+
     /// Something has changed that is in the snapshot already: pods that it may help are tried again.
     pub fn changed(&mut self, change: &Change, now: Instant) {
         if change.events.is_empty() {
@@ -229,8 +287,14 @@ impl Scheduler {
             Outcome::Node(slot) => {
                 let node = self.snapshot.at(slot);
                 let volumes = volumes::plan(cycle, node);
-                let node = node.name().to_owned();
-                self.assume(pod, node, volumes)
+                let name = node.name().to_owned();
+                match devices::plan(cycle, node) {
+                    Ok(devices) => self.assume(pod, name, volumes, devices),
+                    Err(Failure::Node(why) | Failure::Claim(why)) => {
+                        self.queue.failed(&pod.uid, queue::Failure::Error, now);
+                        self.fail(pod, why, Preemption::None)
+                    }
+                }
             }
             Outcome::Unschedulable { error, preemption } => {
                 let message = error.to_string();
@@ -241,25 +305,33 @@ impl Scheduler {
                 if error.diagnosis.node_count == 0 {
                     plugins = profile.all_filters();
                 }
-                self.queue.failed(&pod.uid, Failure::Rejected(plugins), now);
+                self.queue.failed(&pod.uid, queue::Failure::Rejected(plugins), now);
                 self.fail(pod, message, preemption)
             }
         }
     }
 
-    fn assume(&mut self, pod: Arc<PodFacts>, node: String, volumes: VolumePlan) -> Decision {
+    fn assume(&mut self, pod: Arc<PodFacts>, node: String, volumes: VolumePlan, devices: DevicePlan) -> Decision {
+        self.snapshot.catalogue.devices.promise(&devices);
         volumes::promise(&mut self.snapshot.catalogue.storage, &volumes, &node);
         self.snapshot.end_nomination(&pod.uid);
         self.snapshot.place(&node, pod.clone());
-        let assumed = Assumed { pod: pod.clone(), node: node.clone(), volumes: volumes.clone(), bound: None };
+        let assumed = Assumed {
+            pod: pod.clone(),
+            node: node.clone(),
+            volumes: volumes.clone(),
+            devices: devices.clone(),
+            bound: None,
+        };
         self.assumed.insert(pod.uid.clone(), assumed);
         let tries = self.queue.tries(&pod.uid);
-        Decision::Bind { pod, node, volumes, tries }
+        Decision::Bind { pod, node, volumes, devices, tries }
     }
 
     fn fail(&mut self, pod: Arc<PodFacts>, message: String, preemption: Preemption) -> Decision {
         let written = pod.nominated_node().is_some();
         let mut displaced = Vec::new();
+        let mut deallocate = None;
         let (nominate, victims) = match preemption {
             Preemption::Evict { node, victims } => {
                 self.metrics.evicts(victims.len());
@@ -276,12 +348,16 @@ impl Scheduler {
                 self.snapshot.end_nomination(&pod.uid);
                 (written.then(String::new), Vec::new())
             }
+            Preemption::Deallocate { claim, .. } => {
+                deallocate = Some(claim);
+                (None, Vec::new())
+            }
             Preemption::None | Preemption::NotEligible(_) => (None, Vec::new()),
         };
         if !victims.is_empty() {
             self.queue.preemption_begins(&pod.uid);
         }
-        Decision::Fail { pod, message, nominate, victims, displaced }
+        Decision::Fail { pod, message, nominate, victims, displaced, deallocate }
     }
 
     /// A binding has ended.
@@ -294,13 +370,13 @@ impl Scheduler {
             return;
         }
         self.forget(uid, now);
-        self.queue.failed(uid, Failure::Error, now);
+        self.queue.failed(uid, queue::Failure::Error, now);
     }
 
     /// Takes back that a pod was counted on its node.
     fn forget(&mut self, uid: &str, now: Instant) {
         let Some(assumed) = self.assumed.remove(uid) else { return };
-        volumes::take_back(&mut self.snapshot.catalogue.storage, &assumed.volumes);
+        assumed.take_back(&mut self.snapshot);
         if let Some(old) = self.snapshot.remove_pod(uid) {
             self.changed(&Change::pod_gone(old), now);
         }
@@ -321,6 +397,11 @@ impl Scheduler {
         }
         expired.into_iter().map(|(pod, node)| (pod.key.clone(), node)).collect()
     }
+}
+
+/// Before and after, where only the newest version is known.
+fn pair<T>(object: &Arc<T>, known: bool, exists: bool) -> Pair<T> {
+    Pair { old: (known || !exists).then(|| object.clone()), new: exists.then(|| object.clone()) }
 }
 
 /// Whether a change can make a waiting pod fit, by the plugins that rejected it.

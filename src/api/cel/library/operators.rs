@@ -31,6 +31,7 @@ pub(super) fn function(name: &str) -> Option<Function> {
         },
         "@in" => |args| match (&args[0], &args[1]) {
             (value, Value::List(list)) => Ok(Value::Bool(contains(list, value)?)),
+            (Value::String(name), Value::Map(Map::Lazy(map))) => Ok(Value::Bool(map.has(name))),
             (key, Value::Map(map)) => Ok(Value::Bool(map.get(key).transpose()?.is_some())),
             _ => Err(EvalError::overload()),
         },

@@ -80,7 +80,7 @@ fn normalize(text: &str) -> Result<String, String> {
     Ok(parts.join("."))
 }
 
-fn parse(text: &str) -> Result<Version, String> {
+pub(crate) fn parse(text: &str) -> Result<Version, String> {
     if text.is_empty() {
         return Err("Version string empty".into());
     }

@@ -158,3 +158,121 @@ fn ranges_of_services() {
         spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable
     "#]]);
 }
+
+#[test]
+fn a_claim_asks_for_devices_in_one_way_each() {
+    check(
+        "resource.k8s.io",
+        "ResourceClaim",
+        "spec: {devices: {requests: [{name: a, exactly: {deviceClassName: gpu}}, {name: b, firstAvailable: [{name: c, deviceClassName: gpu, count: 2}, {name: d, deviceClassName: gpu, allocationMode: All}]}], constraints: [{requests: [a, b/c], matchAttribute: dra.example.com/numa}], config: [{requests: [b], opaque: {driver: dra.example.com, parameters: {kind: x}}}]}}",
+        expect![""],
+    );
+    check(
+        "resource.k8s.io",
+        "ResourceClaim",
+        "spec: {devices: {requests: [{name: a}, {name: a, exactly: {deviceClassName: '', allocationMode: All, count: 1, tolerations: [{operator: Exists, value: x}]}}, {name: c, exactly: {deviceClassName: gpu, count: -1, selectors: [{cel: {expression: 'device.driver'}}]}}], constraints: [{requests: [z], matchAttribute: numa}, {}], config: [{opaque: {driver: d, parameters: [1]}}]}}",
+        expect![[r#"
+            spec.devices.requests[0]: Required value: exactly one of `exactly` or `firstAvailable` is required
+            spec.devices.requests[1].exactly.deviceClassName: Required value
+            spec.devices.requests[1].exactly.count: Invalid value: 1: must not be specified when allocationMode is 'All'
+            spec.devices.requests[1].exactly.tolerations[0].value: Invalid value: "x": must be empty for operator `Exists`
+            spec.devices.requests[2].exactly.selectors[0].cel.expression: Invalid value: "device.driver": must evaluate to bool or the unknown type, not string
+            spec.devices.requests[2].exactly.count: Invalid value: -1: must be greater than zero
+            spec.devices.requests[1]: Duplicate value: "a"
+            spec.devices.constraints[0].requests[0]: Invalid value: "z": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
+            spec.devices.constraints[0].matchAttribute: Invalid value: "numa": a fully qualified name must be a domain and a name separated by a slash
+            spec.devices.constraints[1]: Required value: exactly one of "matchAttribute" or "distinctAttribute" is required, but multiple fields are set
+            spec.devices.config[0].opaque.parameters: Invalid value: "<value omitted>": must be a valid JSON object
+        "#]],
+    );
+}
+
+#[test]
+fn what_a_claim_got_stays_until_it_is_given_back() {
+    let claim = |status: &str| {
+        yaml(&format!(
+            "metadata: {{name: x, namespace: default, uid: u, resourceVersion: '1'}}\nspec: {{devices: {{requests: [{{name: a, exactly: {{deviceClassName: gpu, allocationMode: ExactCount, count: 1}}}}]}}}}\nstatus: {status}"
+        ))
+    };
+    let result = |device: &str| {
+        format!("allocation: {{devices: {{results: [{{request: a, driver: d, pool: p, device: {device}}}]}}}}")
+    };
+    let consumer = "reservedFor: [{resource: pods, name: q, uid: v}]";
+    let update = |new: &str, old: &str, expected: Expect| {
+        let rules = rules("resource.k8s.io", "ResourceClaim");
+        let (mut new, old) = (claim(new), claim(old));
+        rules.prepare_status_update(&mut new, &old);
+        expected.assert_eq(&text_of(rules.validate_status_update(&new, &old)));
+    };
+    let one = result("g1");
+    update("{allocation: {}}", "{}", expect![""]);
+    update(&format!("{{{one}, {consumer}}}"), "{}", expect![""]);
+    update(&format!("{{{consumer}}}"), "{}", expect![[r#"
+        status.reservedFor: Forbidden: may not be specified when `allocated` is not set
+    "#]]);
+    update(&format!("{{{}}}", result("g2")), &format!("{{{one}}}"), expect![[r#"
+        status.allocation: Invalid value: {"devices":{"results":[{"device":"g2","driver":"d","pool":"p","request":"a"}]}}: field is immutable
+    "#]]);
+    update("{}", &format!("{{{one}}}"), expect![""]);
+    update(&format!("{{{}}}", one.replace("request: a", "request: z")), "{}", expect![[r#"
+        status.allocation.devices.results[0].request: Invalid value: "z": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
+    "#]]);
+    let device = "devices: [{driver: d, pool: p, device: g1}]";
+    update(&format!("{{{one}, {device}}}"), &format!("{{{one}}}"), expect![""]);
+    update(&format!("{{{device}}}"), &format!("{{{one}, {device}}}"), expect![""]);
+    update(&format!("{{{device}}}"), "{}", expect![[r#"
+        status.devices[0]: Invalid value: "d/p/g1": must be an allocated device in the claim
+    "#]]);
+}
+
+#[test]
+fn a_slice_says_where_its_devices_are() {
+    check(
+        "resource.k8s.io",
+        "ResourceSlice",
+        "spec: {driver: d.example.com, pool: {name: p/q, generation: 1, resourceSliceCount: 1}, nodeName: n, devices: [{name: a, attributes: {model: {string: x}, d/version: {version: 1.2.3-rc.1+b}}, capacity: {memory: {value: 1Gi}}, taints: [{key: k, effect: NoSchedule}]}]}",
+        expect![""],
+    );
+    check(
+        "resource.k8s.io",
+        "ResourceSlice",
+        "spec: {driver: '', pool: {name: '', generation: -1, resourceSliceCount: 0}, nodeName: n, allNodes: true, devices: [{name: A, nodeName: n}, {name: b, attributes: {1x: {int: 1, bool: true}, v: {version: '01.2.3'}, w: {}}, capacity: {m: {value: '1', requestPolicy: {default: '1'}}}, taints: [{key: '', effect: x}]}, {name: b}]}",
+        expect![[r#"
+            spec.driver: Required value
+            spec.pool.name: Required value
+            spec.pool.resourceSliceCount: Invalid value: 0: must be greater than zero
+            spec.pool.generation: Invalid value: -1: must be greater than or equal to zero
+            spec: Invalid value: "{`nodeName`, `allNodes`}": exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required, but multiple fields are set
+            spec.devices[0].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
+            spec.devices[0]: Invalid value: null: `nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec
+            spec.devices[1].attributes: Invalid value: "1x": a valid C identifier must start with alphabetic character or '_', followed by a string of alphanumeric characters or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName', regex used for validation is '[A-Za-z_][A-Za-z0-9_]*')
+            spec.devices[1].attributes[1x]: Invalid value: {"bool":true,"int":1}: exactly one value must be specified
+            spec.devices[1].attributes[v].version: Invalid value: "01.2.3": must be a string compatible with semver.org spec 2.0.0
+            spec.devices[1].attributes[w]: Invalid value: "": exactly one value must be specified
+            spec.devices[1].capacity[m].requestPolicy: Forbidden: allowMultipleAllocations must be true
+            spec.devices[1].taints[0].key: Invalid value: "": name part must be non-empty
+            spec.devices[1].taints[0].key: Invalid value: "": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            spec.devices[1].taints[0].effect: Unsupported value: "x": supported values: "NoExecute", "NoSchedule", "None"
+            spec.devices[2]: Duplicate value: "b"
+        "#]],
+    );
+    check("resource.k8s.io", "ResourceSlice", "spec: {driver: d, pool: {name: p, resourceSliceCount: 1}}", expect![[r#"
+        spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required
+    "#]]);
+}
+
+#[test]
+fn a_device_class_selects_by_expressions() {
+    check(
+        "resource.k8s.io",
+        "DeviceClass",
+        "spec: {selectors: [{cel: {expression: 'device.driver == \"x\"'}}, {cel: {expression: '1 +'}}, {}], extendedResourceName: cpu}",
+        expect![[r#"
+            spec.selectors[1].cel.expression: Invalid value: "1 +": compilation failed: ERROR: <input>:1:4: Syntax error: mismatched input '<EOF>' expecting {'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}
+             | 1 +
+             | ...^
+            spec.selectors[2].cel: Required value
+            spec.extendedResourceName: Invalid value: "cpu": must be a valid extended resource name
+        "#]],
+    );
+}

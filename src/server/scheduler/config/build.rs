@@ -13,6 +13,7 @@ use crate::{
     needs::SpreadDefaults,
     plugins::{
         balanced_allocation::NodeResourcesBalancedAllocation,
+        dynamic_resources::DynamicResources,
         image_locality::ImageLocality,
         inter_pod_affinity::InterPodAffinity,
         node_affinity::NodeAffinity,
@@ -58,7 +59,7 @@ const DEFAULTS: [(&str, i64); 19] = [
 ];
 
 /// Which plugins filter and which rank.
-const FILTERS: [&str; 12] = [
+const FILTERS: [&str; 13] = [
     "NodeUnschedulable",
     "NodeName",
     "TaintToleration",
@@ -71,13 +72,15 @@ const FILTERS: [&str; 12] = [
     "VolumeZone",
     "PodTopologySpread",
     "InterPodAffinity",
+    "DynamicResources",
 ];
-const SCORES: [&str; 7] = [
+const SCORES: [&str; 8] = [
     "TaintToleration",
     "NodeAffinity",
     "NodeResourcesFit",
     "PodTopologySpread",
     "InterPodAffinity",
+    "DynamicResources",
     "NodeResourcesBalancedAllocation",
     "ImageLocality",
 ];
@@ -197,6 +200,7 @@ impl Args {
             Box::new(VolumeZone),
             Box::new(self.spread),
             Box::new(self.affinity),
+            Box::new(DynamicResources),
             Box::new(self.balanced),
             Box::new(ImageLocality),
         ]

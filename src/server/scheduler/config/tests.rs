@@ -21,8 +21,8 @@ fn without_a_word_the_defaults_hold() {
     let configured = read("{}").expect("an empty configuration is good");
     expect![[r#"
         default-scheduler
-        NodeUnschedulable NodeName TaintToleration NodeAffinity NodePorts NodeResourcesFit VolumeRestrictions NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread InterPodAffinity
-        TaintToleration=3 NodeAffinity=2 NodeResourcesFit=1 PodTopologySpread=2 InterPodAffinity=2 NodeResourcesBalancedAllocation=1 ImageLocality=1"#]]
+        NodeUnschedulable NodeName TaintToleration NodeAffinity NodePorts NodeResourcesFit VolumeRestrictions NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread InterPodAffinity DynamicResources
+        TaintToleration=3 NodeAffinity=2 NodeResourcesFit=1 PodTopologySpread=2 InterPodAffinity=2 DynamicResources=2 NodeResourcesBalancedAllocation=1 ImageLocality=1"#]]
     .assert_eq(&plugins(&configured, 0));
     assert_eq!(configured.backoff.last, Duration::from_secs(10));
 }
@@ -55,8 +55,8 @@ profiles:
     assert_eq!(configured.profiles[2].feasible_wanted(5000), 1);
     expect![[r#"
         packer
-        NodeUnschedulable NodeName TaintToleration NodeAffinity NodeResourcesFit VolumeRestrictions NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread InterPodAffinity
-        NodeAffinity=9 TaintToleration=3 NodeResourcesFit=1 InterPodAffinity=2 NodeResourcesBalancedAllocation=1"#]]
+        NodeUnschedulable NodeName TaintToleration NodeAffinity NodeResourcesFit VolumeRestrictions NodeVolumeLimits VolumeBinding VolumeZone PodTopologySpread InterPodAffinity DynamicResources
+        NodeAffinity=9 TaintToleration=3 NodeResourcesFit=1 InterPodAffinity=2 DynamicResources=2 NodeResourcesBalancedAllocation=1"#]]
     .assert_eq(&plugins(&configured, 1));
 }
 

@@ -1,7 +1,12 @@
 //! Carrying out decisions: bindings, events, conditions, evictions.
 
-use super::{input::Input, volumes::bind_volumes};
+use super::{
+    devices::{deallocate, write_claims},
+    input::Input,
+    volumes::bind_volumes,
+};
 use crate::{
+    devices::DevicePlan,
     metrics::{Attempt, Metrics},
     pod_facts::PodFacts,
     queue::Tries,
@@ -10,7 +15,10 @@ use crate::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::core::v1::{Binding, ObjectReference, Pod, PodCondition},
+    api::{
+        core::v1::{Binding, ObjectReference, Pod, PodCondition},
+        resource::v1::ResourceClaim,
+    },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time},
 };
 use kube::{
@@ -48,13 +56,21 @@ impl Actor {
     pub(super) fn carry_out(&self, decision: Decision, begun: Instant) {
         let actor = self.clone();
         match decision {
-            Decision::Bind { pod, node, volumes, tries } => {
+            Decision::Bind { pod, node, volumes, devices, tries } => {
                 tokio::spawn(async move {
-                    let bound = actor.bind(&pod, &node, volumes).await;
+                    let bound = actor.bind(&pod, &node, volumes, devices).await;
                     actor.count(&pod, bound, begun, tries);
                 });
             }
-            Decision::Fail { pod, message, nominate, victims, displaced } => {
+            Decision::Fail { pod, message, nominate, victims, displaced, deallocate: unused } => {
+                if let Some(claim) = unused {
+                    let client = self.client.clone();
+                    tokio::spawn(async move {
+                        if let Err(error) = deallocate(&client, &claim).await {
+                            tracing::warn!(%error, "a claim that stands in a pod's way was not deallocated");
+                        }
+                    });
+                }
                 if !victims.is_empty() {
                     let (evictor, pod, node) = (self.clone(), pod.clone(), nominate.clone().unwrap_or_default());
                     tokio::spawn(async move { evictor.evict(&pod, &node, &victims, &displaced).await });
@@ -86,10 +102,11 @@ impl Actor {
     }
 
     /// Returns whether the pod has got its node.
-    async fn bind(&self, pod: &Arc<PodFacts>, node: &str, volumes: VolumePlan) -> bool {
-        let outcome = self.try_bind(pod, node, volumes).await;
+    async fn bind(&self, pod: &Arc<PodFacts>, node: &str, volumes: VolumePlan, devices: DevicePlan) -> bool {
+        let mut claims = Vec::new();
+        let outcome = self.try_bind(pod, node, volumes, devices, &mut claims).await;
         let bound = outcome.is_ok();
-        self.tell(Input::Bound { uid: pod.uid.clone(), bound });
+        self.tell(Input::Bound { uid: pod.uid.clone(), bound, claims });
         match outcome {
             Ok(()) => {
                 let message = format!("Successfully assigned {} to {node}", pod.key);
@@ -104,7 +121,19 @@ impl Actor {
         bound
     }
 
-    async fn try_bind(&self, pod: &PodFacts, node: &str, volumes: VolumePlan) -> Result<(), BindError> {
+    async fn try_bind(
+        &self,
+        pod: &PodFacts,
+        node: &str,
+        volumes: VolumePlan,
+        devices: DevicePlan,
+        claims: &mut Vec<Arc<ResourceClaim>>,
+    ) -> Result<(), BindError> {
+        if !devices.is_empty() {
+            let written = write_claims(&self.client, pod, devices, claims).await;
+            written
+                .map_err(|error| BindError::Failed(format!("running PreBind plugin \"DynamicResources\": {error}")))?;
+        }
         if !volumes.is_empty() {
             let bound = bind_volumes(&self.client, node, volumes, self.volume_timeout).await;
             bound.map_err(|error| BindError::Failed(format!("running PreBind plugin \"VolumeBinding\": {error}")))?;

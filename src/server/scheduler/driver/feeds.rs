@@ -22,6 +22,9 @@ pub(super) fn follow_all(informers: &Informers, sender: &UnboundedSender<Input>)
         feed.start(Observed::CsiDriver),
         feed.start(Observed::CsiCapacity),
         feed.start(Observed::Attachment),
+        feed.start(Observed::ResourceClaim),
+        feed.start(Observed::ResourceSlice),
+        feed.start(Observed::DeviceClass),
         feed.start(Observed::Pod),
     ];
     started.len()

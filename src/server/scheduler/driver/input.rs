@@ -12,6 +12,7 @@ use k8s_openapi::api::{
     apps::v1::{ReplicaSet, StatefulSet},
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, ReplicationController, Service},
     policy::v1::PodDisruptionBudget,
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
 use kube::ResourceExt;
@@ -26,6 +27,8 @@ pub(super) enum Input {
     Bound {
         uid: Arc<str>,
         bound: bool,
+        /// Its claims on devices as they were written.
+        claims: Vec<Arc<ResourceClaim>>,
     },
     /// The victims of a pod were asked to go, or could not be.
     Preempted {
@@ -62,6 +65,9 @@ pub(super) enum Observed {
     CsiDriver(Seen<CSIDriver>),
     CsiCapacity(Seen<CSIStorageCapacity>),
     Attachment(Seen<VolumeAttachment>),
+    ResourceClaim(Seen<ResourceClaim>),
+    ResourceSlice(Seen<ResourceSlice>),
+    DeviceClass(Seen<DeviceClass>),
 }
 
 fn names<K: ResourceExt>(object: &K) -> (String, String) {
@@ -113,6 +119,9 @@ impl Observed {
                     .map(|owner| selector::of(owner.spec.as_ref().map(|spec| &spec.selector), Vec::new()));
                 owner(scheduler, "StatefulSet", &*seen.object, selected);
             }
+            Observed::ResourceClaim(seen) => scheduler.claim_changed(&seen.object, seen.exists, now),
+            Observed::ResourceSlice(seen) => scheduler.slice_changed(&seen.object, seen.exists, now),
+            Observed::DeviceClass(seen) => scheduler.device_class_changed(&seen.object, seen.exists, now),
             storage => storage.tell_storage(scheduler, now),
         }
     }

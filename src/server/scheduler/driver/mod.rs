@@ -5,6 +5,7 @@
 //! which report back; so many bindings are under way at once and ride in one batch of the store.
 
 mod act;
+mod devices;
 mod feeds;
 mod input;
 mod volumes;
@@ -96,7 +97,11 @@ fn take(scheduler: &mut Scheduler, input: Input) -> usize {
     let now = Instant::now();
     match input {
         Input::Synced => return 1,
-        Input::Bound { uid, bound } => scheduler.bound(&uid, bound, now),
+        Input::Bound { uid, bound, claims } => {
+            // Before the promises end: what was written is taken from now on.
+            claims.iter().for_each(|claim| scheduler.claim_changed(claim, true, now));
+            scheduler.bound(&uid, bound, now);
+        }
         Input::Preempted { uid, failed } => scheduler.preempted(&uid, failed, now),
         Input::Observed(observed) => observed.tell(scheduler, now),
     }

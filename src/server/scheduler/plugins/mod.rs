@@ -1,6 +1,7 @@
 //! The plugins, one small file each, under Kubernetes' names.
 
 pub mod balanced_allocation;
+pub mod dynamic_resources;
 pub mod image_locality;
 pub mod inter_pod_affinity;
 pub mod node_affinity;

@@ -58,7 +58,7 @@ impl Plugin for VolumeBinding {
             Subject::Volume(pair) => pair.new.is_some(),
             Subject::Node(pair) => pair.new.is_some(),
             Subject::CsiNode(pair) => pair.new.is_some(),
-            Subject::Pod(_) | Subject::Itself(_) | Subject::Attachment(_) => false,
+            _ => false,
         }
     }
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {

@@ -1,6 +1,7 @@
 //! The scheduler's decisions as tables: a cluster and a pod in YAML, the node, the victims or the message out.
 
 mod affinity;
+mod devices;
 mod filters;
 mod preemption;
 mod properties;
@@ -27,6 +28,7 @@ use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
+    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
 };
 use serde::Deserialize;
@@ -48,6 +50,9 @@ struct Case {
     csi_nodes: Vec<CSINode>,
     csi_drivers: Vec<CSIDriver>,
     capacities: Vec<CSIStorageCapacity>,
+    resource_claims: Vec<ResourceClaim>,
+    device_classes: Vec<DeviceClass>,
+    slices: Vec<ResourceSlice>,
     /// Pods that room is kept for, on the node of their status.
     nominated: Vec<Pod>,
 }
@@ -108,6 +113,16 @@ impl Case {
         for capacity in &self.capacities {
             storage.capacities.insert(name(&capacity.metadata), Arc::new(capacity.clone()));
         }
+        let devices = &mut catalogue.devices;
+        for class in &self.device_classes {
+            devices.set_class(class, true);
+        }
+        for slice in &self.slices {
+            devices.set_slice(&Arc::new(slice.clone()), true);
+        }
+        for claim in &self.resource_claims {
+            devices.set_claim(&Arc::new(claim.clone()), true);
+        }
         for pod in &self.placed {
             let node = pod.spec.as_ref().and_then(|s| s.node_name.clone()).expect("a placed pod names its node");
             snapshot.place(&node, facts(pod.clone()));
@@ -126,7 +141,14 @@ impl Case {
         let needs = snapshot.prepare(&pod, &profile.spread_defaults);
         let cycle = Cycle { pod: &pod, snapshot: &snapshot, needs: &needs };
         match schedule(profile, cycle, &mut 0, Chance::default(), None) {
-            Outcome::Node(slot) => snapshot.at(slot).name().to_owned(),
+            Outcome::Node(slot) => {
+                let node = snapshot.at(slot);
+                let plan = crate::devices::plan(cycle, node).expect("what was let through can be allocated");
+                format!("{}{}", node.name(), given(&plan))
+            }
+            Outcome::Unschedulable { preemption: Preemption::Deallocate { claim, .. }, error } => {
+                format!("deallocate {}: {error}", name(&claim.metadata))
+            }
             Outcome::Unschedulable { preemption: Preemption::Evict { node, victims }, .. } => {
                 let victims: Vec<&str> = victims.iter().map(|victim| victim.name()).collect();
                 format!("evict {} on {}", victims.join(", "), snapshot.at(node).name())
@@ -134,6 +156,15 @@ impl Case {
             Outcome::Unschedulable { error, .. } => error.to_string(),
         }
     }
+}
+
+/// The devices that claims get, by request.
+fn given(plan: &crate::devices::DevicePlan) -> String {
+    let results =
+        plan.iter().filter_map(|claim| claim.allocation.as_ref()?.devices.as_ref()?.results.as_ref()).flatten();
+    let given: Vec<String> =
+        results.map(|result| format!("{}: {}/{}", result.request, result.pool, result.device)).collect();
+    if given.is_empty() { String::new() } else { format!(" with {}", given.join(", ")) }
 }
 
 /// What the default profile decides.

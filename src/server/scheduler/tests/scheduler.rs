@@ -155,3 +155,46 @@ fn a_bound_pod_that_is_never_seen_loses_its_room() {
     trial.pod("q", "");
     assert_eq!(trial.next(), "q to a");
 }
+
+#[test]
+fn a_pod_waits_for_its_claims_and_a_device_is_promised_once() {
+    let mut trial = Trial::with("{}");
+    trial.node("a", "9");
+    let now = trial.now;
+    let class = "{metadata: {name: gpu}, spec: {}}";
+    trial.scheduler.device_class_changed(&Arc::new(yaml(class)), true, now);
+    let slice = "{metadata: {name: s}, spec: {driver: d, nodeName: a, pool: {name: a, generation: 1, resourceSliceCount: 1}, devices: [{name: g}]}}";
+    trial.scheduler.slice_changed(&Arc::new(yaml(slice)), true, now);
+    let claim = |name: &str, version: u32, status: &str| {
+        let owner =
+            format!("ownerReferences: [{{apiVersion: v1, kind: Pod, name: {name}, uid: {name}, controller: true}}]");
+        let meta = format!("{{name: {name}-x, namespace: n, uid: {name}-x, resourceVersion: '{version}', {owner}}}");
+        let spec = "{devices: {requests: [{name: r, exactly: {deviceClassName: gpu}}]}}";
+        Arc::new(yaml(&format!("{{metadata: {meta}, spec: {spec}{status}}}")))
+    };
+    let wants = ", resourceClaims: [{name: c, resourceClaimTemplateName: t}]";
+    for name in ["p", "q"] {
+        trial.pod(name, wants);
+    }
+    assert_eq!(trial.next(), "nobody", "the claims are not made yet");
+    assert_eq!(trial.scheduler.sizes().waiting[3], 2);
+    for name in ["p", "q"] {
+        trial.scheduler.claim_changed(&claim(name, 1, ""), true, now);
+    }
+    assert_eq!(trial.next(), "nobody", "the pods do not say which claims are their own");
+    for name in ["p", "q"] {
+        let made = format!(", status: {{resourceClaimStatuses: [{{name: c, resourceClaimName: {name}-x}}]}}");
+        trial.apply(name, wants, &made);
+    }
+    assert_eq!(trial.next(), "p to a");
+    assert_eq!(trial.next(), "q waits for None, evicts []", "the only device is promised");
+    let allocated = ", status: {allocation: {devices: {results: [{request: r, driver: d, pool: a, device: g}]}}, reservedFor: [{resource: pods, name: p, uid: p}]}";
+    trial.scheduler.claim_changed(&claim("p", 3, allocated), true, now);
+    trial.scheduler.bound("p", true, now);
+    trial.apply("p", &format!(", nodeName: a{wants}"), "");
+    trial.scheduler.claim_changed(&claim("p", 2, ""), true, now);
+    trial.later(20);
+    assert_eq!(trial.next(), "nobody", "an older version of the claim takes nothing back");
+    trial.scheduler.claim_changed(&claim("p", 4, ""), true, trial.now);
+    assert_eq!(trial.next(), "q to a", "what is given back is free");
+}
