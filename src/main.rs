@@ -2,7 +2,9 @@
 
 use anyhow::Context;
 use clap::Parser;
-use mk8s_agent::{AgentOptions, ClusterNetwork, Connection, EmbeddedImage, Identity, ImageArgs, JoinOptions};
+use mk8s_agent::{
+    AgentOptions, ClusterNetwork, Connection, EmbeddedImage, Identity, ImageArgs, JoinOptions, Paths, Servers,
+};
 use mk8s_cli::TokenArgs;
 use mk8s_net::{NetOptions, Overlay};
 use mk8s_server::{
@@ -14,7 +16,14 @@ use mk8s_server::{
     node::NodeSettings,
     snapshot::SnapshotArgs,
 };
-use std::{ffi::OsString, io::IsTerminal, path::Path, process::ExitCode, sync::Arc};
+use std::{
+    ffi::OsString,
+    io::IsTerminal,
+    net::{IpAddr, SocketAddr},
+    path::Path,
+    process::ExitCode,
+    sync::Arc,
+};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -170,17 +179,24 @@ fn asked_to_stop() -> anyhow::Result<CancellationToken> {
 async fn server(options: ServerOptions) -> anyhow::Result<()> {
     let stop = asked_to_stop()?;
     let node = (!options.disable_agent).then(|| options.clone());
+    let (node_ip, found, joined) = (options.node.node_ip, options.node.node_ip_found, options.join.clone());
     let server = Server::start(options, stop.clone()).await?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     if let Some(options) = node {
         let identity = node_identity(server.pki().clone(), stop.clone())?;
         let ca_pem = server.pki().ca_pem().to_owned();
-        let connection = Connection { server: options.local_url(), ca_pem, identity };
+        let own = SocketAddr::new(options.node.node_ip, server.address().port()).to_string();
+        let kept = Paths::new(&options.node.data_dir).servers();
+        let servers = Servers::beside(&options.local_url(), &own, &kept)?;
+        let connection = Connection { servers, ca_pem, identity };
         let (agent, net) = node_parts(&options.node, &network_of(&options), connection)?;
         let client = server.router().client(User::control_plane("system:kube-proxy"));
         let (ended, network) = (stop.clone(), stop.clone());
         parts.spawn(async move { mk8s_agent::run(agent, ended).await.context("the node") });
         parts.spawn(async move { mk8s_net::run(client, net, network).await.context("the node's network") });
+    }
+    if found {
+        parts.spawn(until_moved(node_ip, joined, stop.clone()));
     }
     let outcome = ended(parts, &stop).await;
     server.stopped().await;
@@ -203,15 +219,19 @@ async fn agent(options: NodeOptions) -> anyhow::Result<()> {
     let join = JoinOptions {
         server: options.server.clone(),
         token: options.token.clone(),
-        dir: options.node.data_dir.join("agent"),
+        dir: Paths::new(&options.node.data_dir).root,
+        servers_file: Paths::new(&options.node.data_dir).servers(),
         node_name: options.node.node_name.clone(),
     };
     let Some(joined) = mk8s_agent::join(join, stop.clone()).await.context("cannot join the cluster")? else {
         return Ok(());
     };
     let client = joined.client("kube-proxy")?;
-    let connection =
-        Connection { server: options.server, ca_pem: joined.ca_pem.clone(), identity: joined.identity.clone() };
+    let connection = Connection {
+        servers: joined.servers.clone(),
+        ca_pem: joined.ca_pem.clone(),
+        identity: joined.identity.clone(),
+    };
     let (agent, net) = node_parts(&options.node, &joined.network, connection)?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
     let (running, network, fresh) = (stop.clone(), stop.clone(), stop.clone());
@@ -221,7 +241,18 @@ async fn agent(options: NodeOptions) -> anyhow::Result<()> {
         joined.keep_fresh(fresh).await;
         Ok(())
     });
+    if options.node.node_ip_found {
+        parts.spawn(until_moved(options.node.node_ip, Some(options.server), stop.clone()));
+    }
     ended(parts, &stop).await
+}
+
+/// Ends when the machine has another address than the one that was found at the start: towards a server, if there is one.
+async fn until_moved(node_ip: IpAddr, server: Option<String>, stop: CancellationToken) -> anyhow::Result<()> {
+    match mk8s_server::moved(node_ip, server, stop).await {
+        Some(moved) => Err(moved.into()),
+        None => Ok(()),
+    }
 }
 
 /// What a node's parts are started with.

@@ -1,4 +1,4 @@
-//! Starts an agent: the runtime, the images, the node, the pods, the tunnel. Whatever can happen at once does.
+//! Starts an agent: the runtime, the images, the node, the pods, the tunnels. Whatever can happen at once does.
 
 use crate::{
     AgentOptions, http, image, logs,
@@ -10,9 +10,10 @@ use crate::{
 };
 use anyhow::Context;
 use k8s_openapi::api::core::v1::{Pod, Service};
-use mk8s_client::{EventRecorder, Informers, Selection, connect};
+use mk8s_client::{EventRecorder, Informers, Selection, connect, servers};
 use mk8s_cri::{Containerd, Runtime};
 use std::{collections::HashSet, sync::Arc, time::Duration};
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 const COLLECT: Duration = Duration::from_secs(300);
@@ -23,7 +24,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     for folder in [&paths.root, &paths.state, &paths.pods(), &paths.static_pods(), &paths.images(), &paths.streams()] {
         std::fs::create_dir_all(folder).with_context(|| format!("cannot make {}", folder.display()))?;
     }
-    let client = connect::client(&options.server, &options.ca_pem, &options.identity, "kubelet")?;
+    let client = connect::client(&options.servers, &options.ca_pem, &options.identity, "kubelet")?;
     let (socket, private) = match &options.container_runtime_endpoint {
         Some(socket) => (socket.clone(), false),
         None => {
@@ -55,16 +56,18 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
         services: informers.all::<Service>(),
         node: node.clone(),
         verdicts: Verdicts::default(),
+        alone: watch::channel(false).0,
         options: options.clone(),
     });
     if is_containerd {
         image::import_embedded(&containerd, &options.embedded_images).await?;
     }
-    let pods = Pods::new(host.clone(), stop.clone());
+    let pods = Pods::new(host.clone(), stop.clone()).context("cannot start the record of pods")?;
     let mine = Selection::fields(format!("spec.nodeName={}", options.node_name));
     let informer = informers.select::<Pod>(mine);
+    tokio::spawn(servers::follow(options.servers.clone(), client.clone(), stop.clone()));
     let following = tokio::spawn(node::run(options.clone(), client, runtime.clone(), recorder, node, stop.clone()));
-    let tunnel = tokio::spawn(http::run(pods.clone(), stop.clone()));
+    let tunnels = tokio::spawn(http::run(pods.clone(), stop.clone()));
     let (folder, record) = (paths.images(), paths.imported());
     if is_containerd {
         // In the background: pods whose image is in there wait for it as for a pull.
@@ -78,7 +81,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     let rotating = tokio::spawn(logs::rotate_forever(runtime.clone(), options.log_dir.clone()));
     let collecting = tokio::spawn(collect_images(options, runtime, stop.clone()));
     pods.run(informer).await;
-    let _ = tokio::join!(following, tunnel);
+    let _ = tokio::join!(following, tunnels);
     collecting.abort();
     rotating.abort();
     informers.stopped().await;

@@ -1,6 +1,6 @@
 //! What an agent is told when it starts.
 
-use mk8s_client::Identity;
+use mk8s_client::{Identity, Servers};
 use std::{
     collections::BTreeMap,
     net::IpAddr,
@@ -18,10 +18,9 @@ pub struct EmbeddedImage {
     pub binary: &'static [u8],
 }
 
-/// How an agent reaches its server.
+/// How an agent reaches its servers.
 pub struct Connection {
-    /// `https://host:port`.
-    pub server: String,
+    pub servers: Servers,
     pub ca_pem: String,
     /// Who the agent is. Who renews its certificate replaces it in here.
     pub identity: Identity,
@@ -33,10 +32,9 @@ pub struct AgentOptions {
     pub data_dir: PathBuf,
     pub node_name: String,
     pub node_ip: IpAddr,
-    /// `https://host:port`.
-    pub server: String,
+    pub servers: Servers,
     pub ca_pem: String,
-    /// Who the agent is to the server. Who renews its certificate replaces it in here.
+    /// Who the agent is to the servers. Who renews its certificate replaces it in here.
     pub identity: Identity,
     pub cluster_dns: IpAddr,
     pub cluster_domain: String,
@@ -69,14 +67,14 @@ pub struct AgentOptions {
 }
 
 impl AgentOptions {
-    /// Options with their usual values for an agent of the server at `server`.
+    /// Options with their usual values for an agent of a cluster.
     pub fn new(data_dir: &Path, node_name: &str, node_ip: IpAddr, connection: Connection) -> AgentOptions {
-        let Connection { server, ca_pem, identity } = connection;
+        let Connection { servers, ca_pem, identity } = connection;
         AgentOptions {
             data_dir: data_dir.to_owned(),
             node_name: node_name.to_owned(),
             node_ip,
-            server,
+            servers,
             ca_pem,
             identity,
             cluster_dns: IpAddr::from([10, 43, 0, 10]),
@@ -130,6 +128,11 @@ impl Paths {
         self.state.join("containerd.sock")
     }
 
+    /// Which servers the cluster has, as it said last.
+    pub fn servers(&self) -> PathBuf {
+        self.root.join("servers.json")
+    }
+
     /// Which archives of the images' folder were imported.
     pub fn imported(&self) -> PathBuf {
         self.root.join("imported.json")
@@ -162,6 +165,16 @@ impl Paths {
 
     pub fn pods(&self) -> PathBuf {
         self.root.join("pods")
+    }
+
+    /// The node's own record of its pods.
+    pub fn record(&self) -> PathBuf {
+        self.root.join("record")
+    }
+
+    /// The node's object as it was last.
+    pub fn node(&self) -> PathBuf {
+        self.root.join("node.json")
     }
 
     /// Folders that are volumes, beside all that is the agent's own.

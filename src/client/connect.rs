@@ -1,20 +1,17 @@
-//! A client over the network, for a machine that has certificates.
+//! A client over the network, for a machine that has certificates. Which server it talks to is [`crate::servers`]' matter.
 //!
 //! A client over any other tower service is `kube::Client::new(service, namespace)`; nothing is added to it here.
 
+use crate::servers::{Connector, Servers};
 use http::{
     HeaderMap, HeaderValue, Request, Uri,
     header::{AUTHORIZATION, USER_AGENT},
 };
-use hyper_rustls::{FixedServerNameResolver, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::Client as Http,
     rt::{TokioExecutor, TokioTimer},
 };
-use kube::{
-    Client, Config,
-    client::{Body, ConfigExt},
-};
+use kube::{Client, client::Body};
 use parking_lot::RwLock;
 use rustls::{
     ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme,
@@ -30,7 +27,9 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use tower::ServiceBuilder;
 
 /// A server that is silent for so long is asked for a sign of life, and given up after as long again.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+/// A connection that nobody uses is kept for so long.
+const IDLE: Duration = Duration::from_secs(90);
 
 /// The name that every server's certificate carries, whatever address it is reached by. So a server behind another address
 /// or a balancer needs no certificate for that.
@@ -100,38 +99,38 @@ fn unusable(what: &'static str, why: &dyn Display) -> ConnectError {
     ConnectError::Certificate { what, why: why.to_string() }
 }
 
-/// A client of one server. All its requests and watches share one HTTP/2 connection, which is made anew when it breaks.
-/// `server` is a URL as `https://127.0.0.1:6443`.
+/// A client of a cluster. All its requests and watches share one HTTP/2 connection to one server; when it breaks, the next
+/// one is made to whichever server answers.
 ///
 /// # Errors
 /// Only what is wrong with the arguments; nothing is connected yet.
 pub fn client(
-    server: &str,
+    servers: &Servers,
     ca_pem: &str,
     identity: &Identity,
     program: &'static str,
 ) -> Result<Client, ConnectError> {
-    over(server, identity.tls(ca_pem)?, None, program)
+    Ok(over(servers.clone(), identity.tls(ca_pem)?, None, program))
 }
 
-/// As [`client`], for who has a token and no certificate yet.
+/// As [`client`] of one server, `https://host:port`, for who has a token and no certificate yet.
 ///
 /// # Errors
 /// As [`client`].
 pub fn client_with_token(server: &str, ca_pem: &str, token: &str, program: &'static str) -> Result<Client, ConnectError> {
     let tls = builder()?.with_root_certificates(roots(ca_pem)?).with_no_client_auth();
     let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| unusable("token", &error))?;
-    over(server, tls, Some(bearer), program)
+    Ok(over(Servers::of(server)?, tls, Some(bearer), program))
 }
 
-/// As [`client`], of a server whose CA is not known yet: nothing secret may go there, and nothing that comes from there is
+/// As [`client_with_token`], of a server whose CA is not known yet: nothing secret may go there, and nothing that comes from there is
 /// to be believed unchecked.
 ///
 /// # Errors
 /// As [`client`].
 pub fn client_of_anyone(server: &str, program: &'static str) -> Result<Client, ConnectError> {
     let tls = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new())).with_no_client_auth();
-    over(server, tls, None, program)
+    Ok(over(Servers::of(server)?, tls, None, program))
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ConnectError> {
@@ -149,34 +148,40 @@ fn roots(ca_pem: &str) -> Result<RootCertStore, ConnectError> {
 }
 
 fn over(
-    server: &str,
-    tls: ClientConfig,
+    servers: Servers,
+    mut tls: ClientConfig,
     authorization: Option<HeaderValue>,
     program: &'static str,
-) -> Result<Client, ConnectError> {
-    let uri: Uri = server.parse().map_err(|_| ConnectError::Address { server: server.to_owned() })?;
-    let name = ServerName::try_from(SERVER_NAME).expect("it is a host name");
-    let connector = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_only()
-        .with_server_name_resolver(FixedServerNameResolver::new(name))
-        .enable_http2()
-        .build();
+) -> Client {
+    tls.alpn_protocols = vec![b"h2".to_vec()];
+    let connector = Connector { servers: servers.clone(), tls: Arc::new(tls) };
     let http = Http::builder(TokioExecutor::new())
         .timer(TokioTimer::new())
+        .pool_timer(TokioTimer::new())
+        .pool_idle_timeout(IDLE)
         .http2_only(true)
         .http2_keep_alive_interval(KEEP_ALIVE)
         .http2_keep_alive_timeout(KEEP_ALIVE)
         .build::<_, Body>(connector);
-    let config = Config::new(uri);
     let mut headers = HeaderMap::from_iter([(USER_AGENT, HeaderValue::from_static(program))]);
     headers.extend(authorization.map(|authorization| (AUTHORIZATION, authorization)));
-    let named = move |mut request: Request<Body>| {
+    let addressed = move |mut request: Request<Body>| {
         request.headers_mut().extend(headers.clone());
+        *request.uri_mut() = at(request.uri(), servers.turn());
         request
     };
-    let service = ServiceBuilder::new().map_request(named).layer(config.base_uri_layer()).service(http);
-    Ok(Client::new(service, config.default_namespace))
+    Client::new(ServiceBuilder::new().map_request(addressed).service(http), "default")
+}
+
+/// A request's address. The pool keeps a connection for each host; whoever turns to another server asks another host.
+fn at(uri: &Uri, turn: u64) -> Uri {
+    let path = uri.path_and_query().map_or("/", |path| path.as_str());
+    Uri::builder()
+        .scheme("https")
+        .authority(format!("{turn}.{SERVER_NAME}"))
+        .path_and_query(path)
+        .build()
+        .expect("a path of an address is one of another")
 }
 
 /// Believes every certificate, provided that the other end has its key.
@@ -255,8 +260,14 @@ mod tests {
             ("not a url", &cert, Some("\"not a url\" is not an address of a server; write https://host:port")),
         ];
         for (server, ca, expected) in cases {
-            let error = client(server, ca, &identity, "test").err().map(|error| error.to_string());
-            assert_eq!(error.as_deref(), expected);
+            let made = Servers::of(server).and_then(|servers| client(&servers, ca, &identity, "test"));
+            assert_eq!(made.err().map(|error| error.to_string()).as_deref(), expected);
         }
+    }
+
+    #[test]
+    fn a_turn_has_its_own_connection() {
+        let path = Uri::from_static("/api/v1/pods?watch=1");
+        assert_eq!(at(&path, 3).to_string(), "https://3.kubernetes/api/v1/pods?watch=1");
     }
 }

@@ -10,6 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     net::{IpAddr, SocketAddr},
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -32,7 +33,7 @@ use crate::{
     },
     bootstrap::{self, Bootstrap},
     cluster::{
-        self, Cluster, Lines, Record,
+        self, Cluster, Lines, Record, Removed,
         members::{self, Member},
         while_leading,
     },
@@ -89,16 +90,17 @@ pub fn router(store: &Store, options: ApiOptions) -> Router {
     let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
-    let backends = webhook::Client::new(store.clone());
+    let relay = Relay::default();
+    let backends = webhook::Client::new(store.clone(), relay.clone());
+    let resources = Resources::new(store, backends.clone());
     let aggregation = Aggregation::new(store.clone(), backends.clone());
-    let resources = Resources::new(store);
     let admission = Admission::new(store.clone(), authorization.clone(), backends, resources.presenter());
     Router::new(RouterParts {
         registry: Registry::new(store.clone(), resources, admission, services),
         authentication: Authentication::new(reader, BootstrapTokens::new(store.clone()), admin_token, join_secret),
         authorization,
         tokens: TokenIssuer::new(store.clone(), signing_key, &token_issuer, audiences),
-        relay: Relay::default(),
+        relay,
         aggregation,
         seats,
         stop,
@@ -129,7 +131,8 @@ impl Server {
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
         let end = CancellationToken::new();
-        let lines = Lines::new(record.id, pki.clone(), &record.members, end.clone());
+        let removed = Removed::default();
+        let lines = Lines::new(record.id, pki.clone(), &record.members, removed.clone(), end.clone());
         let store_options = mk8s_store::Options {
             sealing: Some(encryption::sealing(&pki, &options.encrypted)),
             dir: Some(dir.join("store")),
@@ -151,6 +154,9 @@ impl Server {
             stop: stop.clone(),
         };
         let router = router(&store, api);
+        if options.disable_agent {
+            router.relay().go_through_nodes();
+        }
         if let Some(audit) = options.audit.clone() {
             let path = audit.log.path.clone();
             router.audit_to(Audit::open(audit).with_context(|| format!("cannot write the audit log {}", path.display()))?);
@@ -161,10 +167,16 @@ impl Server {
         router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server = Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
         if let Some(provider) = provider {
-            let client = webhook::Client::new(server.store.clone());
+            let client = webhook::Client::new(server.store.clone(), server.router.relay().clone());
             server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
         }
-        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, end };
+        let remedy: Arc<str> = cluster::remedy(record.id, &dir).into();
+        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, removed, remedy, end };
+        if record.removed {
+            server.router.retire(cluster.remedy.to_string());
+        } else {
+            server.tasks.spawn(retire_when_removed(server.router.clone(), cluster.clone(), record, dir, server.stop.clone()));
+        }
         let filled = server.serve(listener, tls, cluster, lines);
         if filled.await {
             tracing::info!(%address, "the API is served");
@@ -185,14 +197,23 @@ impl Server {
         let (fill, filled) = watch::channel(false);
         let port = Port { router: self.router.clone(), cluster: cluster.clone(), filled };
         self.tasks.spawn(listener::serve(listener, tls, port, self.stop.clone()));
+        self.tasks.spawn(lines.clone().doubt(self.store.clone()));
         self.tasks.spawn(lines.follow(self.store.clone()));
-        let (store, stop, me) = (self.store.clone(), self.stop.clone(), cluster.me.id);
+        let (store, stop, me, removed) = (self.store.clone(), self.stop.clone(), cluster.me.id, cluster.removed);
+        let retired = self.router.is_retired();
         self.tasks.spawn(say_where(self.store.clone(), cluster.me, self.stop.clone()));
         async move {
-            let filled = async {
+            let ready = async {
                 catch_up(&store).await;
                 // Before the first client comes, so that no Secret was ever written plainly.
                 encryption::begin(&store, me).await;
+            };
+            let filled = async {
+                tokio::select! {
+                    () = ready, if !retired => {}
+                    () = removed.known(), if !retired => {}
+                    else => {}
+                }
             };
             let filled = stop.run_until_cancelled(filled).await.is_some();
             fill.send_replace(filled);
@@ -302,6 +323,18 @@ async fn catch_up(store: &Store) {
     }
 }
 
+/// A server that hears that it was removed answers no more, in its next life either.
+async fn retire_when_removed(router: Router, cluster: Cluster, record: Record, dir: PathBuf, stop: CancellationToken) {
+    if stop.run_until_cancelled(cluster.removed.known()).await.is_none() {
+        return;
+    }
+    tracing::error!("{}", cluster.remedy);
+    router.retire(cluster.remedy.to_string());
+    if let Err(error) = (Record { removed: true, ..record }).save(&dir) {
+        tracing::warn!(%error, "it cannot be written down that this server was removed");
+    }
+}
+
 /// Tells the others where this server is.
 async fn say_where(store: Store, me: Member, stop: CancellationToken) {
     let said = async {
@@ -339,7 +372,8 @@ async fn control_plane(
     stop: CancellationToken,
 ) {
     let admin = router.client(User::control_plane("system:apiserver"));
-    let wanted = Bootstrap { others: others(&store, &wanted).await, ..wanted };
+    let mut wanted = wanted;
+    look_for_servers(&store, &mut wanted).await;
     let booted = async {
         while let Err(error) = bootstrap::run(&admin, &wanted).await {
             tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the cluster's first objects could not be made, trying again");
@@ -370,20 +404,30 @@ async fn control_plane(
 /// How often it is looked which servers there are.
 const LOOK_FOR_SERVERS: Duration = Duration::from_secs(2);
 
-/// Keeps the addresses behind the `kubernetes` Service those of the servers that answer.
+/// Keeps the addresses behind the `kubernetes` Service those of the servers that answer, and tells nodes of all there are.
 async fn say_servers(admin: &kube::Client, store: &Store, mut wanted: Bootstrap, stop: CancellationToken) {
     while stop.run_until_cancelled(tokio::time::sleep(LOOK_FOR_SERVERS)).await.is_some() {
-        let others = others(store, &wanted).await;
-        if others == wanted.others {
+        let before = wanted.clone();
+        if !look_for_servers(store, &mut wanted).await {
             continue;
         }
-        let before = std::mem::replace(&mut wanted.others, others);
         if let Err(error) = bootstrap::say_servers(admin, &wanted).await {
             let error = format!("{:#}", anyhow::Error::new(error));
             tracing::warn!(error, "it cannot be said where the servers are, trying again");
-            wanted.others = before;
+            wanted = before;
         }
     }
+}
+
+/// Sees which servers there are now; whether that is new.
+async fn look_for_servers(store: &Store, wanted: &mut Bootstrap) -> bool {
+    let own = SocketAddr::new(wanted.node_ip, wanted.port).to_string();
+    let known = members::all(&store.view()).into_values().map(|member| member.address);
+    let members: BTreeSet<String> = known.chain([own]).collect();
+    let others = others(store, wanted).await;
+    let news = members != wanted.members || others != wanted.others;
+    (wanted.members, wanted.others) = (members, others);
+    news
 }
 
 /// The other servers that answer, as far as they do so on the same port: that is said once for all.
@@ -457,6 +501,7 @@ fn wanted_objects(options: &ServerOptions, pki: &Pki, port: u16) -> Bootstrap {
         node_ip: options.node.node_ip,
         port,
         others: BTreeSet::new(),
+        members: BTreeSet::new(),
         service_ip: options.service_ip(),
         service_cidr: options.service_cidr,
         ca_pem: pki.ca_pem().to_string(),

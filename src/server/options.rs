@@ -26,6 +26,7 @@ use clap::Args;
 use ipnet::IpNet;
 use mk8s_api::{cron::Schedule, names};
 
+pub use self::host::{Moved, moved};
 use self::node::{NodeArgs, NodeSettings};
 use crate::{
     audit::{AuditOptions, LogOptions, Policy},

@@ -1,12 +1,13 @@
-//! What is asked of the node: kubelet's paths, served over a connection that the agent dialled.
+//! What is asked of the node: kubelet's paths, served over connections that the agent dialled.
 //!
-//! Reading order: [`tunnel`] (the connection), [`serve`] (which path is what), [`logs`] over [`crate::logs`], [`exec`],
-//! [`attach`] and [`port_forward`] over [`socket`] (WebSockets whose bytes travel in bodies), [`stats`].
+//! Reading order: [`tunnel`] (the connections), [`serve`] (which path is what), [`logs`] over [`crate::logs`], [`exec`],
+//! [`attach`] and [`port_forward`] over [`socket`] (WebSockets whose bytes travel in bodies), [`dial`], [`stats`].
 //!
 //! Invariant: who may ask was decided by the server; nobody else can reach this.
 
 mod attach;
 mod channels;
+mod dial;
 mod exec;
 mod logs;
 mod network;
@@ -100,6 +101,7 @@ async fn serve(pods: Pods, request: Request<Incoming>) -> Response<Body> {
         }
         (_, ["exec", namespace, pod, container]) => exec::serve(&pods, namespace, pod, container, &parameters, request).await,
         (_, ["attach", namespace, pod, container]) => attach::serve(&pods, namespace, pod, container, &parameters, request).await,
+        (&Method::POST, ["dial", ip, port]) => dial::serve(&pods, ip, port, request).await,
         (_, ["portForward", namespace, pod]) => port_forward::serve(&pods, namespace, pod, &parameters, request).await,
         _ => Err(Status::failure(404, "NotFound", "404 page not found")),
     };

@@ -24,7 +24,7 @@ pub use network::ClusterNetwork;
 use crate::Identity;
 use certificate::Certificate;
 use files::Files;
-use mk8s_client::{JoinToken, connect};
+use mk8s_client::{JoinToken, Servers, connect};
 use std::{path::PathBuf, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -42,6 +42,8 @@ pub struct JoinOptions {
     pub token: Option<String>,
     /// The agent's own directory, below the data directory.
     pub dir: PathBuf,
+    /// Where the servers' addresses are kept.
+    pub servers_file: PathBuf,
     pub node_name: String,
 }
 
@@ -49,6 +51,7 @@ pub struct JoinOptions {
 pub struct Joined {
     pub ca_pem: String,
     pub identity: Identity,
+    pub servers: Servers,
     pub network: ClusterNetwork,
     options: JoinOptions,
     files: Files,
@@ -92,11 +95,12 @@ async fn attempt(options: &JoinOptions) -> Result<Joined, JoinError> {
         None => first(options, &files).await?,
     };
     let identity = certificate.identity()?;
-    let client = connect::client(&options.server, &ca_pem, &identity, "kubelet")?;
+    let servers = Servers::kept_in(&options.server, &options.servers_file)?;
+    let client = connect::client(&servers, &ca_pem, &identity, "kubelet")?;
     std::fs::create_dir_all(&options.dir)
         .map_err(|source| JoinError::File { action: "make", path: options.dir.clone(), source })?;
     let network = network::learn(&client, &options.dir, &options.server).await?;
-    Ok(Joined { ca_pem, identity, network, options: options.clone(), files, certificate })
+    Ok(Joined { ca_pem, identity, servers, network, options: options.clone(), files, certificate })
 }
 
 /// The way of a machine that has no certificate.
@@ -122,12 +126,12 @@ impl Joined {
     /// # Errors
     /// Only what is wrong with the certificates.
     pub fn client(&self, program: &'static str) -> Result<kube::Client, JoinError> {
-        Ok(connect::client(&self.options.server, &self.ca_pem, &self.identity, program)?)
+        Ok(connect::client(&self.servers, &self.ca_pem, &self.identity, program)?)
     }
 
     /// Renews the certificate before it ends, until `stop`. Connections that are made after that show the new one.
     pub async fn keep_fresh(self, stop: CancellationToken) {
-        let Joined { ca_pem, identity, options, files, mut certificate, .. } = self;
+        let Joined { ca_pem, identity, servers, options, files, mut certificate, .. } = self;
         loop {
             let wait = certificate.renew_in(jiff::Timestamp::now());
             if stop.run_until_cancelled(tokio::time::sleep(wait)).await.is_none() {
@@ -136,7 +140,7 @@ impl Joined {
             if certificate.renew_in(jiff::Timestamp::now()) > Duration::ZERO {
                 continue;
             }
-            match renew(&options, &ca_pem, &identity, &certificate, &files).await {
+            match renew(&options, &servers, &ca_pem, &identity, &certificate, &files).await {
                 Ok(fresh) => {
                     tracing::info!(node = options.node_name, "the node's certificate was renewed");
                     certificate = fresh;
@@ -152,12 +156,13 @@ impl Joined {
 
 async fn renew(
     options: &JoinOptions,
+    servers: &Servers,
     ca_pem: &str,
     identity: &Identity,
     old: &Certificate,
     files: &Files,
 ) -> Result<Certificate, JoinError> {
-    let client = connect::client(&options.server, ca_pem, identity, "kubelet")?;
+    let client = connect::client(servers, ca_pem, identity, "kubelet")?;
     let fresh = certificate::ask(&client, &options.server, &options.node_name, old.key_pem.clone()).await?;
     identity.replace(&fresh.cert_pem, &fresh.key_pem)?;
     files.save(ca_pem, &fresh)?;

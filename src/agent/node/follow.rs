@@ -34,6 +34,10 @@ const LEASE_SECONDS: i32 = 40;
 /// are small, their disks are used for other things too.
 const DISK_FREE_PERCENT: u64 = 5;
 const RENEW: Duration = Duration::from_secs(10);
+/// A server that takes longer for a Lease cannot help.
+const RENEWED: Duration = Duration::from_secs(5);
+/// After so many failures in a row another server is asked.
+const FAILURES: u32 = 2;
 /// A status without news is written this often.
 const QUIET_MAX: Duration = Duration::from_secs(300);
 /// While the network is awaited, the runtime is asked this often.
@@ -76,7 +80,7 @@ pub async fn run(
     shared: Arc<NodeShared>,
     stop: CancellationToken,
 ) {
-    let lease = tokio::spawn(keep_lease(client.clone(), options.node_name.clone(), shared.clone(), stop.clone()));
+    let lease = tokio::spawn(keep_lease(client.clone(), options.clone(), shared.clone(), stop.clone()));
     let follower = Follower {
         options,
         client,
@@ -141,7 +145,40 @@ impl Follower {
         node.spec.as_ref()?.pod_cidr.clone().filter(|cidr| !cidr.is_empty())
     }
 
+    /// Without a server the node is what it was last, so that pods can be given their network.
+    fn remember_node(&self) {
+        if self.shared.object.read().is_some() {
+            return;
+        }
+        let text = std::fs::read(self.options.paths().node()).ok();
+        let node = text.and_then(|text| serde_json::from_slice::<Node>(&text).ok());
+        if let Some(node) = node.filter(|node| node.metadata.name.as_deref() == Some(&self.options.node_name)) {
+            tracing::info!(node = self.options.node_name, "the node goes by what it was last");
+            self.on_node(Arc::new(node));
+        }
+    }
+
+    /// Keeps what [`Self::remember_node`] reads.
+    fn keep_node(&self, node: &Node) {
+        let kept = Node {
+            metadata: ObjectMeta { name: node.metadata.name.clone(), uid: node.metadata.uid.clone(), ..ObjectMeta::default() },
+            spec: node.spec.clone(),
+            status: None,
+        };
+        let (file, text) = (self.options.paths().node(), serde_json::to_vec(&kept).unwrap_or_default());
+        if std::fs::read(&file).is_ok_and(|known| known == text) {
+            return;
+        }
+        let fresh = file.with_extension("new");
+        if let Err(error) = std::fs::write(&fresh, text).and_then(|()| std::fs::rename(fresh, &file)) {
+            tracing::warn!(path = %file.display(), %error, "the node's object cannot be kept");
+        }
+    }
+
     fn on_node(&self, node: Arc<Node>) {
+        if node.spec.as_ref().is_some_and(|spec| spec.pod_cidr.is_some()) {
+            self.keep_node(&node);
+        }
         *self.shared.object.write() = Some(node);
         if let Some(cidr) = self.pod_cidr()
             && self.options.container_runtime_endpoint.is_none()
@@ -160,7 +197,10 @@ impl Follower {
         loop {
             match self.try_register().await {
                 Ok(()) => return,
-                Err(error) => tracing::warn!(%error, "the node cannot be registered yet"),
+                Err(error) => {
+                    tracing::warn!(%error, "the node cannot be registered yet");
+                    self.remember_node();
+                }
             }
             tokio::time::sleep(delay).await;
             delay = (delay * 2).min(Duration::from_secs(5));
@@ -320,25 +360,37 @@ async fn images_of(runtime: &Runtime) -> Vec<ContainerImage> {
 }
 
 /// Renews the node's Lease until `stop`.
-async fn keep_lease(client: Client, node_name: String, shared: Arc<NodeShared>, stop: CancellationToken) {
+async fn keep_lease(client: Client, options: AgentOptions, shared: Arc<NodeShared>, stop: CancellationToken) {
     let leases: Api<Lease> = Api::namespaced(client, "kube-node-lease");
-    let mut known = false;
+    let (mut known, mut failures) = (false, 0);
     loop {
-        let result = match known {
-            true => renew(&leases, &node_name).await,
-            false => create(&leases, &node_name, &shared).await,
-        };
-        let wait = match result {
-            Ok(()) => {
-                known = true;
-                RENEW
+        let written = async {
+            match known {
+                true => renew(&leases, &options.node_name).await,
+                false => create(&leases, &options.node_name, &shared).await,
             }
-            Err(error) => {
+        };
+        let result = tokio::time::timeout(RENEWED, written).await;
+        let (wait, helpless) = match result {
+            Ok(Ok(())) => {
+                (known, failures) = (true, 0);
+                (RENEW, false)
+            }
+            Ok(Err(error)) => {
                 tracing::debug!(%error, "the node's lease cannot be renewed");
                 known &= !matches!(&error, kube::Error::Api(status) if status.code == 404);
-                Duration::from_millis(500)
+                (Duration::from_millis(500), !matches!(&error, kube::Error::Api(status) if status.code < 500))
+            }
+            Err(_) => {
+                tracing::debug!("the node's lease was not renewed in time");
+                (Duration::from_millis(500), true)
             }
         };
+        failures = if helpless { failures + 1 } else { 0 };
+        if failures >= FAILURES {
+            failures = 0;
+            options.servers.leave();
+        }
         tokio::select! {
             () = stop.cancelled() => return,
             () = tokio::time::sleep(wait) => {}

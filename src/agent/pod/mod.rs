@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Reading order: [`worker`] (the life of a pod), [`plan`] and [`status`] (what is decided and told), [`view`] (what the
-//! runtime has), [`start`], [`kill`]; then what containers are made of: [`env`], [`sandbox`], [`security`], [`resources`].
+//! runtime has), [`start`], [`kill`], [`record`] (what is known without a server); then what containers are made of: [`env`], [`sandbox`], [`security`], [`resources`].
 //!
 //! Invariant: one worker touches a pod's containers; whoever else wants something wakes it.
 //! Invariant: what runs is found again by its labels; nothing about a pod is only in memory, except backoffs.
@@ -26,6 +26,7 @@ pub mod labels;
 mod mailbox;
 mod orphans;
 mod plan;
+mod record;
 mod registry;
 mod report;
 pub mod resources;

@@ -1,6 +1,6 @@
 //! The pods of this node and their workers; who is woken by what.
 
-use super::{facts, host::Host, host_ports::HostPorts, labels, mailbox::Mailbox, orphans, static_pods, worker::Worker};
+use super::{facts, host::Host, host_ports::HostPorts, labels, mailbox::Mailbox, orphans, record::{self, Record}, static_pods, worker::Worker};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use mk8s_client::{Change, Informer};
@@ -8,6 +8,7 @@ use mk8s_cri::{Containerd, TaskEvent};
 use parking_lot::Mutex;
 use std::{
     collections::{BTreeMap, HashMap, HashSet},
+    io,
     sync::Arc,
     time::Duration,
 };
@@ -16,6 +17,9 @@ use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 /// The safety net for events that were missed.
 const RELIST: Duration = Duration::from_secs(10);
+
+/// A server that has not answered by then is waited for no longer: the node goes by its own record.
+const ALONE: Duration = Duration::from_secs(5);
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -29,15 +33,19 @@ struct Shared {
     /// Whose a container or sandbox is.
     owners: Mutex<HashMap<String, String>>,
     ports: HostPorts,
+    record: Record,
     tasks: TaskTracker,
     stop: CancellationToken,
 }
 
 impl Pods {
-    pub fn new(host: Arc<Host>, stop: CancellationToken) -> Pods {
+    /// # Errors
+    /// That of a thread's start.
+    pub fn new(host: Arc<Host>, stop: CancellationToken) -> io::Result<Pods> {
         let (workers, owners, ports) = (Mutex::default(), Mutex::default(), HostPorts::default());
-        let shared = Shared { host, workers, owners, ports, tasks: TaskTracker::new(), stop };
-        Pods { shared: Arc::new(shared) }
+        let record = Record::begin(host.paths.record())?;
+        let shared = Shared { host, workers, owners, ports, record, tasks: TaskTracker::new(), stop };
+        Ok(Pods { shared: Arc::new(shared) })
     }
 
     pub fn host(&self) -> &Arc<Host> {
@@ -66,16 +74,37 @@ impl Pods {
         let stop = self.shared.stop.clone();
         let handled = self.clone();
         informer.handle(move |change| handled.on_change(change));
-        let tasks = &self.shared.tasks;
+        let (tasks, recorded) = (&self.shared.tasks, informer.clone());
         if let Some(containerd) = self.shared.host.containerd.clone() {
             tasks.spawn(stop.clone().run_until_cancelled_owned(self.clone().follow_events(containerd)));
         }
         tasks.spawn(stop.clone().run_until_cancelled_owned(static_pods::follow(self.clone(), informer.clone())));
         tasks.spawn(stop.clone().run_until_cancelled_owned(self.clone().relist_forever(informer)));
+        tasks.spawn(stop.clone().run_until_cancelled_owned(self.clone().bring_back(recorded)));
         stop.cancelled().await;
         tasks.close();
         // What is being done in the runtime is finished by the runtime.
         let _ = tokio::time::timeout(Duration::from_secs(1), tasks.wait()).await;
+    }
+
+    /// Without a server, pods are those of the record until one answers.
+    async fn bring_back(self, informer: Informer<Pod>) {
+        let folder = self.shared.host.paths.record();
+        if tokio::time::timeout(ALONE, informer.synced()).await.is_err() {
+            let recorded = record::read(&folder);
+            tracing::warn!(pods = recorded.len(), "no server answers: the node goes by its own record of its pods");
+            self.shared.host.alone.send_replace(true);
+            recorded.into_iter().for_each(|pod| self.put_if_new(pod));
+            informer.synced().await;
+            self.shared.host.alone.send_replace(false);
+            tracing::info!("a server answers");
+            self.wake_all();
+        }
+        // Deleted while the agent was away.
+        let known: HashSet<String> = informer.list().iter().map(|pod| facts::uid(pod).to_owned()).collect();
+        for pod in record::read(&folder).iter().filter(|pod| !known.contains(facts::uid(pod))) {
+            self.gone(facts::uid(pod));
+        }
     }
 
     fn on_change(&self, change: &Change<Pod>) {
@@ -92,9 +121,13 @@ impl Pods {
             Change::Updated { old, new } if old.metadata.uid != new.metadata.uid => {
                 // Deleted and created under the same name between two looks.
                 self.gone(facts::uid(old));
+                self.shared.record.put(new);
                 self.put(new.clone());
             }
-            Change::Added(new) | Change::Updated { new, .. } => self.put(new.clone()),
+            Change::Added(new) | Change::Updated { new, .. } => {
+                self.shared.record.put(new);
+                self.put(new.clone());
+            }
         }
     }
 
@@ -109,10 +142,20 @@ impl Pods {
 
     /// A pod that is to run here, or a newer version of one.
     pub fn put(&self, pod: Arc<Pod>) {
+        self.put_as(pod, true);
+    }
+
+    /// A pod that is to run here, unless more is known of it.
+    fn put_if_new(&self, pod: Arc<Pod>) {
+        self.put_as(pod, false);
+    }
+
+    fn put_as(&self, pod: Arc<Pod>, is_newest: bool) {
         let uid = facts::uid(&pod).to_owned();
         let mut workers = self.shared.workers.lock();
         match workers.get(&uid) {
-            Some(mailbox) => mailbox.put(pod),
+            Some(mailbox) if is_newest => mailbox.put(pod),
+            Some(_) => {}
             None => {
                 let mailbox = Arc::new(Mailbox::new(pod));
                 workers.insert(uid.clone(), mailbox.clone());
@@ -123,6 +166,7 @@ impl Pods {
     }
 
     pub fn gone(&self, uid: &str) {
+        self.shared.record.gone(uid);
         let mailbox = self.shared.workers.lock().get(uid).cloned();
         if let Some(mailbox) = mailbox {
             mailbox.put_gone();

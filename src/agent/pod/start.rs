@@ -206,7 +206,7 @@ impl Start<'_> {
 
     async fn environment(&self, container: &Container) -> Result<Vec<(String, String)>, String> {
         let sources = Fetched::fetch(container, self.leases).await?;
-        self.host.services.synced().await;
+        self.host.services_known().await;
         let mut services = self.host.services.list_in(facts::namespace(self.pod));
         if facts::namespace(self.pod) != "default" {
             services.extend(self.host.services.get("default", "kubernetes"));

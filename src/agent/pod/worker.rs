@@ -240,7 +240,7 @@ impl Worker {
             self.stage = Stage::Ending;
             return self.end(mail).await;
         }
-        if self.volumes.is_some() {
+        if self.volumes.is_some() && !self.host.is_alone() {
             self.refresh_volumes(pod, &view).await;
         }
         if self.act(pod, &plan, &mut view).await {
@@ -405,8 +405,16 @@ impl Worker {
             self.failed();
             return false;
         }
+        let remembered = self.host.is_alone().then(|| volume::remembered(&directory, pod)).flatten();
+        if remembered.is_some() {
+            self.volumes = remembered;
+            return true;
+        }
         match self.set_up_volumes(pod, ips).await {
             Ok(volumes) => {
+                if let Err(error) = volume::remember(&directory, &volumes) {
+                    tracing::warn!(pod = facts::format(pod), %error, "it cannot be kept where the volumes of a pod are");
+                }
                 self.volumes = Some(volumes);
                 true
             }

@@ -16,7 +16,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-const DATA: &str = "..data";
+pub(super) const DATA: &str = "..data";
 const DATA_NEW: &str = "..data_tmp";
 
 /// Writes the payload; false when nothing changed.

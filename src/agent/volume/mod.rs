@@ -30,7 +30,7 @@ use crate::{
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use kube::Client;
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     io,
     path::{Path, PathBuf},
 };
@@ -90,14 +90,47 @@ pub async fn set_up(
 ) -> Result<HashMap<String, PathBuf>, VolumeError> {
     let mut out = HashMap::new();
     for volume in facts::spec(context.pod).volumes.iter().flatten() {
-        let of_files = volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some();
-        let path = match known.and_then(|known| known.get(&volume.name)).filter(|_| !of_files) {
+        let path = match known.and_then(|known| known.get(&volume.name)).filter(|_| !is_of_files(volume)) {
             Some(path) => path.clone(),
             None => set_up_one(context, volume).await?,
         };
         out.insert(volume.name.clone(), path);
     }
     Ok(out)
+}
+
+/// The file in a pod's directory that says where its volumes are.
+const PLACES: &str = "volumes.json";
+
+/// Keeps where the volumes are, for an agent that starts when nobody can be asked.
+///
+/// # Errors
+/// That of the file.
+pub fn remember(directory: &Path, volumes: &HashMap<String, PathBuf>) -> io::Result<()> {
+    let file = directory.join(PLACES);
+    let places: BTreeMap<_, _> = volumes.iter().collect();
+    let text = serde_json::to_vec(&places)?;
+    if std::fs::read(&file).is_ok_and(|known| known == text) {
+        return Ok(());
+    }
+    let fresh = directory.join("volumes.new");
+    std::fs::write(&fresh, text)?;
+    std::fs::rename(fresh, file)
+}
+
+/// Where the volumes are that were set up before; nothing unless all of them are there still.
+pub fn remembered(directory: &Path, pod: &Pod) -> Option<HashMap<String, PathBuf>> {
+    let places: HashMap<String, PathBuf> = serde_json::from_slice(&std::fs::read(directory.join(PLACES)).ok()?).ok()?;
+    let is_there = |volume: &Volume| {
+        let path = places.get(&volume.name)?;
+        let sought = if is_of_files(volume) { path.join(atomic::DATA) } else { path.clone() };
+        sought.exists().then_some(())
+    };
+    facts::spec(pod).volumes.iter().flatten().all(|volume| is_there(volume).is_some()).then_some(places)
+}
+
+fn is_of_files(volume: &Volume) -> bool {
+    volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some()
 }
 
 async fn set_up_one(context: &Context<'_>, volume: &Volume) -> Result<PathBuf, VolumeError> {
@@ -186,8 +219,24 @@ fn unescape(text: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::unescape;
-    use std::path::Path;
+    use super::*;
+
+    #[test]
+    fn volumes_are_found_again_if_all_are_there() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": {"containers": [],
+            "volumes": [{"name": "data", "emptyDir": {}}, {"name": "token", "projected": {}}]}}))
+        .expect("a pod");
+        let place = |name: &str| (name.to_owned(), dir.path().join(name));
+        let volumes = HashMap::from([place("data"), place("token")]);
+        assert_eq!(remembered(dir.path(), &pod), None);
+        remember(dir.path(), &volumes).expect("written");
+        std::fs::create_dir_all(dir.path().join("data")).expect("made");
+        std::fs::create_dir_all(dir.path().join("token")).expect("made");
+        assert_eq!(remembered(dir.path(), &pod), None, "it was in memory, and is empty");
+        std::fs::create_dir(dir.path().join("token/..data")).expect("made");
+        assert_eq!(remembered(dir.path(), &pod), Some(volumes));
+    }
 
     #[test]
     fn mount_points_are_unescaped() {

@@ -3,6 +3,7 @@ use mk8s_store::{Expect, Op, Stamped, Txn};
 use serde_json::json;
 
 use super::*;
+use crate::relay::Relay;
 
 struct Fixture {
     store: Store,
@@ -12,8 +13,9 @@ struct Fixture {
 /// A store with two namespaces, the default account in one, and what `objects` adds (keys without `/registry/`).
 async fn fixture(objects: &[(&str, Value)]) -> Fixture {
     let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
-    let presenter = crate::registry::Resources::new(&store).presenter();
-    let (authorization, client) = (Authorization::new(store.clone()), Client::new(store.clone()));
+    let client = Client::new(store.clone(), Relay::default());
+    let presenter = crate::registry::Resources::new(&store, client.clone()).presenter();
+    let authorization = Authorization::new(store.clone());
     let fixture = Fixture { admission: Admission::new(store.clone(), authorization, client, presenter), store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}})).await;
     fixture.put("core/namespaces/gone", json!({"metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}})).await;

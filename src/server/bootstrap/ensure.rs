@@ -89,7 +89,7 @@ pub(crate) fn mended(found: &Value, wanted: &Value) -> Option<Value> {
         ("ClusterRole" | "Role", _) => return with_missing_rules(found, wanted),
         ("EndpointSlice", "kubernetes") => &["endpoints", "ports"],
         ("Endpoints", "kubernetes") => &["subsets"],
-        ("ConfigMap", "extension-apiserver-authentication" | "mk8s-network") => &["data"],
+        ("ConfigMap", "extension-apiserver-authentication" | "mk8s-network" | "mk8s-servers") => &["data"],
         ("ConfigMap", "cluster-info") => return with_own_data(found, wanted),
         ("APIService", _) | ("FlowSchema", "exempt" | "catch-all") | ("PriorityLevelConfiguration", "catch-all") => &["spec"],
         ("FlowSchema" | "PriorityLevelConfiguration", _) if meta::annotation(found, FLOW_AUTO_UPDATE) == Some("true") => {

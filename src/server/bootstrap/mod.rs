@@ -38,6 +38,8 @@ pub struct Bootstrap {
     pub port: u16,
     /// The other servers of the cluster that answer on the same port.
     pub others: BTreeSet<IpAddr>,
+    /// `host:port` of all servers of the cluster, whether they answer or not.
+    pub members: BTreeSet<String>,
     /// The address of the `kubernetes` Service: the first of the service network.
     pub service_ip: IpAddr,
     pub service_cidr: ipnet::IpNet,

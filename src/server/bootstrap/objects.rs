@@ -6,12 +6,13 @@ use serde_json::{Value, json};
 use super::Bootstrap;
 
 pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
-    let [slice, endpoints] = servers(bootstrap);
+    let [slice, endpoints, members] = servers(bootstrap);
     vec![
         service_range(bootstrap),
         service(bootstrap),
         slice,
         endpoints,
+        members,
         extension_authentication(bootstrap),
         cluster_info(bootstrap),
         network(bootstrap),
@@ -19,8 +20,8 @@ pub(super) fn objects(bootstrap: &Bootstrap) -> Vec<Value> {
 }
 
 /// Those that say where the servers are.
-pub(super) fn servers(bootstrap: &Bootstrap) -> [Value; 2] {
-    [endpoint_slice(bootstrap), endpoints(bootstrap)]
+pub(super) fn servers(bootstrap: &Bootstrap) -> [Value; 3] {
+    [endpoint_slice(bootstrap), endpoints(bootstrap), members(bootstrap)]
 }
 
 /// Where addresses of Services come from.
@@ -86,6 +87,17 @@ fn endpoints(bootstrap: &Bootstrap) -> Value {
             "addresses": bootstrap.servers().map(|ip| json!({"ip": ip})).collect::<Vec<_>>(),
             "ports": [{"name": "https", "port": bootstrap.port, "protocol": "TCP"}],
         }],
+    })
+}
+
+/// Whom nodes hold tunnels to, and turn to.
+fn members(bootstrap: &Bootstrap) -> Value {
+    let text: Vec<&str> = bootstrap.members.iter().map(String::as_str).collect();
+    json!({
+        "apiVersion": "v1",
+        "kind": "ConfigMap",
+        "metadata": {"name": mk8s_client::servers::NAME, "namespace": "kube-system"},
+        "data": {mk8s_client::servers::KEY: text.join("\n")},
     })
 }
 

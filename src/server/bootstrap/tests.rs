@@ -16,6 +16,7 @@ fn bootstrap(node_ip: &str, manifests_dir: PathBuf) -> Bootstrap {
         node_ip: node_ip.parse().expect("an address"),
         port: 6443,
         others: BTreeSet::new(),
+        members: BTreeSet::from([format!("{node_ip}:6443")]),
         service_ip: "10.43.0.1".parse().expect("an address"),
         service_cidr: "10.43.0.0/16".parse().expect("a network"),
         ca_pem: "CA".into(),
@@ -78,6 +79,7 @@ async fn a_second_start_changes_only_what_follows_the_server() {
     let info = stored(&store, "core/configmaps/kube-public/cluster-info")["data"]["kubeconfig"].to_string();
     assert!(info.contains("server: https://192.0.2.2:6443") && info.contains("certificate-authority-data: Q0E="), "{info}");
     assert_eq!(stored(&store, "core/endpoints/default/kubernetes")["subsets"][0]["addresses"][0]["ip"], "192.0.2.2");
+    assert_eq!(stored(&store, "core/configmaps/kube-system/mk8s-servers")["data"]["servers"], "192.0.2.2:6443");
     assert_eq!(stored(&store, "core/configmaps/default/mine")["data"]["a"], "two");
 }
 

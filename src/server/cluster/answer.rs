@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    SERVERS, frames,
+    Removed, SERVERS, frames,
     members::{self, Member},
     seal,
     talk::{Answer, EncryptionStatus, MemberState, Question, Status},
@@ -34,6 +34,9 @@ pub struct Cluster {
     pub store: Store,
     pub pki: Arc<Pki>,
     pub me: Member,
+    pub removed: Removed,
+    /// What is said once it is.
+    pub remedy: Arc<str>,
     /// Ends the lines from other servers: later than all else, so that the lead can be handed over.
     pub end: CancellationToken,
 }
@@ -75,6 +78,7 @@ impl Cluster {
     async fn answer(&self, question: Question, peer: &Peer) -> Answer {
         match question {
             Question::Ca => Answer::Ca { pem: self.pki.ca_pem().to_owned() },
+            _ if self.removed.is_known() => Answer::Refused { why: self.remedy.to_string() },
             Question::Join { secret, name, address } => {
                 if !same_secret(self.pki.join_secret().as_bytes(), secret.as_bytes()) {
                     tracing::warn!(address = ?peer.addr, name, "a server with a wrong token wanted to join");

@@ -1,6 +1,9 @@
 //! Messages that come in from another server.
 
-use std::{io, time::Duration};
+use std::{
+    io,
+    time::{Duration, Instant},
+};
 
 use mk8s_store::Assembly;
 use tokio::{
@@ -10,12 +13,14 @@ use tokio::{
 
 use super::{
     Cluster, SERVERS, frames,
-    lines::{END, HELLO, Hello, MESSAGE, PIECE, REFUSED, WELCOME, WITH_KEYSPACE},
+    lines::{END, HELLO, Hello, MESSAGE, PIECE, REFUSED, REMOVED, WELCOME, WITH_KEYSPACE},
     members,
 };
 use crate::auth::Peer;
 
 const PATIENCE: Duration = Duration::from_secs(10);
+/// How often it is looked whether whoever talks was removed.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Takes another server's messages until its connection ends.
 pub async fn receive<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, mut stream: S, peer: &Peer) {
@@ -33,15 +38,23 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
         }
         _ => return Err(bad("it begins with no greeting")),
     };
-    if let Some(why) = refusal(cluster, hello, peer) {
+    if let Some((kind, why)) = refusal(cluster, hello, peer) {
         tracing::warn!(from = hello.from, to = hello.to, address = ?peer.addr, why, "messages of another server were refused");
-        frames::write(stream, REFUSED, why.as_bytes()).await?;
+        frames::write(stream, kind, why.as_bytes()).await?;
         return stream.flush().await;
     }
     frames::write(stream, WELCOME, &[]).await?;
     stream.flush().await?;
     let mut whole: Option<(Vec<u8>, Assembly)> = None;
+    let mut looked = Instant::now();
     while let Some((kind, bytes)) = frames::read(stream, frames::FRAME_MAX).await? {
+        if looked.elapsed() >= LOOK {
+            looked = Instant::now();
+            if members::was_removed(&cluster.store.view(), hello.from) {
+                // It connects again, and hears why.
+                return Err(bad("it was removed meanwhile"));
+            }
+        }
         match (kind, &mut whole) {
             (MESSAGE, None) => cluster.store.deliver(&bytes).map_err(io::Error::other)?,
             (WITH_KEYSPACE, None) => whole = Some((bytes, Assembly::default())),
@@ -58,20 +71,18 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
     Ok(())
 }
 
-/// Why messages are not taken, if they are not.
-fn refusal(cluster: &Cluster, hello: Hello, peer: &Peer) -> Option<String> {
+/// Why messages are not taken, if they are not, and as what that is said.
+fn refusal(cluster: &Cluster, hello: Hello, peer: &Peer) -> Option<(u8, String)> {
     if !peer.user.as_ref().is_some_and(|user| user.in_group(SERVERS)) {
-        return Some("the certificate is no server's".to_owned());
+        return Some((REFUSED, "the certificate is no server's".to_owned()));
     }
     let me = cluster.me.id;
     if hello.to != me {
-        return Some(format!("this is member {me}, not {}: has its address gone to another one?", hello.to));
+        return Some((REFUSED, format!("this is member {me}, not {}: has its address gone to another one?", hello.to)));
     }
     if members::was_removed(&cluster.store.view(), hello.from) {
-        return Some(format!(
-            "member {} was removed from the cluster: remove its data directory, then it can join again",
-            hello.from
-        ));
+        let why = "was removed from the cluster: remove its data directory, then it can join again";
+        return Some((REMOVED, format!("member {} {why}", hello.from)));
     }
     None
 }

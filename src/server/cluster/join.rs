@@ -94,7 +94,7 @@ pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, addres
     let keys: BTreeMap<String, String> =
         serde_json::from_slice(&seal::open(&token.secret, &sealed)?).map_err(|_| seal::Sealed)?;
     Pki::install(dir, &keys)?;
-    let record = Record { id, founder: false, members };
+    let record = Record { id, founder: false, members, removed: false };
     record.save(dir)?;
     tracing::info!(id, server, "joined the cluster");
     Ok(record)

@@ -28,7 +28,7 @@ use tokio::{
 use tokio_rustls::client::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use super::{RAFT, frames, members, talk};
+use super::{RAFT, Removed, frames, members, talk};
 use crate::auth::{Pki, pki::Role};
 
 pub(super) const HELLO: u8 = 0;
@@ -39,6 +39,8 @@ pub(super) const MESSAGE: u8 = 3;
 pub(super) const WITH_KEYSPACE: u8 = 4;
 pub(super) const PIECE: u8 = 5;
 pub(super) const END: u8 = 6;
+/// A refusal of whoever was removed.
+pub(super) const REMOVED: u8 = 7;
 
 /// The first frame of a connection.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
@@ -54,6 +56,8 @@ const QUEUE: usize = 8192;
 const BURST: usize = 256 << 10;
 /// A peer that takes nothing for so long is given up.
 const STUCK: Duration = Duration::from_secs(5);
+/// How often a server looks whether it is a member.
+const DOUBT: Duration = Duration::from_secs(2);
 const RETRY: [Duration; 2] = [Duration::from_millis(100), Duration::from_millis(1000)];
 
 /// The way to the other servers. Cheap to clone.
@@ -66,11 +70,19 @@ struct Shared {
     addresses: Mutex<BTreeMap<u64, String>>,
     store: OnceLock<Store>,
     runtime: Handle,
+    removed: Removed,
     stop: CancellationToken,
 }
 
 impl Lines {
-    pub fn new(me: u64, pki: Arc<Pki>, known: &[members::Member], stop: CancellationToken) -> Lines {
+    /// `removed` is told when another server says so.
+    pub fn new(
+        me: u64,
+        pki: Arc<Pki>,
+        known: &[members::Member],
+        removed: Removed,
+        stop: CancellationToken,
+    ) -> Lines {
         let addresses = known.iter().map(|member| (member.id, member.address.clone())).collect();
         let shared = Shared {
             me,
@@ -78,6 +90,7 @@ impl Lines {
             addresses: Mutex::new(addresses),
             store: OnceLock::new(),
             runtime: Handle::current(),
+            removed,
             stop,
         };
         Lines(Arc::new(shared))
@@ -102,6 +115,31 @@ impl Lines {
                 None | Some(Ok(mk8s_store::WatchItem::Closed)) => return,
                 Some(_) => {}
             }
+        }
+    }
+}
+
+impl Lines {
+    /// A server that has taken part in its own removal has nothing to say any more. So it asks.
+    pub async fn doubt(self, store: Store) {
+        let asked = async {
+            loop {
+                tokio::time::sleep(DOUBT).await;
+                let members = store.members().await.unwrap_or_default();
+                if members.is_empty() || members.iter().any(|member| member.id == self.0.me) {
+                    continue;
+                }
+                for member in members {
+                    if let Err(error) = self.0.connect(member.id).await {
+                        tracing::debug!(peer = member.id, %error, "asked whether this server was removed");
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = asked => {}
+            () = self.0.removed.known() => {}
+            () = self.0.stop.cancelled() => {}
         }
     }
 }
@@ -257,7 +295,10 @@ impl Shared {
         };
         match timeout(STUCK, greeting).await.map_err(|_| LineError::Silent)?? {
             Some((WELCOME, _)) => Ok(stream),
-            Some((REFUSED, why)) => {
+            Some((kind @ (REFUSED | REMOVED), why)) => {
+                if kind == REMOVED {
+                    self.removed.hear();
+                }
                 let why = String::from_utf8_lossy(&why).into_owned();
                 tracing::warn!(peer = to, address, why, "another server does not take our messages");
                 tokio::time::sleep(RETRY[1]).await;

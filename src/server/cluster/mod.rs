@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`record`] (what a server knows of itself), [`members`] (what all know of each other, kept in the
 //! store), [`seal`], [`frames`] (how bytes are cut), [`talk`] (questions and answers), [`join`], [`answer`],
-//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`lead`], [`access`] and [`command`], [`rebuild`]
+//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`removed`] (not to be a member any more), [`lead`], [`access`] and [`command`], [`rebuild`]
 //! (a new cluster of what is left).
 //!
 //! Invariant: nothing is told to a server before the token's hash has shown that its CA is the right one.
@@ -26,6 +26,7 @@ mod lines;
 pub mod members;
 pub(crate) mod rebuild;
 mod record;
+mod removed;
 pub(crate) mod seal;
 pub mod talk;
 
@@ -37,6 +38,7 @@ pub use incoming::receive;
 pub use lead::while_leading;
 pub use lines::Lines;
 pub use record::Record;
+pub use removed::{Removed, remedy};
 
 /// The protocol of questions between servers, and of the command line.
 pub const TALK: &[u8] = b"mk8s-cluster/1";

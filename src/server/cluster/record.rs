@@ -16,6 +16,9 @@ pub struct Record {
     /// Who was there when it joined: where to look for the others before the store knows.
     #[serde(default)]
     pub members: Vec<Member>,
+    /// Whether it has heard that it was removed.
+    #[serde(default)]
+    pub removed: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -32,7 +35,7 @@ const FILE: &str = "member.json";
 
 impl Record {
     pub fn founder() -> Record {
-        Record { id: 1, founder: true, members: Vec::new() }
+        Record { id: 1, founder: true, members: Vec::new(), removed: false }
     }
 
     /// What the store of this member is claimed for.

@@ -78,6 +78,8 @@ pub(super) struct Inner {
     pub(super) usage: Usage,
     pub(super) metrics: Arc<Metrics>,
     pub(super) ready: AtomicBool,
+    /// Why this server answers no more.
+    retired: OnceLock<String>,
     pub(super) stop: CancellationToken,
 }
 
@@ -108,13 +110,25 @@ impl Router {
             usage: Usage::default(),
             metrics,
             ready: AtomicBool::new(false),
-            stop,
+            retired: OnceLock::new(),
+            stop: stop.child_token(),
         }))
     }
 
     /// `/readyz` says yes from now on.
     pub fn set_ready(&self) {
         self.0.ready.store(true, Ordering::Release);
+    }
+
+    /// From now on every request is refused with this, and watches end.
+    pub fn retire(&self, why: String) {
+        // The first reason stays.
+        let _ = self.0.retired.set(why);
+        self.0.stop.cancel();
+    }
+
+    pub(crate) fn is_retired(&self) -> bool {
+        self.0.retired.get().is_some()
     }
 
     pub fn relay(&self) -> &Relay {
@@ -175,6 +189,9 @@ impl Router {
         let accepted = parts.headers.get(http::header::ACCEPT_ENCODING).cloned();
         let of_status = negotiate::of_status(&parts.headers);
         let pretty = pretty::is_wanted(&uri, &parts.headers);
+        if let Some(why) = self.0.retired.get() {
+            return answer::status(of_status, &Status::unavailable(why.clone()));
+        }
         let mut record = None;
         let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body, &mut record)).catch_unwind().await;
         let (verb, resource, mut response, schema) = match outcome {

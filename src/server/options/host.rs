@@ -1,9 +1,51 @@
 //! What the machine says about itself.
 
 use std::{
-    fs,
+    fs, io,
     net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket},
+    time::Duration,
 };
+
+use tokio_util::sync::CancellationToken;
+
+/// How often it is looked whether the machine has its address still.
+const LOOK: Duration = Duration::from_secs(2);
+/// An address that was not there so often is gone.
+const MISSED: u32 = 3;
+
+/// Another address than the one that mk8s began with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("this machine's address was {from} and is {to} now; mk8s ends, and takes the new one when it is started again")]
+pub struct Moved {
+    pub from: IpAddr,
+    pub to: IpAddr,
+}
+
+/// Waits until the machine has lost an address and has another one in its place: towards `server` (its URL), or towards
+/// the default gateway. Nothing when `stop` came first.
+pub async fn moved(from: IpAddr, server: Option<String>, stop: CancellationToken) -> Option<Moved> {
+    let remote = server.and_then(|url| crate::cluster::join::address_of(&url).ok());
+    let mut missed = 0;
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        missed = if is_here(from) { 0 } else { missed + 1 };
+        if missed < MISSED {
+            continue;
+        }
+        let remote = remote.clone();
+        // A name is looked up perhaps.
+        let look = move || remote.as_deref().and_then(address_for).or_else(address);
+        let now = stop.run_until_cancelled(tokio::task::spawn_blocking(look)).await?;
+        if let Some(to) = now.ok().flatten().filter(|to| *to != from) {
+            return Some(Moved { from, to });
+        }
+    }
+    None
+}
+
+/// Whether an address is one of this machine's.
+fn is_here(ip: IpAddr) -> bool {
+    !UdpSocket::bind((ip, 0)).is_err_and(|error| error.kind() == io::ErrorKind::AddrNotAvailable)
+}
 
 pub(super) fn name() -> Option<String> {
     let name = fs::read_to_string("/proc/sys/kernel/hostname").ok()?.trim().to_string();
@@ -48,6 +90,12 @@ fn gateway(routes: &str) -> Option<Ipv4Addr> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_address_of_another_machine_is_not_here() {
+        assert!(is_here(IpAddr::from([127, 0, 0, 1])));
+        assert!(!is_here(IpAddr::from([192, 0, 2, 77])));
+    }
 
     #[test]
     fn the_default_gateway_is_found() {

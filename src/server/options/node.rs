@@ -45,6 +45,8 @@ pub struct NodeSettings {
     pub data_dir: PathBuf,
     pub node_name: String,
     pub node_ip: IpAddr,
+    /// Whether that is the address that was found, not one that was given.
+    pub node_ip_found: bool,
     pub node_labels: Vec<(String, String)>,
     pub node_taints: Vec<String>,
     pub container_runtime_endpoint: Option<String>,
@@ -81,6 +83,7 @@ impl NodeArgs {
             data_dir: absolute("data-dir", self.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?,
             node_name: node_name(self.node_name)?,
             node_ip,
+            node_ip_found: self.node_ip.is_none(),
             node_labels: self.node_label.iter().map(|text| label(text)).collect::<Result<_, _>>()?,
             node_taints: self.node_taint.iter().map(|text| taint(text)).collect::<Result<_, _>>()?,
             container_runtime_endpoint: self.container_runtime_endpoint.map(endpoint).transpose()?,

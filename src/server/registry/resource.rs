@@ -25,7 +25,10 @@ use super::{
     custom::{CustomKind, Customs, Presenter, Table},
     encode, keys,
 };
-use crate::table::{self, Printer};
+use crate::{
+    table::{self, Printer},
+    webhook::Client,
+};
 
 /// Kinds whose updates must say which version they are for.
 const CONDITIONAL: [(&str, &str); 16] = [
@@ -517,9 +520,9 @@ pub struct Resources {
 }
 
 impl Resources {
-    /// The kinds this executable knows, and those that are defined in the store.
-    pub fn new(store: &Store) -> Resources {
-        let mut resources = Resources { by_version: HashMap::new(), customs: Arc::new(Customs::new(store)) };
+    /// The kinds this executable knows, and those that are defined in the store; `backends` convert those.
+    pub fn new(store: &Store, backends: Client) -> Resources {
+        let mut resources = Resources { by_version: HashMap::new(), customs: Arc::new(Customs::new(store, backends)) };
         for kind in kinds::builtin() {
             resources.add(Resource::new(kind.clone()));
         }

@@ -1,12 +1,13 @@
 //! Reaching nodes and pods for clients: the agents' tunnels, and what is forwarded through them.
 //!
-//! An agent dials the server and then serves HTTP/2 on that connection, so the server reaches nodes behind any NAT.
-//! Reading order: [`Relay`] (who is connected), [`pods`] (logs, exec, attach, port-forward), [`proxy`], [`upgrade`]
-//! (a WebSocket's bytes, or those of SPDY, through the tunnel).
+//! An agent dials every server and then serves HTTP/2 on that connection, so any server reaches nodes behind any NAT.
+//! Reading order: [`Relay`] (who is connected), [`pods`] (logs, exec, attach, port-forward), [`dial`] (connections to
+//! pods), [`proxy`], [`upgrade`] (a WebSocket's bytes, or those of SPDY, through the tunnel).
 //!
 //! Invariant: the relay copies bytes; it speaks no protocol of exec or port-forward itself.
 //! Invariant: a node's name comes from its certificate, never from what it says.
 
+pub mod dial;
 pub mod pods;
 pub mod proxy;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use parking_lot::RwLock;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio_util::sync::CancellationToken;
 
+use self::dial::Outside;
 use crate::{
     http::{
         Body, RequestBody,
@@ -39,6 +41,9 @@ use crate::{
     },
     registry::Registry,
 };
+
+/// A silent agent is asked for a sign of life this often, and given up after as long again.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
 
 /// The longest error text of an agent that is passed on.
 const ERROR_LIMIT: usize = 64 << 10;
@@ -49,13 +54,16 @@ pub struct Relay(Arc<Tunnels>);
 
 #[derive(Default)]
 struct Tunnels {
-    by_node: RwLock<HashMap<String, Tunnel>>,
+    /// The newest last. An agent has a second one while it does not know yet that the first broke, or when it reaches this
+    /// server by two addresses.
+    by_node: RwLock<HashMap<String, Vec<Tunnel>>>,
     next: AtomicU64,
+    outside: Outside,
 }
 
 #[derive(Clone)]
 struct Tunnel {
-    /// Tells a tunnel from the one that replaced it.
+    /// Tells a tunnel from others to the same node.
     id: u64,
     sender: http2::SendRequest<RequestBody>,
 }
@@ -84,7 +92,8 @@ impl Relay {
     {
         let handshake = http2::Builder::new(TokioExecutor::new())
             .timer(TokioTimer::new())
-            .keep_alive_interval(Some(Duration::from_secs(15)))
+            .keep_alive_interval(Some(KEEP_ALIVE))
+            .keep_alive_timeout(KEEP_ALIVE)
             .keep_alive_while_idle(true)
             .initial_stream_window_size(1 << 20)
             .initial_connection_window_size(8 << 20)
@@ -95,14 +104,17 @@ impl Relay {
             Err(error) => return tracing::warn!(node, %error, "the tunnel could not be opened"),
         };
         let id = self.0.next.fetch_add(1, Ordering::Relaxed);
-        self.0.by_node.write().insert(node.to_string(), Tunnel { id, sender });
+        self.0.by_node.write().entry(node.to_string()).or_default().push(Tunnel { id, sender });
         tracing::info!(node, "tunnel open");
         if let Some(Err(error)) = stop.run_until_cancelled(connection).await {
             tracing::debug!(node, %error, "tunnel broke");
         }
         let mut by_node = self.0.by_node.write();
-        if by_node.get(node).is_some_and(|tunnel| tunnel.id == id) {
-            by_node.remove(node);
+        if let Some(tunnels) = by_node.get_mut(node) {
+            tunnels.retain(|tunnel| tunnel.id != id);
+            if tunnels.is_empty() {
+                by_node.remove(node);
+            }
         }
         tracing::info!(node, "tunnel closed");
     }
@@ -119,7 +131,12 @@ impl Relay {
 
     /// Sends a request to a node's agent.
     pub async fn send(&self, node: &str, request: Request<RequestBody>) -> Result<Response<Incoming>, Status> {
-        let tunnel = self.0.by_node.read().get(node).cloned();
+        // The newest, unless it is known to have ended.
+        let choose = |tunnels: &Vec<Tunnel>| {
+            let open = tunnels.iter().rev().find(|tunnel| !tunnel.sender.is_closed());
+            open.or(tunnels.last()).cloned()
+        };
+        let tunnel = self.0.by_node.read().get(node).and_then(choose);
         let Some(mut tunnel) = tunnel else {
             return Err(Status::failure(
                 500,

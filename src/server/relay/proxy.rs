@@ -1,8 +1,12 @@
 //! `nodes/proxy`, `pods/proxy`, `services/proxy`: plain HTTP requests handed on to what they name.
 //!
-//! A node is reached through its tunnel. Pods and the pods behind Services are dialed at their address.
+//! A node is reached through its tunnel. Pods and the pods behind Services are dialed at their address, from here or from
+//! their node.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Duration,
+};
 
 use http::{HeaderMap, HeaderValue, Request, Response, Uri, header};
 use hyper::client::conn::http1;
@@ -10,12 +14,19 @@ use hyper_util::rt::TokioIo;
 use mk8s_api::status::{GroupResource, Status};
 use rand::seq::IndexedRandom;
 use serde_json::Value;
-use tokio::{net::TcpStream, time::timeout};
+use tokio::time::timeout;
 
-use super::{HOP_BY_HOP, Relayed, pass_on};
+use super::{HOP_BY_HOP, Relay, Relayed, pass_on};
 use crate::http::{Body, RequestBody};
 
 const DIAL: Duration = Duration::from_secs(10);
+
+/// Where a pod listens, and on which node.
+#[derive(Debug, Clone)]
+struct Place {
+    address: SocketAddr,
+    node: Option<String>,
+}
 
 pub async fn forward(relayed: Relayed<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     let (scheme, name, port) = split_name(relayed.name)?;
@@ -24,28 +35,29 @@ pub async fn forward(relayed: Relayed<'_>, body: RequestBody) -> Result<Response
     }
     let path = format!("/{}", relayed.rest.unwrap_or_default());
     let query = relayed.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
-    let (node, authority) = match relayed.plural {
-        "nodes" => (Some(name), "node".to_string()),
-        "pods" => (None, address_of_pod(&relayed, name, port)?),
-        _ => (None, address_of_service(&relayed, name, port)?),
+    let place = match relayed.plural {
+        "nodes" => None,
+        "pods" => Some(place_of_pod(&relayed, name, port)?),
+        _ => Some(place_of_service(&relayed, name, port)?),
     };
+    let authority = place.as_ref().map_or_else(|| "node".to_string(), |place| place.address.to_string());
     let uri: Uri = format!("http://{authority}{path}{query}")
         .parse()
         .map_err(|error| Status::bad_request(format!("{path}: {error}")))?;
     let mut request = Request::new(body);
     *request.method_mut() = relayed.method.clone();
     *request.headers_mut() = end_to_end(relayed.headers);
-    match node {
-        Some(node) => {
-            *request.uri_mut() = uri;
-            Ok(pass_on(relayed.relay.send(node, request).await?))
-        }
+    match place {
         None => {
+            *request.uri_mut() = uri;
+            Ok(pass_on(relayed.relay.send(name, request).await?))
+        }
+        Some(place) => {
             let host = HeaderValue::from_str(&authority).map_err(Status::internal)?;
             request.headers_mut().insert(header::HOST, host);
             *request.uri_mut() =
                 uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()));
-            dial(&authority, request).await
+            send(relayed.relay, &place, request).await
         }
     }
 }
@@ -61,13 +73,14 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-async fn dial(authority: &str, request: Request<RequestBody>) -> Result<Response<Body>, Status> {
+async fn send(relay: &Relay, place: &Place, request: Request<RequestBody>) -> Result<Response<Body>, Status> {
     let failed =
         |why: String| Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {why}"));
-    let stream = match timeout(DIAL, TcpStream::connect(authority)).await {
+    let address = place.address;
+    let stream = match timeout(DIAL, relay.dial(address, place.node.as_deref())).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(format!("dial tcp {authority}: {error}"))),
-        Err(_) => return Err(failed(format!("dial tcp {authority}: i/o timeout"))),
+        Ok(Err(error)) => return Err(failed(format!("dial tcp {address}: {error}"))),
+        Err(_) => return Err(failed(format!("dial tcp {address}: i/o timeout"))),
     };
     let (mut sender, connection) =
         http1::handshake(TokioIo::new(stream)).await.map_err(|error| failed(error.to_string()))?;
@@ -91,7 +104,7 @@ fn split_name(text: &str) -> Result<(&str, &str, &str), Status> {
     }
 }
 
-fn address_of_pod(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<String, Status> {
+fn place_of_pod(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<Place, Status> {
     let pod = relayed
         .registry
         .lookup("", "pods", relayed.namespace, name)
@@ -106,7 +119,7 @@ fn address_of_pod(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<Strin
         "" => {
             let containers = pod["spec"]["containers"].as_array();
             let first = containers.into_iter().flatten().find_map(|c| c["ports"][0]["containerPort"].as_u64());
-            first.unwrap_or(80).to_string()
+            first.unwrap_or(80)
         }
         named if named.parse::<u16>().is_err() => {
             let ports = pod["spec"]["containers"]
@@ -116,14 +129,16 @@ fn address_of_pod(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<Strin
                 .filter_map(|c| c["ports"].as_array())
                 .flatten();
             let found = ports.filter(|p| p["name"] == named).find_map(|p| p["containerPort"].as_u64());
-            found.ok_or_else(|| Status::bad_request(format!("pod {name:?} has no port named {named:?}")))?.to_string()
+            found.ok_or_else(|| Status::bad_request(format!("pod {name:?} has no port named {named:?}")))?
         }
-        number => number.to_string(),
+        number => number.parse().map_err(|_| Status::bad_request(format!("{number:?} is not a port")))?,
     };
-    Ok(authority(ip, &port))
+    let port = u16::try_from(port).map_err(|_| Status::bad_request(format!("{port} is not a port")))?;
+    let node = pod["spec"]["nodeName"].as_str().map(str::to_string);
+    Ok(Place { address: SocketAddr::new(ip, port), node })
 }
 
-fn address_of_service(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<String, Status> {
+fn place_of_service(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<Place, Status> {
     let service = relayed
         .registry
         .lookup("", "services", relayed.namespace, name)
@@ -143,29 +158,23 @@ fn address_of_service(relayed: &Relayed<'_>, name: &str, port: &str) -> Result<S
         "kubernetes.io/service-name",
         name,
     );
-    let backends: Vec<(IpAddr, u64)> = slices.iter().flat_map(|slice| backends_of(slice, &wanted["name"])).collect();
-    let (ip, port) = backends.choose(&mut rand::rng()).ok_or_else(unavailable)?;
-    Ok(authority(*ip, &port.to_string()))
+    let backends: Vec<Place> = slices.iter().flat_map(|slice| backends_of(slice, &wanted["name"])).collect();
+    backends.choose(&mut rand::rng()).cloned().ok_or_else(unavailable)
 }
 
 /// The ready addresses of a slice, with the port of a name.
-fn backends_of(slice: &Value, port_name: &Value) -> Vec<(IpAddr, u64)> {
+fn backends_of(slice: &Value, port_name: &Value) -> Vec<Place> {
     let wanted = port_name.as_str().unwrap_or_default();
     let mut ports = slice["ports"].as_array().into_iter().flatten();
-    let Some(port) = ports.find(|p| p["name"].as_str().unwrap_or_default() == wanted).and_then(|p| p["port"].as_u64())
-    else {
-        return Vec::new();
-    };
+    let port = ports.find(|p| p["name"].as_str().unwrap_or_default() == wanted);
+    let Some(port) = port.and_then(|p| u16::try_from(p["port"].as_u64()?).ok()) else { return Vec::new() };
     let endpoints = slice["endpoints"].as_array().into_iter().flatten();
     let ready = endpoints.filter(|endpoint| endpoint["conditions"]["ready"] != false);
-    ready.filter_map(|endpoint| Some((endpoint["addresses"][0].as_str()?.parse().ok()?, port))).collect()
-}
-
-fn authority(ip: IpAddr, port: &str) -> String {
-    match ip {
-        IpAddr::V4(ip) => format!("{ip}:{port}"),
-        IpAddr::V6(ip) => format!("[{ip}]:{port}"),
-    }
+    let place = |endpoint: &Value| {
+        let ip: IpAddr = endpoint["addresses"][0].as_str()?.parse().ok()?;
+        Some(Place { address: SocketAddr::new(ip, port), node: endpoint["nodeName"].as_str().map(str::to_string) })
+    };
+    ready.filter_map(place).collect()
 }
 
 #[cfg(test)]
@@ -190,12 +199,12 @@ mod tests {
     #[test]
     fn only_ready_backends_count() {
         let slice = json!({"ports": [{"name": "web", "port": 8080}], "endpoints": [
-            {"addresses": ["10.0.0.1"], "conditions": {"ready": true}},
+            {"addresses": ["10.0.0.1"], "conditions": {"ready": true}, "nodeName": "n"},
             {"addresses": ["10.0.0.2"], "conditions": {"ready": false}},
             {"addresses": ["10.0.0.3"]}]});
-        let found: Vec<String> =
-            backends_of(&slice, &json!("web")).into_iter().map(|(ip, port)| authority(ip, &port.to_string())).collect();
-        assert_eq!(found, ["10.0.0.1:8080", "10.0.0.3:8080"]);
+        let found = backends_of(&slice, &json!("web"));
+        let shown: Vec<_> = found.iter().map(|place| (place.address.to_string(), place.node.as_deref())).collect();
+        assert_eq!(shown, [("10.0.0.1:8080".to_string(), Some("n")), ("10.0.0.3:8080".to_string(), None)]);
         assert!(backends_of(&slice, &Value::Null).is_empty());
     }
 }

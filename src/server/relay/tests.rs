@@ -23,7 +23,7 @@ use crate::{
     registry::ServiceRanges,
 };
 
-/// An agent that answers logs with the request's path, refuses attach, and echoes what exec sends.
+/// An agent that answers logs with the request's path, refuses attach, echoes what exec sends, and has a pod at port 80.
 async fn agent(request: Request<Incoming>) -> Result<Response<Body>, Infallible> {
     let uri = request.uri().to_string();
     let mut response = Response::new(Body::from(uri.clone()));
@@ -31,6 +31,20 @@ async fn agent(request: Request<Incoming>) -> Result<Response<Body>, Infallible>
         let status = json!({"kind": "Status", "status": "Failure", "reason": "NotFound", "message": "no such container", "code": 404});
         response = Response::new(Body::from(status.to_string()));
         *response.status_mut() = StatusCode::NOT_FOUND;
+    }
+    if let Some(address) = uri.strip_prefix("http://node/dial/") {
+        let Some(ip) = address.strip_suffix("/80") else {
+            let mut refused = Response::new(Body::from("dial tcp 10.42.0.9:81: connect: connection refused"));
+            *refused.status_mut() = StatusCode::BAD_GATEWAY;
+            return Ok(refused);
+        };
+        let answer = format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{ip}", ip.len());
+        let mut body = request.into_body();
+        let asked = async move {
+            body.frame().await.expect("a request").expect("the tunnel holds");
+            Ok(Bytes::from(answer))
+        };
+        return Ok(Response::new(Body::stream(futures::stream::once(asked))));
     }
     if uri.contains("/exec/") {
         let (parts, body) = request.into_parts();
@@ -72,7 +86,7 @@ impl Cluster {
         let cluster = Cluster { router: router(&store, options), stop };
         // Written past the API: what a pod must be is not what is tested here.
         let pod = json!({"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "p", "namespace": "d"},
-            "spec": {"nodeName": "n", "containers": [{"name": "c"}]}});
+            "spec": {"nodeName": "n", "containers": [{"name": "c"}]}, "status": {"podIP": "10.42.0.9"}});
         let put = mk8s_store::Op::Put {
             key: Bytes::from_static(b"/registry/core/pods/d/p"),
             value: mk8s_store::Stamped::plain(pod.to_string()),
@@ -84,15 +98,20 @@ impl Cluster {
 
     /// Opens a tunnel and waits until it carries.
     async fn connect(&self, node: &'static str) {
-        let (server_end, agent_end) = tokio::io::duplex(1 << 16);
-        let (relay, stop) = (self.router.relay().clone(), self.stop.clone());
-        tokio::spawn(async move { relay.carry(node, server_end, stop).await });
-        tokio::spawn(
-            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(agent_end), service_fn(agent)),
-        );
+        self.connect_until(node, self.stop.clone());
         while !self.router.relay().reaches(node) {
             tokio::task::yield_now().await;
         }
+    }
+
+    fn connect_until(&self, node: &'static str, stop: CancellationToken) -> tokio::task::JoinHandle<()> {
+        let (server_end, agent_end) = tokio::io::duplex(1 << 16);
+        let relay = self.router.relay().clone();
+        let carried = tokio::spawn(async move { relay.carry(node, server_end, stop).await });
+        tokio::spawn(
+            http2::Builder::new(TokioExecutor::new()).serve_connection(TokioIo::new(agent_end), service_fn(agent)),
+        );
+        carried
     }
 
     async fn get(&self, path: &str) -> (u16, String) {
@@ -158,6 +177,34 @@ async fn logs_come_through_the_tunnel() {
         assert_eq!(got, code, "{path}: {text}");
         assert!(text.contains(expected), "{path}: {text}");
     }
+}
+
+#[tokio::test]
+async fn a_server_without_a_node_reaches_pods_through_theirs() {
+    let cluster = Cluster::new().await;
+    cluster.router.relay().go_through_nodes();
+    let (code, text) = cluster.get("/api/v1/namespaces/d/pods/p:80/proxy/").await;
+    assert!(code == 503 && text.contains("no tunnel to node"), "{text}");
+    cluster.connect("n").await;
+    assert_eq!(cluster.get("/api/v1/namespaces/d/pods/p:80/proxy/x").await, (200, "10.42.0.9".into()));
+    let (code, text) = cluster.get("/api/v1/namespaces/d/pods/p:81/proxy/").await;
+    let why = "error trying to reach service: dial tcp 10.42.0.9:81: connect: connection refused";
+    assert!(code == 503 && text.contains(why), "{text}");
+    assert_eq!(cluster.get("/api/v1/namespaces/d/pods/p:99999/proxy/").await.0, 400);
+}
+
+#[tokio::test]
+async fn a_second_tunnel_of_a_node_may_go_again() {
+    let cluster = Cluster::new().await;
+    cluster.connect("n").await;
+    let stop = CancellationToken::new();
+    let second = cluster.connect_until("n", stop.clone());
+    for _ in 0..3 {
+        assert_eq!(cluster.get("/api/v1/nodes/n/proxy/x").await, (200, "http://node/x".into()));
+    }
+    stop.cancel();
+    second.await.expect("it ends");
+    assert_eq!(cluster.get("/api/v1/nodes/n/proxy/x").await, (200, "http://node/x".into()));
 }
 
 #[tokio::test]

@@ -19,7 +19,10 @@ use super::{
     error::{CallError, refusal},
     trust,
 };
-use crate::http::{RequestBody, body::request_body};
+use crate::{
+    http::{RequestBody, body::request_body},
+    relay::Relay,
+};
 
 /// The most that is read of an answer.
 pub const ANSWER_LIMIT: usize = 64 << 20;
@@ -39,13 +42,14 @@ pub struct Client(Arc<Shared>);
 
 struct Shared {
     store: Store,
+    relay: Relay,
     by_endpoint: RwLock<HashMap<Endpoint, Http>>,
 }
 
 impl Client {
-    /// Services are looked up in `store`.
-    pub fn new(store: Store) -> Client {
-        Client(Arc::new(Shared { store, by_endpoint: RwLock::default() }))
+    /// Services are looked up in `store`, their pods reached by `relay`.
+    pub fn new(store: Store, relay: Relay) -> Client {
+        Client(Arc::new(Shared { store, relay, by_endpoint: RwLock::default() }))
     }
 
     /// Posts a JSON document to the endpoint's path; the document that it answers.
@@ -111,7 +115,7 @@ impl Client {
             return Ok(known.clone());
         }
         let tls = Arc::new(trust::config(endpoint)?);
-        let connector = Connector::new(self.0.store.clone(), endpoint.place.clone(), tls);
+        let connector = Connector::new(self.0.store.clone(), self.0.relay.clone(), endpoint.place.clone(), tls);
         let http = legacy::Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

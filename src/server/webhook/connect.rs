@@ -24,6 +24,7 @@ use super::{
     resolve::{Address, Backend, resolve},
     trust,
 };
+use crate::relay::{Relay, dial::Wire};
 
 /// How long a TCP connection may take, whatever the call may.
 const DIAL: Duration = Duration::from_secs(30);
@@ -37,13 +38,14 @@ pub(super) struct NotConnected(pub(super) String);
 #[derive(Clone)]
 pub(super) struct Connector {
     store: Store,
+    relay: Relay,
     place: Arc<Place>,
     tls: TlsConnector,
 }
 
 impl Connector {
-    pub(super) fn new(store: Store, place: Place, tls: Arc<rustls::ClientConfig>) -> Connector {
-        Connector { store, place: Arc::new(place), tls: TlsConnector::from(tls) }
+    pub(super) fn new(store: Store, relay: Relay, place: Place, tls: Arc<rustls::ClientConfig>) -> Connector {
+        Connector { store, relay, place: Arc::new(place), tls: TlsConnector::from(tls) }
     }
 
     async fn connect(self, uri: Uri) -> Result<Stream, NotConnected> {
@@ -56,7 +58,7 @@ impl Connector {
                     .map_err(|why| NotConnected(why.to_string()))?
             }
         };
-        let tcp = dial(&backend).await?;
+        let tcp = dial(&self.relay, &backend).await?;
         let name = ServerName::try_from(host.clone())
             .map_err(|_| NotConnected(format!("tls: {host:?} is no name that a certificate could have")))?;
         let stream = self.tls.connect(name, tcp).await.map_err(|error| NotConnected(trust::explain(&error, &host)))?;
@@ -64,26 +66,30 @@ impl Connector {
     }
 }
 
-/// Opens a TCP connection to a backend. Pods are reached at their address, wherever they run; a node that cannot be
-/// reached so would be reached through its tunnel from here.
-async fn dial(backend: &Backend) -> Result<TcpStream, NotConnected> {
+/// Opens a TCP connection to a backend. Pods are reached at their address, or through their nodes' tunnels.
+async fn dial(relay: &Relay, backend: &Backend) -> Result<Wire, NotConnected> {
+    let node = backend.node.as_deref();
     let (shown, connect) = match &backend.address {
-        Address::Socket(address) => (address.to_string(), tokio::time::timeout(DIAL, TcpStream::connect(address)).await),
+        Address::Socket(address) => (address.to_string(), tokio::time::timeout(DIAL, relay.dial(*address, node)).await),
         Address::Name(name, port) => {
-            (format!("{name}:{port}"), tokio::time::timeout(DIAL, TcpStream::connect((name.as_str(), *port))).await)
+            (format!("{name}:{port}"), tokio::time::timeout(DIAL, by_name(name, *port)).await)
         }
     };
     let failed = |why: String| {
-        tracing::debug!(address = shown, node = backend.node.as_deref(), why, "a backend was not reached");
+        tracing::debug!(address = shown, node, why, "a backend was not reached");
         NotConnected(format!("dial tcp {shown}: {why}"))
     };
-    let stream = match connect {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(told(&error))),
-        Err(_) => return Err(failed("i/o timeout".into())),
-    };
-    stream.set_nodelay(true).map_err(|error| failed(told(&error)))?;
-    Ok(stream)
+    match connect {
+        Ok(Ok(stream)) => Ok(stream),
+        Ok(Err(error)) => Err(failed(told(&error))),
+        Err(_) => Err(failed("i/o timeout".into())),
+    }
+}
+
+async fn by_name(name: &str, port: u16) -> io::Result<Wire> {
+    let stream = TcpStream::connect((name, port)).await?;
+    stream.set_nodelay(true)?;
+    Ok(Box::new(stream))
 }
 
 /// What the system says, in the usual words.
@@ -111,7 +117,7 @@ impl tower::Service<Uri> for Connector {
 }
 
 /// An open connection, as the pool keeps it.
-pub(super) struct Stream(TokioIo<TlsStream<TcpStream>>);
+pub(super) struct Stream(TokioIo<TlsStream<Wire>>);
 
 impl Connection for Stream {
     fn connected(&self) -> Connected {

@@ -16,6 +16,7 @@ use tokio::{net::TcpListener, task::JoinSet};
 use tokio_rustls::TlsAcceptor;
 
 use super::{CallError, Client, Endpoint};
+use crate::relay::Relay;
 
 type Handler = dyn Fn(&str, Bytes) -> (u16, Vec<u8>) + Send + Sync;
 
@@ -94,7 +95,7 @@ impl Backend {
 }
 
 async fn client() -> Client {
-    Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"))
+    Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"), Relay::default())
 }
 
 async fn post(client: &Client, config: &Value) -> Result<Bytes, CallError> {

@@ -2,6 +2,7 @@
 
 mod asking;
 mod kills;
+mod nodes;
 mod renewal;
 mod sealing;
 mod strangers;

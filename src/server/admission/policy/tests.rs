@@ -10,6 +10,8 @@ use crate::{
     admission::{Operation, Options, Request},
     auth::{Authorization, User},
     registry::Resources,
+    relay::Relay,
+    webhook::Client,
 };
 
 struct Fixture {
@@ -21,7 +23,8 @@ struct Fixture {
 /// A store with a namespace and some objects (keys without `/registry/`).
 async fn fixture(objects: &[(&str, Value)]) -> Fixture {
     let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
-    let policies = Policies::new(store.clone(), Resources::new(&store).presenter());
+    let backends = Client::new(store.clone(), Relay::default());
+    let policies = Policies::new(store.clone(), Resources::new(&store, backends).presenter());
     let fixture = Fixture { authorization: Authorization::new(store.clone()), policies, store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a", "labels": {"team": "x"}}})).await;
     for (key, object) in objects {

@@ -9,7 +9,7 @@ use ring::{
 use serde_json::{Value, json};
 
 use super::*;
-use crate::webhook::tests::Backend;
+use crate::{relay::Relay, webhook::tests::Backend};
 
 const NOW: i64 = 1_000_000;
 
@@ -111,7 +111,7 @@ async fn keys_are_fetched() {
     })
     .await;
     let issuer = format!("https://{}", backend.address);
-    let client = Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"));
+    let client = Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"), Relay::default());
     let ca_bundle = base64::prelude::BASE64_STANDARD.decode(&backend.ca_bundle).expect("a bundle");
     let oidc = Oidc::new(OidcOptions { ca_bundle, ..options(&issuer) });
     *itself.lock() = "https://another".to_owned();

@@ -32,7 +32,10 @@ use tokio_util::sync::CancellationToken;
 
 use self::{convert::Converter, table::Served};
 use super::{Resource, encode};
-use crate::auth::follow::{Follow, Follower};
+use crate::{
+    auth::follow::{Follow, Follower},
+    webhook::Client,
+};
 
 pub use convert::read_answer as read_conversion;
 pub(crate) use present::Presenter;
@@ -59,9 +62,9 @@ pub(crate) struct CustomKind {
 }
 
 impl Customs {
-    pub(super) fn new(store: &Store) -> Customs {
+    pub(super) fn new(store: &Store, backends: Client) -> Customs {
         let follower = Follower::new(store.clone(), PREFIX.as_bytes());
-        let converter = Arc::new(Converter::new(store));
+        let converter = Arc::new(Converter::new(backends));
         Customs {
             known: Mutex::new((follower, Known::new(converter.clone()))),
             table: ArcSwap::from_pointee(Table::new(0, &[])),

@@ -14,7 +14,6 @@ use mk8s_api::{
     meta,
     status::Status,
 };
-use mk8s_store::Store;
 use serde_json::Value;
 
 use self::{metrics::Metrics, review::Bad};
@@ -54,8 +53,8 @@ pub(in crate::registry) struct Converter {
 }
 
 impl Converter {
-    pub(super) fn new(store: &Store) -> Converter {
-        Converter { backends: Client::new(store.clone()), metrics: Metrics::default() }
+    pub(super) fn new(backends: Client) -> Converter {
+        Converter { backends, metrics: Metrics::default() }
     }
 
     pub(super) fn metrics_text(&self) -> String {
