@@ -63,11 +63,11 @@ pub async fn run(pods: Pods, stop: CancellationToken) {
             stays
         });
         for address in wanted {
-            if !open.contains_key(&address) {
+            open.entry(address).or_insert_with_key(|address| {
                 let end = stop.child_token();
                 tasks.spawn(keep_open(pods.clone(), address.clone(), end.clone()));
-                open.insert(address, end);
-            }
+                end
+            });
         }
         tokio::select! {
             () = stop.cancelled() => break,

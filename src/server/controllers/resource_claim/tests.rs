@@ -56,7 +56,7 @@ fn a_claim_is_made_once() {
     let known = format!("kind: ResourceClaim\nmetadata: {{name: known, {OWNED}}}\nspec: {{}}");
     expect!["Nothing"].assert_eq(&said(&recorded, &known, template));
     let foreign = known.replace("uid: u", "uid: other");
-    expect!["annotations:"].assert_eq(&said(&recorded, &foreign, template).lines().next().unwrap_or_default());
+    expect!["annotations:"].assert_eq(said(&recorded, &foreign, template).lines().next().unwrap_or_default());
     expect!["Nothing"].assert_eq(&said(&pod("{resourceClaimStatuses: [{name: gpu}]}"), "", template));
 }
 
