@@ -72,7 +72,8 @@ fn main() -> ExitCode {
             _,
             None
             | Some(
-                "server" | "agent" | "image" | "token" | "cluster" | "snapshot" | "secrets-encrypt" | "--version" | "-V" | "--help" | "-h",
+                "server" | "agent" | "image" | "token" | "cluster" | "snapshot" | "secrets-encrypt" | "--version"
+                | "-V" | "--help" | "-h",
             ),
         ) => run(Command::parse()),
         _ => mk8s_cli::main(argv),

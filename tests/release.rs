@@ -57,7 +57,8 @@ fn the_release_runs_with_an_old_glibc() {
     let needed = needed_versions(&bytes);
     let highest = needed.iter().filter_map(|(_, version)| glibc(version)).max();
     eprintln!("{}: needs glibc {highest:?}", path.display());
-    let newer: Vec<_> = needed.iter().filter(|(_, version)| glibc(version).is_some_and(|version| version > GLIBC_MAX)).collect();
+    let newer: Vec<_> =
+        needed.iter().filter(|(_, version)| glibc(version).is_some_and(|version| version > GLIBC_MAX)).collect();
     assert!(newer.is_empty(), "{} needs more than glibc {GLIBC_MAX:?}: {newer:?}", path.display());
     let private: Vec<_> = needed.iter().filter(|(_, version)| version == "GLIBC_PRIVATE").collect();
     assert!(private.is_empty(), "{} uses what is private to one glibc: {private:?}", path.display());
@@ -67,7 +68,12 @@ fn the_release_runs_with_an_old_glibc() {
 fn the_release_is_small() {
     let Some((path, bytes)) = binary("the_release_is_small") else { return };
     eprintln!("{}: {} bytes", path.display(), bytes.len());
-    assert!(bytes.len() <= SIZE_MAX_BYTES, "{} has {} bytes, at most {SIZE_MAX_BYTES} are wanted", path.display(), bytes.len());
+    assert!(
+        bytes.len() <= SIZE_MAX_BYTES,
+        "{} has {} bytes, at most {SIZE_MAX_BYTES} are wanted",
+        path.display(),
+        bytes.len()
+    );
 }
 
 /// The reading is tried out on a program that is always there: this one.
@@ -75,6 +81,9 @@ fn the_release_is_small() {
 fn versions_are_read() {
     let own = fs::read(std::env::current_exe().expect("this program")).expect("it can be read");
     let needed = needed_versions(&own);
-    assert!(needed.iter().any(|(library, version)| library.starts_with("libc.so") && glibc(version).is_some()), "{needed:?}");
+    assert!(
+        needed.iter().any(|(library, version)| library.starts_with("libc.so") && glibc(version).is_some()),
+        "{needed:?}"
+    );
     assert_eq!((glibc("GLIBC_2.2.5"), glibc("GLIBC_2.17"), glibc("GCC_3.0")), (Some((2, 2)), Some((2, 17)), None));
 }

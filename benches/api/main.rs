@@ -115,7 +115,13 @@ async fn measure(target: &Target, plan: &Plan) -> anyhow::Result<Vec<Measure>> {
 }
 
 /// Asks over some connections for some seconds, each one request at a time.
-async fn load<F>(name: &'static str, target: &Target, plan: &Plan, connections: usize, request: F) -> anyhow::Result<Measure>
+async fn load<F>(
+    name: &'static str,
+    target: &Target,
+    plan: &Plan,
+    connections: usize,
+    request: F,
+) -> anyhow::Result<Measure>
 where
     F: Fn(usize, u64) -> Call + Clone + Send + 'static,
 {

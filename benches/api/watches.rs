@@ -39,7 +39,8 @@ pub(crate) async fn learn(control: &mut Connection, target: &Target, plan: &Plan
         let start = Instant::now();
         let change = format!(r#"{{"spec":{{"leaseTransitions":{n}}}}}"#);
         control.expect(Call::patch(format!("{url}/watched"), "application/merge-patch+json", change), &[200]).await?;
-        latencies.extend(round(&mut events, plan.watches).await?.into_iter().map(|at| at.saturating_duration_since(start)));
+        latencies
+            .extend(round(&mut events, plan.watches).await?.into_iter().map(|at| at.saturating_duration_since(start)));
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     Ok(Measure::of(format!("update reaches {} watches", plan.watches), latencies, begun.elapsed()))
@@ -50,7 +51,8 @@ async fn round(events: &mut mpsc::UnboundedReceiver<Instant>, count: usize) -> a
     let mut times = Vec::with_capacity(count);
     while times.len() < count {
         let next = tokio::time::timeout(PATIENCE, events.recv()).await;
-        let next = next.ok().flatten().with_context(|| format!("only {} of {count} watches have the event", times.len()))?;
+        let next =
+            next.ok().flatten().with_context(|| format!("only {} of {count} watches have the event", times.len()))?;
         times.push(next);
     }
     Ok(times)

@@ -62,7 +62,11 @@ pub(crate) async fn through(control: &mut Connection, target: &Target, plan: &Pl
 }
 
 /// A Deployment from its creation until all its pods are bound.
-pub(crate) async fn deployment(control: &mut Connection, target: &Target, replicas: usize) -> anyhow::Result<Vec<Measure>> {
+pub(crate) async fn deployment(
+    control: &mut Connection,
+    target: &Target,
+    replicas: usize,
+) -> anyhow::Result<Vec<Measure>> {
     let mut bound = Bound::watch(target).await?;
     let url = format!("/apis/apps/v1/namespaces/{NAMESPACE}/deployments");
     let deployment = format!(
@@ -72,7 +76,9 @@ pub(crate) async fn deployment(control: &mut Connection, target: &Target, replic
     control.expect(Call::post(url.clone(), deployment), &[201]).await?;
     bound.reach(replicas).await?;
     let took = begun.elapsed();
-    control.expect(Call::delete(format!("{url}/large?propagationPolicy=Foreground&gracePeriodSeconds=0")), &[200, 202]).await?;
+    control
+        .expect(Call::delete(format!("{url}/large?propagationPolicy=Foreground&gracePeriodSeconds=0")), &[200, 202])
+        .await?;
     Ok(vec![Measure::ms(format!("Deployment of {replicas}, all pods bound"), took)])
 }
 
@@ -88,7 +94,9 @@ fn url() -> String {
 }
 
 fn pod(name: &str) -> String {
-    format!(r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"spec":{SPEC}}}"#)
+    format!(
+        r#"{{"apiVersion":"v1","kind":"Pod","metadata":{{"name":"{name}","labels":{{"app":"bench"}}}},"spec":{SPEC}}}"#
+    )
 }
 
 /// How many pods have been bound since the watch began.
@@ -113,7 +121,10 @@ impl Bound {
         let mut seen = *self.0.borrow();
         while seen < wanted {
             let changed = tokio::time::timeout(PATIENCE, self.0.changed()).await;
-            changed.ok().transpose()?.with_context(|| format!("{seen} of {wanted} pods are bound, and then no more"))?;
+            changed
+                .ok()
+                .transpose()?
+                .with_context(|| format!("{seen} of {wanted} pods are bound, and then no more"))?;
             seen = *self.0.borrow();
         }
         Ok(())

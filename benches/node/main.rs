@@ -63,7 +63,8 @@ async fn main() -> anyhow::Result<()> {
     let mut columns = Vec::new();
     for file in &files {
         println!("measuring {file}");
-        let config = Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default()).await?;
+        let config =
+            Config::from_custom_kubeconfig(Kubeconfig::read_from(file)?, &KubeConfigOptions::default()).await?;
         columns.push(measure(&Client::try_from(config)?, &plan).await?);
     }
     table::print(&files, &columns);

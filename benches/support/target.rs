@@ -31,7 +31,8 @@ impl Target {
         for certificate in CertificateDer::pem_slice_iter(&field(cluster, "certificate-authority")?) {
             roots.add(certificate?)?;
         }
-        let chain = CertificateDer::pem_slice_iter(&field(user, "client-certificate")?).collect::<Result<Vec<_>, _>>()?;
+        let chain =
+            CertificateDer::pem_slice_iter(&field(user, "client-certificate")?).collect::<Result<Vec<_>, _>>()?;
         let key = PrivateKeyDer::from_pem_slice(&field(user, "client-key")?)?;
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = ClientConfig::builder_with_provider(provider)

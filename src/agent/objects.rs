@@ -75,7 +75,13 @@ struct Kind<K> {
 
 impl<K> Kind<K>
 where
-    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+    K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>
+        + Clone
+        + DeserializeOwned
+        + Debug
+        + Send
+        + Sync
+        + 'static,
 {
     fn watch(&self, namespace: &str, name: &str) -> Arc<Watched<K>> {
         let mut live = self.live.lock();

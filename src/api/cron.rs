@@ -47,7 +47,8 @@ impl Schedule {
             return Ok(Schedule { when: When::parse(text)?, zone });
         };
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        let zone = TimeZone::get(name).map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
+        let zone =
+            TimeZone::get(name).map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
         Ok(Schedule { when: When::parse(rest.trim())?, zone })
     }
 
@@ -66,7 +67,9 @@ impl Schedule {
 
 impl When {
     fn parse(text: &str) -> Result<When, String> {
-        let Some(word) = text.strip_prefix('@') else { return Fields::parse(text).map(|fields| When::At(Box::new(fields))) };
+        let Some(word) = text.strip_prefix('@') else {
+            return Fields::parse(text).map(|fields| When::At(Box::new(fields)));
+        };
         let fields = match word {
             "yearly" | "annually" => "0 0 1 1 *",
             "monthly" => "0 0 1 * *",
@@ -74,7 +77,9 @@ impl When {
             "daily" | "midnight" => "0 0 * * *",
             "hourly" => "0 * * * *",
             _ => {
-                let Some(every) = word.strip_prefix("every ") else { return Err(format!("unrecognized descriptor: {text}")) };
+                let Some(every) = word.strip_prefix("every ") else {
+                    return Err(format!("unrecognized descriptor: {text}"));
+                };
                 let nanoseconds = duration(every).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
                 return Ok(When::Every((nanoseconds / 1_000_000_000).max(1)));
             }
@@ -171,7 +176,8 @@ impl Fields {
     }
 
     fn is_on(&self, date: civil::Date) -> bool {
-        let (day, weekday) = (holds(self.days, date.day()), holds(self.weekdays, date.weekday().to_sunday_zero_offset()));
+        let (day, weekday) =
+            (holds(self.days, date.day()), holds(self.weekdays, date.weekday().to_sunday_zero_offset()));
         if self.any_day { day && weekday } else { day || weekday }
     }
 }
@@ -244,9 +250,9 @@ fn number(text: &str, words: &[&str], first: u32) -> Result<u32, String> {
     if digits.is_empty() || !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: invalid syntax"));
     }
-    let number: i64 = text.parse().map_err(|_| {
-        format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: value out of range")
-    })?;
+    let number: i64 = text
+        .parse()
+        .map_err(|_| format!("failed to parse int from {text}: strconv.Atoi: parsing {text:?}: value out of range"))?;
     if number < 0 {
         return Err(format!("negative number ({number}) not allowed: {text}"));
     }

@@ -243,9 +243,7 @@ fn fields(object: &mut Value, target: Target<'_>) -> Result<Vec<String>, Refusal
 fn judged(object: Value, mut complaints: Vec<String>, validation: FieldValidation) -> Result<Decoded, Refusal> {
     complaints.truncate(100);
     match validation {
-        FieldValidation::Strict if !complaints.is_empty() => {
-            Err(Refusal::Strict(complaints.join(", ")))
-        }
+        FieldValidation::Strict if !complaints.is_empty() => Err(Refusal::Strict(complaints.join(", "))),
         FieldValidation::Warn => {
             let warnings = complaints.into_iter().flat_map(each_line);
             Ok(Decoded { object, warnings: warnings.collect() })

@@ -63,7 +63,9 @@ impl Template {
         let text = text.trim();
         let inner = text.strip_prefix('{').and_then(|rest| rest.strip_suffix('}')).unwrap_or(text);
         if inner.is_empty() || inner.contains(['{', '}']) {
-            return Err(refusal!("unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"));
+            return Err(refusal!(
+                "unexpected path string, expected a 'name1.name2' or '.name1.name2' or '{{name1.name2}}' or '{{.name1.name2}}'"
+            ));
         }
         let dotted = if inner.starts_with(['.', '[', '$', '@']) { inner.to_owned() } else { format!(".{inner}") };
         Template::parse(&format!("{{{dotted}}}"))
@@ -399,7 +401,9 @@ impl Parser {
                     self.at += 1;
                 }
                 let text: String = self.chars[start..self.at].iter().collect();
-                serde_json::from_str(&text).map(Operand::Literal).map_err(|_| refusal!("unrecognized identifier {text}"))
+                serde_json::from_str(&text)
+                    .map(Operand::Literal)
+                    .map_err(|_| refusal!("unrecognized identifier {text}"))
             }
         }
     }
@@ -494,7 +498,8 @@ fn pick<'a>(
         next.push(found.ok_or_else(|| refusal!("array index out of bounds: index {index}, length {length}"))?);
         return Ok(());
     }
-    let step = usize::try_from(by.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or_else(|| refusal!("step must be > 0"))?;
+    let step =
+        usize::try_from(by.unwrap_or(1)).ok().filter(|step| *step > 0).ok_or_else(|| refusal!("step must be > 0"))?;
     let start = place(from.unwrap_or(0)).clamp(0, length) as usize;
     let end = place(to.unwrap_or(length)).clamp(0, length) as usize;
     if start < end {
@@ -566,7 +571,10 @@ mod tests {
             ("{.items[0]['metadata','kind'].name}", "n1"),
             ("{.items[0].metadata.labels.a\\.b/c}", "x"),
             ("{range .items[*]}{.metadata.name}{\"\\t\"}{.status.n}{\"\\n\"}{end}", "n1\t1\nn2\t2\nn3\t\n"),
-            ("{range .items[*]}{.metadata.name}:{range .status.conditions[*]}{.type},{end};{end}", "n1:Ready,Other,;n2:Ready,;n3:;"),
+            (
+                "{range .items[*]}{.metadata.name}:{range .status.conditions[*]}{.type},{end};{end}",
+                "n1:Ready,Other,;n2:Ready,;n3:;",
+            ),
             ("{.items[?(@.metadata.name==\"n2\")].status.n}", "2"),
             ("{.items[?(@.status.n>=1)].metadata.name}", "n1 n2"),
             ("{.items[?(@.status)].metadata.name}", "n1 n2"),
@@ -586,7 +594,18 @@ mod tests {
 
     #[test]
     fn bad_templates_are_errors() {
-        for template in ["{", "{.a", "{range .x}", "{end}", "{.a[}", "{.a[?(@.b=1)]}", "{.a[?(@.b==}", "{foo}", "{.a[1:2:3:4]}", "{\"x}"] {
+        for template in [
+            "{",
+            "{.a",
+            "{range .x}",
+            "{end}",
+            "{.a[}",
+            "{.a[?(@.b=1)]}",
+            "{.a[?(@.b==}",
+            "{foo}",
+            "{.a[1:2:3:4]}",
+            "{\"x}",
+        ] {
             assert!(Template::parse(template).is_err(), "{template}");
         }
         let message = Template::parse("{.items[9]}").unwrap().render(&sample()).unwrap_err().to_string();

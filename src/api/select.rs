@@ -84,9 +84,8 @@ impl Requirement {
                 list(),
                 "for 'in', 'notin' operators, values set can't be empty",
             )),
-            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals if values.len() != 1 => errors.push(
-                FieldError::invalid(&values_path, list(), "exact-match compatibility requires one single value"),
-            ),
+            Operator::Equals | Operator::DoubleEquals | Operator::NotEquals if values.len() != 1 => errors
+                .push(FieldError::invalid(&values_path, list(), "exact-match compatibility requires one single value")),
             Operator::Exists | Operator::DoesNotExist if !values.is_empty() => errors.push(FieldError::invalid(
                 &values_path,
                 list(),
@@ -384,9 +383,7 @@ impl Parser {
                             }
                         }
                         (_, literal) => {
-                            return Err(SelectorError(format!(
-                                "found '{literal}', expected: ',' or 'end of string'"
-                            )));
+                            return Err(SelectorError(format!("found '{literal}', expected: ',' or 'end of string'")));
                         }
                     }
                 }
@@ -411,9 +408,7 @@ impl Parser {
         }
         let wrong = names::qualified_name(&key);
         if !wrong.is_empty() {
-            return Err(SelectorError(
-                FieldError::invalid(&Path::root(), key.as_str(), wrong.join("; ")).to_string(),
-            ));
+            return Err(SelectorError(FieldError::invalid(&Path::root(), key.as_str(), wrong.join("; ")).to_string()));
         }
         if absent {
             return Requirement::new(&key, Operator::DoesNotExist, Vec::new());
@@ -430,9 +425,7 @@ impl Parser {
             (Token::NotIn, _) => Operator::NotIn,
             (Token::NotEquals, _) => Operator::NotEquals,
             (_, literal) => {
-                return Err(SelectorError(format!(
-                    "found '{literal}', expected: in, notin, =, ==, !=, gt, lt"
-                )));
+                return Err(SelectorError(format!("found '{literal}', expected: in, notin, =, ==, !=, gt, lt")));
             }
         };
         let values = match operator {
@@ -589,9 +582,7 @@ fn unescape(value: &str) -> Result<String, SelectorError> {
             '\\' => match chars.next() {
                 Some(escaped @ ('\\' | ',' | '=')) => out.push(escaped),
                 Some(other) => {
-                    return Err(SelectorError(format!(
-                        "invalid field selector: invalid escape sequence: \\{other}"
-                    )));
+                    return Err(SelectorError(format!("invalid field selector: invalid escape sequence: \\{other}")));
                 }
                 None => {
                     return Err(SelectorError("invalid field selector: invalid escape sequence: \\".to_string()));
@@ -650,9 +641,11 @@ mod tests {
             assert_eq!(LabelSelector::parse(text).map_err(|e| e.0), Err(expected.to_string()), "{text}");
         }
         assert!(LabelSelector::parse("a/b/c=d").unwrap_err().0.contains("a valid label key"));
-        assert!(LabelSelector::parse("a=b@c").unwrap_err().0.starts_with(
-            "unable to parse requirement: values[0][a]: Invalid value: \"b@c\": a valid label must be"
-        ));
+        assert!(
+            LabelSelector::parse("a=b@c").unwrap_err().0.starts_with(
+                "unable to parse requirement: values[0][a]: Invalid value: \"b@c\": a valid label must be"
+            )
+        );
     }
 
     #[test]
@@ -676,13 +669,11 @@ mod tests {
         }
         assert!(!LabelSelector::from_json(&Value::Null).unwrap().matches(labels));
         assert!(LabelSelector::from_json(&json!({})).unwrap().matches(labels));
-        let selector = json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]});
+        let selector =
+            json!({"matchLabels": {"app": "web"}, "matchExpressions": [{"key": "x", "operator": "DoesNotExist"}]});
         assert!(LabelSelector::from_json(&selector).unwrap().matches(labels));
         let wrong = json!({"matchExpressions": [{"key": "x", "operator": "Near"}]});
-        assert_eq!(
-            LabelSelector::from_json(&wrong).unwrap_err().0,
-            "\"Near\" is not a valid label selector operator"
-        );
+        assert_eq!(LabelSelector::from_json(&wrong).unwrap_err().0, "\"Near\" is not a valid label selector operator");
     }
 
     #[test]
@@ -692,10 +683,7 @@ mod tests {
         assert_eq!(selector.exact("metadata.name"), Some("a"));
         assert!(selector.matches(|field| (field == "metadata.name").then_some("a")));
         assert!(!selector.matches(|field| Some(if field == "metadata.name" { "a" } else { "b,c" })));
-        assert_eq!(
-            FieldSelector::parse("abc").unwrap_err().0,
-            "invalid selector: 'abc'; can't understand 'abc'"
-        );
+        assert_eq!(FieldSelector::parse("abc").unwrap_err().0, "invalid selector: 'abc'; can't understand 'abc'");
         assert_eq!(
             FieldSelector::parse("a=\\x").unwrap_err().0,
             "invalid field selector: invalid escape sequence: \\x"

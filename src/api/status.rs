@@ -87,12 +87,26 @@ pub struct Cause {
 impl Status {
     /// A failure with the code, reason and message given.
     pub fn failure(code: u16, reason: impl Into<Cow<'static, str>>, message: impl Into<String>) -> Status {
-        Status { code, reason: reason.into(), message: message.into(), details: None, success: false, list_continue: None }
+        Status {
+            code,
+            reason: reason.into(),
+            message: message.into(),
+            details: None,
+            success: false,
+            list_continue: None,
+        }
     }
 
     /// `Success` about one object.
     pub fn success(details: Option<Details>) -> Status {
-        Status { code: 200, reason: Cow::Borrowed(""), message: String::new(), details: details.map(Box::new), success: true, list_continue: None }
+        Status {
+            code: 200,
+            reason: Cow::Borrowed(""),
+            message: String::new(),
+            details: details.map(Box::new),
+            success: true,
+            list_continue: None,
+        }
     }
 
     pub fn with_details(mut self, details: Details) -> Status {
@@ -219,7 +233,10 @@ impl Status {
         Status::failure(
             415,
             "UnsupportedMediaType",
-            format!("the body of the request was in an unknown format - accepted media types include: {}", supported.join(", ")),
+            format!(
+                "the body of the request was in an unknown format - accepted media types include: {}",
+                supported.join(", ")
+            ),
         )
     }
 
@@ -238,10 +255,8 @@ impl Status {
 
     pub fn internal(message: impl Display) -> Status {
         let message = message.to_string();
-        Status::failure(500, "InternalError", format!("Internal error occurred: {message}")).with_details(Details {
-            causes: vec![Cause { message, ..Cause::default() }],
-            ..Details::default()
-        })
+        Status::failure(500, "InternalError", format!("Internal error occurred: {message}"))
+            .with_details(Details { causes: vec![Cause { message, ..Cause::default() }], ..Details::default() })
     }
 
     pub fn timeout(message: impl Display, retry_after_s: u32) -> Status {

@@ -5,7 +5,12 @@ use clap::{ArgAction, Command, CommandFactory, FromArgMatches, Parser, Subcomman
 use std::{ffi::OsString, process::ExitCode};
 
 #[derive(Parser, Debug)]
-#[command(name = "kubectl", about = "Controls a Kubernetes cluster.", disable_version_flag = true, max_term_width = 120)]
+#[command(
+    name = "kubectl",
+    about = "Controls a Kubernetes cluster.",
+    disable_version_flag = true,
+    max_term_width = 120
+)]
 pub(crate) struct Line {
     #[command(flatten)]
     pub(crate) globals: Globals,
@@ -174,7 +179,8 @@ fn usage_error(error: &clap::Error) -> String {
     let rendered = error.render().to_string();
     let verb = verb_of(&rendered);
     let first_line = rendered.lines().next().unwrap_or_default().trim_start_matches("error: ").to_owned();
-    let one_name = |got: usize| format!("error: exactly one NAME is required, got {got}\nSee '{verb} -h' for help and examples");
+    let one_name =
+        |got: usize| format!("error: exactly one NAME is required, got {got}\nSee '{verb} -h' for help and examples");
     let message = match error.kind() {
         ErrorKind::UnknownArgument if argument.starts_with("--") => format!("unknown flag: {argument}"),
         ErrorKind::UnknownArgument if argument.starts_with('-') => {
@@ -184,7 +190,8 @@ fn usage_error(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument if verb.starts_with("kubectl create ") => return one_name(2),
         ErrorKind::MissingRequiredArgument => {
             let flags = arguments.iter().filter_map(|argument| argument.strip_prefix("--"));
-            let flags: Vec<String> = flags.map(|flag| format!("{:?}", flag.split([' ', '=']).next().unwrap_or_default())).collect();
+            let flags: Vec<String> =
+                flags.map(|flag| format!("{:?}", flag.split([' ', '=']).next().unwrap_or_default())).collect();
             match flags.is_empty() {
                 true if verb.starts_with("kubectl create ") => return one_name(0),
                 true => first_line,
@@ -268,12 +275,24 @@ mod tests {
             ("kubectl get --nope", "error: unknown flag: --nope"),
             ("kubectl get -Z", "error: unknown shorthand flag: 'Z' in -Z"),
             ("kubectl frob", "error: unknown command \"frob\" for \"kubectl\""),
-            ("kubectl create deployment x --nope", "error: unknown flag: --nope\nSee 'kubectl create deployment --help' for usage."),
+            (
+                "kubectl create deployment x --nope",
+                "error: unknown flag: --nope\nSee 'kubectl create deployment --help' for usage.",
+            ),
             ("kubectl scale x --replicas=y", "error: invalid argument \"y\" for \"--replicas\" flag: "),
-            ("kubectl exec --pod-running-timeout=y", "error: invalid argument \"y\" for \"--pod-running-timeout\" flag: time: invalid duration \"y\""),
+            (
+                "kubectl exec --pod-running-timeout=y",
+                "error: invalid argument \"y\" for \"--pod-running-timeout\" flag: time: invalid duration \"y\"",
+            ),
             ("kubectl create deployment x", "error: required flag(s) \"image\" not set"),
-            ("kubectl create ns", "error: exactly one NAME is required, got 0\nSee 'kubectl create namespace -h' for help and examples"),
-            ("kubectl create ns a b", "error: exactly one NAME is required, got 2\nSee 'kubectl create namespace -h' for help and examples"),
+            (
+                "kubectl create ns",
+                "error: exactly one NAME is required, got 0\nSee 'kubectl create namespace -h' for help and examples",
+            ),
+            (
+                "kubectl create ns a b",
+                "error: exactly one NAME is required, got 2\nSee 'kubectl create namespace -h' for help and examples",
+            ),
         ];
         for (text, start) in cases {
             let message = line(text).err().unwrap_or_default();

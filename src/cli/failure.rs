@@ -112,8 +112,11 @@ fn tell_invalid(status: &Value, message: &str) -> String {
     let mut head = String::from("The request is invalid");
     let mut causes: Vec<String> = Vec::new();
     for cause in details["causes"].as_array().into_iter().flatten() {
-        let line =
-            format!("{}: {}", cause["field"].as_str().unwrap_or_default(), cause["message"].as_str().unwrap_or_default());
+        let line = format!(
+            "{}: {}",
+            cause["field"].as_str().unwrap_or_default(),
+            cause["message"].as_str().unwrap_or_default()
+        );
         if !causes.contains(&line) {
             causes.push(line);
         }
@@ -139,8 +142,14 @@ mod tests {
     #[test]
     fn statuses_read_as_kubectl_words_them() {
         let cases = [
-            (json!({"reason": "NotFound", "message": "pods \"x\" not found"}), "Error from server (NotFound): pods \"x\" not found"),
-            (json!({"reason": "Unauthorized", "message": "Unauthorized"}), "error: You must be logged in to the server (Unauthorized)"),
+            (
+                json!({"reason": "NotFound", "message": "pods \"x\" not found"}),
+                "Error from server (NotFound): pods \"x\" not found",
+            ),
+            (
+                json!({"reason": "Unauthorized", "message": "Unauthorized"}),
+                "error: You must be logged in to the server (Unauthorized)",
+            ),
             (json!({"message": "odd"}), "Error from server: odd"),
             (
                 json!({"reason": "Invalid", "message": "m", "details": {"kind": "Pod", "name": "a", "causes": [{"field": "f", "message": "bad"}]}}),
@@ -167,6 +176,9 @@ mod tests {
     fn the_source_is_named() {
         let error = Failure::Api(json!({"reason": "AlreadyExists", "message": "pods \"x\" already exists"})).into();
         let told = tell(&Failure::from_source(error, "creating", Some("x.yaml"))).0;
-        assert_eq!(told, "Error from server (AlreadyExists): error when creating \"x.yaml\": pods \"x\" already exists");
+        assert_eq!(
+            told,
+            "Error from server (AlreadyExists): error when creating \"x.yaml\": pods \"x\" already exists"
+        );
     }
 }

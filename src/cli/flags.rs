@@ -172,7 +172,9 @@ impl ChangeFlags {
             None | Some("none" | "false") => Ok(DryRun::None),
             Some("client") => Ok(DryRun::Client),
             Some("true") => {
-                crate::errln!("W --dry-run=true is deprecated (boolean value) and can be replaced with --dry-run=client.");
+                crate::errln!(
+                    "W --dry-run=true is deprecated (boolean value) and can be replaced with --dry-run=client."
+                );
                 Ok(DryRun::Client)
             }
             Some("unchanged") => {

@@ -246,7 +246,10 @@ mod tests {
 
     #[test]
     fn queries_are_escaped_and_empty_ones_left_out() {
-        assert_eq!(with_query("/api", &[("a", "x=1,y in (z)"), ("b", ""), ("c", "2")]), "/api?a=x%3D1%2Cy%20in%20%28z%29&c=2");
+        assert_eq!(
+            with_query("/api", &[("a", "x=1,y in (z)"), ("b", ""), ("c", "2")]),
+            "/api?a=x%3D1%2Cy%20in%20%28z%29&c=2"
+        );
     }
 
     #[test]

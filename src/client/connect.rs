@@ -117,7 +117,12 @@ pub fn client(
 ///
 /// # Errors
 /// As [`client`].
-pub fn client_with_token(server: &str, ca_pem: &str, token: &str, program: &'static str) -> Result<Client, ConnectError> {
+pub fn client_with_token(
+    server: &str,
+    ca_pem: &str,
+    token: &str,
+    program: &'static str,
+) -> Result<Client, ConnectError> {
     let tls = builder()?.with_root_certificates(roots(ca_pem)?).with_no_client_auth();
     let bearer = HeaderValue::try_from(format!("Bearer {token}")).map_err(|error| unusable("token", &error))?;
     Ok(over(Servers::of(server)?, tls, Some(bearer), program))
@@ -147,12 +152,7 @@ fn roots(ca_pem: &str) -> Result<RootCertStore, ConnectError> {
     Ok(roots)
 }
 
-fn over(
-    servers: Servers,
-    mut tls: ClientConfig,
-    authorization: Option<HeaderValue>,
-    program: &'static str,
-) -> Client {
+fn over(servers: Servers, mut tls: ClientConfig, authorization: Option<HeaderValue>, program: &'static str) -> Client {
     tls.alpn_protocols = vec![b"h2".to_vec()];
     let connector = Connector { servers: servers.clone(), tls: Arc::new(tls) };
     let http = Http::builder(TokioExecutor::new())

@@ -159,13 +159,16 @@ impl Server {
         }
         if let Some(audit) = options.audit.clone() {
             let path = audit.log.path.clone();
-            router.audit_to(Audit::open(audit).with_context(|| format!("cannot write the audit log {}", path.display()))?);
+            router.audit_to(
+                Audit::open(audit).with_context(|| format!("cannot write the audit log {}", path.display()))?,
+            );
         }
         let provider = options.oidc.clone().map(|options| Arc::new(Oidc::new(options)));
         provider.iter().for_each(|provider| router.authentication().trust(provider.clone()));
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
-        let mut server = Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        let mut server =
+            Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
         if let Some(provider) = provider {
             let client = webhook::Client::new(server.store.clone(), server.router.relay().clone());
             server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
@@ -175,7 +178,13 @@ impl Server {
         if record.removed {
             server.router.retire(cluster.remedy.to_string());
         } else {
-            server.tasks.spawn(retire_when_removed(server.router.clone(), cluster.clone(), record, dir, server.stop.clone()));
+            server.tasks.spawn(retire_when_removed(
+                server.router.clone(),
+                cluster.clone(),
+                record,
+                dir,
+                server.stop.clone(),
+            ));
         }
         let filled = server.serve(listener, tls, cluster, lines);
         if filled.await {
@@ -246,7 +255,8 @@ impl Server {
         if self.store.revision() > 0 {
             // Another server, or this one in an earlier life, has made the first objects.
             let (store, router) = (self.store.clone(), router.clone());
-            let led = async move { drop(store.leadership().wait_for(|now| now.leader.is_some_and(|_| !now.here)).await) };
+            let led =
+                async move { drop(store.leadership().wait_for(|now| now.leader.is_some_and(|_| !now.here)).await) };
             let until = stop.clone();
             self.tasks.spawn(async move {
                 if until.run_until_cancelled(led).await.is_some() {
@@ -258,7 +268,8 @@ impl Server {
         router.show_scheduling(counted.clone());
         self.tasks.spawn(while_leading(self.store.clone(), stop, move |stop| {
             let scheduling = (scheduler_profiles(&options), counted.clone());
-            let plane = control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), scheduling, stop.clone());
+            let plane =
+                control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), scheduling, stop.clone());
             let expiry = expire_events(store.clone(), stop);
             async move {
                 tokio::join!(plane, expiry);
@@ -317,7 +328,9 @@ async fn catch_up(store: &Store) {
     let begun = tokio::time::Instant::now();
     while store.barrier().await.is_err() {
         if store.revision() > 0 && begun.elapsed() >= CATCH_UP {
-            return tracing::warn!("the other servers cannot be reached; what is known here is served, and no write is taken");
+            return tracing::warn!(
+                "the other servers cannot be reached; what is known here is served, and no write is taken"
+            );
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
@@ -354,7 +367,9 @@ async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result
     }
     let record = match &options.join {
         Some(url) => {
-            return Ok(cluster::join::join(url, options.token.as_deref(), &dir, &options.node.node_name, address).await?);
+            return Ok(
+                cluster::join::join(url, options.token.as_deref(), &dir, &options.node.node_name, address).await?
+            );
         }
         None => Record::founder(),
     };
@@ -384,7 +399,8 @@ async fn control_plane(
         return;
     }
     router.set_ready();
-    let flow_objects = if wanted.disabled.iter().any(|name| name == "flowcontrol") { Vec::new() } else { bootstrap::flow_control() };
+    let flow_objects =
+        if wanted.disabled.iter().any(|name| name == "flowcontrol") { Vec::new() } else { bootstrap::flow_control() };
     let fairness = flow::keep_objects(store.clone(), admin.clone(), flow_objects, stop.clone());
     let aggregator = router.client(User::control_plane("system:kube-aggregator"));
     let registered = aggregation::keep_local(store.clone(), aggregator, stop.clone());

@@ -240,8 +240,10 @@ impl ServerArgs {
         if let Some((path, text)) = config::read(self.node.config.as_deref())? {
             config::fill(config::settings(&mut self), &path, &text)?;
         }
-        let cluster_cidr: IpNet = parsed("cluster-cidr", self.cluster_cidr.as_deref(), "10.42.0.0/16", "use a network such as 10.42.0.0/16")?;
-        let service_cidr: IpNet = parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
+        let cluster_cidr: IpNet =
+            parsed("cluster-cidr", self.cluster_cidr.as_deref(), "10.42.0.0/16", "use a network such as 10.42.0.0/16")?;
+        let service_cidr: IpNet =
+            parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
         check_networks(&cluster_cidr, &service_cidr)?;
         let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
         let (oidc, audit) = (self.oidc()?, self.audit()?);
@@ -253,7 +255,12 @@ impl ServerArgs {
         let default_bind = if node.node_ip.is_ipv4() { "0.0.0.0" } else { "::" };
         Ok(ServerOptions {
             node,
-            bind_address: parsed("bind-address", self.bind_address.as_deref(), default_bind, "use an address of this machine, or 0.0.0.0 for all")?,
+            bind_address: parsed(
+                "bind-address",
+                self.bind_address.as_deref(),
+                default_bind,
+                "use an address of this machine, or 0.0.0.0 for all",
+            )?,
             https_listen_port: port(self.https_listen_port.as_deref())?,
             cluster_dns: cluster_dns(self.cluster_dns.as_deref(), &service_cidr)?,
             cluster_cidr,
@@ -263,7 +270,10 @@ impl ServerArgs {
             tls_sans: self.tls_san.into_iter().map(san).collect::<Result<_, _>>()?,
             token: self.token.map(token).transpose()?,
             join: self.join.map(|url| joined(&url).map(|_| url)).transpose()?,
-            write_kubeconfig: absolute("write-kubeconfig", self.write_kubeconfig.as_deref().unwrap_or("/etc/mk8s/mk8s.yaml"))?,
+            write_kubeconfig: absolute(
+                "write-kubeconfig",
+                self.write_kubeconfig.as_deref().unwrap_or("/etc/mk8s/mk8s.yaml"),
+            )?,
             write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
             disable: self.disable,
             disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
@@ -271,7 +281,12 @@ impl ServerArgs {
             encrypted: encrypted(self.secrets_encryption.as_deref(), self.secrets_encryption_resources)?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,
             overlay: overlay(self.overlay.as_deref().unwrap_or("vxlan"))?,
-            max_requests_inflight: parsed("max-requests-inflight", self.max_requests_inflight.as_deref(), "400", "use a number of requests")?,
+            max_requests_inflight: parsed(
+                "max-requests-inflight",
+                self.max_requests_inflight.as_deref(),
+                "400",
+                "use a number of requests",
+            )?,
             max_mutating_requests_inflight: parsed(
                 "max-mutating-requests-inflight",
                 self.max_mutating_requests_inflight.as_deref(),
@@ -296,7 +311,10 @@ impl ServerArgs {
         if !url.starts_with("https://") {
             return Err(wrong("oidc-issuer-url", url, "is no https URL"));
         }
-        let client_id = self.oidc_client_id.clone().ok_or_else(|| missing("oidc-client-id", "say whom the provider's tokens are for"))?;
+        let client_id = self
+            .oidc_client_id
+            .clone()
+            .ok_or_else(|| missing("oidc-client-id", "say whom the provider's tokens are for"))?;
         let username_claim = self.oidc_username_claim.clone().unwrap_or_else(|| "sub".to_owned());
         let username_prefix = match self.oidc_username_prefix.as_deref() {
             Some("-") => String::new(),
@@ -308,13 +326,16 @@ impl ServerArgs {
             Some((claim, value)) => Ok((claim.to_owned(), value.to_owned())),
             None => Err(wrong("oidc-required-claim", text, "has no value; write CLAIM=VALUE")),
         };
-        let signing_algs = if self.oidc_signing_algs.is_empty() { vec!["RS256".to_owned()] } else { self.oidc_signing_algs.clone() };
+        let signing_algs =
+            if self.oidc_signing_algs.is_empty() { vec!["RS256".to_owned()] } else { self.oidc_signing_algs.clone() };
         if let Some(unknown) = signing_algs.iter().find(|algorithm| !ALGORITHMS.contains(&algorithm.as_str())) {
             return Err(wrong("oidc-signing-algs", unknown, format!("is not one of {}", ALGORITHMS.join(", "))));
         }
         let ca_bundle = match &self.oidc_ca_file {
             None => Vec::new(),
-            Some(path) => std::fs::read(path).map_err(|error| wrong("oidc-ca-file", path, format!("cannot be read: {error}")))?,
+            Some(path) => {
+                std::fs::read(path).map_err(|error| wrong("oidc-ca-file", path, format!("cannot be read: {error}")))?
+            }
         };
         Ok(Some(OidcOptions {
             issuer_url: url.clone(),
@@ -333,19 +354,27 @@ impl ServerArgs {
     fn audit(&self) -> Result<Option<AuditOptions>, OptionsError> {
         let Some(path) = &self.audit_policy_file else { return Ok(None) };
         let path = absolute("audit-policy-file", path)?;
-        let policy = Policy::read(&path).map_err(|error| wrong("audit-policy-file", path.display().to_string(), error.to_string()))?;
+        let policy = Policy::read(&path)
+            .map_err(|error| wrong("audit-policy-file", path.display().to_string(), error.to_string()))?;
         let log = match self.audit_log_path.as_deref() {
             Some("-") => PathBuf::from("-"),
             Some(path) => absolute("audit-log-path", path)?,
-            None => absolute("data-dir", self.node.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?.join("server/logs/audit.log"),
+            None => absolute("data-dir", self.node.data_dir.as_deref().unwrap_or("/var/lib/mk8s"))?
+                .join("server/logs/audit.log"),
         };
-        let mebibytes: u64 = parsed("audit-log-maxsize", self.audit_log_maxsize.as_deref(), "100", "use a number of MiB")?;
+        let mebibytes: u64 =
+            parsed("audit-log-maxsize", self.audit_log_maxsize.as_deref(), "100", "use a number of MiB")?;
         Ok(Some(AuditOptions {
             policy,
             log: LogOptions {
                 path: log,
                 max_bytes: mebibytes.max(1).saturating_mul(1 << 20),
-                max_backups: parsed("audit-log-maxbackup", self.audit_log_maxbackup.as_deref(), "10", "use a number of files")?,
+                max_backups: parsed(
+                    "audit-log-maxbackup",
+                    self.audit_log_maxbackup.as_deref(),
+                    "10",
+                    "use a number of files",
+                )?,
                 max_days: parsed("audit-log-maxage", self.audit_log_maxage.as_deref(), "30", "use a number of days")?,
             },
         }))
@@ -364,27 +393,50 @@ fn parse<T: FromStr<Err: Display>>(flag: &'static str, text: &str, remedy: &str)
     text.trim().parse().map_err(|error| wrong(flag, text, format!("{error}; {remedy}")))
 }
 
-fn parsed<T: FromStr<Err: Display>>(flag: &'static str, text: Option<&str>, default: &str, remedy: &str) -> Result<T, OptionsError> {
+fn parsed<T: FromStr<Err: Display>>(
+    flag: &'static str,
+    text: Option<&str>,
+    default: &str,
+    remedy: &str,
+) -> Result<T, OptionsError> {
     parse(flag, text.unwrap_or(default), remedy)
 }
 
 fn check_networks(cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
     if cluster.addr().is_ipv4() != service.addr().is_ipv4() {
-        return Err(wrong("service-cidr", service.to_string(), format!("is of another IP family than --cluster-cidr {cluster}; use the same for both")));
+        return Err(wrong(
+            "service-cidr",
+            service.to_string(),
+            format!("is of another IP family than --cluster-cidr {cluster}; use the same for both"),
+        ));
     }
     if cluster.contains(service) || service.contains(cluster) {
-        return Err(wrong("service-cidr", service.to_string(), format!("overlaps with --cluster-cidr {cluster}; choose networks apart from each other")));
+        return Err(wrong(
+            "service-cidr",
+            service.to_string(),
+            format!("overlaps with --cluster-cidr {cluster}; choose networks apart from each other"),
+        ));
     }
     let width = cluster.max_prefix_len();
     if service.prefix_len() > width - 4 {
-        return Err(wrong("service-cidr", service.to_string(), format!("has too few addresses; use a prefix of /{} or shorter", width - 4)));
+        return Err(wrong(
+            "service-cidr",
+            service.to_string(),
+            format!("has too few addresses; use a prefix of /{} or shorter", width - 4),
+        ));
     }
     if service.prefix_len() + 20 < width {
-        return Err(wrong("service-cidr", service.to_string(), format!("has more addresses than can be handed out; use a prefix of /{} or longer", width - 20)));
+        return Err(wrong(
+            "service-cidr",
+            service.to_string(),
+            format!("has more addresses than can be handed out; use a prefix of /{} or longer", width - 20),
+        ));
     }
     let node_prefix = if cluster.addr().is_ipv4() { 24 } else { 64 };
     if cluster.prefix_len() > node_prefix {
-        let why = format!("is smaller than the network of one node (/{node_prefix}); use a prefix of /{node_prefix} or shorter");
+        let why = format!(
+            "is smaller than the network of one node (/{node_prefix}); use a prefix of /{node_prefix} or shorter"
+        );
         return Err(wrong("cluster-cidr", cluster.to_string(), why));
     }
     Ok(())
@@ -393,7 +445,11 @@ fn check_networks(cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> 
 fn check_node_ip(ip: IpAddr, cluster: &IpNet, service: &IpNet) -> Result<(), OptionsError> {
     for (flag, network) in [("cluster-cidr", cluster), ("service-cidr", service)] {
         if network.contains(&ip) {
-            return Err(wrong(flag, network.to_string(), format!("contains this node's address {ip}; choose a network that is not in use here")));
+            return Err(wrong(
+                flag,
+                network.to_string(),
+                format!("contains this node's address {ip}; choose a network that is not in use here"),
+            ));
         }
     }
     Ok(())
@@ -410,7 +466,13 @@ fn port(text: Option<&str>) -> Result<u16, OptionsError> {
 fn port_range(text: &str) -> Result<RangeInclusive<u16>, OptionsError> {
     let bad = |why: &str| wrong("service-node-port-range", text, format!("{why}; use a range such as 30000-32767"));
     let (low, high) = text.split_once('-').ok_or_else(|| bad("is not a range"))?;
-    let number = |text: &str| text.trim().parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| bad("is not a range of ports from 1 to 65535"));
+    let number = |text: &str| {
+        text.trim()
+            .parse::<u16>()
+            .ok()
+            .filter(|port| *port > 0)
+            .ok_or_else(|| bad("is not a range of ports from 1 to 65535"))
+    };
     let (low, high) = (number(low)?, number(high)?);
     if low > high {
         return Err(bad("begins above its end"));
@@ -430,10 +492,18 @@ fn cluster_dns(text: Option<&str>, service: &IpNet) -> Result<IpAddr, OptionsErr
     let Some(text) = text else { return Ok(nth_address(service, 10)) };
     let ip: IpAddr = parse("cluster-dns", text, "use an address of --service-cidr")?;
     if !service.contains(&ip) {
-        return Err(wrong("cluster-dns", text, format!("is not in --service-cidr {service}; use an address of that network")));
+        return Err(wrong(
+            "cluster-dns",
+            text,
+            format!("is not in --service-cidr {service}; use an address of that network"),
+        ));
     }
     if ip == nth_address(service, 1) || ip == service.network() {
-        return Err(wrong("cluster-dns", text, format!("is taken by the kubernetes Service; use another address of {service}")));
+        return Err(wrong(
+            "cluster-dns",
+            text,
+            format!("is taken by the kubernetes Service; use another address of {service}"),
+        ));
     }
     Ok(ip)
 }
@@ -498,7 +568,13 @@ fn scheduler_config(path: String) -> Result<String, OptionsError> {
     let flag = "kube-scheduler-config";
     let text = match std::fs::read_to_string(&path) {
         Ok(text) => text,
-        Err(error) => return Err(wrong(flag, path, format!("cannot be read: {error}; give a file of kind KubeSchedulerConfiguration"))),
+        Err(error) => {
+            return Err(wrong(
+                flag,
+                path,
+                format!("cannot be read: {error}; give a file of kind KubeSchedulerConfiguration"),
+            ));
+        }
     };
     match mk8s_scheduler::config::read(&text) {
         Ok(_) => Ok(text),

@@ -18,7 +18,12 @@ pub(crate) fn entry(view: &View, group: &str, plural: &str, namespace: &str, nam
 }
 
 /// All entries of a kind, in a namespace when one is given.
-pub(crate) fn entries<'a>(view: &'a View, group: &str, plural: &str, namespace: &str) -> impl Iterator<Item = Arc<Entry>> + use<'a> {
+pub(crate) fn entries<'a>(
+    view: &'a View,
+    group: &str,
+    plural: &str,
+    namespace: &str,
+) -> impl Iterator<Item = Arc<Entry>> + use<'a> {
     view.prefix(key(group, plural, namespace).as_bytes()).cloned()
 }
 
@@ -29,7 +34,9 @@ pub(crate) fn get(view: &View, group: &str, plural: &str, namespace: &str, name:
 
 /// All objects of a kind, in a namespace when one is given. Unreadable ones are left out.
 pub(crate) fn list(view: &View, group: &str, plural: &str, namespace: &str) -> Vec<Value> {
-    view.prefix(key(group, plural, namespace).as_bytes()).filter_map(|entry| serde_json::from_slice(&entry.value).ok()).collect()
+    view.prefix(key(group, plural, namespace).as_bytes())
+        .filter_map(|entry| serde_json::from_slice(&entry.value).ok())
+        .collect()
 }
 
 /// The elements of a list field; none when it is missing.

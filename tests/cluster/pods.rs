@@ -85,7 +85,14 @@ fn a_grpc_service_is_asked_for_its_health() {
     space.apply(HEALTH);
     space.ready("grpc");
     // NOT_SERVING.
-    space.kubectl(&["patch", "configmap", "health", "--type=merge", "-p", r#"{"binaryData": {"answer": "AAAAAAIIAg=="}}"#]);
+    space.kubectl(&[
+        "patch",
+        "configmap",
+        "health",
+        "--type=merge",
+        "-p",
+        r#"{"binaryData": {"answer": "AAAAAAIIAg=="}}"#,
+    ]);
     let ready = "{.status.conditions[?(@.type=='Ready')].status}";
     space.wait_field("pod/grpc", ready, MINUTE, |ready| ready == "False");
     space.wait_for(&["get", "events", "-o", "custom-columns=M:.message"], MINUTE, |events| {

@@ -11,7 +11,13 @@ fn an_image_is_imported_by_hand() {
     fs::write(&archive, images::docker_archive(&[image])).expect("the archive can be written");
     let run = |verb: &[&str]| {
         let mut command = shared().command(tools::mk8s());
-        command.arg("image").args(verb).arg("--data-dir").arg(&shared().data_dir).output().expect("nsenter can be started")
+        command
+            .arg("image")
+            .args(verb)
+            .arg("--data-dir")
+            .arg(&shared().data_dir)
+            .output()
+            .expect("nsenter can be started")
     };
     let output = run(&["import", &archive.display().to_string()]);
     assert!(output.status.success(), "{output:?}");

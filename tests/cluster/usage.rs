@@ -49,7 +49,8 @@ fn busy_pods_are_seen_and_scaled() {
     space.wait_for(&["get", "events", "-o", "custom-columns=M:.message"], MINUTE, |events| {
         events.contains("New size: 2; reason: cpu resource utilization (percentage of request) above target")
     });
-    let version = space.kubectl(&["get", "horizontalpodautoscalers.v2beta2.autoscaling", "busy", "-o", "jsonpath={.apiVersion}"]);
+    let version =
+        space.kubectl(&["get", "horizontalpodautoscalers.v2beta2.autoscaling", "busy", "-o", "jsonpath={.apiVersion}"]);
     assert_eq!(version, "autoscaling/v2beta2");
 }
 

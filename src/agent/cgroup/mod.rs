@@ -110,7 +110,10 @@ fn folders(parent: &str) -> Vec<PathBuf> {
         Version::V2 => vec![Path::new(MOUNT).join(relative)],
         Version::V1 => {
             let mounted = |controller: &&&str| Path::new(MOUNT).join(controller).is_dir();
-            let all = ["cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb", "systemd", "net_cls"];
+            let all = [
+                "cpu", "cpuacct", "cpuset", "memory", "pids", "blkio", "devices", "freezer", "hugetlb", "systemd",
+                "net_cls",
+            ];
             let mut out: Vec<PathBuf> = Vec::new();
             for controller in all.iter().filter(mounted) {
                 let folder = Path::new(MOUNT).join(controller);

@@ -283,7 +283,8 @@ fn read_oci(file: &mut (impl Read + Seek), entries: &Entries) -> Result<Contents
 }
 
 fn descriptor(value: &Value) -> Result<Descriptor, CriError> {
-    let text = |key: &str| value[key].as_str().map(str::to_owned).ok_or_else(|| broken(format!("a descriptor lacks {key}")));
+    let text =
+        |key: &str| value[key].as_str().map(str::to_owned).ok_or_else(|| broken(format!("a descriptor lacks {key}")));
     let size = value["size"].as_u64().ok_or_else(|| broken("a descriptor lacks size"))?;
     Ok(Descriptor { media_type: text("mediaType")?, digest: text("digest")?, size })
 }

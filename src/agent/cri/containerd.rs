@@ -20,11 +20,19 @@ const NAMESPACE: &str = "k8s.io";
 /// Something happened to the main process of a container or sandbox.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum TaskEvent {
-    Started { container: String },
-    Exited { container: String },
+    Started {
+        container: String,
+    },
+    Exited {
+        container: String,
+    },
     /// CRI has taken note of the exit and deleted the task.
-    Deleted { container: String },
-    OutOfMemory { container: String },
+    Deleted {
+        container: String,
+    },
+    OutOfMemory {
+        container: String,
+    },
 }
 
 impl TaskEvent {
@@ -70,13 +78,15 @@ impl Containerd {
         let answer = events.subscribe(request(SubscribeRequest { filters })).await;
         let stream = answer.map_err(CriError::rpc("Subscribe"))?.into_inner();
         // An error ends the stream as its end does: the caller subscribes again and looks at everything.
-        let envelopes = stream.take_while(|item| futures::future::ready(item.is_ok())).filter_map(|item| async { item.ok() });
+        let envelopes =
+            stream.take_while(|item| futures::future::ready(item.is_ok())).filter_map(|item| async { item.ok() });
         Ok(envelopes.filter_map(|envelope| async move { task_event(&envelope) }))
     }
 
     /// Images by name, with their digest and labels.
     pub async fn image_names(&self) -> Result<Vec<containerd_client::services::v1::Image>, CriError> {
-        let answer = ImagesClient::new(self.channel.clone()).list(request(ListImagesRequest { filters: Vec::new() })).await;
+        let answer =
+            ImagesClient::new(self.channel.clone()).list(request(ListImagesRequest { filters: Vec::new() })).await;
         answer.map(|answer| answer.into_inner().images).map_err(CriError::rpc("Images.List"))
     }
 }
@@ -84,7 +94,9 @@ impl Containerd {
 fn task_event(envelope: &Envelope) -> Option<TaskEvent> {
     let bytes = envelope.event.as_ref()?.value.as_slice();
     match envelope.topic.as_str() {
-        "/tasks/start" => TaskStart::decode(bytes).ok().map(|event| TaskEvent::Started { container: event.container_id }),
+        "/tasks/start" => {
+            TaskStart::decode(bytes).ok().map(|event| TaskEvent::Started { container: event.container_id })
+        }
         "/tasks/exit" => {
             let event = TaskExit::decode(bytes).ok()?;
             // Processes that were added by exec exit too; `id` names them.
@@ -95,7 +107,9 @@ fn task_event(envelope: &Envelope) -> Option<TaskEvent> {
             let main = event.id.is_empty() || event.id == event.container_id;
             main.then_some(TaskEvent::Deleted { container: event.container_id })
         }
-        "/tasks/oom" => TaskOom::decode(bytes).ok().map(|event| TaskEvent::OutOfMemory { container: event.container_id }),
+        "/tasks/oom" => {
+            TaskOom::decode(bytes).ok().map(|event| TaskEvent::OutOfMemory { container: event.container_id })
+        }
         _ => None,
     }
 }

@@ -1,9 +1,7 @@
 //! CRI v1: sandboxes, containers and images.
 
 use crate::{CriError, socket_channel};
-use k8s_cri::v1::{
-    self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient,
-};
+use k8s_cri::v1::{self, image_service_client::ImageServiceClient, runtime_service_client::RuntimeServiceClient};
 use std::{collections::HashMap, path::Path, time::Duration};
 use tonic::{Request, transport::Channel};
 

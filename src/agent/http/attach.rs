@@ -7,8 +7,7 @@ use super::{
     Answer, Parameters,
     channels::{self, ERROR, RESIZE, STDERR, STDIN, STDOUT, Said},
     socket::{self, Socket},
-    spdy,
-    target,
+    spdy, target,
 };
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
@@ -65,8 +64,15 @@ pub(super) async fn serve(
     let wanted = Wanted::of(parameters)?;
     // What the container was made with counts, not what the client believes.
     let tty = facts::container(&target.pod, container).is_some_and(|(_, container)| container.tty == Some(true));
-    let ask = v1::AttachRequest { container_id: id, stdin: wanted.stdin, tty, stdout: wanted.stdout, stderr: wanted.stderr && !tty };
-    let url = pods.host().runtime.attach_url(ask.clone()).await.map_err(|error| Status::internal(error.description()))?;
+    let ask = v1::AttachRequest {
+        container_id: id,
+        stdin: wanted.stdin,
+        tty,
+        stdout: wanted.stdout,
+        stderr: wanted.stderr && !tty,
+    };
+    let url =
+        pods.host().runtime.attach_url(ask.clone()).await.map_err(|error| Status::internal(error.description()))?;
     let streams = Wanted { tty, stdin: ask.stdin, stdout: ask.stdout, stderr: ask.stderr };
     relay(request, &url, streams).await
 }

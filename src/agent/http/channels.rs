@@ -29,7 +29,10 @@ pub(super) enum Said {
     Data(u8, Bytes),
     /// It says no more on this channel.
     Closed(u8),
-    Resize { width: u32, height: u32 },
+    Resize {
+        width: u32,
+        height: u32,
+    },
     /// Nothing to act on.
     Nothing,
 }

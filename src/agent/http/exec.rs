@@ -71,7 +71,8 @@ pub(super) async fn serve(
         match containerd.exec(options).await {
             Ok((exec, streams)) => talk(exec, streams, sender, receiver).await,
             Err(error) => {
-                let message = format!("Internal error occurred: error executing command in container: {}", error.description());
+                let message =
+                    format!("Internal error occurred: error executing command in container: {}", error.description());
                 sender.finish(&channels::failure(&message)).await;
             }
         }

@@ -21,13 +21,22 @@ const LOOK: Duration = Duration::from_millis(100);
 /// Between questions whether its container still runs.
 const ASK: Duration = Duration::from_secs(1);
 
-pub(super) async fn serve(pods: &Pods, namespace: &str, name: &str, container: &str, parameters: &Parameters) -> Answer {
+pub(super) async fn serve(
+    pods: &Pods,
+    namespace: &str,
+    name: &str,
+    container: &str,
+    parameters: &Parameters,
+) -> Answer {
     let options = options(parameters)?;
     let target = target::pod(pods, namespace, name).await?;
     let seen = target.logged(container, parameters.flag("previous"))?;
     let (path, id, running) = (PathBuf::from(&seen.log_path), seen.id.clone(), seen.phase == Phase::Running);
     let reader = Reader::open(&path, options).map_err(|error| {
-        Status::internal(format!("failed to open log file {:?} for container {id:?}: {error}", path.display().to_string()))
+        Status::internal(format!(
+            "failed to open log file {:?} for container {id:?}: {error}",
+            path.display().to_string()
+        ))
     })?;
     let follow = parameters.flag("follow") && running;
     let (sender, receiver) = mpsc::channel(8);

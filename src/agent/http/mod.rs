@@ -76,7 +76,8 @@ impl Parameters {
     }
 
     fn number(&self, name: &str) -> Result<Option<i64>, Status> {
-        let parse = |text: &str| text.parse().map_err(|_| Status::bad_request(format!("{name}: {text:?} is not a number")));
+        let parse =
+            |text: &str| text.parse().map_err(|_| Status::bad_request(format!("{name}: {text:?} is not a number")));
         self.get(name).map(parse).transpose()
     }
 }
@@ -99,8 +100,12 @@ async fn serve(pods: Pods, request: Request<Incoming>) -> Response<Body> {
         (&Method::GET, ["containerLogs", namespace, pod, container]) => {
             logs::serve(&pods, namespace, pod, container, &parameters).await
         }
-        (_, ["exec", namespace, pod, container]) => exec::serve(&pods, namespace, pod, container, &parameters, request).await,
-        (_, ["attach", namespace, pod, container]) => attach::serve(&pods, namespace, pod, container, &parameters, request).await,
+        (_, ["exec", namespace, pod, container]) => {
+            exec::serve(&pods, namespace, pod, container, &parameters, request).await
+        }
+        (_, ["attach", namespace, pod, container]) => {
+            attach::serve(&pods, namespace, pod, container, &parameters, request).await
+        }
         (&Method::POST, ["dial", ip, port]) => dial::serve(&pods, ip, port, request).await,
         (_, ["portForward", namespace, pod]) => port_forward::serve(&pods, namespace, pod, &parameters, request).await,
         _ => Err(Status::failure(404, "NotFound", "404 page not found")),
@@ -133,7 +138,10 @@ fn list(pods: &Pods) -> Answer {
     let mut items = pods.list();
     items.sort_by(|a, b| (facts::namespace(a), facts::name(a)).cmp(&(facts::namespace(b), facts::name(b))));
     let items: Vec<&Pod> = items.iter().map(AsRef::as_ref).collect();
-    text("application/json", serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}).to_string())
+    text(
+        "application/json",
+        serde_json::json!({"kind": "PodList", "apiVersion": "v1", "metadata": {}, "items": items}).to_string(),
+    )
 }
 
 #[cfg(test)]

@@ -53,7 +53,10 @@ mod tests {
     #[test]
     fn namespaces_are_found() {
         let cases = [
-            (r#"{"pid": 7, "runtimeSpec": {"linux": {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/run/netns/x"}]}}}"#, Some("/run/netns/x")),
+            (
+                r#"{"pid": 7, "runtimeSpec": {"linux": {"namespaces": [{"type": "pid"}, {"type": "network", "path": "/run/netns/x"}]}}}"#,
+                Some("/run/netns/x"),
+            ),
             (r#"{"pid": 7}"#, Some("/proc/7/ns/net")),
             ("{}", None),
             ("nonsense", None),

@@ -3,7 +3,11 @@
 //! Ways of the same name: kubectl speaks SPDY, bare or inside a WebSocket, which the runtime's streaming server understands, so
 //! its bytes are passed on; other clients speak `v4.channel.k8s.io` with two channels a port, which is done here.
 
-use super::{Answer, Parameters, channels, network, socket::{self, Socket}, spdy, target};
+use super::{
+    Answer, Parameters, channels, network,
+    socket::{self, Socket},
+    spdy, target,
+};
 use crate::pod::{Pods, facts};
 use bytes::Bytes;
 use futures::{SinkExt, StreamExt};
@@ -21,9 +25,21 @@ use tokio_tungstenite::tungstenite::Message;
 const TUNNELED: &str = "SPDY/3.1+portforward.k8s.io";
 const PIECE: usize = 32 << 10;
 
-pub(super) async fn serve(pods: &Pods, namespace: &str, name: &str, parameters: &Parameters, request: Request<Incoming>) -> Answer {
+pub(super) async fn serve(
+    pods: &Pods,
+    namespace: &str,
+    name: &str,
+    parameters: &Parameters,
+    request: Request<Incoming>,
+) -> Answer {
     let target = target::pod(pods, namespace, name).await?;
-    let gone = || Status::failure(500, "InternalError", format!("unable to forward port because pod is not running. Current status={}", facts::phase(&target.pod)));
+    let gone = || {
+        Status::failure(
+            500,
+            "InternalError",
+            format!("unable to forward port because pod is not running. Current status={}", facts::phase(&target.pod)),
+        )
+    };
     let sandbox = target.view.ready_sandbox().ok_or_else(gone)?.id.clone();
     let offered = request.headers().get_all(header::SEC_WEBSOCKET_PROTOCOL).iter();
     let tunneled = offered.filter_map(|value| value.to_str().ok()).any(|value| value.contains(TUNNELED));
@@ -53,7 +69,9 @@ pub(super) async fn serve(pods: &Pods, namespace: &str, name: &str, parameters: 
 fn ports(parameters: &Parameters) -> Result<Vec<u16>, Status> {
     let wrong = |text: &str| Status::bad_request(format!("port {text:?} is not a port number"));
     let texts = parameters.all("port").iter().chain(parameters.all("ports"));
-    let ports: Vec<u16> = texts.map(|text| text.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong(text))).collect::<Result<_, _>>()?;
+    let ports: Vec<u16> = texts
+        .map(|text| text.parse().ok().filter(|port| *port > 0).ok_or_else(|| wrong(text)))
+        .collect::<Result<_, _>>()?;
     match ports.is_empty() || ports.len() > 100 {
         true => Err(Status::bad_request("query parameter \"port\" is required")),
         false => Ok(ports),
@@ -133,7 +151,13 @@ async fn forward(socket: Socket, ports: Vec<u16>, within: Option<PathBuf>) {
     }
 }
 
-async fn carry(within: Option<PathBuf>, port: u16, channel: u8, mut input: mpsc::Receiver<Bytes>, output: mpsc::Sender<(u8, Bytes)>) {
+async fn carry(
+    within: Option<PathBuf>,
+    port: u16,
+    channel: u8,
+    mut input: mpsc::Receiver<Bytes>,
+    output: mpsc::Sender<(u8, Bytes)>,
+) {
     let stream = match network::connect(within, port).await {
         Ok(stream) => stream,
         Err(error) => {

@@ -68,7 +68,8 @@ pub(super) async fn pass_through(request: Request<Incoming>, url: &str) -> Answe
 fn carry(request: Request<Incoming>, stream: impl AsyncRead + AsyncWrite + Send + 'static) -> Response<super::Body> {
     let (reader, writer) = tokio::io::split(stream);
     tokio::spawn(feed(request.into_body(), writer));
-    let pieces = ReaderStream::with_capacity(reader, BUFFER).map(|piece| piece.map(Frame::data).map_err(BoxError::from));
+    let pieces =
+        ReaderStream::with_capacity(reader, BUFFER).map(|piece| piece.map(Frame::data).map_err(BoxError::from));
     Response::new(StreamBody::new(pieces).boxed_unsync())
 }
 
@@ -86,13 +87,16 @@ async fn feed(mut body: Incoming, mut writer: impl AsyncWrite + Unpin) {
 
 fn choose(headers: &HeaderMap, known: &[&'static str]) -> Result<&'static str, Status> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
-    let offered: Vec<&str> = offered.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty()).collect();
+    let offered: Vec<&str> =
+        offered.flat_map(|value| value.split(',')).map(str::trim).filter(|word| !word.is_empty()).collect();
     if offered.is_empty() {
         return Ok("");
     }
     let best = known.iter().find(|protocol| offered.contains(protocol));
     best.copied().ok_or_else(|| {
-        Status::bad_request(format!("unable to upgrade: none of the protocols {offered:?} is spoken here, only {known:?}"))
+        Status::bad_request(format!(
+            "unable to upgrade: none of the protocols {offered:?} is spoken here, only {known:?}"
+        ))
     })
 }
 

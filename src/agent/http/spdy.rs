@@ -19,7 +19,10 @@ const STREAM_PROTOCOL: &str = "X-Stream-Protocol-Version";
 
 /// A connection to the streaming server at `url` that has turned into SPDY, and which of these protocols is spoken on its
 /// streams.
-pub(super) async fn dial(url: &str, protocols: &[HeaderValue]) -> Result<(TokioIo<Upgraded>, Option<HeaderValue>), String> {
+pub(super) async fn dial(
+    url: &str,
+    protocols: &[HeaderValue],
+) -> Result<(TokioIo<Upgraded>, Option<HeaderValue>), String> {
     let uri: http::Uri = url.parse().map_err(|error| format!("{url:?}: {error}"))?;
     let authority = uri.authority().ok_or_else(|| format!("{url:?} names no host"))?.clone();
     let at = (authority.host().to_owned(), authority.port_u16().unwrap_or(80));
@@ -109,7 +112,12 @@ mod tests {
         let mut head = [0; 12];
         reader.read_exact(&mut head).await.expect("a frame");
         assert_eq!(head[..4], [0x80, 3, 0, 1]);
-        writer.write_all(b"\0\0\0\x05\x01\0\0\x02hi\x80\x03\0\x06\0\0\0\x04\0\0\0\x02\x80\x03\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0").await.expect("sent");
+        writer
+            .write_all(
+                b"\0\0\0\x05\x01\0\0\x02hi\x80\x03\0\x06\0\0\0\x04\0\0\0\x02\x80\x03\0\x07\0\0\0\x08\0\0\0\0\0\0\0\0",
+            )
+            .await
+            .expect("sent");
         assert_eq!(listener.next().await, Some(Frame::Data { stream: 5, data: Bytes::from_static(b"hi"), last: true }));
         assert_eq!(listener.next().await, Some(Frame::Ping(2)));
         assert_eq!(listener.next().await, None);
@@ -145,7 +153,11 @@ mod tests {
         assert_eq!(&first, b"spdy");
         let asked = asked.await.expect("asked");
         assert!(asked.starts_with("post /exec/token "), "{asked}");
-        for line in ["upgrade: spdy/3.1", "x-stream-protocol-version: v4.channel.k8s.io", "x-stream-protocol-version: channel.k8s.io"] {
+        for line in [
+            "upgrade: spdy/3.1",
+            "x-stream-protocol-version: v4.channel.k8s.io",
+            "x-stream-protocol-version: channel.k8s.io",
+        ] {
             assert!(asked.contains(line), "{asked}");
         }
         let (url, _asked) = server("HTTP/1.1 403 Forbidden\r\nContent-Length: 9\r\n\r\nno soap.\n").await;

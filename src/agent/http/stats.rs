@@ -149,33 +149,68 @@ fn number(value: u64) -> f64 {
 
 pub(super) async fn resource(pods: &Pods) -> Answer {
     let all = containers(pods).await?;
-    let listed: Vec<(Arc<Pod>, Usage)> = pods.list().into_iter().filter_map(|pod| Some((pod.clone(), pod_usage(&pod)?))).collect();
+    let listed: Vec<(Arc<Pod>, Usage)> =
+        pods.list().into_iter().filter_map(|pod| Some((pod.clone(), pod_usage(&pod)?))).collect();
     let node = cgroup::usage_at("/").unwrap_or_default();
     let mut out = String::new();
-    let labels = |c: &Measured| [("container", c.container.clone()), ("namespace", c.namespace.clone()), ("pod", c.pod.clone())];
-    let mut family = Family::begin(&mut out, "container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the container in core-seconds");
+    let labels =
+        |c: &Measured| [("container", c.container.clone()), ("namespace", c.namespace.clone()), ("pod", c.pod.clone())];
+    let mut family = Family::begin(
+        &mut out,
+        "container_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the container in core-seconds",
+    );
     for container in &all {
         let labels = labels(container);
-        family.add(&labels.each_ref().map(|(key, value)| (*key, value.as_str())), seconds(container.usage.cpu_nanoseconds));
+        family.add(
+            &labels.each_ref().map(|(key, value)| (*key, value.as_str())),
+            seconds(container.usage.cpu_nanoseconds),
+        );
     }
-    let mut family = Family::begin(&mut out, "container_memory_working_set_bytes", "gauge", "Current working set of the container in bytes");
+    let mut family = Family::begin(
+        &mut out,
+        "container_memory_working_set_bytes",
+        "gauge",
+        "Current working set of the container in bytes",
+    );
     for container in &all {
         let labels = labels(container);
-        family.add(&labels.each_ref().map(|(key, value)| (*key, value.as_str())), number(container.usage.working_set_bytes));
+        family.add(
+            &labels.each_ref().map(|(key, value)| (*key, value.as_str())),
+            number(container.usage.working_set_bytes),
+        );
     }
-    Family::begin(&mut out, "node_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the node in core-seconds")
-        .add(&[], seconds(node.cpu_nanoseconds));
+    Family::begin(
+        &mut out,
+        "node_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the node in core-seconds",
+    )
+    .add(&[], seconds(node.cpu_nanoseconds));
     Family::begin(&mut out, "node_memory_working_set_bytes", "gauge", "Current working set of the node in bytes")
         .add(&[], number(node.working_set_bytes));
-    let mut family = Family::begin(&mut out, "pod_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed by the pod in core-seconds");
+    let mut family = Family::begin(
+        &mut out,
+        "pod_cpu_usage_seconds_total",
+        "counter",
+        "Cumulative cpu time consumed by the pod in core-seconds",
+    );
     for (pod, usage) in &listed {
         family.add(&[("namespace", facts::namespace(pod)), ("pod", facts::name(pod))], seconds(usage.cpu_nanoseconds));
     }
-    let mut family = Family::begin(&mut out, "pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes");
+    let mut family =
+        Family::begin(&mut out, "pod_memory_working_set_bytes", "gauge", "Current working set of the pod in bytes");
     for (pod, usage) in &listed {
         family.add(&[("namespace", facts::namespace(pod)), ("pod", facts::name(pod))], number(usage.working_set_bytes));
     }
-    Family::begin(&mut out, "resource_scrape_error", "gauge", "1 if there was an error while getting container metrics, 0 otherwise").add(&[], 0.0);
+    Family::begin(
+        &mut out,
+        "resource_scrape_error",
+        "gauge",
+        "1 if there was an error while getting container metrics, 0 otherwise",
+    )
+    .add(&[], 0.0);
     text(PROMETHEUS, out)
 }
 
@@ -184,15 +219,34 @@ pub(super) async fn cadvisor(pods: &Pods) -> Answer {
     let mut out = String::new();
     type Column = (&'static str, &'static str, &'static str, fn(&Measured) -> f64);
     let columns: [Column; 4] = [
-        ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |c| seconds(c.usage.cpu_nanoseconds)),
-        ("container_memory_usage_bytes", "gauge", "Current memory usage in bytes, including all memory regardless of when it was accessed", |c| number(c.usage.memory_bytes)),
-        ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |c| number(c.usage.working_set_bytes)),
-        ("container_fs_usage_bytes", "gauge", "Number of bytes that are consumed by the container on this filesystem.", |c| number(c.disk_bytes)),
+        ("container_cpu_usage_seconds_total", "counter", "Cumulative cpu time consumed in seconds.", |c| {
+            seconds(c.usage.cpu_nanoseconds)
+        }),
+        (
+            "container_memory_usage_bytes",
+            "gauge",
+            "Current memory usage in bytes, including all memory regardless of when it was accessed",
+            |c| number(c.usage.memory_bytes),
+        ),
+        ("container_memory_working_set_bytes", "gauge", "Current working set in bytes.", |c| {
+            number(c.usage.working_set_bytes)
+        }),
+        (
+            "container_fs_usage_bytes",
+            "gauge",
+            "Number of bytes that are consumed by the container on this filesystem.",
+            |c| number(c.disk_bytes),
+        ),
     ];
     for (name, kind, help, value) in columns {
         let mut family = Family::begin(&mut out, name, kind, help);
         for container in &all {
-            let labels = [("container", &container.container), ("id", &container.id), ("namespace", &container.namespace), ("pod", &container.pod)];
+            let labels = [
+                ("container", &container.container),
+                ("id", &container.id),
+                ("namespace", &container.namespace),
+                ("pod", &container.pod),
+            ];
             family.add(&labels.map(|(key, value)| (key, value.as_str())), value(container));
         }
     }
@@ -204,8 +258,14 @@ pub(super) fn own(pods: &Pods) -> Answer {
     let listed = pods.list();
     let running = listed.iter().filter(|pod| facts::phase(pod) == "Running").count();
     let mut out = String::new();
-    Family::begin(&mut out, "kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox").add(&[], number(running as u64));
-    Family::begin(&mut out, "kubelet_active_pods", "gauge", "The number of pods the kubelet considers active and which are being considered when admitting new pods.")
-        .add(&[("static", "false")], number(listed.len() as u64));
+    Family::begin(&mut out, "kubelet_running_pods", "gauge", "Number of pods that have a running pod sandbox")
+        .add(&[], number(running as u64));
+    Family::begin(
+        &mut out,
+        "kubelet_active_pods",
+        "gauge",
+        "The number of pods the kubelet considers active and which are being considered when admitting new pods.",
+    )
+    .add(&[("static", "false")], number(listed.len() as u64));
     text(PROMETHEUS, out)
 }

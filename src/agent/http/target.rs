@@ -73,7 +73,11 @@ impl Target {
 
     fn waiting_reason(&self, name: &str) -> Option<String> {
         let status = self.pod.status.as_ref()?;
-        let all = status.container_statuses.iter().chain(&status.init_container_statuses).chain(&status.ephemeral_container_statuses);
+        let all = status
+            .container_statuses
+            .iter()
+            .chain(&status.init_container_statuses)
+            .chain(&status.ephemeral_container_statuses);
         let found = all.flatten().find(|status| status.name == name)?;
         found.state.as_ref()?.waiting.as_ref()?.reason.clone()
     }

@@ -14,13 +14,21 @@ pub struct Candidate {
 }
 
 /// Images to remove so that `to_free` bytes become free, the largest first.
-pub fn garbage(images: &[v1::Image], in_use: &HashSet<String>, pinned: &HashSet<String>, to_free: u64) -> Vec<Candidate> {
+pub fn garbage(
+    images: &[v1::Image],
+    in_use: &HashSet<String>,
+    pinned: &HashSet<String>,
+    to_free: u64,
+) -> Vec<Candidate> {
     let used = |image: &v1::Image| {
         let names = image.repo_tags.iter().chain(&image.repo_digests).chain([&image.id]);
         image.pinned || names.into_iter().any(|name| in_use.contains(name) || pinned.contains(name))
     };
-    let mut free: Vec<Candidate> =
-        images.iter().filter(|image| !used(image)).map(|image| Candidate { id: image.id.clone(), size: image.size }).collect();
+    let mut free: Vec<Candidate> = images
+        .iter()
+        .filter(|image| !used(image))
+        .map(|image| Candidate { id: image.id.clone(), size: image.size })
+        .collect();
     free.sort_by(|a, b| b.size.cmp(&a.size).then_with(|| a.id.cmp(&b.id)));
     let mut sum = 0;
     let enough = |candidate: &Candidate| {
@@ -35,13 +43,19 @@ pub fn garbage(images: &[v1::Image], in_use: &HashSet<String>, pinned: &HashSet<
 pub async fn collect(runtime: &Runtime, root: &Path, pinned: &HashSet<String>) {
     let Ok(disk) = nix::sys::statvfs::statvfs(root) else { return };
     #[allow(clippy::unnecessary_cast)] // the fields' width depends on the platform
-    let (total, free) = (disk.blocks() as u64 * disk.fragment_size() as u64, disk.blocks_available() as u64 * disk.fragment_size() as u64);
+    let (total, free) = (
+        disk.blocks() as u64 * disk.fragment_size() as u64,
+        disk.blocks_available() as u64 * disk.fragment_size() as u64,
+    );
     let used = total.saturating_sub(free);
     if total == 0 || used * 100 / total < HIGH {
         return;
     }
     let (Ok(images), Ok(containers)) = (runtime.images().await, runtime.containers(&[]).await) else { return };
-    let in_use = containers.into_iter().flat_map(|c| [c.image_ref, c.image.map(|image| image.image).unwrap_or_default()]).collect();
+    let in_use = containers
+        .into_iter()
+        .flat_map(|c| [c.image_ref, c.image.map(|image| image.image).unwrap_or_default()])
+        .collect();
     for candidate in garbage(&images, &in_use, pinned, used.saturating_sub(total / 100 * LOW)) {
         match runtime.remove_image(&candidate.id).await {
             Ok(()) => tracing::info!(image = candidate.id, bytes = candidate.size, "unused image removed"),
@@ -56,7 +70,12 @@ mod tests {
 
     #[test]
     fn used_and_pinned_images_stay() {
-        let image = |id: &str, size| v1::Image { id: id.into(), repo_tags: vec![format!("{id}:1")], size, ..Default::default() };
+        let image = |id: &str, size| v1::Image {
+            id: id.into(),
+            repo_tags: vec![format!("{id}:1")],
+            size,
+            ..Default::default()
+        };
         let images = [image("a", 10), image("b", 30), image("c", 20), image("d", 40)];
         let (in_use, pinned) = (HashSet::from(["d".to_owned()]), HashSet::from(["a:1".to_owned()]));
         let ids = |to_free| garbage(&images, &in_use, &pinned, to_free).into_iter().map(|c| c.id).collect::<Vec<_>>();

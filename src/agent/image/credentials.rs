@@ -49,7 +49,8 @@ fn entries(secret: &Secret) -> Vec<(String, Value)> {
         let bytes = &secret.data.as_ref()?.get(key)?.0;
         serde_json::from_slice::<Value>(bytes).ok()
     };
-    let document = data(".dockerconfigjson").map(|mut document| document["auths"].take()).or_else(|| data(".dockercfg"));
+    let document =
+        data(".dockerconfigjson").map(|mut document| document["auths"].take()).or_else(|| data(".dockercfg"));
     match document {
         Some(Value::Object(map)) => map.into_iter().collect(),
         _ => Vec::new(),
@@ -72,7 +73,10 @@ fn matches(pattern: &str, image: &str) -> bool {
     let (image_host, image_path) = image.split_once('/').unwrap_or((image, ""));
     let (ours, theirs): (Vec<_>, Vec<_>) = (host.split('.').collect(), image_host.split('.').collect());
     let hosts = ours.len() == theirs.len() && ours.iter().zip(&theirs).all(|(a, b)| *a == "*" || a == b);
-    hosts && (path.is_empty() || image_path == path || image_path.strip_prefix(path).is_some_and(|r| r.starts_with(['/', ':', '@'])))
+    hosts
+        && (path.is_empty()
+            || image_path == path
+            || image_path.strip_prefix(path).is_some_and(|r| r.starts_with(['/', ':', '@'])))
 }
 
 fn read(server: &str, entry: &Value) -> Option<Credentials> {

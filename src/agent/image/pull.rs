@@ -36,7 +36,6 @@ pub enum Policy {
     Never,
 }
 
-
 /// One container's wish.
 pub struct Wish {
     /// Namespace, pod and container: whose backoff it is.
@@ -86,7 +85,10 @@ impl Puller {
 
     pub async fn ensure(&self, wish: Wish) -> Readiness {
         if !valid_name(&wish.image) {
-            let message = format!("Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format", wish.image);
+            let message = format!(
+                "Failed to apply default image tag \"{0}\": couldn't parse image name \"{0}\": invalid reference format",
+                wish.image
+            );
             (wish.tell)(EventType::Warning, "InspectFailed", message.clone());
             return Readiness::Failed { reason: "InvalidImageName", message, retry: None };
         }
@@ -108,7 +110,10 @@ impl Puller {
         match (wish.policy, present) {
             (Policy::Never | Policy::IfNotPresent, Some(id)) => {
                 self.state.lock().failures.remove(&wish.owner);
-                let message = format!("Container image \"{}\" already present on machine and can be accessed by the pod", wish.image);
+                let message = format!(
+                    "Container image \"{}\" already present on machine and can be accessed by the pod",
+                    wish.image
+                );
                 (wish.tell)(EventType::Normal, "Pulled", message);
                 Readiness::Present(id)
             }
@@ -146,7 +151,8 @@ impl Puller {
                 // The first answer after the failure is the failure itself.
                 false => (failure.reason, failure.message.clone(), failure.until),
                 true => {
-                    let message = format!("Back-off pulling image \"{}\": {}: {}", wish.image, failure.reason, failure.message);
+                    let message =
+                        format!("Back-off pulling image \"{}\": {}: {}", wish.image, failure.reason, failure.message);
                     ("ImagePullBackOff", message, failure.until)
                 }
             };
@@ -242,9 +248,13 @@ fn valid_name(image: &str) -> bool {
         Some(colon) => (&body[..colon], Some(&body[colon + 1..])),
         None => (body, None),
     };
-    let tag_ok = tag.is_none_or(|tag| !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b)));
+    let tag_ok = tag.is_none_or(|tag| {
+        !tag.is_empty() && tag.len() <= 128 && tag.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-".contains(&b))
+    });
     let host_like = |part: &str| part.bytes().all(|b| b.is_ascii_alphanumeric() || b".-:[]".contains(&b));
-    let repository = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b));
+    let repository = |part: &str| {
+        !part.is_empty() && part.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b"._-".contains(&b))
+    };
     let mut parts = path.split('/').peekable();
     let mut first = true;
     let mut path_ok = !path.is_empty();

@@ -97,8 +97,11 @@ async fn attempt(options: &JoinOptions) -> Result<Joined, JoinError> {
     let identity = certificate.identity()?;
     let servers = Servers::kept_in(&options.server, &options.servers_file)?;
     let client = connect::client(&servers, &ca_pem, &identity, "kubelet")?;
-    std::fs::create_dir_all(&options.dir)
-        .map_err(|source| JoinError::File { action: "make", path: options.dir.clone(), source })?;
+    std::fs::create_dir_all(&options.dir).map_err(|source| JoinError::File {
+        action: "make",
+        path: options.dir.clone(),
+        source,
+    })?;
     let network = network::learn(&client, &options.dir, &options.server).await?;
     Ok(Joined { ca_pem, identity, servers, network, options: options.clone(), files, certificate })
 }

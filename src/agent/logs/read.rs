@@ -220,7 +220,10 @@ mod tests {
             (Options { since: Some(since), ..default() }, "three\nfour\n"),
             (Options { stream: Some(Stream::Stderr), ..default() }, "two\n"),
             (Options { stream: Some(Stream::Stdout), tail_lines: Some(3), ..default() }, "one\nthree\nfour\n"),
-            (Options { timestamps: true, tail_lines: Some(2), ..default() }, "2026-01-01T00:00:03Z three\n2026-01-01T00:00:04Z four\n"),
+            (
+                Options { timestamps: true, tail_lines: Some(2), ..default() },
+                "2026-01-01T00:00:03Z three\n2026-01-01T00:00:04Z four\n",
+            ),
         ] {
             assert_eq!(read(LOG, options.clone()), expected, "{options:?}");
         }

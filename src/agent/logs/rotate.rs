@@ -102,8 +102,21 @@ mod tests {
         }
         fs::write(temp.path().join("0.log"), "x").expect("written");
         clean(&temp.path().join("0.log")).expect("cleaned");
-        let mut names: Vec<_> = fs::read_dir(temp.path()).expect("there").flatten().map(|e| e.file_name().into_string().expect("text")).collect();
+        let mut names: Vec<_> = fs::read_dir(temp.path())
+            .expect("there")
+            .flatten()
+            .map(|e| e.file_name().into_string().expect("text"))
+            .collect();
         names.sort();
-        assert_eq!(names, ["0.log", "0.log.20260103-000000.gz", "0.log.20260104-000000.gz", "0.log.20260105-000000.gz", "0.log.20260106-000000"]);
+        assert_eq!(
+            names,
+            [
+                "0.log",
+                "0.log.20260103-000000.gz",
+                "0.log.20260104-000000.gz",
+                "0.log.20260105-000000.gz",
+                "0.log.20260106-000000"
+            ]
+        );
     }
 }

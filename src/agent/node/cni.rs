@@ -45,7 +45,11 @@ fn link_mtu(address: std::net::IpAddr) -> Option<u32> {
         });
         ip == Some(address)
     })?;
-    let mtu: u32 = fs::read_to_string(Path::new("/sys/class/net").join(link.interface_name).join("mtu")).ok()?.trim().parse().ok()?;
+    let mtu: u32 = fs::read_to_string(Path::new("/sys/class/net").join(link.interface_name).join("mtu"))
+        .ok()?
+        .trim()
+        .parse()
+        .ok()?;
     // That of the loopback link says nothing about packets on a wire.
     Some(mtu.min(9000)).filter(|mtu| *mtu >= 576)
 }

@@ -85,7 +85,8 @@ pub(super) fn disk_free(disk: &Path) -> (u64, u64) {
 /// How many more processes fit, in percent of the most.
 pub(super) fn pids_free() -> u64 {
     let max = line("/proc/sys/kernel/pid_max").and_then(|text| text.parse::<u64>().ok()).unwrap_or(32768);
-    let used = line("/proc/loadavg").and_then(|text| text.split_whitespace().nth(3)?.split('/').nth(1)?.parse::<u64>().ok());
+    let used =
+        line("/proc/loadavg").and_then(|text| text.split_whitespace().nth(3)?.split('/').nth(1)?.parse::<u64>().ok());
     used.map_or(100, |used| max.saturating_sub(used) * 100 / max.max(1))
 }
 
@@ -95,8 +96,10 @@ fn hugepages() -> Vec<(String, i64)> {
         let name = entry.file_name().to_string_lossy().into_owned();
         let kilobytes = name.strip_prefix("hugepages-").and_then(|rest| rest.strip_suffix("kB")?.parse::<i64>().ok());
         let Some(kilobytes) = kilobytes else { continue };
-        let count = line(&entry.path().join("nr_hugepages").to_string_lossy()).and_then(|text| text.parse::<i64>().ok());
-        let size = if kilobytes >= 1 << 20 { format!("{}Gi", kilobytes >> 20) } else { format!("{}Mi", kilobytes >> 10) };
+        let count =
+            line(&entry.path().join("nr_hugepages").to_string_lossy()).and_then(|text| text.parse::<i64>().ok());
+        let size =
+            if kilobytes >= 1 << 20 { format!("{}Gi", kilobytes >> 20) } else { format!("{}Mi", kilobytes >> 10) };
         out.push((size, count.unwrap_or_default() * kilobytes * 1024));
     }
     out.sort();
@@ -116,6 +119,9 @@ mod tests {
     fn files_of_the_kernel_are_read() {
         assert_eq!(memory_total("MemTotal:       1024 kB\nMemFree: 5 kB\n"), 1 << 20);
         assert_eq!(memory_total("nonsense"), 0);
-        assert_eq!(os_image("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"), "Debian GNU/Linux 12 (bookworm)");
+        assert_eq!(
+            os_image("NAME=x\nPRETTY_NAME=\"Debian GNU/Linux 12 (bookworm)\"\n"),
+            "Debian GNU/Linux 12 (bookworm)"
+        );
     }
 }

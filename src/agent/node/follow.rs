@@ -137,7 +137,10 @@ impl Follower {
 
     fn reference(&self) -> Node {
         let name = self.options.node_name.clone();
-        Node { metadata: ObjectMeta { uid: Some(name.clone()), name: Some(name), ..ObjectMeta::default() }, ..Node::default() }
+        Node {
+            metadata: ObjectMeta { uid: Some(name.clone()), name: Some(name), ..ObjectMeta::default() },
+            ..Node::default()
+        }
     }
 
     fn pod_cidr(&self) -> Option<String> {
@@ -161,7 +164,11 @@ impl Follower {
     /// Keeps what [`Self::remember_node`] reads.
     fn keep_node(&self, node: &Node) {
         let kept = Node {
-            metadata: ObjectMeta { name: node.metadata.name.clone(), uid: node.metadata.uid.clone(), ..ObjectMeta::default() },
+            metadata: ObjectMeta {
+                name: node.metadata.name.clone(),
+                uid: node.metadata.uid.clone(),
+                ..ObjectMeta::default()
+            },
             spec: node.spec.clone(),
             status: None,
         };
@@ -214,8 +221,10 @@ impl Follower {
         let mut node = self.reference();
         node.metadata.uid = None;
         node.metadata.labels = Some(labels.clone());
-        node.metadata.annotations = Some([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())].into());
-        node.spec = Some(NodeSpec { taints: Some(self.taints()).filter(|taints| !taints.is_empty()), ..NodeSpec::default() });
+        node.metadata.annotations =
+            Some([("volumes.kubernetes.io/controller-managed-attach-detach".to_owned(), "true".to_owned())].into());
+        node.spec =
+            Some(NodeSpec { taints: Some(self.taints()).filter(|taints| !taints.is_empty()), ..NodeSpec::default() });
         node.status = Some(self.status(&NodeStatus::default()));
         let node = match nodes.create(&PostParams::default(), &node).await {
             Ok(created) => created,
@@ -278,7 +287,8 @@ impl Follower {
         }
         if self.options.container_runtime_endpoint.is_none() && self.pod_cidr().is_none() && health.network.is_none() {
             // A configuration of an earlier run is there; what it says may no longer hold.
-            health.network = Some("NetworkReady=false reason:NetworkPluginNotReady message:Node has no pod CIDR yet".into());
+            health.network =
+                Some("NetworkReady=false reason:NetworkPluginNotReady message:Node has no pod CIDR yet".into());
         }
         let ready = health.network.is_none() && health.runtime.is_none();
         self.shared.network_ready.send_if_modified(|known| std::mem::replace(known, ready) != ready);
@@ -410,7 +420,13 @@ async fn renew(leases: &Api<Lease>, node_name: &str) -> kube::Result<()> {
 async fn create(leases: &Api<Lease>, node_name: &str, shared: &NodeShared) -> kube::Result<()> {
     let owner = shared.object.read().as_ref().and_then(|node| {
         let uid = node.uid()?;
-        Some(OwnerReference { api_version: "v1".into(), kind: "Node".into(), name: node.name_any(), uid, ..OwnerReference::default() })
+        Some(OwnerReference {
+            api_version: "v1".into(),
+            kind: "Node".into(),
+            name: node.name_any(),
+            uid,
+            ..OwnerReference::default()
+        })
     });
     let lease = Lease {
         metadata: ObjectMeta {

@@ -187,7 +187,15 @@ mod tests {
             let status = report.status();
             let conditions = status.conditions.unwrap_or_default().into_iter();
             let mut out: Vec<String> = conditions
-                .map(|c| format!("{}={} {}: {}", c.type_, c.status, c.reason.unwrap_or_default(), c.message.unwrap_or_default()))
+                .map(|c| {
+                    format!(
+                        "{}={} {}: {}",
+                        c.type_,
+                        c.status,
+                        c.reason.unwrap_or_default(),
+                        c.message.unwrap_or_default()
+                    )
+                })
                 .collect();
             out.push(format!("{:?}", status.allocatable.unwrap_or_default()));
             out.join("\n")

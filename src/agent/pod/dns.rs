@@ -28,7 +28,10 @@ fn parse(text: &str) -> DnsConfig {
         let mut words = line.split_whitespace();
         match words.next() {
             Some("nameserver") => out.servers.extend(words.next().map(str::to_owned)),
-            Some("search") => out.searches = words.filter(|word| *word != ".").map(|word| word.trim_end_matches('.').to_owned()).collect(),
+            Some("search") => {
+                out.searches =
+                    words.filter(|word| *word != ".").map(|word| word.trim_end_matches('.').to_owned()).collect()
+            }
             Some("options") => out.options.extend(words.map(str::to_owned)),
             _ => {}
         }
@@ -99,7 +102,8 @@ mod tests {
         ] {
             let mut spec = spec;
             spec["containers"] = json!([]);
-            let pod: Pod = serde_json::from_value(json!({"metadata": {"namespace": "ns"}, "spec": spec})).expect("a pod");
+            let pod: Pod =
+                serde_json::from_value(json!({"metadata": {"namespace": "ns"}, "spec": spec})).expect("a pod");
             let config = build(&pod, &host, "10.43.0.10", "c.l");
             let shown = [config.servers.join(" "), config.searches.join(" "), config.options.join(" ")].join(" | ");
             assert_eq!(shown, expected);

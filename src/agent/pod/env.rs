@@ -199,7 +199,8 @@ fn service_variables(pod: &Pod, services: &[std::sync::Arc<Service>]) -> BTreeMa
     let links = facts::spec(pod).enable_service_links.unwrap_or(true);
     let mut out = BTreeMap::new();
     for service in services {
-        let (namespace, name) = (service.metadata.namespace.as_deref(), service.metadata.name.as_deref().unwrap_or_default());
+        let (namespace, name) =
+            (service.metadata.namespace.as_deref(), service.metadata.name.as_deref().unwrap_or_default());
         let master = namespace == Some("default") && name == "kubernetes";
         if !(master || links && namespace == Some(facts::namespace(pod))) {
             continue;

@@ -18,13 +18,17 @@ pub(super) async fn run(
     if let Some(exec) = &hook.exec {
         let command = exec.command.clone().unwrap_or_default();
         let answer = host.runtime.exec_sync(id, &command, Duration::ZERO).await;
-        let answer = answer.map_err(|error| format!("Exec lifecycle hook ({command:?}) failed: {}", error.description()))?;
+        let answer =
+            answer.map_err(|error| format!("Exec lifecycle hook ({command:?}) failed: {}", error.description()))?;
         return match answer.exit_code {
             0 => Ok(()),
             code => {
                 let output = [answer.stdout, answer.stderr].concat();
                 let output = String::from_utf8_lossy(&output).into_owned();
-                Err(format!("Exec lifecycle hook ({command:?}) for Container {:?} failed - error: command exited with {code}, message: {output:?}", container.name))
+                Err(format!(
+                    "Exec lifecycle hook ({command:?}) for Container {:?} failed - error: command exited with {code}, message: {output:?}",
+                    container.name
+                ))
             }
         };
     }

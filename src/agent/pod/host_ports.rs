@@ -72,7 +72,8 @@ mod tests {
 
     fn pod(uid: &str, port: serde_json::Value) -> Pod {
         let container = json!({"name": "c", "ports": [port]});
-        serde_json::from_value(json!({"metadata": {"uid": uid, "name": uid}, "spec": {"containers": [container]}})).expect("a pod")
+        serde_json::from_value(json!({"metadata": {"uid": uid, "name": uid}, "spec": {"containers": [container]}}))
+            .expect("a pod")
     }
 
     #[test]

@@ -76,7 +76,8 @@ fn of_aliases(aliases: &[HostAlias]) -> String {
     if aliases.is_empty() {
         return String::new();
     }
-    let line = |alias: &HostAlias| format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
+    let line =
+        |alias: &HostAlias| format!("{}\t{}\n", alias.ip, alias.hostnames.as_deref().unwrap_or_default().join("\t"));
     format!("\n# Entries added by HostAliases.\n{}", aliases.iter().map(line).collect::<String>())
 }
 
@@ -94,7 +95,12 @@ mod tests {
         }))
         .expect("a pod");
         let (hostname, domain) = names(&pod, "cluster.local");
-        let text = managed(&["10.42.0.5".into()], &hostname, &domain, facts::spec(&pod).host_aliases.as_deref().unwrap_or_default());
+        let text = managed(
+            &["10.42.0.5".into()],
+            &hostname,
+            &domain,
+            facts::spec(&pod).host_aliases.as_deref().unwrap_or_default(),
+        );
         expect![[r#"
             # Kubernetes-managed hosts file.
             127.0.0.1	localhost

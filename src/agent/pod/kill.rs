@@ -41,7 +41,9 @@ pub(super) async fn container(host: &Host, pod: &Pod, victim: &Victim<'_>, grace
         victim.message.clone(),
     );
     let begin = Instant::now();
-    let hook = victim.container.and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref().map(|hook| (container, hook)));
+    let hook = victim
+        .container
+        .and_then(|container| container.lifecycle.as_ref()?.pre_stop.as_ref().map(|hook| (container, hook)));
     if let Some((container, hook)) = hook
         && !grace.is_zero()
     {
@@ -82,9 +84,17 @@ pub(super) async fn all(host: Arc<Host>, pod: Arc<Pod>, view: View, grace: Durat
     sidecars.sort_by_key(|(index, _)| std::cmp::Reverse(*index));
     let stop = async |seen: &Seen, grace: Duration| {
         let found = facts::container(&pod, &seen.name);
-        let (role, definition) = found.as_ref().map_or((Role::Regular, None), |(role, container)| (*role, Some(container)));
+        let (role, definition) =
+            found.as_ref().map_or((Role::Regular, None), |(role, container)| (*role, Some(container)));
         let message = format!("Stopping container {}", seen.name);
-        container(&host, &pod, &Victim { id: &seen.id, container: definition, role, message }, grace, address.as_deref()).await;
+        container(
+            &host,
+            &pod,
+            &Victim { id: &seen.id, container: definition, role, message },
+            grace,
+            address.as_deref(),
+        )
+        .await;
     };
     join_all(others.iter().map(|seen| stop(seen, grace))).await;
     for (_, seen) in &sidecars {

@@ -11,7 +11,12 @@ use std::{
 };
 
 /// Stops and removes the containers and sandboxes of pods that are no more.
-pub(super) async fn take_down(host: &Arc<Host>, uids: BTreeSet<String>, sandboxes: &[v1::PodSandbox], containers: &[v1::Container]) {
+pub(super) async fn take_down(
+    host: &Arc<Host>,
+    uids: BTreeSet<String>,
+    sandboxes: &[v1::PodSandbox],
+    containers: &[v1::Container],
+) {
     let one = async |uid: &String| {
         let is_its = |labels: &std::collections::HashMap<String, String>| labels.get(labels::POD_UID) == Some(uid);
         for container in containers.iter().filter(|container| is_its(&container.labels)) {
@@ -26,7 +31,8 @@ pub(super) async fn take_down(host: &Arc<Host>, uids: BTreeSet<String>, sandboxe
             tracing::info!(uid, name, "taking down a pod that exists no more");
             remove_sandbox(host, &sandbox.id).await;
             if let Some(metadata) = &sandbox.metadata {
-                let logs = host.options.log_dir.join(format!("{}_{}_{}", metadata.namespace, metadata.name, metadata.uid));
+                let logs =
+                    host.options.log_dir.join(format!("{}_{}_{}", metadata.namespace, metadata.name, metadata.uid));
                 drop(std::fs::remove_dir_all(logs));
             }
         }

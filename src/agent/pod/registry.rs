@@ -1,6 +1,16 @@
 //! The pods of this node and their workers; who is woken by what.
 
-use super::{facts, host::Host, host_ports::HostPorts, labels, mailbox::Mailbox, orphans, record::{self, Record}, static_pods, worker::Worker};
+use super::{
+    facts,
+    host::Host,
+    host_ports::HostPorts,
+    labels,
+    mailbox::Mailbox,
+    orphans,
+    record::{self, Record},
+    static_pods,
+    worker::Worker,
+};
 use futures::StreamExt;
 use k8s_openapi::api::core::v1::Pod;
 use mk8s_client::{Change, Informer};

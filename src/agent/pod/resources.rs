@@ -65,7 +65,9 @@ pub fn qos_class(pod: &Pod) -> QosClass {
     let pod_level = spec.resources.as_ref().filter(|r| r.requests.is_some() || r.limits.is_some());
     let all: Vec<Option<&ResourceRequirements>> = match pod_level {
         Some(resources) => vec![Some(resources)],
-        None => facts::containers(pod).iter().chain(facts::init_containers(pod)).map(|c| c.resources.as_ref()).collect(),
+        None => {
+            facts::containers(pod).iter().chain(facts::init_containers(pod)).map(|c| c.resources.as_ref()).collect()
+        }
     };
     let (mut any, mut guaranteed) = (false, true);
     for resources in all {
@@ -74,7 +76,8 @@ pub fn qos_class(pod: &Pod) -> QosClass {
             let request = is_set(quantity(requests(resources), name));
             let limit = is_set(quantity(limits(resources), name));
             any |= request.is_some() || limit.is_some();
-            guaranteed &= limit.is_some() && (request.is_none() || request.map(Quantity::nanos) == limit.map(Quantity::nanos));
+            guaranteed &=
+                limit.is_some() && (request.is_none() || request.map(Quantity::nanos) == limit.map(Quantity::nanos));
         }
     }
     match (any, guaranteed) {
@@ -131,7 +134,9 @@ pub fn pod_limits(pod: &Pod, pids: Option<i64>) -> Limits {
     let sum = |of: &dyn Fn(&Container) -> Option<i64>| -> Option<i64> {
         containers.iter().chain(&sidecars).map(|container| of(container)).sum()
     };
-    let largest_init = |of: &dyn Fn(&Container) -> Option<i64>| inits.iter().filter_map(|container| of(container)).max().unwrap_or_default();
+    let largest_init = |of: &dyn Fn(&Container) -> Option<i64>| {
+        inits.iter().filter_map(|container| of(container)).max().unwrap_or_default()
+    };
     let capped = |name: &'static str| -> Option<i64> {
         if let Some(quantity) = quantity(limits(own), name) {
             return Some(if name == "cpu" { quantity.millis() } else { quantity.value() });
@@ -166,7 +171,11 @@ mod tests {
         for (resources, class, score) in [
             (json!({}), "BestEffort", 1000),
             (json!({"limits": {"cpu": "1", "memory": "1Gi"}}), "Guaranteed", -997),
-            (json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}), "Guaranteed", -997),
+            (
+                json!({"limits": {"cpu": "1", "memory": "1Gi"}, "requests": {"cpu": "1000m", "memory": "1Gi"}}),
+                "Guaranteed",
+                -997,
+            ),
             (json!({"limits": {"cpu": "1"}}), "Burstable", 999),
             (json!({"requests": {"memory": "512Mi"}}), "Burstable", 500),
         ] {

@@ -46,8 +46,12 @@ pub(super) fn config(pod: &Pod, options: &AgentOptions, attempt: u32) -> v1::Pod
 
 /// The labels by which what runs is found again.
 pub(super) fn identity(pod: &Pod) -> [(String, String); 3] {
-    [(labels::POD_NAME, facts::name(pod)), (labels::POD_NAMESPACE, facts::namespace(pod)), (labels::POD_UID, facts::uid(pod))]
-        .map(|(key, value)| (key.to_owned(), value.to_owned()))
+    [
+        (labels::POD_NAME, facts::name(pod)),
+        (labels::POD_NAMESPACE, facts::namespace(pod)),
+        (labels::POD_UID, facts::uid(pod)),
+    ]
+    .map(|(key, value)| (key.to_owned(), value.to_owned()))
 }
 
 fn port_mappings(pod: &Pod) -> Vec<v1::PortMapping> {

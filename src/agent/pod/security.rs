@@ -23,7 +23,8 @@ const READ_ONLY: [&str; 5] = ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys",
 
 fn namespaces(pod: &Pod) -> v1::NamespaceOption {
     let spec = facts::spec(pod);
-    let node_or = |host: Option<bool>, other: v1::NamespaceMode| if host == Some(true) { v1::NamespaceMode::Node } else { other };
+    let node_or =
+        |host: Option<bool>, other: v1::NamespaceMode| if host == Some(true) { v1::NamespaceMode::Node } else { other };
     let pid = match spec.share_process_namespace {
         Some(true) => v1::NamespaceMode::Pod,
         _ => v1::NamespaceMode::Container,
@@ -86,15 +87,22 @@ pub(super) fn of_sandbox(pod: &Pod) -> v1::LinuxSandboxSecurityContext {
     }
 }
 
-pub(super) fn of_container(pod: &Pod, container: &Container, target: Option<&str>) -> v1::LinuxContainerSecurityContext {
+pub(super) fn of_container(
+    pod: &Pod,
+    container: &Container,
+    target: Option<&str>,
+) -> v1::LinuxContainerSecurityContext {
     let of_pod = facts::spec(pod).security_context.as_ref();
     let own = container.security_context.as_ref();
     let user = own.and_then(|own| own.run_as_user).or(of_pod.and_then(|pod| pod.run_as_user));
     let group = own.and_then(|own| own.run_as_group).or(of_pod.and_then(|pod| pod.run_as_group));
-    let selinux_from = own.and_then(|own| own.se_linux_options.as_ref()).or(of_pod.and_then(|pod| pod.se_linux_options.as_ref()));
-    let seccomp = own.and_then(|own| own.seccomp_profile.as_ref()).or(of_pod.and_then(|pod| pod.seccomp_profile.as_ref()));
+    let selinux_from =
+        own.and_then(|own| own.se_linux_options.as_ref()).or(of_pod.and_then(|pod| pod.se_linux_options.as_ref()));
+    let seccomp =
+        own.and_then(|own| own.seccomp_profile.as_ref()).or(of_pod.and_then(|pod| pod.seccomp_profile.as_ref()));
     let unmasked = own.and_then(|own| own.proc_mount.as_deref()) == Some("Unmasked");
-    let listed = |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() };
+    let listed =
+        |paths: &[&str]| if unmasked { Vec::new() } else { paths.iter().map(|path| (*path).to_owned()).collect() };
     let mut namespace_options = namespaces(pod);
     if let Some(target) = target {
         namespace_options.pid = v1::NamespaceMode::Target as i32;
@@ -115,7 +123,11 @@ pub(super) fn of_container(pod: &Pod, container: &Container, target: Option<&str
         run_as_group: number(group),
         readonly_rootfs: own.and_then(|own| own.read_only_root_filesystem).unwrap_or_default(),
         supplemental_groups: groups(pod),
-        supplemental_groups_policy: if strict { v1::SupplementalGroupsPolicy::Strict } else { v1::SupplementalGroupsPolicy::Merge } as i32,
+        supplemental_groups_policy: if strict {
+            v1::SupplementalGroupsPolicy::Strict
+        } else {
+            v1::SupplementalGroupsPolicy::Merge
+        } as i32,
         no_new_privs: own.and_then(|own| own.allow_privilege_escalation) == Some(false),
         masked_paths: listed(&MASKED),
         readonly_paths: listed(&READ_ONLY),
@@ -139,7 +151,10 @@ pub(super) fn check_non_root(pod: &Pod, container: &Container, image: Option<&v1
         (Some(_), _) => Ok(()),
         (None, Some(image)) if image.uid.as_ref().is_some_and(|uid| uid.value != 0) => Ok(()),
         (None, Some(image)) if image.uid.is_none() && !image.username.is_empty() && image.username != "0" => {
-            Err(format!("container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root {about}", image.username))
+            Err(format!(
+                "container has runAsNonRoot and image has non-numeric user ({}), cannot verify user is non-root {about}",
+                image.username
+            ))
         }
         (None, _) => Err(format!("container has runAsNonRoot and image will run as root {about}")),
     }

@@ -80,9 +80,21 @@ impl Start<'_> {
             let address = self.view.ips().first().cloned();
             if let Err(message) = hooks::run(self.host, container, &id, address.as_deref(), hook).await {
                 self.tell(role, container, EventType::Warning, "FailedPostStartHook", "PostStartHook failed".into());
-                let victim = kill::Victim { id: &id, container: Some(container), role, message: "FailedPostStartHook".into() };
-                kill::container(self.host, self.pod, &victim, kill::grace_of(self.pod), self.view.ips().first().map(String::as_str)).await;
-                return Err(StartFailure { reason: "PostStartHookError", message, retry: Some(Instant::now() + RETRY) });
+                let victim =
+                    kill::Victim { id: &id, container: Some(container), role, message: "FailedPostStartHook".into() };
+                kill::container(
+                    self.host,
+                    self.pod,
+                    &victim,
+                    kill::grace_of(self.pod),
+                    self.view.ips().first().map(String::as_str),
+                )
+                .await;
+                return Err(StartFailure {
+                    reason: "PostStartHookError",
+                    message,
+                    retry: Some(Instant::now() + RETRY),
+                });
             }
         }
         Ok(Started::Running)
@@ -101,7 +113,10 @@ impl Start<'_> {
         let known = status.into_iter().flat_map(|status| {
             status.container_statuses.iter().flatten().chain(status.init_container_statuses.iter().flatten())
         });
-        known.into_iter().find(|known| known.name == container.name && known.container_id.is_some()).map_or(0, |known| known.restart_count + 1)
+        known
+            .into_iter()
+            .find(|known| known.name == container.name && known.container_id.is_some())
+            .map_or(0, |known| known.restart_count + 1)
     }
 
     async fn image(&self, role: Role, container: &Container) -> Result<Option<String>, StartFailure> {
@@ -110,7 +125,11 @@ impl Start<'_> {
             Some("Always") => Policy::Always,
             Some("Never") => Policy::Never,
             Some(_) => Policy::IfNotPresent,
-            None if image.ends_with(":latest") || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']) => Policy::Always,
+            None if image.ends_with(":latest")
+                || !image.rsplit('/').next().unwrap_or_default().contains([':', '@']) =>
+            {
+                Policy::Always
+            }
             None => Policy::IfNotPresent,
         };
         let mut secrets = Vec::new();
@@ -120,7 +139,8 @@ impl Start<'_> {
                 secrets.extend(self.leases.secret(&name.name).get().await.ok().flatten());
             }
         }
-        let (recorder, reference) = (self.host.recorder.clone(), facts::container_reference(self.pod, role, &container.name));
+        let (recorder, reference) =
+            (self.host.recorder.clone(), facts::container_reference(self.pod, role, &container.name));
         let wish = Wish {
             owner: format!("{}/{}", facts::uid(self.pod), container.name),
             credentials: credentials_of(&image, secrets.iter().map(Arc::as_ref)),
@@ -155,9 +175,11 @@ impl Start<'_> {
         let variables = self.environment(container).await?;
         let table: BTreeMap<&str, &str> = variables.iter().map(|(key, value)| (key.as_str(), value.as_str())).collect();
         let lookup = |name: &str| table.get(name).map(|value| (*value).to_owned());
-        let all = |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| expand(text, lookup)).collect::<Vec<_>>();
+        let all =
+            |texts: &Option<Vec<String>>| texts.iter().flatten().map(|text| expand(text, lookup)).collect::<Vec<_>>();
         let folder = sandbox::log_folder(pod, &self.host.options).join(&container.name);
-        fs::create_dir_all(&folder).map_err(|error| format!("cannot make the log directory {}: {error}", folder.display()))?;
+        fs::create_dir_all(&folder)
+            .map_err(|error| format!("cannot make the log directory {}: {error}", folder.display()))?;
         let (mounts, termination) = self.mounts(container, attempt, &lookup)?;
         let target = security::target_of(pod, role, &container.name);
         let target = target.and_then(|name| self.view.find(&name)).map(|seen| seen.id.clone());
@@ -171,9 +193,15 @@ impl Start<'_> {
             command: all(&container.command),
             args: all(&container.args),
             working_dir: container.working_dir.clone().unwrap_or_default(),
-            envs: variables.iter().map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() }).collect(),
+            envs: variables
+                .iter()
+                .map(|(key, value)| v1::KeyValue { key: key.clone(), value: value.clone() })
+                .collect(),
             mounts,
-            labels: sandbox::identity(pod).into_iter().chain([(labels::CONTAINER_NAME.to_owned(), container.name.clone())]).collect(),
+            labels: sandbox::identity(pod)
+                .into_iter()
+                .chain([(labels::CONTAINER_NAME.to_owned(), container.name.clone())])
+                .collect(),
             annotations: self.annotations(container, attempt, &termination),
             log_path: format!("{}/{attempt}.log", container.name),
             stdin: container.stdin.unwrap_or_default(),
@@ -216,7 +244,8 @@ impl Start<'_> {
             false => self.view.ips(),
         };
         let host_ip = self.host.host_ip();
-        let around = Surroundings { host_ip: &host_ip, pod_ips: &ips, capacity: self.host.capacity(), services: &services };
+        let around =
+            Surroundings { host_ip: &host_ip, pod_ips: &ips, capacity: self.host.capacity(), services: &services };
         env::environment(self.pod, container, &sources, &around).map_err(|error| error.to_string())
     }
 
@@ -237,7 +266,8 @@ impl Start<'_> {
             out.push(plain_mount("/etc/hosts", &directory.join("etc-hosts")));
         }
         let termination = directory.join("containers").join(&container.name).join(format!("{attempt:08x}"));
-        make_termination_file(&termination).map_err(|error| format!("cannot make {}: {error}", termination.display()))?;
+        make_termination_file(&termination)
+            .map_err(|error| format!("cannot make {}: {error}", termination.display()))?;
         out.push(plain_mount(termination_path(container), &termination));
         Ok((out, termination))
     }
@@ -250,7 +280,9 @@ impl Start<'_> {
         directory: &Path,
         lookup: &dyn Fn(&str) -> Option<String>,
     ) -> Result<v1::Mount, String> {
-        let volume = self.volumes.get(&mount.name).ok_or_else(|| format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name))?;
+        let volume = self.volumes.get(&mount.name).ok_or_else(|| {
+            format!("cannot find volume {:?} to mount into container {:?}", mount.name, container.name)
+        })?;
         let part = match (&mount.sub_path_expr, &mount.sub_path) {
             (Some(text), _) if !text.is_empty() => Some(expand(text, lookup)),
             (_, Some(text)) if !text.is_empty() => Some(text.clone()),
@@ -259,9 +291,15 @@ impl Start<'_> {
         let host_path = match part {
             None => volume.clone(),
             Some(part) => {
-                let target = directory.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
+                let target =
+                    directory.join("volume-subpaths").join(&mount.name).join(&container.name).join(index.to_string());
                 let mounted = subpath::mount(volume, &part, &target);
-                mounted.map_err(|error| format!("failed to prepare subPath for volumeMount {:?} of container {:?}: {error}", mount.name, container.name))?
+                mounted.map_err(|error| {
+                    format!(
+                        "failed to prepare subPath for volumeMount {:?} of container {:?}: {error}",
+                        mount.name, container.name
+                    )
+                })?
             }
         };
         let propagation = match mount.mount_propagation.as_deref() {
@@ -285,7 +323,10 @@ impl Start<'_> {
     fn is_told(&self, volume: &str) -> bool {
         let volumes = self.pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
         volumes.filter(|given| given.name == volume).any(|given| {
-            given.config_map.is_some() || given.secret.is_some() || given.projected.is_some() || given.downward_api.is_some()
+            given.config_map.is_some()
+                || given.secret.is_some()
+                || given.projected.is_some()
+                || given.downward_api.is_some()
         })
     }
 }
@@ -324,12 +365,22 @@ impl Fetched {
         let secrets = secrets.chain(env().filter_map(|from| from.secret_key_ref.as_ref().map(|key| &key.name)));
         let mut out = Fetched::default();
         for name in maps {
-            let object = leases.config_map(name).get().await.map_err(|()| format!("failed to sync configmap cache: timed out waiting for {name:?}"))?;
+            let object = leases
+                .config_map(name)
+                .get()
+                .await
+                .map_err(|()| format!("failed to sync configmap cache: timed out waiting for {name:?}"))?;
             out.config_maps.extend(object.map(|map| (name.clone(), map.data.clone().unwrap_or_default())));
         }
         for name in secrets {
-            let object = leases.secret(name).get().await.map_err(|()| format!("failed to sync secret cache: timed out waiting for {name:?}"))?;
-            let bytes = |secret: &k8s_openapi::api::core::v1::Secret| secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect();
+            let object = leases
+                .secret(name)
+                .get()
+                .await
+                .map_err(|()| format!("failed to sync secret cache: timed out waiting for {name:?}"))?;
+            let bytes = |secret: &k8s_openapi::api::core::v1::Secret| {
+                secret.data.iter().flatten().map(|(key, value)| (key.clone(), value.0.clone())).collect()
+            };
             out.secrets.extend(object.map(|secret| (name.clone(), bytes(&secret))));
         }
         Ok(out)

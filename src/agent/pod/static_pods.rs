@@ -74,7 +74,8 @@ fn read_pod(text: &str, file: &str, node_name: &str) -> Result<Pod, String> {
     spec.restart_policy.get_or_insert_with(|| "Always".into());
     spec.dns_policy.get_or_insert_with(|| "ClusterFirst".into());
     spec.termination_grace_period_seconds.get_or_insert(30);
-    let everything = Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
+    let everything =
+        Toleration { operator: Some("Exists".into()), effect: Some("NoExecute".into()), ..Toleration::default() };
     spec.tolerations.get_or_insert_default().push(everything);
     pod.metadata.name = Some(format!("{name}-{node_name}"));
     pod.metadata.namespace.get_or_insert_with(|| "default".into());
@@ -95,7 +96,11 @@ async fn mirror_all(pods: &Pods, informer: &Informer<Pod>, running: &HashMap<Str
         }
         let api: Api<Pod> = Api::namespaced(host.client.clone(), facts::namespace(&mirror));
         let preconditions = Preconditions { uid: mirror.metadata.uid.clone(), resource_version: None };
-        let now = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+        let now = DeleteParams {
+            grace_period_seconds: Some(0),
+            preconditions: Some(preconditions),
+            ..DeleteParams::default()
+        };
         drop(api.delete(facts::name(&mirror), &now).await);
     }
     for (uid, pod) in running {
@@ -106,7 +111,9 @@ async fn mirror_all(pods: &Pods, informer: &Informer<Pod>, running: &HashMap<Str
         let node = host.node.object.read().clone();
         match api.create(&PostParams::default(), &mirror_of(pod, uid, node.as_deref())).await {
             Ok(_) => {}
-            Err(error) => tracing::debug!(pod = facts::format(pod), %error, "the mirror of a static pod cannot be created"),
+            Err(error) => {
+                tracing::debug!(pod = facts::format(pod), %error, "the mirror of a static pod cannot be created")
+            }
         }
     }
 }

@@ -5,8 +5,7 @@ mod phase;
 
 use super::{
     facts::{self, Role},
-    plan,
-    resources,
+    plan, resources,
     verdicts::{ProbeKind, Verdicts},
     view::{Container as Seen, Phase, View},
 };
@@ -47,8 +46,16 @@ pub struct Inputs<'a> {
 
 pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     let has_init = !facts::init_containers(pod).is_empty();
-    let init = statuses(pod, inputs, facts::init_containers(pod), Role::Init, inputs.old.init_container_statuses.as_ref(), has_init);
-    let regular = statuses(pod, inputs, facts::containers(pod), Role::Regular, inputs.old.container_statuses.as_ref(), has_init);
+    let init = statuses(
+        pod,
+        inputs,
+        facts::init_containers(pod),
+        Role::Init,
+        inputs.old.init_container_statuses.as_ref(),
+        has_init,
+    );
+    let regular =
+        statuses(pod, inputs, facts::containers(pod), Role::Regular, inputs.old.container_statuses.as_ref(), has_init);
     let ephemeral_containers = facts::ephemeral_containers(pod);
     let ephemeral = statuses(
         pod,
@@ -60,8 +67,10 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     );
     let decided = inputs.verdict.map(|_| "Failed".to_owned());
     let settled = [inputs.old.phase.as_deref(), pod.status.as_ref().and_then(|status| status.phase.as_deref())];
-    let settled = settled.into_iter().flatten().find(|phase| matches!(*phase, "Succeeded" | "Failed")).map(str::to_owned);
-    let phase = decided.or(settled).unwrap_or_else(|| phase::phase(pod, inputs.view, &regular, &init, inputs.ended).to_owned());
+    let settled =
+        settled.into_iter().flatten().find(|phase| matches!(*phase, "Succeeded" | "Failed")).map(str::to_owned);
+    let phase =
+        decided.or(settled).unwrap_or_else(|| phase::phase(pod, inputs.view, &regular, &init, inputs.ended).to_owned());
     let api = pod.status.clone().unwrap_or_default();
     let same_phase = inputs.old.phase.as_deref() == Some(&phase);
     let (mut reason, mut message) = match same_phase {

@@ -1,6 +1,9 @@
 //! Termination messages: what a container wrote into its file, or failing that the end of its log.
 
-use super::{labels, view::{Container, Phase, View}};
+use super::{
+    labels,
+    view::{Container, Phase, View},
+};
 use std::{
     fs::File,
     io::{self, Read, Seek, SeekFrom},

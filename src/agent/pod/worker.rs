@@ -10,8 +10,7 @@ use super::{
     backoff::Backoff,
     facts::{self, Role},
     host::Host,
-    hosts,
-    kill,
+    hosts, kill,
     mailbox::{Mail, Mailbox},
     orphans,
     plan::{self, Kill, KillReason, Plan},
@@ -206,7 +205,8 @@ impl Worker {
             Ok(mut view) => {
                 termination::add_messages(&mut view);
                 let sandboxes = view.sandboxes.iter().map(|sandbox| sandbox.id.clone());
-                self.pods.owns(&self.uid, view.containers.iter().map(|container| container.id.clone()).chain(sandboxes));
+                self.pods
+                    .owns(&self.uid, view.containers.iter().map(|container| container.id.clone()).chain(sandboxes));
                 let late = |id: &String| {
                     view.containers.iter().any(|c| c.id == *id && c.phase == Phase::Running)
                         || view.sandboxes.iter().any(|s| s.id == *id && s.ready)
@@ -262,14 +262,24 @@ impl Worker {
         let mut changed = false;
         if plan.kill_pod && !view.sandboxes.is_empty() {
             if plan.create_sandbox.is_some() {
-                self.tell(pod, EventType::Normal, "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.");
+                self.tell(
+                    pod,
+                    EventType::Normal,
+                    "SandboxChanged",
+                    "Pod sandbox changed, it will be killed and re-created.",
+                );
             }
             kill::all(self.host.clone(), pod.clone(), view.clone(), kill::grace_of(pod)).await;
             for sandbox in &view.sandboxes {
                 if let Err(error) = self.host.runtime.stop_sandbox(&sandbox.id).await
                     && !error.is_not_found()
                 {
-                    self.tell(pod, EventType::Warning, "FailedKillPod", format!("error killing pod: {}", error.description()));
+                    self.tell(
+                        pod,
+                        EventType::Warning,
+                        "FailedKillPod",
+                        format!("error killing pod: {}", error.description()),
+                    );
                     self.failed();
                     return true;
                 }
@@ -401,7 +411,12 @@ impl Worker {
         if !cgroup::systemd_driver()
             && let Err(error) = cgroup::create(&parent, resources::pod_limits(pod, None))
         {
-            self.tell(pod, EventType::Warning, "FailedCreatePodContainer", format!("unable to ensure pod container exists: {error}"));
+            self.tell(
+                pod,
+                EventType::Warning,
+                "FailedCreatePodContainer",
+                format!("unable to ensure pod container exists: {error}"),
+            );
             self.failed();
             return false;
         }
@@ -426,7 +441,11 @@ impl Worker {
         }
     }
 
-    async fn set_up_volumes(&self, pod: &Arc<Pod>, ips: &[String]) -> Result<HashMap<String, PathBuf>, volume::VolumeError> {
+    async fn set_up_volumes(
+        &self,
+        pod: &Arc<Pod>,
+        ips: &[String],
+    ) -> Result<HashMap<String, PathBuf>, volume::VolumeError> {
         let (directory, host_ip) = (self.host.paths.pod(&self.uid), self.host.host_ip());
         let context = Context {
             pod,
@@ -497,13 +516,22 @@ impl Worker {
                 if let Some(at) = failure.retry {
                     self.again_at(at);
                 }
-                self.waiting.insert(name.to_owned(), Waiting { reason: failure.reason.into(), message: failure.message });
+                self.waiting
+                    .insert(name.to_owned(), Waiting { reason: failure.reason.into(), message: failure.message });
                 true
             }
         }
     }
 
-    fn hold_back(&mut self, pod: &Pod, role: Role, name: &str, delay: SignedDuration, finished: Timestamp, now: Timestamp) {
+    fn hold_back(
+        &mut self,
+        pod: &Pod,
+        role: Role,
+        name: &str,
+        delay: SignedDuration,
+        finished: Timestamp,
+        now: Timestamp,
+    ) {
         let shown = go_seconds(delay);
         let message = format!("back-off {shown} restarting failed container={name} pod={}", facts::format(pod));
         let known = self.waiting.get(name).is_some_and(|waiting| waiting.message == message);
@@ -539,7 +567,9 @@ impl Worker {
                 continue;
             }
             let Some((role, container)) = facts::container(pod, &seen.name) else { continue };
-            let probed = container.startup_probe.is_some() || container.liveness_probe.is_some() || container.readiness_probe.is_some();
+            let probed = container.startup_probe.is_some()
+                || container.liveness_probe.is_some()
+                || container.readiness_probe.is_some();
             if !probed {
                 continue;
             }
@@ -577,7 +607,10 @@ impl Worker {
             false => Some(&mail.pod),
         };
         let mirror_is_new = facts::is_static(&mail.pod)
-            && mail.mirror.as_ref().is_some_and(|mirror| mirror.status.as_ref().is_none_or(|status| status.start_time.is_none()));
+            && mail
+                .mirror
+                .as_ref()
+                .is_some_and(|mirror| mirror.status.as_ref().is_none_or(|status| status.start_time.is_none()));
         if !mirror_is_new && self.told.as_ref() == Some(&status) {
             return;
         }
@@ -620,7 +653,12 @@ impl Worker {
             if let Err(error) = self.host.runtime.stop_sandbox(&sandbox.id).await
                 && !error.is_not_found()
             {
-                self.tell(&mail.pod, EventType::Warning, "FailedKillPod", format!("error killing pod: {}", error.description()));
+                self.tell(
+                    &mail.pod,
+                    EventType::Warning,
+                    "FailedKillPod",
+                    format!("error killing pod: {}", error.description()),
+                );
                 return self.failed();
             }
         }
@@ -677,7 +715,11 @@ impl Worker {
         if facts::is_deleting(&mail.pod) && !facts::is_static(&mail.pod) {
             let pods: Api<Pod> = Api::namespaced(self.host.client.clone(), facts::namespace(&mail.pod));
             let preconditions = Preconditions { uid: Some(self.uid.clone()), resource_version: None };
-            let now = DeleteParams { grace_period_seconds: Some(0), preconditions: Some(preconditions), ..DeleteParams::default() };
+            let now = DeleteParams {
+                grace_period_seconds: Some(0),
+                preconditions: Some(preconditions),
+                ..DeleteParams::default()
+            };
             match pods.delete(facts::name(&mail.pod), &now).await {
                 // Finalizers may keep it; its last change comes through the watch.
                 Ok(_) => {}

@@ -30,7 +30,8 @@ pub(super) async fn attempt(
         });
     }
     if let Some(tcp) = &probe.tcp_socket {
-        let port = facts::port_of(container, &tcp.port).ok_or_else(|| "the port of the probe has no number".to_owned())?;
+        let port =
+            facts::port_of(container, &tcp.port).ok_or_else(|| "the port of the probe has no number".to_owned())?;
         let at = tcp.host.as_deref().filter(|host| !host.is_empty()).unwrap_or(address);
         return Ok(match timeout(limit, TcpStream::connect((at, port))).await {
             Ok(Ok(_)) => (Outcome::Success, String::new()),

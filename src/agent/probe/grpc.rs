@@ -29,7 +29,10 @@ pub(super) async fn check(address: &str, port: i32, service: &str, limit: Durati
         Ok(Ok(SERVING)) => (Outcome::Success, "service healthy".into()),
         Ok(Ok(status)) => (Outcome::Failure, format!("service unhealthy (responded with {:?})", name_of(status))),
         Ok(Err(why)) => (Outcome::Failure, why),
-        Err(_) => (Outcome::Failure, format!("timeout: failed to connect service {at:?} within {}s: context deadline exceeded", limit.as_secs())),
+        Err(_) => (
+            Outcome::Failure,
+            format!("timeout: failed to connect service {at:?} within {}s: context deadline exceeded", limit.as_secs()),
+        ),
     }
 }
 
@@ -43,7 +46,8 @@ fn name_of(status: i32) -> &'static str {
 
 async fn call(at: &str, service: &str) -> Result<i32, String> {
     let endpoint = Endpoint::try_from(format!("http://{at}")).map_err(|error| error.to_string())?;
-    let channel: Channel = endpoint.connect().await.map_err(|error| format!("error: failed to connect service at {at:?}: {error}"))?;
+    let channel: Channel =
+        endpoint.connect().await.map_err(|error| format!("error: failed to connect service at {at:?}: {error}"))?;
     let mut client = tonic::client::Grpc::new(channel);
     client.ready().await.map_err(|error| error.to_string())?;
     let path = http::uri::PathAndQuery::from_static("/grpc.health.v1.Health/Check");
@@ -51,9 +55,14 @@ async fn call(at: &str, service: &str) -> Result<i32, String> {
     let ask = Request::new(CheckRequest { service: service.to_owned() });
     match client.unary(ask, path, codec).await {
         Ok(answer) => Ok(answer.into_inner().status),
-        Err(status) if status.code() == tonic::Code::Unimplemented => {
-            Err(format!("error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}", status.message()))
-        }
-        Err(status) => Err(format!("error: health rpc probe failed: rpc error: code = {:?} desc = {}", status.code(), status.message())),
+        Err(status) if status.code() == tonic::Code::Unimplemented => Err(format!(
+            "error: this server does not implement the grpc health protocol (grpc.health.v1.Health): {}",
+            status.message()
+        )),
+        Err(status) => Err(format!(
+            "error: health rpc probe failed: rpc error: code = {:?} desc = {}",
+            status.code(),
+            status.message()
+        )),
     }
 }

@@ -44,7 +44,11 @@ impl Target {
     }
 
     fn authority(&self) -> String {
-        if self.host.contains(':') { format!("[{}]:{}", self.host, self.port) } else { format!("{}:{}", self.host, self.port) }
+        if self.host.contains(':') {
+            format!("[{}]:{}", self.host, self.port)
+        } else {
+            format!("{}:{}", self.host, self.port)
+        }
     }
 }
 
@@ -54,7 +58,9 @@ pub async fn request(target: &Target, limit: Duration) -> Result<u16, String> {
     match timeout(limit, send(target)).await {
         Ok(Ok(status)) => Ok(status),
         Ok(Err(why)) => Err(format!("Get {quoted:?}: {why}")),
-        Err(_) => Err(format!("Get {quoted:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)")),
+        Err(_) => {
+            Err(format!("Get {quoted:?}: context deadline exceeded (Client.Timeout exceeded while awaiting headers)"))
+        }
     }
 }
 
@@ -65,7 +71,8 @@ async fn send(target: &Target) -> Result<u16, String> {
     match target.tls {
         false => exchange(target, stream).await,
         true => {
-            let name = rustls_pki_types::ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
+            let name =
+                rustls_pki_types::ServerName::try_from(target.host.clone()).map_err(|error| error.to_string())?;
             let connector = tokio_rustls::TlsConnector::from(any_certificate());
             let stream = connector.connect(name, stream).await.map_err(|error| error.to_string())?;
             exchange(target, stream).await
@@ -115,7 +122,8 @@ fn any_certificate() -> Arc<rustls::ClientConfig> {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
         let builder = builder.expect("ring has the default versions");
-        let config = builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new())).with_no_client_auth();
+        let config =
+            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new())).with_no_client_auth();
         Arc::new(config)
     });
     CONFIG.clone()
@@ -140,7 +148,8 @@ mod tests {
 
     #[tokio::test]
     async fn status_codes_and_refusals() {
-        let target = |port| Target { tls: false, host: "127.0.0.1".into(), port, path: "/x".into(), headers: Vec::new() };
+        let target =
+            |port| Target { tls: false, host: "127.0.0.1".into(), port, path: "/x".into(), headers: Vec::new() };
         let limit = Duration::from_secs(5);
         let port = serve_once("HTTP/1.1 503 No\r\ncontent-length: 0\r\n\r\n").await;
         assert_eq!(request(&target(port), limit).await, Ok(503));
@@ -148,6 +157,9 @@ mod tests {
         let port = free.local_addr().expect("bound").port();
         drop(free);
         let error = request(&target(port), limit).await.expect_err("nobody listens");
-        assert_eq!(error, format!("Get \"http://127.0.0.1:{port}/x\": dial tcp 127.0.0.1:{port}: connect: connection refused"));
+        assert_eq!(
+            error,
+            format!("Get \"http://127.0.0.1:{port}/x\": dial tcp 127.0.0.1:{port}: connect: connection refused")
+        );
     }
 }

@@ -81,7 +81,8 @@ fn seconds(value: Option<i32>, default: u64) -> Duration {
 impl Probed {
     /// Returns after the first verdict when there is only `one`, and when the container has to die.
     async fn follow(&self, kind: ProbeKind, probe: &Probe, one: bool) {
-        let positive = |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
+        let positive =
+            |value: Option<i32>, default: u32| value.and_then(|value| u32::try_from(value).ok()).unwrap_or(default);
         let mut counter = Counter::new(positive(probe.success_threshold, 1), positive(probe.failure_threshold, 3));
         let period = seconds(probe.period_seconds, 10).max(Duration::from_secs(1));
         self.initial_delay(seconds(probe.initial_delay_seconds, 0)).await;

@@ -50,9 +50,12 @@ mod tests {
         let mut open = fs::OpenOptions::new().create(true).append(true).open(&log).expect("opens");
         let read = |path: &Path| fs::read_to_string(path).unwrap_or_default();
         let old = folder.path().join("containerd.log.1");
-        for (line, limit, log_then, old_then) in
-            [("one\n", 10, "one\n", ""), ("two\n", 6, "", "one\ntwo\n"), ("three\n", 6, "three\n", "one\ntwo\n"), ("4\n", 6, "", "three\n4\n")]
-        {
+        for (line, limit, log_then, old_then) in [
+            ("one\n", 10, "one\n", ""),
+            ("two\n", 6, "", "one\ntwo\n"),
+            ("three\n", 6, "three\n", "one\ntwo\n"),
+            ("4\n", 6, "", "three\n4\n"),
+        ] {
             open.write_all(line.as_bytes()).expect("writes");
             shorten(&log, limit).expect("works");
             assert_eq!((read(&log).as_str(), read(&old).as_str()), (log_then, old_then));

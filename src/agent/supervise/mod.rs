@@ -30,7 +30,9 @@ const BACKOFF_MAX: Duration = Duration::from_secs(10);
 
 #[derive(Debug, thiserror::Error)]
 pub enum SuperviseError {
-    #[error("{program} is not installed: install the package {package}, or name a running runtime with --container-runtime-endpoint")]
+    #[error(
+        "{program} is not installed: install the package {package}, or name a running runtime with --container-runtime-endpoint"
+    )]
     Missing { program: &'static str, package: &'static str },
     #[error("cannot write {path}")]
     Write {
@@ -84,7 +86,8 @@ struct Daemon {
 
 impl Daemon {
     fn prepare(options: &AgentOptions, paths: &Paths) -> Result<Daemon, SuperviseError> {
-        let program = find("containerd").ok_or(SuperviseError::Missing { program: "containerd", package: "containerd" })?;
+        let program =
+            find("containerd").ok_or(SuperviseError::Missing { program: "containerd", package: "containerd" })?;
         if find("runc").is_none() && find("crun").is_none() {
             return Err(SuperviseError::Missing { program: "runc", package: "runc" });
         }
@@ -93,7 +96,9 @@ impl Daemon {
             move |source| SuperviseError::Write { path, source }
         };
         let config = ContainerdConfig::detect(options, paths);
-        for folder in [&config.root, &config.state, &config.cni_bin, &config.cni_conf, &config.registries, &paths.images()] {
+        for folder in
+            [&config.root, &config.state, &config.cni_bin, &config.cni_conf, &config.registries, &paths.images()]
+        {
             std::fs::create_dir_all(folder).map_err(write(folder))?;
         }
         let daemon = Daemon {

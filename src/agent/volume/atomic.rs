@@ -110,7 +110,10 @@ mod tests {
     use crate::volume::payload::File;
 
     fn payload(files: &[(&str, &str)]) -> Payload {
-        files.iter().map(|(path, text)| ((*path).to_owned(), File { bytes: text.as_bytes().to_vec(), mode: 0o640 })).collect()
+        files
+            .iter()
+            .map(|(path, text)| ((*path).to_owned(), File { bytes: text.as_bytes().to_vec(), mode: 0o640 }))
+            .collect()
     }
 
     #[test]

@@ -13,7 +13,8 @@ pub(super) async fn set_up(context: &Context<'_>, volume: &str, claim: &str) -> 
     let bound = found.spec.and_then(|spec| spec.volume_name).filter(|name| !name.is_empty());
     let bound = bound.ok_or_else(|| failed(format!("claim {claim:?} is not bound")))?;
     let volumes: Api<PersistentVolume> = Api::all(context.client.clone());
-    let found = volumes.get(&bound).await.map_err(|error| failed(format!("failed to get volume {bound:?}: {error}")))?;
+    let found =
+        volumes.get(&bound).await.map_err(|error| failed(format!("failed to get volume {bound:?}: {error}")))?;
     let spec = found.spec.unwrap_or_default();
     if let Some(source) = &spec.host_path {
         let type_ = source.type_.as_deref().unwrap_or_default();

@@ -25,7 +25,9 @@ pub(super) async fn files(
     optional: bool,
 ) -> Result<payload::Payload, VolumeError> {
     let object = context.leases.config_map(name).get().await;
-    let object = object.map_err(|()| failed(volume)(format!("failed to sync configmap cache: timed out waiting for configmap \"{name}\"")))?;
+    let object = object.map_err(|()| {
+        failed(volume)(format!("failed to sync configmap cache: timed out waiting for configmap \"{name}\""))
+    })?;
     let data = match object {
         Some(map) => payload::of_config_map(&map),
         None if optional => Default::default(),

@@ -22,7 +22,8 @@ pub(super) fn set_up(
     match source.medium.as_deref().unwrap_or_default() {
         "" => fs::create_dir_all(&folder).map_err(io_failed(volume, &folder))?,
         "Memory" => {
-            let limit = source.size_limit.as_ref().and_then(|limit| Quantity::parse(&limit.0).ok()).map(Quantity::value);
+            let limit =
+                source.size_limit.as_ref().and_then(|limit| Quantity::parse(&limit.0).ok()).map(Quantity::value);
             mount_memory(volume, &folder, limit.filter(|bytes| *bytes > 0))?;
         }
         other => return Err(failed(volume)(format!("unknown storage medium {other:?}"))),

@@ -19,7 +19,9 @@ pub(super) fn check(volume: &str, path: &Path, type_: &str) -> Result<PathBuf, V
     match (type_, kind) {
         ("DirectoryOrCreate", None) => make_folder(path).map_err(io_failed(volume, path))?,
         ("FileOrCreate", None) => make_file(path).map_err(io_failed(volume, path))?,
-        ("Directory" | "DirectoryOrCreate", kind) if !kind.is_some_and(|kind| kind.is_dir()) => return wrong("directory"),
+        ("Directory" | "DirectoryOrCreate", kind) if !kind.is_some_and(|kind| kind.is_dir()) => {
+            return wrong("directory");
+        }
         ("File" | "FileOrCreate", kind) if !kind.is_some_and(|kind| kind.is_file()) => return wrong("file"),
         ("Socket", kind) if !kind.is_some_and(|kind| kind.is_socket()) => return wrong("socket file"),
         ("CharDevice", kind) if !kind.is_some_and(|kind| kind.is_char_device()) => return wrong("character device"),

@@ -22,11 +22,7 @@ mod token;
 
 pub use token::Tokens;
 
-use crate::{
-    node::Capacity,
-    objects::Leases,
-    pod::facts,
-};
+use crate::{node::Capacity, objects::Leases, pod::facts};
 use k8s_openapi::api::core::v1::{Pod, Volume};
 use kube::Client;
 use std::{
@@ -130,7 +126,10 @@ pub fn remembered(directory: &Path, pod: &Pod) -> Option<HashMap<String, PathBuf
 }
 
 fn is_of_files(volume: &Volume) -> bool {
-    volume.config_map.is_some() || volume.secret.is_some() || volume.projected.is_some() || volume.downward_api.is_some()
+    volume.config_map.is_some()
+        || volume.secret.is_some()
+        || volume.projected.is_some()
+        || volume.downward_api.is_some()
 }
 
 async fn set_up_one(context: &Context<'_>, volume: &Volume) -> Result<PathBuf, VolumeError> {
@@ -173,7 +172,9 @@ async fn set_up_one(context: &Context<'_>, volume: &Volume) -> Result<PathBuf, V
 pub fn tear_down(directory: &Path) -> io::Result<()> {
     for mount in mounts_below(directory) {
         // Lazily: a process that still sits in it must not keep the pod from ending.
-        if let Err(error) = nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH | nix::mount::MntFlags::UMOUNT_NOFOLLOW) {
+        if let Err(error) =
+            nix::mount::umount2(&mount, nix::mount::MntFlags::MNT_DETACH | nix::mount::MntFlags::UMOUNT_NOFOLLOW)
+        {
             tracing::warn!(path = %mount.display(), %error, "cannot unmount");
         }
     }

@@ -56,7 +56,9 @@ pub(super) fn project(
             return Err(failed(volume)(format!("invalid path {:?}", item.path)));
         }
         match data.get(&item.key) {
-            Some(bytes) => drop(out.insert(item.path.clone(), File { bytes: bytes.clone(), mode: mode(item.mode, default) })),
+            Some(bytes) => {
+                drop(out.insert(item.path.clone(), File { bytes: bytes.clone(), mode: mode(item.mode, default) }))
+            }
             None if optional => {}
             None => return Err(failed(volume)(format!("references non-existent config key: {}", item.key))),
         }

@@ -27,7 +27,9 @@ pub(super) async fn files(
     optional: bool,
 ) -> Result<payload::Payload, VolumeError> {
     let object = context.leases.secret(name).get().await;
-    let object = object.map_err(|()| failed(volume)(format!("failed to sync secret cache: timed out waiting for secret \"{name}\"")))?;
+    let object = object.map_err(|()| {
+        failed(volume)(format!("failed to sync secret cache: timed out waiting for secret \"{name}\""))
+    })?;
     let data = match object {
         Some(secret) => payload::of_secret(&secret),
         None if optional => Default::default(),

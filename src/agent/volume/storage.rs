@@ -20,7 +20,9 @@ fn is_plain(name: &str) -> bool {
 fn place(storage: &Path, name: &str) -> io::Result<PathBuf> {
     match is_plain(name) {
         true => Ok(storage.join(name)),
-        false => Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is not the name of a volume's folder"))),
+        false => {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, format!("{name:?} is not the name of a volume's folder")))
+        }
     }
 }
 
@@ -30,7 +32,9 @@ pub fn make(storage: &Path, name: &str) -> io::Result<PathBuf> {
     fs::create_dir_all(storage)?;
     fs::set_permissions(storage, fs::Permissions::from_mode(0o711))?;
     match fs::create_dir(&folder) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !folder.is_symlink() && folder.is_dir() => Ok(folder),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists && !folder.is_symlink() && folder.is_dir() => {
+            Ok(folder)
+        }
         Err(error) => Err(error),
         Ok(()) => {
             fs::set_permissions(&folder, fs::Permissions::from_mode(0o777))?;
@@ -77,7 +81,9 @@ mod tests {
     #[test]
     fn names_stay_in_their_place() {
         let temp = tempfile::tempdir().expect("a temporary directory");
-        for name in ["", "..", "pvc-/../../etc", "pvc-a/b", "etc", "pvc-\0", "pvc-\u{e9}", &format!("pvc-{}", "a".repeat(300))] {
+        for name in
+            ["", "..", "pvc-/../../etc", "pvc-a/b", "etc", "pvc-\0", "pvc-\u{e9}", &format!("pvc-{}", "a".repeat(300))]
+        {
             assert!(make(temp.path(), name).is_err(), "{name:?}");
             assert!(remove(temp.path(), name).is_err(), "{name:?}");
         }

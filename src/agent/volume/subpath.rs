@@ -15,7 +15,10 @@ use std::{
 /// Mounts `part` of `volume` at `target` and returns `target`. What does not exist becomes a folder.
 pub fn mount(volume: &Path, part: &str, target: &Path) -> io::Result<PathBuf> {
     if !super::payload::safe(part) {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, format!("subPath {part:?} must be relative and without ..")));
+        return Err(io::Error::new(
+            io::ErrorKind::InvalidInput,
+            format!("subPath {part:?} must be relative and without .."),
+        ));
     }
     let opened = match open_inside(volume, Path::new(part)) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -64,7 +67,13 @@ fn open_inside(volume: &Path, part: &Path) -> io::Result<OwnedFd> {
     let how = OpenHow { flags, mode: 0, resolve: RESOLVE_IN_ROOT | RESOLVE_NO_MAGICLINKS };
     // SAFETY: `name` and `how` live through the call, the size is that of `how`, and the kernel keeps neither.
     let fd = unsafe {
-        libc::syscall(libc::SYS_openat2, root.as_raw_fd(), name.as_ptr(), &raw const how, std::mem::size_of::<OpenHow>())
+        libc::syscall(
+            libc::SYS_openat2,
+            root.as_raw_fd(),
+            name.as_ptr(),
+            &raw const how,
+            std::mem::size_of::<OpenHow>(),
+        )
     };
     if fd >= 0 {
         // SAFETY: the kernel has just made this descriptor for us, and nobody else owns it.

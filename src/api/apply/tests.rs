@@ -510,20 +510,19 @@ fn configuration() -> impl Strategy<Value = Value> {
     let list = proptest::collection::btree_map("[a-c]", (env, proptest::option::of("[xy]"), 0..2_u8), 0..3);
     (labels, list, proptest::option::of(0..3_i32)).prop_map(|(labels, list, replicas)| {
         type Parts = (std::collections::BTreeMap<String, String>, Option<String>, u8);
-        let container =
-            |(name, (env, image, args)): (String, Parts)| {
-                let mut container = json!({"name": name});
-                if !env.is_empty() {
-                    container["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
-                }
-                if let Some(image) = image {
-                    container["image"] = json!(image);
-                }
-                if args > 0 {
-                    container["args"] = json!(["a", "b"]);
-                }
-                container
-            };
+        let container = |(name, (env, image, args)): (String, Parts)| {
+            let mut container = json!({"name": name});
+            if !env.is_empty() {
+                container["env"] = env.iter().map(|(name, value)| json!({"name": name, "value": value})).collect();
+            }
+            if let Some(image) = image {
+                container["image"] = json!(image);
+            }
+            if args > 0 {
+                container["args"] = json!(["a", "b"]);
+            }
+            container
+        };
         let mut object = containers(list.into_iter().map(container).collect());
         object["metadata"] = json!({"name": "d"});
         if !labels.is_empty() {

@@ -114,6 +114,8 @@ fn autoscalers_of_v2beta2() {
         kind("autoscaling", "v2beta2", "horizontalpodautoscalers"),
         json!({ "kind": "HorizontalPodAutoscaler", "metadata": { "name": "h" },
             "spec": { "scaleTargetRef": { "kind": "Deployment", "name": "d" }, "minReplicas": 1, "maxReplicas": 10, "metrics": metrics } }),
-        expect![[r#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"h"},"spec":{"maxReplicas":10,"metrics":[{"resource":{"name":"cpu","target":{"averageUtilization":50,"type":"Utilization"}},"type":"Resource"}],"minReplicas":1,"scaleTargetRef":{"kind":"Deployment","name":"d"}},"status":{"currentMetrics":null,"desiredReplicas":0}}"#]],
+        expect![[
+            r#"{"apiVersion":"autoscaling/v2","kind":"HorizontalPodAutoscaler","metadata":{"name":"h"},"spec":{"maxReplicas":10,"metrics":[{"resource":{"name":"cpu","target":{"averageUtilization":50,"type":"Utilization"}},"type":"Resource"}],"minReplicas":1,"scaleTargetRef":{"kind":"Deployment","name":"d"}},"status":{"currentMetrics":null,"desiredReplicas":0}}"#
+        ]],
     );
 }

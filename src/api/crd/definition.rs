@@ -169,10 +169,11 @@ impl DefinitionVersion {
             published => Structural::read(published).unwrap_or_else(|_| anything()),
         };
         let api_version = format!("{group}/{name}");
-        let deprecation = (flag(version, "deprecated") == Some(true)).then(|| match maybe_text(version, "deprecationWarning") {
-            Some(given) => given.to_owned(),
-            None => format!("{api_version} {kind} is deprecated"),
-        });
+        let deprecation =
+            (flag(version, "deprecated") == Some(true)).then(|| match maybe_text(version, "deprecationWarning") {
+                Some(given) => given.to_owned(),
+                None => format!("{api_version} {kind} is deprecated"),
+            });
         let subresources = sub(version, "subresources");
         let selectable = list(version, "selectableFields").iter().map(|field| {
             let path = text(field, "jsonPath");
@@ -301,9 +302,8 @@ impl DefinitionVersion {
     fn run_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
         use FieldErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
         let Some(rules) = &self.rules else { return };
-        let is_blocking = |error: &FieldError| {
-            matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid)
-        };
+        let is_blocking =
+            |error: &FieldError| matches!(error.kind, NotSupported | Required | TooLong | TooMany | TypeInvalid);
         if errors.iter().any(is_blocking) {
             let detail = "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation";
             errors.push(FieldError::invalid(&Path::root(), Value::Null, detail));

@@ -126,13 +126,7 @@ fn coerce_embedded(
 }
 
 /// What is wrong with the embedded objects, and with the object itself when it is a `resource`.
-pub(super) fn validate(
-    schema: &Structural,
-    value: &Value,
-    path: &Path,
-    resource: bool,
-    errors: &mut Vec<FieldError>,
-) {
+pub(super) fn validate(schema: &Structural, value: &Value, path: &Path, resource: bool, errors: &mut Vec<FieldError>) {
     match value {
         Value::Object(fields) if resource || schema.embeds => {
             if resource || schema.embedded {

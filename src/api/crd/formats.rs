@@ -138,7 +138,8 @@ fn is_email(text: &str) -> bool {
     };
     let Some((local, domain)) = address.rsplit_once('@') else { return false };
     let is_atom = |text: &str| {
-        !text.is_empty() && text.split('.').all(|part| !part.is_empty())
+        !text.is_empty()
+            && text.split('.').all(|part| !part.is_empty())
             && text.chars().all(|c| c.is_alphanumeric() || "!#$%&'*+-/=?^_`{|}~.".contains(c))
     };
     let quoted = local.len() > 1 && local.starts_with('"') && local.ends_with('"');
@@ -146,7 +147,10 @@ fn is_email(text: &str) -> bool {
 }
 
 fn digits(text: &str) -> Vec<u32> {
-    text.chars().filter(|c| !matches!(c, '-' | ' ')).map(|c| if matches!(c, 'X' | 'x') { 10 } else { c.to_digit(10).unwrap_or(99) }).collect()
+    text.chars()
+        .filter(|c| !matches!(c, '-' | ' '))
+        .map(|c| if matches!(c, 'X' | 'x') { 10 } else { c.to_digit(10).unwrap_or(99) })
+        .collect()
 }
 
 fn is_isbn10(text: &str) -> bool {
@@ -161,7 +165,8 @@ fn is_isbn13(text: &str) -> bool {
     let digits = digits(text);
     digits.len() == 13
         && digits.iter().all(|digit| *digit < 10)
-        && digits.iter().enumerate().map(|(at, digit)| if at % 2 == 0 { *digit } else { digit * 3 }).sum::<u32>() % 10 == 0
+        && digits.iter().enumerate().map(|(at, digit)| if at % 2 == 0 { *digit } else { digit * 3 }).sum::<u32>() % 10
+            == 0
 }
 
 fn luhn(text: &str) -> bool {

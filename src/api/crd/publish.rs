@@ -107,7 +107,9 @@ fn restrict(schema: &mut Value) {
     }
     let is_nullable = |part: &Value| flag(part, "nullable") == Some(true);
     let optional: Vec<String> = match schema.get("properties") {
-        Some(Value::Object(all)) => all.iter().filter(|(_, part)| is_nullable(part)).map(|(name, _)| name.clone()).collect(),
+        Some(Value::Object(all)) => {
+            all.iter().filter(|(_, part)| is_nullable(part)).map(|(name, _)| name.clone()).collect()
+        }
         _ => Vec::new(),
     };
     let any_value = schema.get("additionalProperties").is_some_and(is_nullable);

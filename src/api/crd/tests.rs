@@ -21,15 +21,30 @@ fn alternatives_tell_the_best_failure() {
     let schema = json!({"type": "object", "properties": {"a": {"type": "object",
         "properties": {"x": {"type": "string"}, "y": {"type": "string"}},
         "oneOf": [{"required": ["x"]}, {"required": ["y"]}]}}});
-    check(schema.clone(), json!({"a": {}}), expect![[r#"
+    check(
+        schema.clone(),
+        json!({"a": {}}),
+        expect![[r#"
         <nil>: Invalid value: "": "a" must validate one and only one schema (oneOf). Found none valid
-        a.x: Required value"#]]);
-    check(schema, json!({"a": {"x": "", "y": ""}}), expect![[r#"<nil>: Invalid value: "": "a" must validate one and only one schema (oneOf). Found 2 valid alternatives"#]]);
-    let schema = json!({"type": "object", "not": {"required": ["b"]}, "anyOf": [{"required": ["a"]}, {"minProperties": 2}]});
-    check(schema, json!({"b": 1}), expect![[r#"
+        a.x: Required value"#]],
+    );
+    check(
+        schema,
+        json!({"a": {"x": "", "y": ""}}),
+        expect![[
+            r#"<nil>: Invalid value: "": "a" must validate one and only one schema (oneOf). Found 2 valid alternatives"#
+        ]],
+    );
+    let schema =
+        json!({"type": "object", "not": {"required": ["b"]}, "anyOf": [{"required": ["a"]}, {"minProperties": 2}]});
+    check(
+        schema,
+        json!({"b": 1}),
+        expect![[r#"
         <nil>: Invalid value: "": "" must validate at least one schema (anyOf)
         a: Required value
-        <nil>: Invalid value: "": "" must not validate the schema (not)"#]]);
+        <nil>: Invalid value: "": "" must not validate the schema (not)"#]],
+    );
 }
 
 #[test]
@@ -54,13 +69,21 @@ fn values_are_held_to_their_restrictions() {
             n: Invalid value: 2.25: n in body should be less than 2
             s: Invalid value: "x": s in body should be at least 2 chars long"#]],
     );
-    check(schema.clone(), json!({"s": "long", "l": [true, false, true], "d": null}), expect![[r#"
+    check(
+        schema.clone(),
+        json!({"s": "long", "l": [true, false, true], "d": null}),
+        expect![[r#"
         l: Too many: 3: must have at most 2 items
-        s: Too long: may not be more than 3 bytes"#]]);
-    check(schema, json!({"s": null, "i": 2.0, "n": 1, "l": ["x"]}), expect![[r#"
+        s: Too long: may not be more than 3 bytes"#]],
+    );
+    check(
+        schema,
+        json!({"s": null, "i": 2.0, "n": 1, "l": ["x"]}),
+        expect![[r#"
         l[0]: Invalid value: "string": l[0] in body must be of type boolean: "string"
         n: Invalid value: 1: factor MultipleOf declared for n must be positive: 0
-        s: Invalid value: "null": s in body must be of type string: "null""#]]);
+        s: Invalid value: "null": s in body must be of type string: "null""#]],
+    );
 }
 
 #[test]
@@ -82,7 +105,8 @@ fn objects_take_their_form() {
     expect![[r#"{"a":{"b":1},"apiVersion":"g/v1","inner":{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"deep":[]}},"kind":"K","list":[{"n":"z"},{"n":"a"}],"metadata":{"name":"n"},"open":{"any":1,"known":{"x":"y"}}}"#]].assert_eq(&object.to_string());
     let mut wrong = json!({"metadata": {"name": 1}});
     let error = conform::received(&schema, &mut wrong).expect_err("a name is text");
-    expect!["json: cannot unmarshal number into Go struct field ObjectMeta.name of type string"].assert_eq(&error.to_string());
+    expect!["json: cannot unmarshal number into Go struct field ObjectMeta.name of type string"]
+        .assert_eq(&error.to_string());
     let mut stored = json!({"metadata": {"name": 1, "labels": {"a": "b"}}});
     conform::stored(&schema, &mut stored);
     expect![[r#"{"a":{"b":1},"metadata":{"labels":{"a":"b"}}}"#]].assert_eq(&stored.to_string());
@@ -100,13 +124,17 @@ fn kubectl_is_told_what_it_can_cope_with() {
         "a": {"type": "string", "nullable": true}, "b": {"x-kubernetes-int-or-string": true, "anyOf": [{"type": "integer"}]},
         "c": {"type": "array", "nullable": true, "items": {"type": "string"}}}});
     publish::restrict_to_v2(&mut schema);
-    expect![[r#"{"properties":{"a":{},"b":{"x-kubernetes-int-or-string":true},"c":{}},"required":["b"],"type":"object"}"#]].assert_eq(&schema.to_string());
+    expect![[
+        r#"{"properties":{"a":{},"b":{"x-kubernetes-int-or-string":true},"c":{}},"required":["b"],"type":"object"}"#
+    ]]
+    .assert_eq(&schema.to_string());
     assert_eq!(publish::name("stable.example.com", "v1", "CronTab"), "com.example.stable.v1.CronTab");
 }
 
 #[test]
 fn embedded_objects_are_applied_with_their_metadata() {
-    let template = json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
+    let template =
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
     let schema = json!({"type": "object", "properties": {"template": template}});
     let definition = json!({
         "metadata": {"name": "tabs.example.com"},

@@ -105,14 +105,7 @@ impl Walk<'_> {
         FieldError::type_invalid(&self.field(at), found, detail)
     }
 
-    fn ratcheted(
-        &self,
-        schema: &Structural,
-        value: &Value,
-        old: Option<&Value>,
-        at: &At<'_>,
-        fixed: bool,
-    ) -> Outcome {
+    fn ratcheted(&self, schema: &Structural, value: &Value, old: Option<&Value>, at: &At<'_>, fixed: bool) -> Outcome {
         let mut outcome = self.check(schema, value, old, at);
         if !outcome.errors.is_empty() && !fixed && old.is_some_and(|old| *old == *value) {
             outcome.errors.clear();
@@ -170,14 +163,7 @@ impl Walk<'_> {
         outcome
     }
 
-    fn alternatives(
-        &self,
-        checks: &Checks,
-        value: &Value,
-        old: Option<&Value>,
-        at: &At<'_>,
-        outcome: &mut Outcome,
-    ) {
+    fn alternatives(&self, checks: &Checks, value: &Value, old: Option<&Value>, at: &At<'_>, outcome: &mut Outcome) {
         let name = || quote(&at.text());
         if !checks.any_of.is_empty() {
             let (valid, best) = self.best(&checks.any_of, value, old, at, true);
@@ -193,7 +179,8 @@ impl Walk<'_> {
                     0 => "Found none valid".to_owned(),
                     many => format!("Found {many} valid alternatives"),
                 };
-                outcome.push(self.placeless(format!("{} must validate one and only one schema (oneOf). {found}", name())));
+                outcome
+                    .push(self.placeless(format!("{} must validate one and only one schema (oneOf). {found}", name())));
             }
             if valid < 2 {
                 outcome.merge(best.unwrap_or_default());
@@ -285,7 +272,9 @@ impl Walk<'_> {
                 false if number < min => Some("greater than or equal to"),
                 _ => None,
             };
-            outcome.errors.extend(words.map(|words| self.invalid(at, value.clone(), format_args!("should be {words} {min}"))));
+            outcome
+                .errors
+                .extend(words.map(|words| self.invalid(at, value.clone(), format_args!("should be {words} {min}"))));
         }
         if let Some(max) = checks.maximum.map(bound) {
             let words = match checks.exclusive_maximum {
@@ -293,7 +282,9 @@ impl Walk<'_> {
                 false if number > max => Some("less than or equal to"),
                 _ => None,
             };
-            outcome.errors.extend(words.map(|words| self.invalid(at, value.clone(), format_args!("should be {words} {max}"))));
+            outcome
+                .errors
+                .extend(words.map(|words| self.invalid(at, value.clone(), format_args!("should be {words} {max}"))));
         }
         outcome.matches += 1;
     }

@@ -19,12 +19,16 @@ fn json() {
     json(
         r#"{"data":{"a":"1","a":"2"},"metadata":{"name":"x","nope":1},"foo":null}"#,
         Warn,
-        expect![[r#"{"apiVersion":"v1","data":{"a":"2"},"kind":"ConfigMap","metadata":{"name":"x"}} ["duplicate field \"data.a\"", "unknown field \"metadata.nope\"", "unknown field \"foo\""]"#]],
+        expect![[
+            r#"{"apiVersion":"v1","data":{"a":"2"},"kind":"ConfigMap","metadata":{"name":"x"}} ["duplicate field \"data.a\"", "unknown field \"metadata.nope\"", "unknown field \"foo\""]"#
+        ]],
     );
     json(
         r#"{"data":{"a":"1","a":"2"},"metadata":{"name":"x","nope":1},"foo":null}"#,
         Strict,
-        expect![[r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a", unknown field "metadata.nope", unknown field "foo""#]],
+        expect![[
+            r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: duplicate field "data.a", unknown field "metadata.nope", unknown field "foo""#
+        ]],
     );
     json(
         r#"{"data":{"a":"1","a":"2"},"metadata":{"name":"x","nope":1}}"#,
@@ -116,7 +120,9 @@ fn yaml() {
     yaml(
         "data:\n  a: x\n  a: y\n  a: z\nfoo: 1\n",
         Warn,
-        expect![[r#"{"apiVersion":"v1","data":{"a":"z"},"kind":"ConfigMap","metadata":{}} ["line 3: key \"a\" already set in map", "line 4: key \"a\" already set in map", "unknown field \"foo\""]"#]],
+        expect![[
+            r#"{"apiVersion":"v1","data":{"a":"z"},"kind":"ConfigMap","metadata":{}} ["line 3: key \"a\" already set in map", "line 4: key \"a\" already set in map", "unknown field \"foo\""]"#
+        ]],
     );
     yaml(
         "data: [",

@@ -32,7 +32,10 @@ fn lines_within(bytes: &[u8], read: usize) -> Vec<String> {
     }
     let told = (read / bytes.len().max(1)).clamp(1, TOLD);
     let keys = again.keys.take();
-    keys.iter().take(told).map(|(nth, key)| format!("line {}: key {key} already set in map", line(bytes, *nth))).collect()
+    keys.iter()
+        .take(told)
+        .map(|(nth, key)| format!("line {}: key {key} already set in map", line(bytes, *nth)))
+        .collect()
 }
 
 /// On which line the value of the nth key that is set again begins.
@@ -188,7 +191,10 @@ mod tests {
                 "a: 1\na:\n\n  b: 1\n  b: 2\n",
                 &["line 5: key \"b\" already set in map", "line 4: key \"a\" already set in map"],
             ),
-            ("1: a\n1: b\ntrue: c\ntrue: d\n", &["line 2: key 1 already set in map", "line 4: key true already set in map"]),
+            (
+                "1: a\n1: b\ntrue: c\ntrue: d\n",
+                &["line 2: key 1 already set in map", "line 4: key true already set in map"],
+            ),
             ("{\"a\": 1,\n \"a\": {}}", &["line 2: key \"a\" already set in map"]),
             ("a: null\na:\n", &["line 2: key \"a\" already set in map"]),
             ("a: [", &[]),

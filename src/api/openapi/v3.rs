@@ -43,12 +43,7 @@ fn names(kinds: &[Kind]) -> Vec<String> {
 }
 
 /// Writes one document by its name in the index. `None` when there is no such document.
-pub fn write_v3(
-    out: &mut dyn Write,
-    kinds: &[Kind],
-    custom: &Custom,
-    name: &str,
-) -> Option<io::Result<()>> {
+pub fn write_v3(out: &mut dyn Write, kinds: &[Kind], custom: &Custom, name: &str) -> Option<io::Result<()>> {
     if !names(kinds).iter().any(|known| known == name) {
         return None;
     }

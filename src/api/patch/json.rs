@@ -93,8 +93,8 @@ impl Patched {
     }
 
     fn add(&mut self, operation: &Value, value: Value) -> Result<(), PatchError> {
-        let path = text(operation, "path")
-            .ok_or_else(|| failed(format!("add operation failed to decode path: {MISSING}")))?;
+        let path =
+            text(operation, "path").ok_or_else(|| failed(format!("add operation failed to decode path: {MISSING}")))?;
         shallow("add", path, &value)?;
         let place = self.find(path).ok_or_else(|| {
             failed(format!("add operation does not apply: doc is missing path: \"{path}\": {MISSING}"))
@@ -121,9 +121,8 @@ impl Patched {
             self.document = value;
             return Ok(());
         }
-        let missing = |what: &str| {
-            failed(format!("replace operation does not apply: doc is missing {what}: {path}: {MISSING}"))
-        };
+        let missing =
+            |what: &str| failed(format!("replace operation does not apply: doc is missing {what}: {path}: {MISSING}"));
         let place = self.find(path).ok_or_else(|| missing("path"))?;
         place.get().map_err(|_| missing("key"))?;
         place.set(value).map_err(|why| failed(format!("error in remove for path: '{path}': {why}")))
@@ -260,9 +259,8 @@ fn text<'a>(operation: &'a Value, field: &str) -> Option<&'a str> {
 }
 
 fn path_of<'a>(op: &str, operation: &'a Value) -> Result<&'a str, PatchError> {
-    text(operation, "path").ok_or_else(|| {
-        failed(format!("{op} operation failed to decode path: operation missing path field: {MISSING}"))
-    })
+    text(operation, "path")
+        .ok_or_else(|| failed(format!("{op} operation failed to decode path: operation missing path field: {MISSING}")))
 }
 
 fn from_of<'a>(op: &str, operation: &'a Value) -> Result<&'a str, PatchError> {
@@ -296,7 +294,8 @@ fn index(step: &str, length: usize) -> Result<usize, String> {
 fn number(step: &str) -> Result<i64, String> {
     step.parse().map_err(|error: std::num::ParseIntError| {
         use std::num::IntErrorKind::{NegOverflow, PosOverflow};
-        let why = if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
+        let why =
+            if matches!(error.kind(), PosOverflow | NegOverflow) { "value out of range" } else { "invalid syntax" };
         format!("strconv.Atoi: parsing {}: {why}", crate::field::quote(step))
     })
 }

@@ -28,9 +28,13 @@ pub enum PatchError {
     /// The body is no patch at all.
     #[error("error decoding patch: {0}")]
     Malformed(String),
-    #[error("Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_MAX_OPERATIONS}, got {0}")]
+    #[error(
+        "Request entity too large: The allowed maximum operations in a JSON patch is {JSON_PATCH_MAX_OPERATIONS}, got {0}"
+    )]
     TooManyOperations(usize),
-    #[error("Unable to complete the copy, the accumulated size increase of copy is {0}, exceeding the limit {JSON_PATCH_MAX_COPIED}")]
+    #[error(
+        "Unable to complete the copy, the accumulated size increase of copy is {0}, exceeding the limit {JSON_PATCH_MAX_COPIED}"
+    )]
     TooMuchCopied(usize),
     #[error("unable to {0}, the object would nest deeper than {DEPTH} levels")]
     TooDeep(String),

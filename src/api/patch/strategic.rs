@@ -238,12 +238,7 @@ fn identity<'a>(item: &'a Value, key: Option<&str>) -> Result<&'a Value, PatchEr
     }
 }
 
-fn merge_list(
-    hints: Hints<'_>,
-    field: &str,
-    old: Vec<Value>,
-    patch: Vec<Value>,
-) -> Result<Vec<Value>, PatchError> {
+fn merge_list(hints: Hints<'_>, field: &str, old: Vec<Value>, patch: Vec<Value>) -> Result<Vec<Value>, PatchError> {
     let Some(first) = old.first().or(patch.first()) else { return Ok(old) };
     let maps = first.is_object();
     if let Some(odd) = old.iter().chain(&patch).find(|item| item.is_object() != maps) {

@@ -21,37 +21,78 @@ fn strategic(object: &str, patch: &str) -> Result<Value, String> {
 #[test]
 fn strategic_merges() {
     let cases = [
-        ("lists of maps merge by key",
-         "{spec: {containers: [{name: a, image: x}, {name: b, image: y}]}}",
-         "{spec: {containers: [{name: b, image: z}, {name: c, image: w}]}}",
-         "{spec: {containers: [{name: a, image: x}, {name: b, image: z}, {name: c, image: w}]}}"),
-        ("an item is deleted by directive",
-         "{spec: {containers: [{name: a}, {name: b}]}}",
-         "{spec: {containers: [{name: a, $patch: delete}]}}",
-         "{spec: {containers: [{name: b}]}}"),
-        ("a list is replaced by directive",
-         "{spec: {containers: [{name: a}, {name: b}]}}",
-         "{spec: {containers: [{$patch: replace}, {name: c}]}}",
-         "{spec: {containers: [{name: c}]}}"),
-        ("a map is replaced by directive",
-         "{metadata: {labels: {a: b, c: d}}}", "{metadata: {labels: {$patch: replace, e: f}}}", "{metadata: {labels: {e: f}}}"),
-        ("a map is emptied by directive",
-         "{metadata: {labels: {a: b}}}", "{metadata: {labels: {$patch: delete}}}", "{metadata: {labels: {}}}"),
-        ("null removes", "{metadata: {labels: {a: b, c: d}}}", "{metadata: {labels: {a: null}}}", "{metadata: {labels: {c: d}}}"),
-        ("null for an absent field does nothing", "{metadata: {}}", "{metadata: {labels: null, annotations: {a: null}}}",
-         "{metadata: {annotations: {}}}"),
-        ("plain lists merge as sets", "{metadata: {finalizers: [a/b]}}", "{metadata: {finalizers: [c/d, a/b]}}",
-         "{metadata: {finalizers: [c/d, a/b]}}"),
-        ("items of a plain list are deleted", "{metadata: {finalizers: [a/b, c/d]}}",
-         "{metadata: {$deleteFromPrimitiveList/finalizers: [a/b]}}", "{metadata: {finalizers: [c/d]}}"),
-        ("atomic lists are replaced", "{spec: {containers: [{name: a, command: [x, y]}]}}",
-         "{spec: {containers: [{name: a, command: [z]}]}}", "{spec: {containers: [{name: a, command: [z]}]}}"),
-        ("the order is set", "{spec: {containers: [{name: a}, {name: b}, {name: c}]}}",
-         "{spec: {$setElementOrder/containers: [{name: c}, {name: a}], containers: [{name: a, image: x}]}}",
-         "{spec: {containers: [{name: b}, {name: c}, {name: a, image: x}]}}"),
-        ("kept keys", "{spec: {volumes: [{name: v, emptyDir: {}}]}}",
-         "{spec: {volumes: [{name: v, $retainKeys: [name, hostPath], hostPath: {path: /x}}]}}",
-         "{spec: {volumes: [{name: v, hostPath: {path: /x}}]}}"),
+        (
+            "lists of maps merge by key",
+            "{spec: {containers: [{name: a, image: x}, {name: b, image: y}]}}",
+            "{spec: {containers: [{name: b, image: z}, {name: c, image: w}]}}",
+            "{spec: {containers: [{name: a, image: x}, {name: b, image: z}, {name: c, image: w}]}}",
+        ),
+        (
+            "an item is deleted by directive",
+            "{spec: {containers: [{name: a}, {name: b}]}}",
+            "{spec: {containers: [{name: a, $patch: delete}]}}",
+            "{spec: {containers: [{name: b}]}}",
+        ),
+        (
+            "a list is replaced by directive",
+            "{spec: {containers: [{name: a}, {name: b}]}}",
+            "{spec: {containers: [{$patch: replace}, {name: c}]}}",
+            "{spec: {containers: [{name: c}]}}",
+        ),
+        (
+            "a map is replaced by directive",
+            "{metadata: {labels: {a: b, c: d}}}",
+            "{metadata: {labels: {$patch: replace, e: f}}}",
+            "{metadata: {labels: {e: f}}}",
+        ),
+        (
+            "a map is emptied by directive",
+            "{metadata: {labels: {a: b}}}",
+            "{metadata: {labels: {$patch: delete}}}",
+            "{metadata: {labels: {}}}",
+        ),
+        (
+            "null removes",
+            "{metadata: {labels: {a: b, c: d}}}",
+            "{metadata: {labels: {a: null}}}",
+            "{metadata: {labels: {c: d}}}",
+        ),
+        (
+            "null for an absent field does nothing",
+            "{metadata: {}}",
+            "{metadata: {labels: null, annotations: {a: null}}}",
+            "{metadata: {annotations: {}}}",
+        ),
+        (
+            "plain lists merge as sets",
+            "{metadata: {finalizers: [a/b]}}",
+            "{metadata: {finalizers: [c/d, a/b]}}",
+            "{metadata: {finalizers: [c/d, a/b]}}",
+        ),
+        (
+            "items of a plain list are deleted",
+            "{metadata: {finalizers: [a/b, c/d]}}",
+            "{metadata: {$deleteFromPrimitiveList/finalizers: [a/b]}}",
+            "{metadata: {finalizers: [c/d]}}",
+        ),
+        (
+            "atomic lists are replaced",
+            "{spec: {containers: [{name: a, command: [x, y]}]}}",
+            "{spec: {containers: [{name: a, command: [z]}]}}",
+            "{spec: {containers: [{name: a, command: [z]}]}}",
+        ),
+        (
+            "the order is set",
+            "{spec: {containers: [{name: a}, {name: b}, {name: c}]}}",
+            "{spec: {$setElementOrder/containers: [{name: c}, {name: a}], containers: [{name: a, image: x}]}}",
+            "{spec: {containers: [{name: b}, {name: c}, {name: a, image: x}]}}",
+        ),
+        (
+            "kept keys",
+            "{spec: {volumes: [{name: v, emptyDir: {}}]}}",
+            "{spec: {volumes: [{name: v, $retainKeys: [name, hostPath], hostPath: {path: /x}}]}}",
+            "{spec: {volumes: [{name: v, hostPath: {path: /x}}]}}",
+        ),
         ("types may change", "{spec: {x: {a: b}}}", "{spec: {x: [1]}}", "{spec: {x: [1]}}"),
     ];
     for (name, object, patch, expected) in cases {
@@ -62,17 +103,30 @@ fn strategic_merges() {
 #[test]
 fn strategic_refusals() {
     let cases = [
-        ("{metadata: {labels: {}}}", "{metadata: {labels: {$patch: odd}}}", "unknown patch type: odd in map: map[$patch:odd]"),
-        ("{spec: {containers: [{name: a}]}}", "{spec: {containers: [{image: x}]}}",
-         "map: map[image:x] does not contain declared merge key: name"),
-        ("{spec: {containers: [{name: a}]}}", "{spec: {containers: [{name: a, $patch: merge}]}}",
-         "merging lists cannot yet be specified in the patch"),
+        (
+            "{metadata: {labels: {}}}",
+            "{metadata: {labels: {$patch: odd}}}",
+            "unknown patch type: odd in map: map[$patch:odd]",
+        ),
+        (
+            "{spec: {containers: [{name: a}]}}",
+            "{spec: {containers: [{image: x}]}}",
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            "{spec: {containers: [{name: a}]}}",
+            "{spec: {containers: [{name: a, $patch: merge}]}}",
+            "merging lists cannot yet be specified in the patch",
+        ),
         ("{spec: {}}", "{spec: {$retainKeys: x}}", "invalid patch format of retainKeys"),
         ("{spec: {}}", "{spec: {$retainKeys: [a], b: 1}}", "invalid patch format of retainKeys"),
         ("{spec: {}}", "{spec: {$setElementOrder: []}}", "invalid patch format of setElementOrder list"),
         ("{spec: {}}", "{spec: {$deleteFromPrimitiveList: []}}", "invalid patch format of primitive list"),
-        ("{spec: {containers: []}}", "{spec: {$setElementOrder/containers: [{name: a}], containers: [{name: b}]}}",
-         "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n"),
+        (
+            "{spec: {containers: []}}",
+            "{spec: {$setElementOrder/containers: [{name: a}], containers: [{name: b}]}}",
+            "The order in patch list:\n[map[name:b]]\n doesn't match $setElementOrder list:\n[map[name:a]]\n",
+        ),
     ];
     for (object, patch, expected) in cases {
         assert_eq!(strategic(object, patch), Err(expected.to_string()), "{patch}");
@@ -93,7 +147,10 @@ fn json_patches() {
         (r#"[{"op":"add","path":"/l/-","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
         (r#"[{"op":"add","path":"/l/2","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
         (r#"[{"op":"add","path":"/l/-1","value":3}]"#, with(&|o| o["l"] = json!([1, 2, 3]))),
-        (r#"[{"op":"add","path":"/l/0","value":[]},{"op":"add","path":"/l/0/-","value":3}]"#, with(&|o| o["l"] = json!([[3], 1, 2]))),
+        (
+            r#"[{"op":"add","path":"/l/0","value":[]},{"op":"add","path":"/l/0/-","value":3}]"#,
+            with(&|o| o["l"] = json!([[3], 1, 2])),
+        ),
         (r#"[{"op":"remove","path":"/l/-1"}]"#, with(&|o| o["l"] = json!([1]))),
         (r#"[{"op":"remove","path":"/a/x~1y/~0"}]"#, with(&|o| o["a"]["x/y"] = json!({}))),
         (r#"[{"op":"replace","path":"/a/b","value":null}]"#, with(&|o| o["a"]["b"] = Value::Null)),
@@ -104,7 +161,10 @@ fn json_patches() {
             json!({"a": {"x/y": {"~": 2}, "n": null}, "l": [1, 2], "c": 1}),
         ),
         (r#"[{"op":"copy","from":"/a/none","path":"/c"}]"#, with(&|o| o["c"] = Value::Null)),
-        (r#"[{"op":"test","path":"/a/n","value":null},{"op":"test","path":"/a/none","value":null},{"op":"test","path":"/a/none"}]"#, object.clone()),
+        (
+            r#"[{"op":"test","path":"/a/n","value":null},{"op":"test","path":"/a/none","value":null},{"op":"test","path":"/a/none"}]"#,
+            object.clone(),
+        ),
         (r#"[{"op":"test","path":"/l","value":[1,2]},{"op":"test","path":"/l/-2","value":1}]"#, object.clone()),
         (r#"[]"#, object.clone()),
     ];
@@ -113,9 +173,16 @@ fn json_patches() {
     }
     let bad = [
         (r#"["#, true, "error decoding patch: unexpected end of JSON input"),
-        (r#"[1]"#, true, "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp"),
-        (r#"[{"op":"add","path":1}]"#, true,
-         "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string"),
+        (
+            r#"[1]"#,
+            true,
+            "error decoding patch: json: cannot unmarshal number into Go value of type handlers.jsonPatchOp",
+        ),
+        (
+            r#"[{"op":"add","path":1}]"#,
+            true,
+            "error decoding patch: json: cannot unmarshal number into Go struct field jsonPatchOp.path of type string",
+        ),
         (r#"[{"op":"explode","path":"/a"}]"#, false, "Unexpected kind: explode"),
         (r#"[{"path":"/a"}]"#, false, "Unexpected kind: unknown"),
         (r#"[null]"#, false, "Unexpected kind: unknown"),
@@ -123,36 +190,91 @@ fn json_patches() {
         (r#"[{"op":"test","path":"/a/b","value":null}]"#, false, "testing value /a/b failed: test failed"),
         (r#"[{"op":"test","path":"/a/n","value":{}}]"#, false, "testing value /a/n failed: test failed"),
         (r#"[{"op":"test","path":"","value":{}}]"#, false, "testing value  failed: test failed"),
-        (r#"[{"op":"test","path":"/x/y","value":1}]"#, false, "test operation does not apply: is missing path: /x/y: missing value"),
-        (r#"[{"op":"test","path":"/l/2","value":1}]"#, false,
-         "error in test for path: '/l/2': Unable to access invalid index: 2: invalid index referenced"),
-        (r#"[{"op":"test","value":1}]"#, false, "test operation failed to decode path: operation missing path field: missing value"),
-        (r#"[{"op":"remove","path":"/a/x"}]"#, false,
-         "error in remove for path: '/a/x': Unable to remove nonexistent key: x: missing value"),
-        (r#"[{"op":"remove","path":""}]"#, false, "remove operation does not apply: doc is missing path: \"\": missing value"),
-        (r#"[{"op":"remove","path":"/l/-"}]"#, false,
-         "error in remove for path: '/l/-': strconv.Atoi: parsing \"-\": invalid syntax"),
-        (r#"[{"op":"remove","path":"/l/-3"}]"#, false,
-         "error in remove for path: '/l/-3': Unable to access invalid index: -3: invalid index referenced"),
-        (r#"[{"op":"remove","path":"/a/b/c"}]"#, false, "remove operation does not apply: doc is missing path: \"/a/b/c\": missing value"),
-        (r#"[{"op":"replace","path":"/x/y","value":1}]"#, false,
-         "replace operation does not apply: doc is missing path: /x/y: missing value"),
-        (r#"[{"op":"replace","path":"/l/5","value":1}]"#, false,
-         "replace operation does not apply: doc is missing key: /l/5: missing value"),
-        (r#"[{"op":"add","path":"/x/y","value":1}]"#, false,
-         "add operation does not apply: doc is missing path: \"/x/y\": missing value"),
-        (r#"[{"op":"add","path":"/l/x","value":1}]"#, false,
-         "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax"),
-        (r#"[{"op":"add","path":"/l/4","value":1}]"#, false,
-         "error in add for path: '/l/4': Unable to access invalid index: 4: invalid index referenced"),
-        (r#"[{"op":"move","from":"/a/none","path":"/c"}]"#, false,
-         "error in move for path: 'none': Unable to remove nonexistent key: none: missing value"),
-        (r#"[{"op":"move","from":"/a","path":"/a/b"}]"#, false,
-         "move operation does not apply: doc is missing destination path: /a/b: missing value"),
-        (r#"[{"op":"move","path":"/a/b"}]"#, false,
-         "move operation failed to decode from: operation, missing from field: missing value"),
-        (r#"[{"op":"copy","from":"/l/9","path":"/c"}]"#, false,
-         "error in copy for from: '/l/9': Unable to access invalid index: 9: invalid index referenced"),
+        (
+            r#"[{"op":"test","path":"/x/y","value":1}]"#,
+            false,
+            "test operation does not apply: is missing path: /x/y: missing value",
+        ),
+        (
+            r#"[{"op":"test","path":"/l/2","value":1}]"#,
+            false,
+            "error in test for path: '/l/2': Unable to access invalid index: 2: invalid index referenced",
+        ),
+        (
+            r#"[{"op":"test","value":1}]"#,
+            false,
+            "test operation failed to decode path: operation missing path field: missing value",
+        ),
+        (
+            r#"[{"op":"remove","path":"/a/x"}]"#,
+            false,
+            "error in remove for path: '/a/x': Unable to remove nonexistent key: x: missing value",
+        ),
+        (
+            r#"[{"op":"remove","path":""}]"#,
+            false,
+            "remove operation does not apply: doc is missing path: \"\": missing value",
+        ),
+        (
+            r#"[{"op":"remove","path":"/l/-"}]"#,
+            false,
+            "error in remove for path: '/l/-': strconv.Atoi: parsing \"-\": invalid syntax",
+        ),
+        (
+            r#"[{"op":"remove","path":"/l/-3"}]"#,
+            false,
+            "error in remove for path: '/l/-3': Unable to access invalid index: -3: invalid index referenced",
+        ),
+        (
+            r#"[{"op":"remove","path":"/a/b/c"}]"#,
+            false,
+            "remove operation does not apply: doc is missing path: \"/a/b/c\": missing value",
+        ),
+        (
+            r#"[{"op":"replace","path":"/x/y","value":1}]"#,
+            false,
+            "replace operation does not apply: doc is missing path: /x/y: missing value",
+        ),
+        (
+            r#"[{"op":"replace","path":"/l/5","value":1}]"#,
+            false,
+            "replace operation does not apply: doc is missing key: /l/5: missing value",
+        ),
+        (
+            r#"[{"op":"add","path":"/x/y","value":1}]"#,
+            false,
+            "add operation does not apply: doc is missing path: \"/x/y\": missing value",
+        ),
+        (
+            r#"[{"op":"add","path":"/l/x","value":1}]"#,
+            false,
+            "error in add for path: '/l/x': value was not a proper array index: 'x': strconv.Atoi: parsing \"x\": invalid syntax",
+        ),
+        (
+            r#"[{"op":"add","path":"/l/4","value":1}]"#,
+            false,
+            "error in add for path: '/l/4': Unable to access invalid index: 4: invalid index referenced",
+        ),
+        (
+            r#"[{"op":"move","from":"/a/none","path":"/c"}]"#,
+            false,
+            "error in move for path: 'none': Unable to remove nonexistent key: none: missing value",
+        ),
+        (
+            r#"[{"op":"move","from":"/a","path":"/a/b"}]"#,
+            false,
+            "move operation does not apply: doc is missing destination path: /a/b: missing value",
+        ),
+        (
+            r#"[{"op":"move","path":"/a/b"}]"#,
+            false,
+            "move operation failed to decode from: operation, missing from field: missing value",
+        ),
+        (
+            r#"[{"op":"copy","from":"/l/9","path":"/c"}]"#,
+            false,
+            "error in copy for from: '/l/9': Unable to access invalid index: 9: invalid index referenced",
+        ),
     ];
     for (patch, malformed, expected) in bad {
         let error = json_patch(&object, patch.as_bytes()).unwrap_err();
@@ -162,9 +284,11 @@ fn json_patches() {
     assert!(json_patch(&object, &serde_json::to_vec(&many).unwrap()).unwrap_err().is_too_large());
     let doubling: Vec<Value> = (0..40).map(|n| json!({"op": "copy", "from": "", "path": format!("/{n}")})).collect();
     assert!(json_patch(&json!({"a": {"b": "c"}}), &serde_json::to_vec(&doubling).unwrap()).is_err());
-    let twice = [json!({"op": "copy", "from": "/a", "path": "/a/x"}), json!({"op": "copy", "from": "/a", "path": "/a/y"})];
+    let twice =
+        [json!({"op": "copy", "from": "/a", "path": "/a/x"}), json!({"op": "copy", "from": "/a", "path": "/a/y"})];
     let doubling: Vec<&Value> = twice.iter().cycle().take(60).collect();
-    let error = json_patch(&json!({"a": {"b": "c".repeat(1000)}}), &serde_json::to_vec(&doubling).unwrap()).unwrap_err();
+    let error =
+        json_patch(&json!({"a": {"b": "c".repeat(1000)}}), &serde_json::to_vec(&doubling).unwrap()).unwrap_err();
     assert!(matches!(error, PatchError::TooMuchCopied(_) | PatchError::TooDeep(_)), "{error}");
 }
 
@@ -200,14 +324,26 @@ fn any_value() -> impl Strategy<Value = Value> {
     ];
     leaf.prop_recursive(5, 40, 4, |inner| {
         let key = prop_oneof![
-            Just("spec"), Just("metadata"), Just("containers"), Just("name"), Just("labels"), Just("finalizers"), Just("ports"),
-            Just("volumes"), Just("$patch"), Just("$retainKeys"), Just("$setElementOrder/containers"),
-            Just("$deleteFromPrimitiveList/finalizers"), Just("$setElementOrder"), Just("env"),
+            Just("spec"),
+            Just("metadata"),
+            Just("containers"),
+            Just("name"),
+            Just("labels"),
+            Just("finalizers"),
+            Just("ports"),
+            Just("volumes"),
+            Just("$patch"),
+            Just("$retainKeys"),
+            Just("$setElementOrder/containers"),
+            Just("$deleteFromPrimitiveList/finalizers"),
+            Just("$setElementOrder"),
+            Just("env"),
         ];
         prop_oneof![
             prop::collection::vec(inner.clone(), 0..4).prop_map(Value::from),
-            prop::collection::vec((key, inner), 0..5)
-                .prop_map(|fields| Value::Object(fields.into_iter().map(|(key, value)| (key.to_string(), value)).collect())),
+            prop::collection::vec((key, inner), 0..5).prop_map(|fields| Value::Object(
+                fields.into_iter().map(|(key, value)| (key.to_string(), value)).collect()
+            )),
         ]
     })
 }

@@ -76,9 +76,11 @@ impl Charge {
 
     /// Whether all scopes of a quota's spec hold. What has no scopes of its kind is in none.
     pub fn is_in_scope(&self, spec: &Value) -> bool {
-        let plain = list(spec, "scopes").iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[] as &[Value]));
+        let plain =
+            list(spec, "scopes").iter().filter_map(Value::as_str).map(|scope| (scope, "Exists", &[] as &[Value]));
         let selector = list(sub(spec, "scopeSelector"), "matchExpressions").iter();
-        let selected = selector.map(|wanted| (text(wanted, "scopeName"), text(wanted, "operator"), list(wanted, "values")));
+        let selected =
+            selector.map(|wanted| (text(wanted, "scopeName"), text(wanted, "operator"), list(wanted, "values")));
         plain.chain(selected).all(|(scope, operator, values)| self.has_scope(scope, operator, values))
     }
 

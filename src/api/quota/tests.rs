@@ -14,9 +14,14 @@ fn check(group: &str, plural: &str, object: &Value, expected: Expect) {
 
 #[test]
 fn pods_count_for_what_they_ask() {
-    let resources = json!({"requests": {"cpu": "500m", "memory": "1Gi", "example.com/dongle": "2"}, "limits": {"cpu": "1"}});
+    let resources =
+        json!({"requests": {"cpu": "500m", "memory": "1Gi", "example.com/dongle": "2"}, "limits": {"cpu": "1"}});
     let mut pod = json!({"spec": {"containers": [{"name": "c", "resources": resources}]}});
-    check("", "pods", &pod, expect![[r#"
+    check(
+        "",
+        "pods",
+        &pod,
+        expect![[r#"
         count/pods=1
         cpu=500m
         limits.cpu=1
@@ -25,69 +30,113 @@ fn pods_count_for_what_they_ask() {
         requests.cpu=500m
         requests.example.com/dongle=2
         requests.memory=1Gi
-    "#]]);
+    "#]],
+    );
     pod["status"]["phase"] = json!("Succeeded");
-    check("", "pods", &pod, expect![[r#"
+    check(
+        "",
+        "pods",
+        &pod,
+        expect![[r#"
         count/pods=1
-    "#]]);
+    "#]],
+    );
     pod["status"]["phase"] = json!("Running");
     pod["metadata"] = json!({"deletionTimestamp": "2026-01-01T11:59:00Z", "deletionGracePeriodSeconds": 30});
-    check("", "pods", &pod, expect![[r#"
+    check(
+        "",
+        "pods",
+        &pod,
+        expect![[r#"
         count/pods=1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn services_count_for_their_ports() {
-    let service = |kind: &str, allocates: bool| {
-        json!({"spec": {"type": kind, "allocateLoadBalancerNodePorts": allocates, "ports": [{"port": 1, "nodePort": 30000}, {"port": 2}]}})
-    };
-    check("", "services", &service("ClusterIP", true), expect![[r#"
+    let service = |kind: &str, allocates: bool| json!({"spec": {"type": kind, "allocateLoadBalancerNodePorts": allocates, "ports": [{"port": 1, "nodePort": 30000}, {"port": 2}]}});
+    check(
+        "",
+        "services",
+        &service("ClusterIP", true),
+        expect![[r#"
         count/services=1
         services=1
         services.nodeports=0
-    "#]]);
-    check("", "services", &service("NodePort", true), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "services",
+        &service("NodePort", true),
+        expect![[r#"
         count/services=1
         services=1
         services.nodeports=2
-    "#]]);
-    check("", "services", &service("LoadBalancer", true), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "services",
+        &service("LoadBalancer", true),
+        expect![[r#"
         count/services=1
         services=1
         services.loadbalancers=1
         services.nodeports=2
-    "#]]);
-    check("", "services", &service("LoadBalancer", false), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "services",
+        &service("LoadBalancer", false),
+        expect![[r#"
         count/services=1
         services=1
         services.loadbalancers=1
         services.nodeports=1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn claims_count_for_their_class() {
     let claim = json!({"spec": {"storageClassName": "gold", "resources": {"requests": {"storage": "1Gi"}}},
         "status": {"allocatedResources": {"storage": "2Gi"}}});
-    check("", "persistentvolumeclaims", &claim, expect![[r#"
+    check(
+        "",
+        "persistentvolumeclaims",
+        &claim,
+        expect![[r#"
         count/persistentvolumeclaims=1
         gold.storageclass.storage.k8s.io/persistentvolumeclaims=1
         gold.storageclass.storage.k8s.io/requests.storage=2Gi
         persistentvolumeclaims=1
         requests.storage=2Gi
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn other_kinds_are_counted() {
-    check("apps", "deployments", &json!({}), expect![[r#"
+    check(
+        "apps",
+        "deployments",
+        &json!({}),
+        expect![[r#"
         count/deployments.apps=1
-    "#]]);
-    check("", "secrets", &json!({}), expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "secrets",
+        &json!({}),
+        expect![[r#"
         count/secrets=1
         secrets=1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -97,9 +146,7 @@ fn scopes_select() {
         {"name": "c", "resources": {"limits": {"cpu": "1"}}}]}});
     let crossing = json!({"spec": {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
         {"weight": 1, "podAffinityTerm": {"namespaceSelector": {}}}]}}}});
-    let expression = |operator: &str, values: Value| {
-        json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}})
-    };
+    let expression = |operator: &str, values: Value| json!({"scopeSelector": {"matchExpressions": [{"scopeName": "PriorityClass", "operator": operator, "values": values}]}});
     let table = [
         (json!({}), [true, true, true]),
         (json!({"scopes": ["BestEffort"]}), [true, false, true]),

@@ -45,7 +45,12 @@ fn validate_address(address: &Value, errors: &mut Errors) {
     }
     let parent = sub(spec, "parentRef");
     if !text(parent, "group").is_empty() {
-        invalid_each(errors, names::dns1123_subdomain(text(parent, "group")), || path.child("group"), text(parent, "group"));
+        invalid_each(
+            errors,
+            names::dns1123_subdomain(text(parent, "group")),
+            || path.child("group"),
+            text(parent, "group"),
+        );
     }
     for (field, required) in [("resource", true), ("name", true), ("namespace", false)] {
         match text(parent, field) {
@@ -79,8 +84,12 @@ fn is_mapped(address: IpAddr) -> bool {
 
 fn masked(address: IpAddr, length: u8) -> IpAddr {
     match address {
-        IpAddr::V4(v4) => (u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).to_be_bytes().into(),
-        IpAddr::V6(v6) => (u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).to_be_bytes().into(),
+        IpAddr::V4(v4) => {
+            (u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).to_be_bytes().into()
+        }
+        IpAddr::V6(v6) => {
+            (u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).to_be_bytes().into()
+        }
     }
 }
 
@@ -120,10 +129,11 @@ fn validate_ranges(spec: &Value, errors: &mut Errors) {
     let families: Vec<Option<bool>> =
         ranges.iter().map(|range| range.as_str().and_then(parse_cidr).map(|(address, _)| address.is_ipv4())).collect();
     if let [Some(first), Some(second)] = families[..]
-        && first == second {
-            let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
-            errors.push(FieldError::invalid(&path, ranges.to_vec(), why));
-        }
+        && first == second
+    {
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errors.push(FieldError::invalid(&path, ranges.to_vec(), why));
+    }
 }
 
 /// Ranges stay; a second one may come to a single one.

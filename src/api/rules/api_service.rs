@@ -6,8 +6,8 @@ use super::at::{flag, get, int, keep, list, set, sub, text};
 use super::check::{Errors, invalid_each, member};
 use super::{GENERIC, Rules, Scope, client_config};
 use crate::field::{FieldError, Path};
-use crate::names::{self, NameRule};
 use crate::meta;
+use crate::names::{self, NameRule};
 
 pub(super) static RULES: Rules = Rules {
     name: NameRule::PathSegment,

@@ -41,10 +41,14 @@ fn set_defaults(scaler: &mut Value) {
         default_pointer(up, "stabilizationWindowSeconds", 0);
         default_pointer(up, "selectPolicy", "Max");
         if list(up, "policies").is_empty() {
-            set(up, "policies", json!([
-                {"type": "Pods", "value": 4, "periodSeconds": 15},
-                {"type": "Percent", "value": 100, "periodSeconds": 15},
-            ]));
+            set(
+                up,
+                "policies",
+                json!([
+                    {"type": "Pods", "value": 4, "periodSeconds": 15},
+                    {"type": "Percent", "value": 100, "periodSeconds": 15},
+                ]),
+            );
         }
     }
     if let Some(down) = sub_mut(behavior, "scaleDown") {
@@ -107,10 +111,9 @@ fn check_metric(errors: &mut Errors, metric: &Value, path: &Path) {
                 &path.child(*field),
                 "must populate information for the given metric source",
             )),
-            (true, false) => errors.push(FieldError::forbidden(
-                &path.child(*field),
-                "must populate the given metric source only",
-            )),
+            (true, false) => {
+                errors.push(FieldError::forbidden(&path.child(*field), "must populate the given metric source only"))
+            }
             _ => {}
         }
     }

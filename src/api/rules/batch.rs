@@ -3,7 +3,9 @@
 use jiff::tz::TimeZone;
 use serde_json::Value;
 
-use super::at::{default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text};
+use super::at::{
+    default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text,
+};
 use super::check::{self, Errors, immutable, member, non_negative, word};
 use super::{GENERIC, Generation, Rules, Scope, pod, template};
 use crate::cron::Schedule;
@@ -69,12 +71,9 @@ fn generate_selector(job: &mut Value) {
         .and_then(|pods| sub_mut(pods, "metadata"))
         .and_then(|metadata| map_mut(metadata, "labels"))
     {
-        for (key, value) in [
-            ("job-name", &name),
-            ("batch.kubernetes.io/job-name", &name),
-            ("controller-uid", &uid),
-            (UID_LABEL, &uid),
-        ] {
+        for (key, value) in
+            [("job-name", &name), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), (UID_LABEL, &uid)]
+        {
             labels.entry(key).or_insert_with(|| Value::String(value.clone()));
         }
     }
@@ -130,10 +129,7 @@ fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
         non_negative(errors, int(spec, field), || path.child(field));
     }
     if has(spec, "maxFailedIndexes") && !has(spec, "backoffLimitPerIndex") {
-        errors.push(FieldError::required(
-            &path.child("backoffLimitPerIndex"),
-            "when maxFailedIndexes is specified",
-        ));
+        errors.push(FieldError::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
     }
     let mode = maybe_text(spec, "completionMode").unwrap_or("NonIndexed");
     member(errors, mode, &["NonIndexed", "Indexed"], &path.child("completionMode"));

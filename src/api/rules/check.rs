@@ -176,4 +176,3 @@ pub(super) fn int_or_percent_is_zero(value: Option<&Value>) -> bool {
         None => true,
     }
 }
-

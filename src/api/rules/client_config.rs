@@ -28,7 +28,9 @@ pub(crate) fn check(errors: &mut Errors, config: &Value, path: &Path) {
 
 /// A `caBundle` that holds something must hold a certificate.
 pub(crate) fn check_ca_bundle(errors: &mut Errors, bundle: &str, path: &Path) {
-    if !bundle.is_empty() && let Some(why) = bundle_complaint(bundle) {
+    if !bundle.is_empty()
+        && let Some(why) = bundle_complaint(bundle)
+    {
         errors.push(FieldError::invalid(path, bundle, format!("unable to load root certificates: {why}")));
     }
 }
@@ -108,8 +110,14 @@ fn split_url(url: &str) -> Result<Url<'_>, String> {
     if host.contains(' ') {
         return refused("invalid character \" \" in host name");
     }
-    let port = if host.starts_with('[') { host.rsplit_once("]").map_or("", |(_, port)| port) } else { host.find(':').map_or("", |at| &host[at..]) };
-    if !port.is_empty() && !port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit())) {
+    let port = if host.starts_with('[') {
+        host.rsplit_once("]").map_or("", |(_, port)| port)
+    } else {
+        host.find(':').map_or("", |at| &host[at..])
+    };
+    if !port.is_empty()
+        && !port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
+    {
         return refused(&format!("invalid port {} after host", crate::field::quote(port)));
     }
     Ok(Url { scheme, user, host, query, fragment })
@@ -186,7 +194,9 @@ mod tests {
 
     #[test]
     fn bundles_hold_certificates() {
-        let pem = |label: &str, der: &[u8]| format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der));
+        let pem = |label: &str, der: &[u8]| {
+            format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", STANDARD.encode(der))
+        };
         let cases = [
             (pem("CERTIFICATE", &[0x30, 2, 5, 0]), None),
             (pem("RSA KEY", &[0x30, 0]) + &pem("CERTIFICATE", &[0x30, 0x81, 2, 5, 0]), None),
@@ -204,18 +214,42 @@ mod tests {
     fn places_are_checked() {
         let cases = [
             (json!({}), "c: Required value: exactly one of url or service is required"),
-            (json!({"url": "https://a", "service": {}}), "c: Required value: exactly one of url or service is required"),
+            (
+                json!({"url": "https://a", "service": {}}),
+                "c: Required value: exactly one of url or service is required",
+            ),
             (json!({"url": "https://a:443/x"}), ""),
-            (json!({"url": "http://a"}), "c.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]"),
-            (json!({"url": "https:///x"}), "c.url: Invalid value: \"\": host must be specified; desired format: https://host[/path]"),
-            (json!({"url": "https://u@a"}), "c.url: Invalid value: \"u\": user information is not permitted in the URL"),
+            (
+                json!({"url": "http://a"}),
+                "c.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
+            ),
+            (
+                json!({"url": "https:///x"}),
+                "c.url: Invalid value: \"\": host must be specified; desired format: https://host[/path]",
+            ),
+            (
+                json!({"url": "https://u@a"}),
+                "c.url: Invalid value: \"u\": user information is not permitted in the URL",
+            ),
             (json!({"url": "https://a#f"}), "c.url: Invalid value: \"f\": fragments are not permitted in the URL"),
-            (json!({"url": "https://a?b=c"}), "c.url: Invalid value: \"b=c\": query parameters are not permitted in the URL"),
+            (
+                json!({"url": "https://a?b=c"}),
+                "c.url: Invalid value: \"b=c\": query parameters are not permitted in the URL",
+            ),
             (json!({"service": {"name": "s", "namespace": "n", "port": 443, "path": "/a/b"}}), ""),
             (json!({"service": {"namespace": "n", "port": 443}}), "c.service.name: Required value"),
-            (json!({"service": {"name": "s", "namespace": "n", "port": 65536}}), "c.service.port: Invalid value: 65536: port is not valid: must be between 1 and 65535, inclusive"),
-            (json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "//"}}), "c.service.path: Invalid value: \"//\": segment[0] may not be empty"),
-            (json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "/a//b"}}), "c.service.path: Invalid value: \"/a//b\": segment[1] may not be empty"),
+            (
+                json!({"service": {"name": "s", "namespace": "n", "port": 65536}}),
+                "c.service.port: Invalid value: 65536: port is not valid: must be between 1 and 65535, inclusive",
+            ),
+            (
+                json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "//"}}),
+                "c.service.path: Invalid value: \"//\": segment[0] may not be empty",
+            ),
+            (
+                json!({"service": {"name": "s", "namespace": "n", "port": 1, "path": "/a//b"}}),
+                "c.service.path: Invalid value: \"/a//b\": segment[1] may not be empty",
+            ),
         ];
         for (config, expected) in cases {
             let mut errors = Errors::new();

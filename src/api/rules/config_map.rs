@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::at::{flag, map, sub, same};
+use super::at::{flag, map, same, sub};
 use super::check::Errors;
 use super::{GENERIC, Rules, Scope};
 use crate::field::{FieldError, Path};

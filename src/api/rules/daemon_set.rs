@@ -3,9 +3,7 @@
 use serde_json::{Map, Value};
 
 use super::at::{default, default_pointer, get, has, int, sub, sub_mut, text};
-use super::check::{
-    self, Errors, at_most_100_percent, int_or_percent_is_zero, non_negative, positive_int_or_percent,
-};
+use super::check::{self, Errors, at_most_100_percent, int_or_percent_is_zero, non_negative, positive_int_or_percent};
 use super::deployment::check_selector_kept;
 use super::{GENERIC, Generation, Rules, Scope, template};
 use crate::field::{FieldError, Path};
@@ -106,10 +104,9 @@ fn check_strategy(errors: &mut Errors, strategy: &Value, path: &Path) {
                     surge.cloned().unwrap_or(Value::Null),
                     "may not be set when maxUnavailable is non-zero",
                 )),
-                (true, true) => errors.push(FieldError::required(
-                    &path.child("maxUnavailable"),
-                    "cannot be 0 when maxSurge is 0",
-                )),
+                (true, true) => {
+                    errors.push(FieldError::required(&path.child("maxUnavailable"), "cannot be 0 when maxSurge is 0"))
+                }
                 _ => {}
             }
         }

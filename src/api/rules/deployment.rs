@@ -70,12 +70,7 @@ fn validate(deployment: &Value, errors: &mut Errors) {
 }
 
 /// The template of a Deployment or ReplicaSet.
-pub(super) fn check_template(
-    errors: &mut Errors,
-    spec: &Value,
-    selector: &crate::select::LabelSelector,
-    path: &Path,
-) {
+pub(super) fn check_template(errors: &mut Errors, spec: &Value, selector: &crate::select::LabelSelector, path: &Path) {
     let (pods, path) = (sub(spec, "template"), path.child("template"));
     template::check_fit(errors, pods, selector, &path);
     template::check_template(errors, pods, &path);

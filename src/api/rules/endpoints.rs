@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::at::{default, items_mut, int, list, maybe_text, same, sub, text};
+use super::at::{default, int, items_mut, list, maybe_text, same, sub, text};
 use super::check::{Errors, PROTOCOLS, invalid_each, port_number, word};
 use super::{GENERIC, Rules, Scope, ip};
 use crate::field::{FieldError, Path};

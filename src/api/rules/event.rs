@@ -119,7 +119,8 @@ fn validate_whole(event: &Value, errors: &mut Errors) {
     if kind != "Normal" && kind != "Warning" {
         errors.push(FieldError::invalid(&Path::new("type"), "", format!("has invalid value: {kind}")));
     }
-    for (field, name) in [("deprecatedFirstTimestamp", "firstTimestamp"), ("deprecatedLastTimestamp", "lastTimestamp")] {
+    for (field, name) in [("deprecatedFirstTimestamp", "firstTimestamp"), ("deprecatedLastTimestamp", "lastTimestamp")]
+    {
         if has(event, field) {
             errors.push(FieldError::invalid(&Path::new(name), "", "needs to be unset"));
         }

@@ -10,8 +10,7 @@ use super::{GENERIC, Generation, Rules, Scope};
 use crate::field::{FieldError, Path};
 use crate::{meta, names};
 
-const VERBS: [&str; 9] =
-    ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
+const VERBS: [&str; 9] = ["create", "delete", "deletecollection", "get", "list", "patch", "proxy", "update", "watch"];
 /// As much of a hash shuffle sharding may use.
 const ENTROPY_BITS: u32 = 60;
 const MAX_QUEUES: i64 = 10_000_000;
@@ -259,7 +258,9 @@ fn validate_level(level: &Value, errors: &mut Errors) {
                 errors.push(FieldError::forbidden(&path.child("exempt"), "must be nil if the type is Limited"));
             }
             match limited {
-                None => errors.push(FieldError::required(&path.child("limited"), "must not be empty when type is Limited")),
+                None => {
+                    errors.push(FieldError::required(&path.child("limited"), "must not be empty when type is Limited"))
+                }
                 Some(limited) => validate_limited(limited, &path.child("limited"), errors),
             }
         }
@@ -284,7 +285,11 @@ fn validate_shares(holder: &Value, path: &Path, errors: &mut Errors) {
 
 fn validate_lendable(holder: &Value, path: &Path, errors: &mut Errors) {
     if let Some(percent) = int(holder, "lendablePercent").filter(|percent| !(0..=100).contains(percent)) {
-        errors.push(FieldError::invalid(&path.child("lendablePercent"), percent, "must be between 0 and 100, inclusive"));
+        errors.push(FieldError::invalid(
+            &path.child("lendablePercent"),
+            percent,
+            "must be between 0 and 100, inclusive",
+        ));
     }
 }
 
@@ -315,7 +320,8 @@ fn validate_limited(limited: &Value, path: &Path, errors: &mut Errors) {
 fn validate_queuing(queuing: &Value, path: &Path, errors: &mut Errors) {
     let number = |field: &str| int(queuing, field).unwrap_or(0);
     let (queues, hand, length) = (number("queues"), number("handSize"), number("queueLengthLimit"));
-    let mut refuse = |field: &'static str, value: i64, why: String| errors.push(FieldError::invalid(&path.child(field), value, why));
+    let mut refuse =
+        |field: &'static str, value: i64, why: String| errors.push(FieldError::invalid(&path.child(field), value, why));
     if length <= 0 {
         refuse("queueLengthLimit", length, "must be positive".into());
     }
@@ -375,7 +381,8 @@ mod tests {
         bad["priorityLevelConfiguration"] = json!({});
         bad["rules"][0]["subjects"] = json!([{"kind": "User", "group": {"name": "g"}}, {"kind": "X"}]);
         bad["rules"][0]["nonResourceRules"] = json!([{"verbs": ["*", "get"], "nonResourceURLs": ["a", "/a*"]}]);
-        bad["rules"][0]["resourceRules"] = json!([{"verbs": ["see"], "apiGroups": [], "resources": ["*", "x"], "namespaces": ["A"]}]);
+        bad["rules"][0]["resourceRules"] =
+            json!([{"verbs": ["see"], "apiGroups": [], "resources": ["*", "x"], "namespaces": ["A"]}]);
         let expected = r#"spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1
 spec.priorityLevelConfiguration.name: Required value: must reference a priority level
 spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'
@@ -405,13 +412,34 @@ spec.rules[0].nonResourceRules[0].nonResourceURLs[1]: Invalid value: "/a*": wild
         };
         let cases = [
             (with("a", queue(64, 8, 50)), ""),
-            (with("a", queue(4, 8, 0)), "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: 0: must be positive\nspec.limited.limitResponse.queuing.handSize: Invalid value: 8: should not be greater than queues (4)"),
-            (with("a", queue(128, 9, 1)), "spec.limited.limitResponse.queuing.handSize: Invalid value: 9: required entropy bits of deckSize 128 and handSize 9 should not be greater than 60"),
-            (with("a", json!({"type": "Exempt"})), "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'"),
-            (with("exempt", json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 10, "lendablePercent": 101}})), "spec.exempt.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive"),
+            (
+                with("a", queue(4, 8, 0)),
+                "spec.limited.limitResponse.queuing.queueLengthLimit: Invalid value: 0: must be positive\nspec.limited.limitResponse.queuing.handSize: Invalid value: 8: should not be greater than queues (4)",
+            ),
+            (
+                with("a", queue(128, 9, 1)),
+                "spec.limited.limitResponse.queuing.handSize: Invalid value: 9: required entropy bits of deckSize 128 and handSize 9 should not be greater than 60",
+            ),
+            (
+                with("a", json!({"type": "Exempt"})),
+                "spec.type: Invalid value: \"Exempt\": must be 'Exempt' if and only if `name` is 'exempt'",
+            ),
+            (
+                with(
+                    "exempt",
+                    json!({"type": "Exempt", "exempt": {"nominalConcurrencyShares": 10, "lendablePercent": 101}}),
+                ),
+                "spec.exempt.lendablePercent: Invalid value: 101: must be between 0 and 100, inclusive",
+            ),
             (with("catch-all", FIXED_CATCH_ALL.clone()), ""),
-            (with("a", json!({"type": "Limited", "limited": {"limitResponse": {"type": "Queue"}}})), "spec.limited.limitResponse.queuing: Required value: must not be empty if limited.limitResponse.type is Limited"),
-            (with("a", json!({"type": "Limited", "exempt": {}})), "spec.exempt: Forbidden: must be nil if the type is Limited\nspec.limited: Required value: must not be empty when type is Limited"),
+            (
+                with("a", json!({"type": "Limited", "limited": {"limitResponse": {"type": "Queue"}}})),
+                "spec.limited.limitResponse.queuing: Required value: must not be empty if limited.limitResponse.type is Limited",
+            ),
+            (
+                with("a", json!({"type": "Limited", "exempt": {}})),
+                "spec.exempt: Forbidden: must be nil if the type is Limited\nspec.limited: Required value: must not be empty when type is Limited",
+            ),
         ];
         for (level, expected) in cases {
             assert_eq!(found(&LEVEL, &level), expected, "{level}");

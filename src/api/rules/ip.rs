@@ -49,11 +49,7 @@ pub(super) fn check(errors: &mut Errors, text: &str, before: &[&str], path: &Pat
 
 pub(super) fn check_cidr(errors: &mut Errors, text: &str, before: &[&str], path: &Path) {
     if !before.contains(&text) && parse_cidr(text).is_none() {
-        errors.push(FieldError::invalid(
-            path,
-            text,
-            "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
-        ));
+        errors.push(FieldError::invalid(path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"));
     }
 }
 

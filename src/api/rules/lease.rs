@@ -16,11 +16,7 @@ fn validate(lease: &Value, errors: &mut Errors) {
         errors.push(FieldError::invalid(&path.child("leaseDurationSeconds"), seconds, "must be greater than 0"));
     }
     if let Some(count) = int(spec, "leaseTransitions").filter(|n| *n < 0) {
-        errors.push(FieldError::invalid(
-            &path.child("leaseTransitions"),
-            count,
-            "must be greater than or equal to 0",
-        ));
+        errors.push(FieldError::invalid(&path.child("leaseTransitions"), count, "must be greater than or equal to 0"));
     }
     let strategy = text(spec, "strategy");
     if has(spec, "strategy") && strategy != "OldestEmulationVersion" {

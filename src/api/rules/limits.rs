@@ -9,8 +9,7 @@ use crate::field::{FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
 
-pub(super) static RULES: Rules =
-    Rules { scope: Scope::Namespaced, default: set_defaults, validate, ..GENERIC };
+pub(super) static RULES: Rules = Rules { scope: Scope::Namespaced, default: set_defaults, validate, ..GENERIC };
 
 fn set_defaults(range: &mut Value) {
     let Some(spec) = sub_mut(range, "spec") else { return };
@@ -50,10 +49,7 @@ fn validate(range: &Value, errors: &mut Errors) {
         for field in ["max", "min", "default", "defaultRequest", "maxLimitRequestRatio"] {
             let amounts = map(item, field);
             if kind == "Pod" && field.starts_with("default") && !amounts.is_empty() {
-                errors.push(FieldError::forbidden(
-                    &path.child(field),
-                    "may not be specified when `type` is 'Pod'",
-                ));
+                errors.push(FieldError::forbidden(&path.child(field), "may not be specified when `type` is 'Pod'"));
                 continue;
             }
             for name in amounts.keys() {
@@ -74,15 +70,20 @@ fn validate(range: &Value, errors: &mut Errors) {
 }
 
 fn check_order(errors: &mut Errors, item: &Value, path: &Path) {
-    let amount = |field: &str, name: &str| {
-        map(item, field).get(name).and_then(|amount| Quantity::from_json(amount).ok())
-    };
+    let amount =
+        |field: &str, name: &str| map(item, field).get(name).and_then(|amount| Quantity::from_json(amount).ok());
     let mut resources: Vec<&String> =
         ["max", "min", "default", "defaultRequest"].iter().flat_map(|field| map(item, field).keys()).collect();
     resources.sort();
     resources.dedup();
     for name in resources {
-        for (low, high) in [("min", "max"), ("min", "defaultRequest"), ("defaultRequest", "max"), ("defaultRequest", "default"), ("default", "max")] {
+        for (low, high) in [
+            ("min", "max"),
+            ("min", "defaultRequest"),
+            ("defaultRequest", "max"),
+            ("defaultRequest", "default"),
+            ("default", "max"),
+        ] {
             if let (Some(less), Some(more)) = (amount(low, name), amount(high, name))
                 && less > more
             {

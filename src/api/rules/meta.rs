@@ -67,7 +67,12 @@ pub(crate) fn validate(object: &Value, rules: &Rules) -> Errors {
     let mut errors = Errors::new();
     let generate_name = meta::generate_name(object);
     if !generate_name.is_empty() {
-        invalid_each(&mut errors, rules.name.check_prefix(generate_name), || path().child("generateName"), generate_name);
+        invalid_each(
+            &mut errors,
+            rules.name.check_prefix(generate_name),
+            || path().child("generateName"),
+            generate_name,
+        );
     }
     check_name(&mut errors, object, rules.name);
     common(&mut errors, object, rules.scope);
@@ -138,11 +143,7 @@ fn owner_references(errors: &mut Errors, metadata: &Value) {
             }
         }
         if (group, version, text(owner, "kind")) == ("", "v1", "Event") {
-            errors.push(FieldError::invalid(
-                &at(),
-                owner.clone(),
-                "/v1, Kind=Event is disallowed from being an owner",
-            ));
+            errors.push(FieldError::invalid(&at(), owner.clone(), "/v1, Kind=Event is disallowed from being an owner"));
         }
         if flag(owner, "controller") == Some(true) {
             let this = format!("{}/{}", text(owner, "kind"), text(owner, "name"));
@@ -235,9 +236,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, rules: &Rules) -> Errors
     if generation < int(old, "generation").unwrap_or(0) {
         errors.push(FieldError::invalid(&path().child("generation"), generation, "must not be decremented"));
     }
-    for field in
-        ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"]
-    {
+    for field in ["name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"] {
         if get(new, field) != get(old, field) {
             immutable(&mut errors, get(new, field), get(old, field), &path().child(field));
         }

@@ -60,15 +60,14 @@ mod storage;
 mod template;
 mod webhooks;
 
-
 #[cfg(test)]
 mod tests;
 
 pub use certificates::{note_requester, prepare_approval, stamp_conditions, validate_approval};
 pub use namespace::validate_finalize;
-pub use secret::fold_string_data;
 pub use pod::{qos_class, validate_ephemeral_containers};
 pub use scale::Scale;
+pub use secret::fold_string_data;
 pub use table::{of, of_custom};
 
 /// Whether objects of a kind live in a namespace.

@@ -80,11 +80,9 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
     let phase = text(sub(new, "status"), "phase");
     let path = || Path::new("status").child("Phase");
     match meta::is_deleting(new) {
-        false if phase != "Active" => errors.push(FieldError::invalid(
-            &path(),
-            phase,
-            "may only be 'Active' if `deletionTimestamp` is empty",
-        )),
+        false if phase != "Active" => {
+            errors.push(FieldError::invalid(&path(), phase, "may only be 'Active' if `deletionTimestamp` is empty"))
+        }
         true if phase != "Terminating" => errors.push(FieldError::invalid(
             &path(),
             phase,

@@ -8,13 +8,8 @@ use super::{GENERIC, Generation, Rules, Scope, ip};
 use crate::field::{FieldError, Path};
 use crate::names;
 
-pub(super) static RULES: Rules = Rules {
-    scope: Scope::Namespaced,
-    generation: Generation::Spec,
-    default: set_defaults,
-    validate,
-    ..GENERIC
-};
+pub(super) static RULES: Rules =
+    Rules { scope: Scope::Namespaced, generation: Generation::Spec, default: set_defaults, validate, ..GENERIC };
 
 fn set_defaults(policy: &mut Value) {
     let Some(spec) = sub_mut(policy, "spec") else { return };

@@ -15,9 +15,7 @@ pub(super) static RULES: Rules = Rules {
     validate,
     validate_update: Some(validate_update),
     validate_status_update: validate_update,
-    selectable: &[("spec.unschedulable", |node| {
-        flag(sub(node, "spec"), "unschedulable").unwrap_or(false).to_string()
-    })],
+    selectable: &[("spec.unschedulable", |node| flag(sub(node, "spec"), "unschedulable").unwrap_or(false).to_string())],
     ..GENERIC
 };
 

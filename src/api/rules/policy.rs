@@ -24,11 +24,7 @@ pub(super) static RULES: Rules = Rules {
 fn validate(budget: &Value, errors: &mut Errors) {
     let (spec, path) = (sub(budget, "spec"), Path::new("spec"));
     if has(spec, "minAvailable") && has(spec, "maxUnavailable") {
-        errors.push(FieldError::invalid(
-            &path,
-            spec.clone(),
-            "minAvailable and maxUnavailable cannot be both set",
-        ));
+        errors.push(FieldError::invalid(&path, spec.clone(), "minAvailable and maxUnavailable cannot be both set"));
     }
     for field in ["minAvailable", "maxUnavailable"] {
         if let Some(value) = get(spec, field) {

@@ -59,11 +59,7 @@ fn validate(quota: &Value, errors: &mut Errors) {
     }
     for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
         if scopes.contains(&one) && scopes.contains(&other) {
-            errors.push(FieldError::invalid(
-                &path,
-                sub(sub(quota, "spec"), "scopes").clone(),
-                "conflicting scopes",
-            ));
+            errors.push(FieldError::invalid(&path, sub(sub(quota, "spec"), "scopes").clone(), "conflicting scopes"));
         }
     }
 }

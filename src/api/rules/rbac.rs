@@ -139,11 +139,9 @@ fn check_subject(errors: &mut Errors, subject: &Value, namespaced: bool, path: &
             }
         }
         "User" | "Group" => member(errors, group, &[GROUP], &path.child("apiGroup")),
-        other => errors.push(FieldError::not_supported(
-            &path.child("kind"),
-            other,
-            &["ServiceAccount", "User", "Group"],
-        )),
+        other => {
+            errors.push(FieldError::not_supported(&path.child("kind"), other, &["ServiceAccount", "User", "Group"]))
+        }
     }
 }
 

@@ -146,8 +146,9 @@ pub(super) fn requirements(errors: &mut Errors, resources: &Value, claims: &[&st
                 request.to_string(),
                 format!("must be less than or equal to {name} limit of {limit}"),
             )),
-            None if !may_overcommit(name) => errors
-                .push(FieldError::required(&limits_path, "Limit must be set for non overcommitable resources")),
+            None if !may_overcommit(name) => {
+                errors.push(FieldError::required(&limits_path, "Limit must be set for non overcommitable resources"))
+            }
             _ => {}
         }
     }

@@ -36,7 +36,8 @@ impl Scale {
                 (desired, paths.present(object).ok().flatten(), paths.selector(object).to_owned())
             }
             Scale::BuiltIn { plain_selector: true } => {
-                let pairs = map(spec, "selector").iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
+                let pairs =
+                    map(spec, "selector").iter().filter_map(|(key, value)| Some((key.as_str(), value.as_str()?)));
                 (int(spec, "replicas"), int(status, "replicas"), LabelSelector::from_set(pairs).to_string())
             }
             Scale::BuiltIn { plain_selector: false } => {

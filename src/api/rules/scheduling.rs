@@ -33,9 +33,7 @@ fn validate(class: &Value, errors: &mut Errors) {
     if name.starts_with("system-") {
         let why = match OF_SYSTEM.iter().find(|(known, _)| *known == name) {
             None => Some(format!("{name} is not a known system priority class")),
-            Some((_, known)) if *known != value => {
-                Some(format!("value of {name} PriorityClass must be {known}"))
-            }
+            Some((_, known)) if *known != value => Some(format!("value of {name} PriorityClass must be {known}")),
             Some(_) if flag(class, "globalDefault") == Some(true) => {
                 Some(format!("globalDefault of {name} PriorityClass must be false"))
             }

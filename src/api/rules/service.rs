@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::at::{
-    default, default_pointer, flag, get, has, int, items_mut, list, map, maybe_text, remove, set, sub, sub_mut, text, texts,
+    default, default_pointer, flag, get, has, int, items_mut, list, map, maybe_text, remove, set, sub, sub_mut, text,
+    texts,
 };
 use super::check::{self, Errors, PROTOCOLS, invalid_each, member, port_number, port_or_name, required, word};
 use super::{GENERIC, Rules, Scope, ip};
@@ -243,11 +244,9 @@ fn check_cluster_ips(errors: &mut Errors, spec: &Value, old_spec: &Value, path: 
     let ips = list(spec, "clusterIPs");
     let all = || Value::from(ips.to_vec());
     match text(spec, "clusterIP") {
-        "" if !ips.is_empty() => errors.push(FieldError::invalid(
-            &ips_path,
-            all(),
-            "must be empty when `clusterIP` is not specified",
-        )),
+        "" if !ips.is_empty() => {
+            errors.push(FieldError::invalid(&ips_path, all(), "must be empty when `clusterIP` is not specified"))
+        }
         "" => {}
         _ if ips.is_empty() => errors.push(FieldError::required(&ips_path, "")),
         first if ips[0].as_str() != Some(first) => {
@@ -288,11 +287,7 @@ fn check_cluster_ips(errors: &mut Errors, spec: &Value, old_spec: &Value, path: 
     if ips.len() > 1 {
         let v6 = texts(spec, "clusterIPs").filter(|address| ip::is_v6(address)).count();
         if v6 == 0 || v6 == ips.len() {
-            errors.push(FieldError::invalid(
-                &ips_path,
-                all(),
-                "may specify no more than one IP for each IP family",
-            ));
+            errors.push(FieldError::invalid(&ips_path, all(), "may specify no more than one IP for each IP family"));
         }
     }
     if is_headless(spec) {
@@ -321,9 +316,8 @@ fn check_port_numbers(errors: &mut Errors, spec: &Value, path: &Path) {
         }
     }
     for (n, port) in ports.iter().enumerate().filter(|(_, port)| node_port(port) != 0) {
-        let same = |other: &Value| {
-            node_port(other) == node_port(port) && text(other, "protocol") == text(port, "protocol")
-        };
+        let same =
+            |other: &Value| node_port(other) == node_port(port) && text(other, "protocol") == text(port, "protocol");
         if ports[..n].iter().any(same) {
             errors.push(FieldError::duplicate(&path.index(n).child("nodePort"), node_port(port)));
         }
@@ -492,10 +486,9 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
             (None, false) => {
                 errors.push(FieldError::required(&path.child("ipMode"), "must be specified when `ip` is set"));
             }
-            (Some(_), true) => errors.push(FieldError::forbidden(
-                &path.child("ipMode"),
-                "may not be specified when `ip` is not set",
-            )),
+            (Some(_), true) => {
+                errors.push(FieldError::forbidden(&path.child("ipMode"), "may not be specified when `ip` is not set"))
+            }
             (Some(mode), false) => member(errors, mode, &["Proxy", "VIP"], &path.child("ipMode")),
             (None, true) => {}
         }

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::at::{default, default_pointer, get, int, items_mut, keep, list, remove, same, set, sub, sub_mut, text};
-use super::check::{Errors, at_most_100_percent, int_or_percent_is_zero, invalid_each, member, non_negative, positive_int_or_percent};
+use super::check::{
+    Errors, at_most_100_percent, int_or_percent_is_zero, invalid_each, member, non_negative, positive_int_or_percent,
+};
 use super::deployment::{check_counts, no_replicas};
 use super::{GENERIC, Generation, Rules, Scope, scale, storage, template};
 use crate::field::{FieldError, Path};

@@ -2,7 +2,9 @@
 
 use serde_json::Value;
 
-use super::at::{default, default_pointer, get, get_mut, has, keep, list, map, maybe_text, same, set, sub, sub_mut, text, texts};
+use super::at::{
+    default, default_pointer, get, get_mut, has, keep, list, map, maybe_text, same, set, sub, sub_mut, text, texts,
+};
 use super::check::{self, Errors, immutable, invalid_each, member, required};
 use super::{GENERIC, Rules, Scope, pod, resources};
 use crate::field::{FieldError, Path};
@@ -84,7 +86,11 @@ pub(super) fn check_claim_spec(errors: &mut Errors, spec: &Value, path: &Path) {
         required(errors, text(source, "name"), &path.child("name"));
         required(errors, text(source, "kind"), &path.child("kind"));
         if text(source, "apiGroup").is_empty() && text(source, "kind") != "PersistentVolumeClaim" {
-            errors.push(FieldError::invalid(&path, text(source, "kind"), "must be 'PersistentVolumeClaim' when referencing the default apiGroup"));
+            errors.push(FieldError::invalid(
+                &path,
+                text(source, "kind"),
+                "must be 'PersistentVolumeClaim' when referencing the default apiGroup",
+            ));
         }
     }
 }
@@ -115,7 +121,8 @@ fn validate_claim_update(new: &Value, old: &Value, errors: &mut Errors) {
             "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
         ));
     }
-    let (size, old_size) = (storage(sub(spec, "resources"), "requests"), storage(sub(old_spec, "resources"), "requests"));
+    let (size, old_size) =
+        (storage(sub(spec, "resources"), "requests"), storage(sub(old_spec, "resources"), "requests"));
     if size < old_size && size <= storage(sub(old, "status"), "capacity") {
         errors.push(FieldError::forbidden(
             &path.child("resources").child("requests").child("storage"),
@@ -214,10 +221,8 @@ fn validate_volume(volume: &Value, errors: &mut Errors) {
             "local" => {
                 required(errors, text(source, "path"), &source_path.child("path"));
                 if affinity.is_none() {
-                    errors.push(FieldError::required(
-                        &path.child("nodeAffinity"),
-                        "Local volume requires node affinity",
-                    ));
+                    errors
+                        .push(FieldError::required(&path.child("nodeAffinity"), "Local volume requires node affinity"));
                 }
             }
             "csi" => {

@@ -2,9 +2,10 @@
 
 use super::{GENERIC, Rules, Scope};
 use super::{
-    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment, device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress,
-    lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service,
-    service_account, stateful_set, storage, webhooks,
+    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment,
+    device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress, lease, limits, namespace,
+    network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service, service_account,
+    stateful_set, storage, webhooks,
 };
 
 static UNKNOWN: Rules = GENERIC;

@@ -177,7 +177,11 @@ pub(super) fn check_rule(errors: &mut Errors, rule: &Value, path: &Path) {
         errors.push(FieldError::required(&at, ""));
     }
     if operations.len() > 1 && operations.contains(&"*") {
-        errors.push(FieldError::invalid(&at, json!(operations), "if '*' is present, must not specify other operations"));
+        errors.push(FieldError::invalid(
+            &at,
+            json!(operations),
+            "if '*' is present, must not specify other operations",
+        ));
     }
     for (n, operation) in operations.iter().enumerate().filter(|(_, operation)| !OPERATIONS.contains(operation)) {
         errors.push(FieldError::not_supported(&at.index(n), *operation, &OPERATIONS));

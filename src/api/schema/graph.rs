@@ -158,9 +158,7 @@ impl<'a> Node<'a> {
     /// The type of a struct's field, or of a map's values.
     pub fn child(self, name: &str) -> Option<Node<'a>> {
         match self.shape() {
-            Shape::Object(object) => {
-                object.field(name).map(|field| self.at(field.shape, field.extra.as_deref()))
-            }
+            Shape::Object(object) => object.field(name).map(|field| self.at(field.shape, field.extra.as_deref())),
             Shape::Map(values) => Some(self.at(values.shape, values.extra.as_deref())),
             _ => None,
         }
@@ -214,7 +212,8 @@ impl<'a> Node<'a> {
 
     /// `x-kubernetes-map-type: atomic`, of the place or of its type.
     pub fn is_atomic_map(self) -> bool {
-        matches!(self.shape(), Shape::Object(object) if object.atomic) || self.extra.is_some_and(|extra| extra.atomic_map)
+        matches!(self.shape(), Shape::Object(object) if object.atomic)
+            || self.extra.is_some_and(|extra| extra.atomic_map)
     }
 
     /// What a plain value must be; `None` for lists, maps, structs and what may be anything.

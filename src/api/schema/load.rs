@@ -18,7 +18,8 @@ pub(super) fn load(
     names: &[&str],
     definitions: impl Iterator<Item = Value>,
 ) -> Result<(Graph, Vec<ShapeId>), LoadError> {
-    let mut loader = Loader { graph: Graph::default(), names: HashMap::new(), derived: HashMap::new(), at: "", open: false };
+    let mut loader =
+        Loader { graph: Graph::default(), names: HashMap::new(), derived: HashMap::new(), at: "", open: false };
     let roots: Vec<ShapeId> = names.iter().map(|_| loader.push(Shape::Any)).collect();
     loader.names = names.iter().copied().zip(roots.iter().copied()).collect();
     for ((name, root), definition) in names.iter().zip(&roots).zip(definitions) {

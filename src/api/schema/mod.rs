@@ -23,8 +23,8 @@ use std::{
 
 use serde_json::{Value, json};
 
-use self::graph::{Graph, ShapeId};
 pub(crate) use self::expressions::decl_type;
+use self::graph::{Graph, ShapeId};
 pub use self::{
     decode::DecodeError,
     graph::{ListType, Node, Plain},

@@ -20,7 +20,9 @@ fn object(schema: Option<Node<'_>>, original: &Value, modified: &Value, current:
             (Value::Null, Value::Null) => {}
             (Value::Object(_), Value::Object(_)) => {
                 let mut inner = object(child, before, wanted, now);
-                if let Some(fields) = wanted.as_object().filter(|_| !inner.is_empty() && child.is_some_and(|node| node.retains_keys())) {
+                if let Some(fields) =
+                    wanted.as_object().filter(|_| !inner.is_empty() && child.is_some_and(|node| node.retains_keys()))
+                {
                     inner.insert("$retainKeys".to_owned(), fields.keys().cloned().collect::<Vec<_>>().into());
                 }
                 if !inner.is_empty() {
@@ -53,7 +55,14 @@ fn same(a: &Value, b: &Value) -> bool {
     }
 }
 
-fn list(schema: Option<Node<'_>>, key: &str, original: &[Value], modified: &[Value], current: &[Value], patch: &mut Map<String, Value>) {
+fn list(
+    schema: Option<Node<'_>>,
+    key: &str,
+    original: &[Value],
+    modified: &[Value],
+    current: &[Value],
+    patch: &mut Map<String, Value>,
+) {
     match schema.and_then(|node| node.merge_key()) {
         Some(merge_key) => keyed_list(schema, key, merge_key, original, modified, current, patch),
         None => set_list(key, original, modified, current, patch),
@@ -106,7 +115,9 @@ fn keyed_list(
         let before = find(original, item).unwrap_or_default();
         let mut inner = object(item_schema, &before, item, &now);
         if !inner.is_empty() {
-            if let Some(fields) = item.as_object().filter(|_| item_schema.is_some_and(|node| node.retains_keys()) || schema.is_some_and(|node| node.retains_keys())) {
+            if let Some(fields) = item.as_object().filter(|_| {
+                item_schema.is_some_and(|node| node.retains_keys()) || schema.is_some_and(|node| node.retains_keys())
+            }) {
                 inner.insert("$retainKeys".to_owned(), fields.keys().cloned().collect::<Vec<_>>().into());
             }
             inner.insert(merge_key.to_owned(), item[merge_key].clone());
@@ -186,7 +197,8 @@ mod tests {
         original["spec"]["strategy"] = json!({"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}});
         let mut modified = deployment(json!([]), Value::Null);
         modified["spec"]["strategy"] = json!({"type": "Recreate"});
-        let expected = json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null, "$retainKeys": ["type"]}}});
+        let expected =
+            json!({"spec": {"strategy": {"type": "Recreate", "rollingUpdate": null, "$retainKeys": ["type"]}}});
         assert_eq!(patch(schema(), &original, &modified, &original), expected);
     }
 

@@ -61,7 +61,8 @@ pub(crate) fn load(globals: &Globals) -> Result<Value> {
 }
 
 pub(crate) fn read(path: &Path) -> Result<Value> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("error loading config file \"{}\"", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("error loading config file \"{}\"", path.display()))?;
     let mut value: Value =
         serde_yaml::from_str(&text).with_context(|| format!("error loading config file \"{}\"", path.display()))?;
     if value.is_null() {
@@ -90,7 +91,12 @@ fn merge(merged: &mut Value, file: &Value) {
 }
 
 fn absolute_paths(file: &mut Value, base: &Path) {
-    let fields = [("clusters", "cluster", "certificate-authority"), ("users", "user", "client-certificate"), ("users", "user", "client-key"), ("users", "user", "tokenFile")];
+    let fields = [
+        ("clusters", "cluster", "certificate-authority"),
+        ("users", "user", "client-certificate"),
+        ("users", "user", "client-key"),
+        ("users", "user", "tokenFile"),
+    ];
     for (list, inner, field) in fields {
         for entry in file[list].as_array_mut().into_iter().flatten() {
             let value = &mut entry[inner][field];
@@ -236,7 +242,12 @@ mod tests {
         let mut merged = empty();
         merge(&mut merged, &config("a", "https://one"));
         merge(&mut merged, &config("b", "https://two"));
-        let globals = Globals { context: Some("b".into()), impersonate: Some("eve".into()), insecure_skip_tls_verify: true, ..Globals::default() };
+        let globals = Globals {
+            context: Some("b".into()),
+            impersonate: Some("eve".into()),
+            insecure_skip_tls_verify: true,
+            ..Globals::default()
+        };
         let (flat, namespace) = flatten(&merged, &globals).unwrap();
         assert_eq!(namespace.as_deref(), Some("n"));
         let cluster = &flat["clusters"][0]["cluster"];

@@ -18,9 +18,9 @@ impl Columns {
         }
         let mut columns = Vec::new();
         for part in split(spec) {
-            let (header, path) = part.split_once(':').ok_or_else(|| {
-                anyhow!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>")
-            })?;
+            let (header, path) = part
+                .split_once(':')
+                .ok_or_else(|| anyhow!("unexpected custom-columns spec: {part}, expected <header>:<json-path-expr>"))?;
             columns.push((header.to_owned(), Template::relaxed(path)?));
         }
         Ok(Columns { columns })
@@ -34,7 +34,8 @@ impl Columns {
         if headers.is_empty() || headers.len() != paths.len() {
             bail!("number of headers ({}) and field specifications ({}) don't match", headers.len(), paths.len());
         }
-        let columns = headers.iter().zip(paths).map(|(header, path)| Ok(((*header).to_owned(), Template::relaxed(path)?)));
+        let columns =
+            headers.iter().zip(paths).map(|(header, path)| Ok(((*header).to_owned(), Template::relaxed(path)?)));
         Ok(Columns { columns: columns.collect::<Result<_>>()? })
     }
 
@@ -101,18 +102,23 @@ mod tests {
 
     #[test]
     fn columns_show_what_paths_find() {
-        let objects = [json!({"m": {"name": "a", "l": {"x": "1"}}, "c": [{"i": 1}, {"i": 2}]}), json!({"m": {"name": "b-longer"}})];
+        let objects = [
+            json!({"m": {"name": "a", "l": {"x": "1"}}, "c": [{"i": 1}, {"i": 2}]}),
+            json!({"m": {"name": "b-longer"}}),
+        ];
         let columns = Columns::parse("NAME:.m.name,IDS:c[*].i,FIRST:{.c[0,1].i},L:.m.l");
         let text = columns.unwrap().text(&objects[..1], true).unwrap();
         expect![[r#"
             NAME   IDS   FIRST   L
             a      1,2   1,2     map[x:1]
-        "#]].assert_eq(&text);
+        "#]]
+        .assert_eq(&text);
         let text = Columns::parse_file("NAME L\n.m.name .m.l.x\n").unwrap().text(&objects, false).unwrap();
         expect![[r#"
             a          1
             b-longer   <none>
-        "#]].assert_eq(&text);
+        "#]]
+        .assert_eq(&text);
         for spec in ["", "NAME", "A:.b{", "A:.b,C"] {
             assert!(Columns::parse(spec).is_err(), "{spec}");
         }

@@ -30,9 +30,7 @@ pub(crate) enum Output {
 impl Output {
     pub(crate) fn parse(text: &str) -> Result<Output> {
         let (format, rest) = text.split_once('=').unwrap_or((text, ""));
-        let from_file = || {
-            std::fs::read_to_string(rest).with_context(|| format!("error reading --template {rest}"))
-        };
+        let from_file = || std::fs::read_to_string(rest).with_context(|| format!("error reading --template {rest}"));
         Ok(match format {
             "" => Output::Table,
             "wide" => Output::Wide,
@@ -78,7 +76,9 @@ pub(crate) fn object_text(output: &Output, object: &Value) -> Result<String> {
     Ok(match output {
         Output::Yaml => yaml::to_yaml(object),
         Output::Json => to_json(object),
-        Output::JsonPath(template) => template.render(object).map_err(|error| anyhow!("error executing jsonpath: {error}"))?,
+        Output::JsonPath(template) => {
+            template.render(object).map_err(|error| anyhow!("error executing jsonpath: {error}"))?
+        }
         Output::Columns(columns) => columns.text(std::slice::from_ref(object), true)?,
         Output::Name => format!("{}\n", name_of(object)),
         Output::Table | Output::Wide => String::new(),
@@ -146,14 +146,27 @@ mod tests {
 
     #[test]
     fn json_is_indented_and_escaped() {
-        assert_eq!(to_json(&json!({"a": "<&>", "b": [1]})), "{\n    \"a\": \"\\u003c\\u0026\\u003e\",\n    \"b\": [\n        1\n    ]\n}\n");
+        assert_eq!(
+            to_json(&json!({"a": "<&>", "b": [1]})),
+            "{\n    \"a\": \"\\u003c\\u0026\\u003e\",\n    \"b\": [\n        1\n    ]\n}\n"
+        );
     }
 
     #[test]
     fn formats() {
-        for (text, fine) in [("", true), ("yaml", true), ("jsonpath={.a}", true), ("jsonpath=", false), ("custom-columns=A:.a", true), ("tea", false)] {
+        for (text, fine) in [
+            ("", true),
+            ("yaml", true),
+            ("jsonpath={.a}", true),
+            ("jsonpath=", false),
+            ("custom-columns=A:.a", true),
+            ("tea", false),
+        ] {
             assert_eq!(Output::parse(text).is_ok(), fine, "{text}");
         }
-        assert_eq!(name_of(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}})), "deployment.apps/x");
+        assert_eq!(
+            name_of(&json!({"apiVersion": "apps/v1", "kind": "Deployment", "metadata": {"name": "x"}})),
+            "deployment.apps/x"
+        );
     }
 }

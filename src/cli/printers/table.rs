@@ -65,8 +65,12 @@ fn row_line(row: &Value, definitions: &[&Value], shown: &[usize], options: &Tabl
 
 /// `a=b,c=d` or `<none>`.
 pub(crate) fn labels_text(labels: &Value) -> String {
-    let pairs: Vec<String> =
-        labels.as_object().into_iter().flatten().map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default())).collect();
+    let pairs: Vec<String> = labels
+        .as_object()
+        .into_iter()
+        .flatten()
+        .map(|(key, value)| format!("{key}={}", value.as_str().unwrap_or_default()))
+        .collect();
     if pairs.is_empty() { "<none>".to_owned() } else { pairs.join(",") }
 }
 
@@ -122,7 +126,9 @@ fn compare(a: Option<&Value>, b: Option<&Value>) -> std::cmp::Ordering {
         (None, None) => Ordering::Equal,
         (None, _) => Ordering::Less,
         (_, None) => Ordering::Greater,
-        (Some(Value::Number(a)), Some(Value::Number(b))) => a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal),
+        (Some(Value::Number(a)), Some(Value::Number(b))) => {
+            a.as_f64().partial_cmp(&b.as_f64()).unwrap_or(Ordering::Equal)
+        }
         (Some(Value::String(a)), Some(Value::String(b))) => match (amount(a), amount(b)) {
             (Some(a), Some(b)) => a.partial_cmp(&b).unwrap_or(Ordering::Equal),
             _ => a.cmp(b),
@@ -178,20 +184,29 @@ mod tests {
     #[test]
     fn options_change_the_table() {
         let headers = TableOptions { headers: true, ..TableOptions::default() };
-        check(headers.clone(), &expect![[r#"
+        check(
+            headers.clone(),
+            &expect![[r#"
             NAME      READY
             nginx-1   1/1
             b         <none>
-        "#]]);
-        check(TableOptions { wide: true, namespaces: true, prefix: Some("pod/".into()), ..headers.clone() }, &expect![[r#"
+        "#]],
+        );
+        check(
+            TableOptions { wide: true, namespaces: true, prefix: Some("pod/".into()), ..headers.clone() },
+            &expect![[r#"
             NAMESPACE   NAME          READY    IP
             a           pod/nginx-1   1/1      10.42.0.5
             b           pod/b         <none>   line...
-        "#]]);
-        check(TableOptions { labels: true, label_columns: vec!["x/app".into(), "v".into()], headers: false, ..headers }, &expect![[r#"
+        "#]],
+        );
+        check(
+            TableOptions { labels: true, label_columns: vec!["x/app".into(), "v".into()], headers: false, ..headers },
+            &expect![[r#"
             nginx-1   1/1      <none>   1        app=x,v=1
             b         <none>   <none>   <none>   <none>
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]

@@ -3,7 +3,8 @@
 /// Replaces the tabs of `text`. A cell is as wide as the widest of its column plus `padding`, at least `minimum`.
 pub(crate) fn align(text: &str, minimum: usize, padding: usize) -> String {
     let ends_open = !text.ends_with('\n');
-    let rows: Vec<Vec<&str>> = text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.split('\t').collect()).collect();
+    let rows: Vec<Vec<&str>> =
+        text.strip_suffix('\n').unwrap_or(text).split('\n').map(|line| line.split('\t').collect()).collect();
     let mut widths: Vec<Vec<usize>> = rows.iter().map(|row| vec![0; row.len().saturating_sub(1)]).collect();
     let columns = widths.iter().map(Vec::len).max().unwrap_or(0);
     for column in 0..columns {
@@ -44,7 +45,10 @@ mod tests {
 
     #[test]
     fn columns_are_blocks_of_neighbouring_lines() {
-        assert_eq!(align("Name:\tx\nNamespace:\ty\nplain\nA:\tb\n", 0, 2), "Name:       x\nNamespace:  y\nplain\nA:  b\n");
+        assert_eq!(
+            align("Name:\tx\nNamespace:\ty\nplain\nA:\tb\n", 0, 2),
+            "Name:       x\nNamespace:  y\nplain\nA:  b\n"
+        );
         assert_eq!(align("NAME\tA\tB\nlonger-name\t1\t2\n", 6, 3), "NAME          A     B\nlonger-name   1     2\n");
     }
 }

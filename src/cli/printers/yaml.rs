@@ -115,7 +115,8 @@ struct Shape {
 
 fn shape(word: &str) -> Shape {
     let chars: Vec<char> = word.chars().collect();
-    let blank = |c: Option<&char>| c.is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'));
+    let blank =
+        |c: Option<&char>| c.is_none_or(|c| matches!(c, ' ' | '\t' | '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}'));
     let is_break = |c: char| matches!(c, '\n' | '\r' | '\u{85}' | '\u{2028}' | '\u{2029}');
     let mut indicators = word.starts_with("---") || word.starts_with("...");
     let (mut special, mut breaks, mut space_break, mut break_space) = (false, false, false, false);
@@ -123,7 +124,11 @@ fn shape(word: &str) -> Shape {
     for (i, &c) in chars.iter().enumerate() {
         let after_blank = blank(chars.get(i + 1));
         indicators |= match c {
-            '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`' if i == 0 => true,
+            '#' | ',' | '[' | ']' | '{' | '}' | '&' | '*' | '!' | '|' | '>' | '\'' | '"' | '%' | '@' | '`'
+                if i == 0 =>
+            {
+                true
+            }
             '?' | '-' if i == 0 => after_blank,
             ':' => after_blank,
             '#' => before_blank,
@@ -186,7 +191,8 @@ fn folded(word: &str, depth: Option<usize>, edges: bool, text: &mut String) {
     let chars: Vec<char> = word.chars().collect();
     let mut column = column(text);
     for (i, &c) in chars.iter().enumerate() {
-        let lone = c == ' ' && chars.get(i + 1) != Some(&' ') && i.checked_sub(1).is_none_or(|before| chars[before] != ' ');
+        let lone =
+            c == ' ' && chars.get(i + 1) != Some(&' ') && i.checked_sub(1).is_none_or(|before| chars[before] != ' ');
         let inside = edges || (i > 0 && i + 1 < chars.len());
         if let Some(depth) = depth.filter(|_| lone && inside && column > WIDTH) {
             text.push('\n');
@@ -261,8 +267,8 @@ fn double(word: &str, depth: Option<usize>, text: &mut String) {
 fn not_a_string(word: &str) -> bool {
     const WORDS: [&str; 39] = [
         "", "~", "null", "Null", "NULL", "<<", "y", "Y", "yes", "Yes", "YES", "true", "True", "TRUE", "on", "On", "ON",
-        "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", ".nan", ".NaN", ".NAN", ".inf", ".Inf",
-        ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf",
+        "n", "N", "no", "No", "NO", "false", "False", "FALSE", "off", "Off", "OFF", ".nan", ".NaN", ".NAN", ".inf",
+        ".Inf", ".INF", "+.inf", "+.Inf", "+.INF", "-.inf", "-.Inf",
     ];
     if WORDS.contains(&word) || word == "-.INF" {
         return true;
@@ -377,7 +383,12 @@ mod tests {
         let words = |count: usize| ["word"; 20][..count].join(" ");
         let expected = format!(
             "a:\n  double: \"{}\n    {} end of it\\e\"\n  plain: {}\n    {} end of it\n  single: '# {}\n    {} end of it'\n",
-            words(15), words(5), words(15), words(5), words(14), words(6)
+            words(15),
+            words(5),
+            words(15),
+            words(5),
+            words(14),
+            words(6)
         );
         assert_eq!(to_yaml(&value), expected);
     }

@@ -67,8 +67,7 @@ pub(crate) struct Mapper {
 
 impl Mapper {
     pub(crate) async fn discover(remote: &Remote) -> Result<Mapper> {
-        let (core, groups) =
-            tokio::try_join!(remote.get_as("/api", AGGREGATED), remote.get_as("/apis", AGGREGATED))?;
+        let (core, groups) = tokio::try_join!(remote.get_as("/api", AGGREGATED), remote.get_as("/apis", AGGREGATED))?;
         let mut mapper = Mapper::default();
         if core["kind"] == "APIGroupDiscoveryList" {
             mapper.add_aggregated(&core);

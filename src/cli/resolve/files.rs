@@ -36,8 +36,9 @@ pub(crate) async fn documents(files: &Files) -> Result<Vec<Document>> {
             documents.extend(parse(&download(name).await?, name)?);
         } else {
             for path in expand(Path::new(name), files.recursive)? {
-                let text = std::fs::read_to_string(&path)
-                    .map_err(|error| anyhow!("the path {:?} cannot be accessed: {error}", path.display().to_string()))?;
+                let text = std::fs::read_to_string(&path).map_err(|error| {
+                    anyhow!("the path {:?} cannot be accessed: {error}", path.display().to_string())
+                })?;
                 documents.extend(parse(&text, &path.display().to_string())?);
             }
         }
@@ -87,7 +88,8 @@ async fn download(url: &str) -> Result<String> {
         let client = kube::Client::try_from(config)?;
         let path = uri.path_and_query().map_or("/", |path| path.as_str());
         // The client puts its base URL before the path; only the origin is wanted there.
-        let origin = format!("{}://{}", uri.scheme_str().unwrap_or("https"), uri.authority().map_or("", |a| a.as_str()));
+        let origin =
+            format!("{}://{}", uri.scheme_str().unwrap_or("https"), uri.authority().map_or("", |a| a.as_str()));
         let client = match origin.parse::<http::Uri>() {
             Ok(origin) => {
                 let mut config = kube::Config::new(origin);
@@ -138,8 +140,8 @@ fn values(text: &str) -> Result<Vec<Value>> {
     }
     let mut values = Vec::new();
     for document in serde_yaml::Deserializer::from_str(text) {
-        let mut value =
-            serde_yaml::Value::deserialize(document).map_err(|error| anyhow!("error converting YAML to JSON: yaml: {error}"))?;
+        let mut value = serde_yaml::Value::deserialize(document)
+            .map_err(|error| anyhow!("error converting YAML to JSON: yaml: {error}"))?;
         value.apply_merge().map_err(|error| anyhow!("error converting YAML to JSON: yaml: {error}"))?;
         let mut value = to_json(value)?;
         octal_modes(&mut value);
@@ -202,7 +204,9 @@ fn flatten(value: Value, source: &str, documents: &mut Vec<Document>) -> Result<
         return Ok(());
     }
     if !value.is_object() {
-        bail!("error parsing {source}: couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of an object");
+        bail!(
+            "error parsing {source}: couldn't get version/kind; json parse error: json: cannot unmarshal into Go value of an object"
+        );
     }
     let kind = value["kind"].as_str().unwrap_or_default();
     if kind.ends_with("List") && value["items"].is_array() {

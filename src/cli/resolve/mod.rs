@@ -275,7 +275,8 @@ mod tests {
         for (args, expected) in cases {
             assert_eq!(parse_args(&args).unwrap(), expected, "{args:?}");
         }
-        for args in [strings(&[]), strings(&["po", "svc/a"]), strings(&["a/b/c"]), strings(&["a/"]), strings(&["a,,b"])] {
+        for args in [strings(&[]), strings(&["po", "svc/a"]), strings(&["a/b/c"]), strings(&["a/"]), strings(&["a,,b"])]
+        {
             assert!(parse_args(&args).is_err(), "{args:?}");
         }
     }

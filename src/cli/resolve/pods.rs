@@ -14,7 +14,8 @@ pub(crate) const RUNNING_TIMEOUT: &str = "1m0s";
 
 /// The object of `NAME` (of a pod) or `TYPE/NAME`.
 pub(crate) async fn named(cx: &Session, argument: &str) -> Result<Info> {
-    let args = if argument.contains('/') { vec![argument.to_owned()] } else { vec!["pods".to_owned(), argument.to_owned()] };
+    let args =
+        if argument.contains('/') { vec![argument.to_owned()] } else { vec!["pods".to_owned(), argument.to_owned()] };
     one(cx, &Query { args: &args, ..Query::default() }).await
 }
 
@@ -34,7 +35,8 @@ pub(crate) async fn behind(cx: &Session, info: Info, timeout: Duration) -> Resul
     if let Some(best) = best {
         return Ok(best);
     }
-    let mut events = remote.watch(&with_query(&path, &[("watch", "true"), ("resourceVersion", &version)]), JSON).await?;
+    let mut events =
+        remote.watch(&with_query(&path, &[("watch", "true"), ("resourceVersion", &version)]), JSON).await?;
     let first = async {
         while let Some((kind, object)) = events.next().await? {
             if kind == "ADDED" || kind == "MODIFIED" {
@@ -97,7 +99,11 @@ mod tests {
     #[test]
     fn the_best_pod_comes_first() {
         let pod = |name: &str, phase: &str, ready: &str, restarts: u64| {
-            let conditions = if ready.is_empty() { json!([]) } else { json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready}]) };
+            let conditions = if ready.is_empty() {
+                json!([])
+            } else {
+                json!([{"type": "Ready", "status": "True", "lastTransitionTime": ready}])
+            };
             json!({"metadata": {"name": name}, "spec": {"nodeName": "n"},
                 "status": {"phase": phase, "conditions": conditions, "containerStatuses": [{"restartCount": restarts}]}})
         };

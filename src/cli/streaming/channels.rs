@@ -59,7 +59,9 @@ pub(crate) async fn carry(socket: Socket, ends: Ends<'_>) -> Result<Value> {
                     STDERR => write(&mut stderr, &data).await?,
                     ERROR if !data.is_empty() => {
                         // Nothing of value follows a Status.
-                        told = Some(serde_json::from_slice(&data).map_err(|error| anyhow!("error stream protocol error: {error} in {:?}", String::from_utf8_lossy(&data)))?);
+                        told = Some(serde_json::from_slice(&data).map_err(|error| {
+                            anyhow!("error stream protocol error: {error} in {:?}", String::from_utf8_lossy(&data))
+                        })?);
                         break;
                     }
                     _ => {}
@@ -67,7 +69,10 @@ pub(crate) async fn carry(socket: Socket, ends: Ends<'_>) -> Result<Value> {
                 Ok(Message::Close(frame)) => {
                     let normal = frame.as_ref().is_none_or(|frame| frame.code == CloseCode::Normal);
                     if !normal {
-                        return Err(anyhow!("error reading from error stream: {}", frame.map(|frame| frame.to_string()).unwrap_or_default()));
+                        return Err(anyhow!(
+                            "error reading from error stream: {}",
+                            frame.map(|frame| frame.to_string()).unwrap_or_default()
+                        ));
                     }
                     break;
                 }

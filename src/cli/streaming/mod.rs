@@ -53,13 +53,18 @@ pub(crate) async fn websocket(remote: &Remote, path: &str, protocols: &[&str]) -
         (header::SEC_WEBSOCKET_PROTOCOL.as_str(), &protocols.join(", ")),
     ];
     let answer = ask(remote, Method::GET, path, &headers).await?;
-    let accepted = answer.headers().get(header::SEC_WEBSOCKET_ACCEPT).is_some_and(|value| value == &derive_accept_key(key.as_bytes()));
+    let accepted = answer
+        .headers()
+        .get(header::SEC_WEBSOCKET_ACCEPT)
+        .is_some_and(|value| value == &derive_accept_key(key.as_bytes()));
     if !accepted {
         return Err(Refused::Answer(anyhow!("unable to upgrade connection: the WebSocket key was not accepted")));
     }
     let protocol = text(answer.headers(), header::SEC_WEBSOCKET_PROTOCOL.as_str()).to_owned();
     if !protocols.contains(&protocol.as_str()) {
-        return Err(Refused::Answer(anyhow!("unable to upgrade connection: invalid protocol, expected {protocols:?}, got {protocol:?}")));
+        return Err(Refused::Answer(anyhow!(
+            "unable to upgrade connection: invalid protocol, expected {protocols:?}, got {protocol:?}"
+        )));
     }
     let stream = upgraded(answer).await?;
     Ok((WebSocketStream::from_raw_socket(stream, Role::Client, None).await, protocol))
@@ -86,7 +91,8 @@ fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
 }
 
 async fn ask(remote: &Remote, method: Method, path: &str, headers: &[(&str, &str)]) -> Result<Response<Body>, Refused> {
-    let wrong = |error: http::Error| Refused::Unreachable(anyhow!("the request to {path:?} is not a valid one: {error}"));
+    let wrong =
+        |error: http::Error| Refused::Unreachable(anyhow!("the request to {path:?} is not a valid one: {error}"));
     let mut request = Request::builder().method(method).uri(path).body(Body::empty()).map_err(wrong)?;
     for (name, value) in headers {
         let name = http::HeaderName::try_from(*name).map_err(|error| wrong(error.into()))?;
@@ -122,7 +128,10 @@ mod tests {
     #[test]
     fn refusals_are_worded_as_kubectls() {
         let cases = [
-            (r#"{"kind":"Status","reason":"NotFound","message":"pods \"x\" not found"}"#, "Error from server (NotFound): pods \"x\" not found"),
+            (
+                r#"{"kind":"Status","reason":"NotFound","message":"pods \"x\" not found"}"#,
+                "Error from server (NotFound): pods \"x\" not found",
+            ),
             ("container not found (\"c\")\n", "error: unable to upgrade connection: container not found (\"c\")"),
             ("", "error: unable to upgrade connection: 500 Internal Server Error"),
         ];

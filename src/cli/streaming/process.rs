@@ -109,7 +109,8 @@ async fn carry(connection: &spdy::Connection, shape: Shape, ends: Ends<'_>) -> R
     if told.is_empty() {
         return Ok(json!({"status": "Success"}));
     }
-    serde_json::from_slice(&told).map_err(|error| anyhow!("error stream protocol error: {error} in {:?}", String::from_utf8_lossy(&told)))
+    serde_json::from_slice(&told)
+        .map_err(|error| anyhow!("error stream protocol error: {error} in {:?}", String::from_utf8_lossy(&told)))
 }
 
 async fn send(mut from: Box<dyn AsyncRead + Send + Unpin + '_>, to: &Sender) {

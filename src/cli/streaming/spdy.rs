@@ -50,7 +50,8 @@ impl Connection {
     /// SPDY inside the binary messages of a WebSocket.
     pub(crate) fn tunneled(socket: super::Socket) -> Connection {
         let (sink, source) = socket.split();
-        let sink = sink.sink_map_err(io::Error::other).with(|data: Bytes| std::future::ready(Ok(Message::Binary(data))));
+        let sink =
+            sink.sink_map_err(io::Error::other).with(|data: Bytes| std::future::ready(Ok(Message::Binary(data))));
         let source = source.filter_map(|message| {
             std::future::ready(match message {
                 Ok(Message::Binary(data)) => Some(Ok(data)),
@@ -72,7 +73,8 @@ impl Connection {
         let (commands, taken) = mpsc::channel(WAITING);
         let connection = Connection { commands, open: Open::default(), closed: CancellationToken::new() };
         tokio::spawn(write_all(wire, taken, connection.open.clone(), connection.closed.clone()));
-        let (open, closed, answers) = (connection.open.clone(), connection.closed.clone(), connection.commands.downgrade());
+        let (open, closed, answers) =
+            (connection.open.clone(), connection.closed.clone(), connection.commands.downgrade());
         tokio::spawn(async move {
             closed.run_until_cancelled(read_all(source, &open, answers)).await;
             closed.cancel();

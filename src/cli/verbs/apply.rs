@@ -97,9 +97,8 @@ impl Apply {
         let mut failures = Vec::new();
         let mut results: Vec<Value> = Vec::new();
         for document in documents {
-            let matches = selector.as_ref().is_none_or(|selector| {
-                selector.matches(&mk8s_api::meta::labels(&document.object))
-            });
+            let matches =
+                selector.as_ref().is_none_or(|selector| selector.matches(&mk8s_api::meta::labels(&document.object)));
             if !matches {
                 continue;
             }
@@ -112,22 +111,35 @@ impl Apply {
             if !self.change.output.show_managed_fields {
                 results.iter_mut().for_each(drop_managed_fields);
             }
-            let whole = if results.len() == 1 { results.remove(0) } else { json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": results}) };
+            let whole = if results.len() == 1 {
+                results.remove(0)
+            } else {
+                json!({"apiVersion": "v1", "kind": "List", "metadata": {}, "items": results})
+            };
             crate::say::out(format_args!("{}", printers::object_text(&output, &whole)?));
         }
         all_or(failures)
     }
 
     /// Applies one object; gives it back when objects are what gets printed.
-    async fn document(&self, cx: &Session, document: files::Document, dry_run: DryRun, collected: bool) -> Result<Option<Value>> {
+    async fn document(
+        &self,
+        cx: &Session,
+        document: files::Document,
+        dry_run: DryRun,
+        collected: bool,
+    ) -> Result<Option<Value>> {
         let mut info = files::info(cx, document).await?;
         self.record.apply(&mut info.object);
         if info.name.is_empty() {
             let given = info.object["metadata"]["generateName"].as_str().unwrap_or_default();
             bail!("from {}: cannot use generate name with apply", given);
         }
-        let (object, done) =
-            if self.server_side { self.server_side(cx, &info, dry_run).await? } else { self.client_side(cx, &mut info, dry_run).await? };
+        let (object, done) = if self.server_side {
+            self.server_side(cx, &info, dry_run).await?
+        } else {
+            self.client_side(cx, &mut info, dry_run).await?
+        };
         if collected {
             return Ok(Some(object));
         }
@@ -167,7 +179,9 @@ impl Apply {
             match migration::keep_annotation(cx, info, &object).await {
                 Ok(kept) => object = kept.unwrap_or(object),
                 Err(error) => {
-                    crate::errln!("Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}");
+                    crate::errln!(
+                        "Warning: failed to migrate {LAST_APPLIED} for Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}"
+                    );
                     return object;
                 }
             }
@@ -176,7 +190,9 @@ impl Apply {
             Ok(false) => return object,
             Ok(true) => {}
             Err(error) => {
-                crate::errln!("Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}");
+                crate::errln!(
+                    "Warning: server rejected managed fields migration to Server-Side Apply. This is non-fatal and will be retried next time you apply. Error: {error}"
+                );
                 return object;
             }
         }
@@ -191,7 +207,8 @@ impl Apply {
         let remote = cx.remote().await?;
         set_last_applied(&mut info.object);
         let manager = self.change.manager("kubectl-client-side-apply");
-        let query = [("fieldManager", manager), ("fieldValidation", self.validate.query()?), ("dryRun", dry_run.query())];
+        let query =
+            [("fieldManager", manager), ("fieldValidation", self.validate.query()?), ("dryRun", dry_run.query())];
         let source = info.source.as_deref();
         let current = match remote.get(&info.path()).await {
             Ok(current) => current,
@@ -200,7 +217,9 @@ impl Apply {
                     return Ok((info.object.clone(), "created"));
                 }
                 let created = remote.post(&with_query(&info.collection(), &query), &info.object).await;
-                return created.map(|object| (object, "created")).map_err(|error| Failure::from_source(error, "creating", source));
+                return created
+                    .map(|object| (object, "created"))
+                    .map_err(|error| Failure::from_source(error, "creating", source));
             }
             Err(error) => {
                 return Err(match error.downcast::<Failure>() {
@@ -243,15 +262,27 @@ impl Apply {
             }
             match remote.patch(&with_query(&info.path(), &query), kind, &patch).await {
                 Ok(object) => return Ok((object, "configured")),
-                Err(error) if Failure::is_conflict(&error) && attempt < 4 && info.object["metadata"]["resourceVersion"].is_null() => {
+                Err(error)
+                    if Failure::is_conflict(&error)
+                        && attempt < 4
+                        && info.object["metadata"]["resourceVersion"].is_null() =>
+                {
                     current = remote.get(&info.path()).await?;
                 }
                 Err(error) if self.force && matches!(Failure::reason(&error), Some("Conflict" | "Invalid")) => {
                     let options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": "Background", "gracePeriodSeconds": 0});
                     remote.delete(&info.path(), &options).await?;
-                    super::delete::until_gone(remote, info, current["metadata"]["uid"].as_str(), std::time::Duration::ZERO).await?;
+                    super::delete::until_gone(
+                        remote,
+                        info,
+                        current["metadata"]["uid"].as_str(),
+                        std::time::Duration::ZERO,
+                    )
+                    .await?;
                     let created = remote.post(&with_query(&info.collection(), &query), &info.object).await;
-                    return created.map(|object| (object, "configured")).map_err(|error| Failure::from_source(error, "creating", source));
+                    return created
+                        .map(|object| (object, "configured"))
+                        .map_err(|error| Failure::from_source(error, "creating", source));
                 }
                 Err(error) => {
                     return Err(match error.downcast::<Failure>() {
@@ -277,7 +308,8 @@ impl Apply {
 /// The patch and its content type: strategic where the schema is known, a merge patch for custom kinds.
 pub(crate) fn make_patch(info: &Info, current: &Value) -> (&'static str, Value) {
     let resource = &info.resource;
-    let schema = mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
+    let schema =
+        mk8s_api::schema::schema_of(&resource.group, &resource.version, &resource.kind).map(|schema| schema.node());
     let original = last_applied(current).unwrap_or_else(|| json!({}));
     let mut patch = three_way::patch(schema, &original, &info.object, current);
     if let Some(metadata) = patch.pointer_mut("/metadata").and_then(Value::as_object_mut) {

@@ -44,7 +44,10 @@ impl Attach {
         match self.target.len() {
             0 => bail!("at least 1 argument is required for attach"),
             1 | 2 => {}
-            n => bail!("expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {n}: [{}]", self.target.join(" ")),
+            n => bail!(
+                "expected POD, TYPE/NAME, or TYPE NAME, (at most 2 arguments) saw {n}: [{}]",
+                self.target.join(" ")
+            ),
         }
         if timeout.is_zero() {
             bail!("--pod-running-timeout must be higher than zero");
@@ -64,8 +67,15 @@ impl Attach {
 }
 
 /// Attaches to a running pod until its process ends or the user leaves it.
-pub(crate) async fn session(cx: &Session, pod: &Info, asked: Option<&str>, mut wishes: Wishes, detach_keys: &str) -> Result<()> {
-    let name = streams::container_of(&pod.object, asked, wishes.quiet).map_err(|why| anyhow!("cannot attach to the container: {why}"))?;
+pub(crate) async fn session(
+    cx: &Session,
+    pod: &Info,
+    asked: Option<&str>,
+    mut wishes: Wishes,
+    detach_keys: &str,
+) -> Result<()> {
+    let name = streams::container_of(&pod.object, asked, wishes.quiet)
+        .map_err(|why| anyhow!("cannot attach to the container: {why}"))?;
     let (field, container) = find(&pod.object, &name);
     let has_tty = container["tty"] == true;
     if wishes.tty && !has_tty && !wishes.quiet {
@@ -101,7 +111,9 @@ pub(crate) async fn session(cx: &Session, pod: &Info, asked: Option<&str>, mut w
 
 fn find<'a>(pod: &'a Value, name: &str) -> (&'static str, &'a Value) {
     let fields = ["containers", "initContainers", "ephemeralContainers"];
-    let all = fields.into_iter().flat_map(|field| pod["spec"][field].as_array().into_iter().flatten().map(move |one| (field, one)));
+    let all = fields
+        .into_iter()
+        .flat_map(|field| pod["spec"][field].as_array().into_iter().flatten().map(move |one| (field, one)));
     all.into_iter().find(|(_, container)| container["name"] == name).unwrap_or(("containers", &Value::Null))
 }
 
@@ -118,7 +130,9 @@ fn keys(text: &str) -> Result<Vec<u8>> {
         },
         _ => None,
     };
-    text.split(',').map(|word| one(word).ok_or_else(|| anyhow!("could not bind detach keys: Unknown character: '{word}'"))).collect()
+    text.split(',')
+        .map(|word| one(word).ok_or_else(|| anyhow!("could not bind detach keys: Unknown character: '{word}'")))
+        .collect()
 }
 
 /// Input that ends when the keys are typed one after the other.
@@ -178,7 +192,10 @@ mod tests {
     fn detach_keys_are_read() {
         assert_eq!(keys("").unwrap(), [16, 17]);
         assert_eq!(keys("a,ctrl-@,ctrl-_").unwrap(), [b'a', 0, 31]);
-        assert_eq!(keys("ctrl-p,home").unwrap_err().to_string(), "could not bind detach keys: Unknown character: 'home'");
+        assert_eq!(
+            keys("ctrl-p,home").unwrap_err().to_string(),
+            "could not bind detach keys: Unknown character: 'home'"
+        );
     }
 
     #[test]

@@ -81,7 +81,10 @@ impl Delete {
             other => bail!("invalid cascade value ({other}). Must be \"background\", \"foreground\", or \"orphan\""),
         };
         if !matches!(self.output.as_deref(), None | Some("" | "name")) {
-            bail!("unexpected -o output mode: {}. We only support '-o name'", self.output.as_deref().unwrap_or_default());
+            bail!(
+                "unexpected -o output mode: {}. We only support '-o name'",
+                self.output.as_deref().unwrap_or_default()
+            );
         }
         let bulk = self.all || !self.selector.is_empty() || !self.field_selector.is_empty();
         let mut failures = Vec::new();
@@ -91,7 +94,9 @@ impl Delete {
             return Ok(());
         }
         if grace == Some(0) && self.force {
-            crate::errln!("Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely.");
+            crate::errln!(
+                "Warning: Immediate deletion does not wait for confirmation that the running resource has been terminated. The resource may continue to run on the cluster indefinitely."
+            );
         }
         let mut options = json!({"kind": "DeleteOptions", "apiVersion": "v1", "propagationPolicy": policy});
         if let Some(grace) = grace {
@@ -230,7 +235,9 @@ async fn gone(remote: &Remote, info: &Info, uid: Option<&str>) -> Result<()> {
         let list = match remote.get(&path).await {
             Ok(list) => list,
             // Who may delete but not list cannot wait; that is no failure.
-            Err(error) if matches!(Failure::reason(&error), Some("Forbidden" | "MethodNotAllowed" | "NotFound")) => return Ok(()),
+            Err(error) if matches!(Failure::reason(&error), Some("Forbidden" | "MethodNotAllowed" | "NotFound")) => {
+                return Ok(());
+            }
             Err(error) => return Err(error),
         };
         let here = list["items"].as_array().into_iter().flatten();
@@ -239,7 +246,10 @@ async fn gone(remote: &Remote, info: &Info, uid: Option<&str>) -> Result<()> {
             return Ok(());
         }
         let version = list["metadata"]["resourceVersion"].as_str().unwrap_or("0");
-        let mut events = match remote.watch(&with_query(&path, &[("watch", "true"), ("resourceVersion", version)]), crate::remote::JSON).await {
+        let mut events = match remote
+            .watch(&with_query(&path, &[("watch", "true"), ("resourceVersion", version)]), crate::remote::JSON)
+            .await
+        {
             Ok(events) => events,
             Err(error) if matches!(Failure::reason(&error), Some("Forbidden" | "MethodNotAllowed")) => return Ok(()),
             Err(error) => return Err(error),
@@ -269,9 +279,16 @@ mod tests {
 
     #[test]
     fn grace_periods() {
-        let cases = [("x po a", Some(None)), ("x po a --now", Some(Some(1))), ("x po a --force", Some(Some(0))),
-            ("x po a --grace-period=0", Some(Some(1))), ("x po a --grace-period 0 --force", Some(Some(0))),
-            ("x po a --grace-period=-1", Some(None)), ("x po a --grace-period=5 --force", None), ("x po --all -l a=b", None)];
+        let cases = [
+            ("x po a", Some(None)),
+            ("x po a --now", Some(Some(1))),
+            ("x po a --force", Some(Some(0))),
+            ("x po a --grace-period=0", Some(Some(1))),
+            ("x po a --grace-period 0 --force", Some(Some(0))),
+            ("x po a --grace-period=-1", Some(None)),
+            ("x po a --grace-period=5 --force", None),
+            ("x po --all -l a=b", None),
+        ];
         for (text, expected) in cases {
             let line = Line::parse_from(text.split(' '));
             assert_eq!(line.delete.grace().ok(), expected, "{text}");

@@ -67,7 +67,8 @@ impl Expose {
             let mut service = self.service(&info)?;
             let namespace = info.namespace.clone().unwrap_or_default();
             if let Some(overrides) = &self.overrides {
-                let patch: Value = serde_json::from_str(overrides).map_err(|error| anyhow!("invalid --overrides: {error}"))?;
+                let patch: Value =
+                    serde_json::from_str(overrides).map_err(|error| anyhow!("invalid --overrides: {error}"))?;
                 service = mk8s_api::patch::merge_patch(service, &patch);
             }
             self.record.apply(&mut service);
@@ -79,7 +80,10 @@ impl Expose {
             } else {
                 service["metadata"]["namespace"] = namespace.clone().into();
                 let path = format!("/api/v1/namespaces/{namespace}/services");
-                let path = with_query(&path, &[("fieldManager", self.change.manager("kubectl-expose")), ("dryRun", dry_run.query())]);
+                let path = with_query(
+                    &path,
+                    &[("fieldManager", self.change.manager("kubectl-expose")), ("dryRun", dry_run.query())],
+                );
                 service = cx.remote().await?.post(&path, &service).await?;
             }
             printers::changed_as(&self.change, dry_run, "service", &service, "", "exposed")?;
@@ -106,9 +110,12 @@ impl Expose {
             Some(text) => {
                 let numbers: Result<Vec<i64>> = text
                     .split(',')
-                    .map(|port| port.parse::<i64>().map_err(|_| anyhow!("strconv.Atoi: parsing {port:?}: invalid syntax")))
+                    .map(|port| {
+                        port.parse::<i64>().map_err(|_| anyhow!("strconv.Atoi: parsing {port:?}: invalid syntax"))
+                    })
                     .collect();
-                let protocol = |port: i64| found.iter().find(|(number, _)| *number == port).map(|(_, protocol)| protocol.clone());
+                let protocol =
+                    |port: i64| found.iter().find(|(number, _)| *number == port).map(|(_, protocol)| protocol.clone());
                 numbers?.into_iter().map(|port| (port, protocol(port).unwrap_or_else(|| "TCP".to_owned()))).collect()
             }
             None if found.is_empty() && !headless => bail!("couldn't find port via --port flag or introspection"),
@@ -146,7 +153,9 @@ impl Expose {
         if !labels.is_empty() {
             metadata["labels"] = labels.into();
         }
-        Ok(json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}))
+        Ok(
+            json!({"apiVersion": "v1", "kind": "Service", "metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}),
+        )
     }
 }
 
@@ -157,7 +166,10 @@ fn selector(info: &Info) -> Result<Map<String, Value>> {
         "Service" | "ReplicationController" => &object["spec"]["selector"],
         _ => {
             if object["spec"]["selector"]["matchExpressions"].as_array().is_some_and(|all| !all.is_empty()) {
-                bail!("couldn't retrieve selectors via --selector flag or introspection: couldn't convert expressions - {} to map-based selector format", object["spec"]["selector"]["matchExpressions"]);
+                bail!(
+                    "couldn't retrieve selectors via --selector flag or introspection: couldn't convert expressions - {} to map-based selector format",
+                    object["spec"]["selector"]["matchExpressions"]
+                );
             }
             &object["spec"]["selector"]["matchLabels"]
         }
@@ -165,9 +177,14 @@ fn selector(info: &Info) -> Result<Map<String, Value>> {
     match labels.as_object() {
         Some(labels) if !labels.is_empty() => Ok(labels.clone()),
         _ if info.resource.kind == "Pod" => {
-            bail!("couldn't retrieve selectors via --selector flag or introspection: the pod has no labels and cannot be exposed")
+            bail!(
+                "couldn't retrieve selectors via --selector flag or introspection: the pod has no labels and cannot be exposed"
+            )
         }
-        _ => bail!("couldn't retrieve selectors via --selector flag or introspection: the {} has no pod selector set", info.resource.kind.to_lowercase()),
+        _ => bail!(
+            "couldn't retrieve selectors via --selector flag or introspection: the {} has no pod selector set",
+            info.resource.kind.to_lowercase()
+        ),
     }
 }
 
@@ -177,7 +194,9 @@ fn ports(info: &Info) -> Vec<(i64, String)> {
     let protocol = |port: &Value| port["protocol"].as_str().unwrap_or("TCP").to_owned();
     let list = |value: &Value| value.as_array().cloned().unwrap_or_default();
     match info.resource.kind.as_str() {
-        "Service" => list(&spec["ports"]).iter().filter_map(|port| Some((port["port"].as_i64()?, protocol(port)))).collect(),
+        "Service" => {
+            list(&spec["ports"]).iter().filter_map(|port| Some((port["port"].as_i64()?, protocol(port)))).collect()
+        }
         kind => {
             let pod = if kind == "Pod" { spec } else { &spec["template"]["spec"] };
             let containers = list(&pod["containers"]);
@@ -216,7 +235,8 @@ mod tests {
 
     fn service(flags: &str, object: Value) -> Result<String> {
         let line = Line::parse_from(format!("x {flags}").split_whitespace());
-        let resource = crate::resolve::discovery::Resource { kind: object["kind"].as_str().unwrap().into(), ..Default::default() };
+        let resource =
+            crate::resolve::discovery::Resource { kind: object["kind"].as_str().unwrap().into(), ..Default::default() };
         let info = Info { resource: resource.into(), namespace: None, name: "web".into(), object, source: None };
         line.expose.service(&info).map(|service| to_yaml(&service))
     }

@@ -100,7 +100,11 @@ impl Get {
         if self.watch || self.watch_only {
             return self.watch(cx, &query, wanted, &output).await;
         }
-        if output.is_table() { self.tables(cx, &query, wanted, &output).await } else { self.documents(cx, &query, wanted, &output).await }
+        if output.is_table() {
+            self.tables(cx, &query, wanted, &output).await
+        } else {
+            self.documents(cx, &query, wanted, &output).await
+        }
     }
 
     fn object_path(&self, info: &Info) -> String {
@@ -136,7 +140,10 @@ impl Get {
                 let kinds = infos.iter().any(|info| info.resource != infos[0].resource);
                 for info in infos {
                     all_namespaced &= info.resource.namespaced;
-                    match remote.get_as(&with_query(&self.object_path(&info), &[("includeObject", include)]), TABLE).await {
+                    match remote
+                        .get_as(&with_query(&self.object_path(&info), &[("includeObject", include)]), TABLE)
+                        .await
+                    {
                         Ok(table) => append(&mut tables, info.resource, table),
                         Err(error) if self.is_ignored(&error) => {}
                         Err(error) => failures.push(error),
@@ -234,7 +241,8 @@ impl Get {
                 }
             }
             other => {
-                let list = json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects});
+                let list =
+                    json!({"apiVersion": "v1", "kind": "List", "metadata": {"resourceVersion": ""}, "items": objects});
                 crate::say::out(format_args!("{}", printers::object_text(other, &list)?));
             }
         }
@@ -257,7 +265,14 @@ impl Get {
             }
             _ => bail!("you may only specify a single resource type"),
         };
-        let mut printer = WatchPrinter { get: self, output, resource: &resource, headers: !self.no_headers, widths: Vec::new(), columns: Value::Null };
+        let mut printer = WatchPrinter {
+            get: self,
+            output,
+            resource: &resource,
+            headers: !self.no_headers,
+            widths: Vec::new(),
+            columns: Value::Null,
+        };
         let mut version = String::new();
         loop {
             if version.is_empty() {
@@ -268,7 +283,8 @@ impl Get {
                     printer.list(list)?;
                 }
             }
-            let watch = with_query(&path, &[("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", &version)]);
+            let watch =
+                with_query(&path, &[("watch", "true"), ("allowWatchBookmarks", "true"), ("resourceVersion", &version)]);
             let accept = if output.is_table() { TABLE } else { JSON };
             let mut events = remote.watch(&watch, accept).await?;
             loop {

@@ -79,7 +79,10 @@ impl Logs {
         }
         let container = self.container.as_deref().or(self.positional_container.as_deref());
         if self.all_containers && container.is_some() {
-            bail!("--all-containers=true should not be specified with container name {}", container.unwrap_or_default());
+            bail!(
+                "--all-containers=true should not be specified with container name {}",
+                container.unwrap_or_default()
+            );
         }
         let pods = self.pods(cx).await?;
         let mut sources: Vec<(Info, String)> = Vec::new();
@@ -96,8 +99,11 @@ impl Logs {
             );
         }
         let width = if self.follow { sources.len().max(1) } else { 1 };
-        let results: Vec<Result<()>> =
-            futures::stream::iter(&sources).map(|(pod, container)| self.copy(cx, pod, container)).buffered(width).collect().await;
+        let results: Vec<Result<()>> = futures::stream::iter(&sources)
+            .map(|(pod, container)| self.copy(cx, pod, container))
+            .buffered(width)
+            .collect()
+            .await;
         let failures = results.into_iter().filter_map(Result::err);
         if self.ignore_errors {
             failures.for_each(|error| crate::errln!("{}", crate::failure::tell(&error).0));
@@ -119,7 +125,11 @@ impl Logs {
             }
             return Ok(pods);
         }
-        let Some(target) = &self.target else { bail!("expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command") };
+        let Some(target) = &self.target else {
+            bail!(
+                "expected 'logs [-f] [-p] (POD | TYPE/NAME) [-c CONTAINER]'.\nPOD or TYPE/NAME is a required argument for the logs command"
+            )
+        };
         let args = if target.contains('/') { vec![target.clone()] } else { vec!["pods".to_owned(), target.clone()] };
         let info = resolve::one(cx, &Query { args: &args, ..Query::default() }).await?;
         if info.resource.kind == "Pod" {
@@ -198,7 +208,8 @@ impl Logs {
         let mut line = Vec::new();
         loop {
             line.clear();
-            if reader.read_until(b'\n', &mut line).await.map_err(|error| anyhow!("the log stream broke: {error}"))? == 0 {
+            if reader.read_until(b'\n', &mut line).await.map_err(|error| anyhow!("the log stream broke: {error}"))? == 0
+            {
                 return Ok(());
             }
             crate::say::out_bytes(&[prefix.as_bytes(), &line].concat());
@@ -223,8 +234,14 @@ mod tests {
         let pod = Info { resource, namespace: Some("n".into()), name: "p".into(), object: Value::Null, source: None };
         let cases = [
             ("x p", "/api/v1/namespaces/n/pods/p/log?container=c"),
-            ("x p -f --tail=5 --timestamps", "/api/v1/namespaces/n/pods/p/log?container=c&follow=true&timestamps=true&tailLines=5"),
-            ("x p --tail -1 --since 1m --previous", "/api/v1/namespaces/n/pods/p/log?container=c&previous=true&sinceSeconds=60"),
+            (
+                "x p -f --tail=5 --timestamps",
+                "/api/v1/namespaces/n/pods/p/log?container=c&follow=true&timestamps=true&tailLines=5",
+            ),
+            (
+                "x p --tail -1 --since 1m --previous",
+                "/api/v1/namespaces/n/pods/p/log?container=c&previous=true&sinceSeconds=60",
+            ),
             ("x -l a=b", "/api/v1/namespaces/n/pods/p/log?container=c&tailLines=10"),
         ];
         for (text, expected) in cases {

@@ -138,9 +138,7 @@ impl Run {
 
     /// In the order in which kubectl finds fault.
     fn check(&self, attach: bool, dry_run: DryRun) -> Result<()> {
-        let Some(image) = &self.image else {
-            bail!("required flag(s) \"image\" not set")
-        };
+        let Some(image) = &self.image else { bail!("required flag(s) \"image\" not set") };
         if self.words.is_empty() {
             return Err(usage("NAME is required for run"));
         }
@@ -247,11 +245,13 @@ impl Run {
     fn overridden(&self, pod: Value) -> Result<Value> {
         let Some(text) = self.overrides.as_deref().filter(|text| !text.is_empty()) else { return Ok(pod) };
         let schema = mk8s_api::schema::schema_of("", "v1", "Pod").ok_or_else(|| anyhow!("no schema of Pod"))?;
-        let patch = |otherwise: &'static str| -> Result<Value> { serde_json::from_str(text).map_err(|_| anyhow!(otherwise)) };
+        let patch =
+            |otherwise: &'static str| -> Result<Value> { serde_json::from_str(text).map_err(|_| anyhow!(otherwise)) };
         let mut patched = match self.override_type.as_str() {
             "json" => mk8s_api::patch::json_patch(&pod, text.as_bytes()).map_err(|error| anyhow!("{error}"))?,
             "merge" => mk8s_api::patch::merge_patch(pod, &patch("Invalid JSON Patch")?),
-            "strategic" => mk8s_api::patch::strategic::apply(schema, pod, &patch("invalid JSON document")?).map_err(|error| anyhow!("{error}"))?,
+            "strategic" => mk8s_api::patch::strategic::apply(schema, pod, &patch("invalid JSON document")?)
+                .map_err(|error| anyhow!("{error}"))?,
             other => bail!("invalid override type: {other}"),
         };
         if patched["kind"] != "Pod" || !patched["metadata"].is_object() {
@@ -264,7 +264,10 @@ impl Run {
 
     async fn post(&self, cx: &Session, object: Value, dry_run: DryRun) -> Result<(Info, Value)> {
         let info = files::info(cx, files::Document { object, source: String::new() }).await?;
-        let path = with_query(&info.collection(), &[("fieldManager", self.change.manager("kubectl-run")), ("dryRun", dry_run.query())]);
+        let path = with_query(
+            &info.collection(),
+            &[("fieldManager", self.change.manager("kubectl-run")), ("dryRun", dry_run.query())],
+        );
         let created = cx.remote().await?.post(&path, &info.object).await?;
         Ok((info, created))
     }
@@ -380,7 +383,10 @@ async fn until(cx: &Session, info: &Info, wished: fn(&Value) -> bool) -> Result<
         }
         let only = format!("metadata.name={}", info.name);
         let version = pod["metadata"]["resourceVersion"].as_str().unwrap_or("0");
-        let path = with_query(&info.collection(), &[("fieldSelector", &only), ("watch", "true"), ("resourceVersion", version)]);
+        let path = with_query(
+            &info.collection(),
+            &[("fieldSelector", &only), ("watch", "true"), ("resourceVersion", version)],
+        );
         let mut events = remote.watch(&path, JSON).await?;
         while let Some((kind, object)) = events.next().await? {
             if kind == "DELETED" {
@@ -411,7 +417,9 @@ mod tests {
     #[test]
     fn pods_are_made_of_flags() {
         let pod = |text: &str| Line::parse_from(text.split(' ')).run.pod();
-        let object = pod("x nginx --image=nginx:1 --port=80 --env=A=b --labels=a=b --restart=Never -i -t --command -- sleep 5").unwrap();
+        let object =
+            pod("x nginx --image=nginx:1 --port=80 --env=A=b --labels=a=b --restart=Never -i -t --command -- sleep 5")
+                .unwrap();
         expect![[r#"
             apiVersion: v1
             kind: Pod
@@ -467,7 +475,15 @@ mod tests {
 
     #[test]
     fn images_are_recognised() {
-        for image in ["nginx", "nginx:1.2", "a/b/c", "localhost:5000/a:b", "[::1]:5000/a", "a.b/c@sha256:00000000000000000000000000000000", "Host.example/x"] {
+        for image in [
+            "nginx",
+            "nginx:1.2",
+            "a/b/c",
+            "localhost:5000/a:b",
+            "[::1]:5000/a",
+            "a.b/c@sha256:00000000000000000000000000000000",
+            "Host.example/x",
+        ] {
             assert!(is_image(image), "{image}");
         }
         for image in ["", "A", "a b", ":x", "/a", "a:", "a@sha256:0", "a/../b", "#"] {
@@ -477,9 +493,7 @@ mod tests {
 
     #[test]
     fn a_failed_pod_passes_its_exit_code_on() {
-        let pod = |phase: &str, terminated: Value| {
-            json!({"metadata": {"namespace": "n", "name": "p"}, "status": {"phase": phase, "containerStatuses": [{"state": {"terminated": terminated}}]}})
-        };
+        let pod = |phase: &str, terminated: Value| json!({"metadata": {"namespace": "n", "name": "p"}, "status": {"phase": phase, "containerStatuses": [{"state": {"terminated": terminated}}]}});
         assert!(exit_of(&pod("Succeeded", json!({"exitCode": 0}))).is_ok());
         let told = |pod: &Value| crate::failure::tell(&exit_of(pod).unwrap_err());
         assert_eq!(told(&pod("Failed", json!({"exitCode": 3, "reason": "Error"}))), (String::new(), 3));

@@ -51,7 +51,13 @@ impl Scale {
         if self.current_replicas < -1 {
             bail!("The --current-replicas must specify an integer of -1 or greater");
         }
-        let query = Query { args: &self.args, files: Some(&self.files), selector: &self.selector, all: self.all, ..Query::default() };
+        let query = Query {
+            args: &self.args,
+            files: Some(&self.files),
+            selector: &self.selector,
+            all: self.all,
+            ..Query::default()
+        };
         let infos = resolve::fetch(cx, &query).await?;
         if infos.is_empty() {
             bail!("no objects passed to scale");
@@ -101,7 +107,8 @@ impl Scale {
                 .await
                 .map_err(|_| anyhow!("timed out waiting for the condition"))??;
         }
-        let object = if self.change.output.output.is_some() { remote.get(&info.path()).await? } else { info.object.clone() };
+        let object =
+            if self.change.output.output.is_some() { remote.get(&info.path()).await? } else { info.object.clone() };
         printers::changed(&self.change, dry_run, info, &object, "scaled")
     }
 

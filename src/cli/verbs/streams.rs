@@ -112,7 +112,9 @@ pub(crate) fn stdin() -> Input {
 fn follow_size(redraw: Redraw) -> mpsc::Receiver<Size> {
     let (sizes, receiver) = mpsc::channel(2);
     tokio::spawn(async move {
-        let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else { return };
+        let Ok(mut changed) = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::window_change()) else {
+            return;
+        };
         if redraw == Redraw::Yes
             && let Some(Size { width, height }) = terminal()
             && sizes.send(Size { width: width.saturating_add(1), height: height.saturating_add(1) }).await.is_err()
@@ -144,7 +146,10 @@ pub(crate) fn outcome(status: &Value) -> Result<()> {
         return Ok(());
     }
     let causes = status["details"]["causes"].as_array().cloned().unwrap_or_default();
-    let code = causes.iter().find(|cause| cause["reason"] == "ExitCode").and_then(|cause| cause["message"].as_str()?.parse::<u8>().ok());
+    let code = causes
+        .iter()
+        .find(|cause| cause["reason"] == "ExitCode")
+        .and_then(|cause| cause["message"].as_str()?.parse::<u8>().ok());
     match code {
         Some(0) => Ok(()),
         Some(code) if status["reason"] == "NonZeroExitCode" => {
@@ -178,7 +183,10 @@ pub(crate) fn container_of(pod: &Value, asked: Option<&str>, quiet: bool) -> Res
         bail!("container {wanted} is not valid for pod {pod_name} out of: {}", everything());
     }
     let first = plain.first().ok_or_else(|| {
-        anyhow!("pod {}/{pod_name} does not have any containers", pod["metadata"]["namespace"].as_str().unwrap_or_default())
+        anyhow!(
+            "pod {}/{pod_name} does not have any containers",
+            pod["metadata"]["namespace"].as_str().unwrap_or_default()
+        )
     })?;
     if plain.len() + init.len() + ephemeral.len() > 1 && !quiet {
         crate::errln!("Defaulted container {first:?} out of: {}", everything());
@@ -198,7 +206,10 @@ mod tests {
         let code = |status: &Value| outcome(status).map_err(|error| crate::failure::tell(&error));
         assert_eq!(code(&failed), Err((String::new(), 7)));
         assert_eq!(code(&json!({"status": "Success"})), Ok(()));
-        assert_eq!(code(&json!({"status": "Failure", "message": "no such command"})), Err(("error: no such command".into(), 1)));
+        assert_eq!(
+            code(&json!({"status": "Failure", "message": "no such command"})),
+            Err(("error: no such command".into(), 1))
+        );
     }
 
     #[test]
@@ -206,6 +217,9 @@ mod tests {
         let pod = json!({"metadata": {"name": "p"}, "spec": {"containers": [{"name": "a"}, {"name": "b"}], "initContainers": [{"name": "i"}]}});
         assert_eq!(container_of(&pod, None, true).unwrap(), "a");
         assert_eq!(container_of(&pod, Some("i"), true).unwrap(), "i");
-        assert_eq!(container_of(&pod, Some("z"), true).unwrap_err().to_string(), "container z is not valid for pod p out of: a, b, i (init)");
+        assert_eq!(
+            container_of(&pod, Some("z"), true).unwrap_err().to_string(),
+            "container z is not valid for pod p out of: a, b, i (init)"
+        );
     }
 }

@@ -195,7 +195,12 @@ impl TopNode {
     }
 
     fn table(&self, mut metrics: Vec<Value>, nodes: &[Value]) -> String {
-        sort(&mut metrics, &self.sort_by, |one| used(&one["usage"]), |one| (text(&one["metadata"], "name").to_owned(), String::new()));
+        sort(
+            &mut metrics,
+            &self.sort_by,
+            |one| used(&one["usage"]),
+            |one| (text(&one["metadata"], "name").to_owned(), String::new()),
+        );
         let resources = resources(self.show_swap);
         let mut lines = String::new();
         if !self.no_headers {
@@ -274,7 +279,11 @@ impl TopPod {
     fn table(&self, mut metrics: Vec<Value>) -> String {
         let of_pod = |one: &Value| {
             let mut sum = Used::new();
-            one["containers"].as_array().into_iter().flatten().for_each(|container| add(&mut sum, &used(&container["usage"])));
+            one["containers"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .for_each(|container| add(&mut sum, &used(&container["usage"])));
             sum
         };
         let name = |one: &Value| {
@@ -284,7 +293,9 @@ impl TopPod {
         };
         sort(&mut metrics, &self.sort_by, of_pod, name);
         let resources = resources(self.show_swap);
-        let cells = |used: &Used| resources.iter().map(|name| format!("{}\t", amount(name, of(used, name)))).collect::<String>();
+        let cells = |used: &Used| {
+            resources.iter().map(|name| format!("{}\t", amount(name, of(used, name)))).collect::<String>()
+        };
         let mut lines = String::new();
         let lead = usize::from(self.all_namespaces) + usize::from(self.containers);
         if !self.no_headers {
@@ -295,16 +306,26 @@ impl TopPod {
         }
         for one in &metrics {
             let metadata = &one["metadata"];
-            let namespace = if self.all_namespaces { format!("{}\t", text(metadata, "namespace")) } else { String::new() };
+            let namespace =
+                if self.all_namespaces { format!("{}\t", text(metadata, "namespace")) } else { String::new() };
             let pod = text(metadata, "name");
             if !self.containers {
                 lines.push_str(&format!("{namespace}{pod}\t{}\n", cells(&of_pod(one))));
                 continue;
             }
             let mut containers = one["containers"].as_array().cloned().unwrap_or_default();
-            sort(&mut containers, &self.sort_by, |one| used(&one["usage"]), |one| (text(one, "name").to_owned(), String::new()));
+            sort(
+                &mut containers,
+                &self.sort_by,
+                |one| used(&one["usage"]),
+                |one| (text(one, "name").to_owned(), String::new()),
+            );
             for container in &containers {
-                lines.push_str(&format!("{namespace}{pod}\t{}\t{}\n", text(container, "name"), cells(&used(&container["usage"]))));
+                lines.push_str(&format!(
+                    "{namespace}{pod}\t{}\t{}\n",
+                    text(container, "name"),
+                    cells(&used(&container["usage"]))
+                ));
             }
         }
         if self.sum {
@@ -372,7 +393,8 @@ mod tests {
     }
 
     fn pods() -> Vec<Value> {
-        let container = |name: &str, cpu: &str, memory: &str| json!({"name": name, "usage": {"cpu": cpu, "memory": memory}});
+        let container =
+            |name: &str, cpu: &str, memory: &str| json!({"name": name, "usage": {"cpu": cpu, "memory": memory}});
         vec![
             json!({"metadata": {"name": "web", "namespace": "default"},
                 "containers": [container("nginx", "1500u", "20Mi"), container("side", "250m", "1024Ki")]}),
@@ -387,45 +409,63 @@ mod tests {
 
     #[test]
     fn pods_are_shown() {
-        check(&pod("pods"), expect![[r#"
+        check(
+            &pod("pods"),
+            expect![[r#"
             NAME   CPU(cores)   MEMORY(bytes)  ·
             db     1000m        1024Mi         ·
             web    252m         21Mi           ·
-        "#]]);
-        check(&pod("pod -A --containers --sort-by=memory --sum"), expect![[r#"
+        "#]],
+        );
+        check(
+            &pod("pod -A --containers --sort-by=memory --sum"),
+            expect![[r#"
             NAMESPACE   POD   NAME    CPU(cores)   MEMORY(bytes)  ·
             data        db    pg      1000m        1024Mi         ·
             default     web   nginx   2m           20Mi           ·
             default     web   side    250m         1Mi            ·
                                       ________     ________       ·
                                       1252m        1045Mi         ·
-        "#]]);
-        check(&pod("po --no-headers"), expect![[r#"
+        "#]],
+        );
+        check(
+            &pod("po --no-headers"),
+            expect![[r#"
             db    1000m   1024Mi  ·
             web   252m    21Mi    ·
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
     fn nodes_are_shown() {
-        let node = |name: &str| json!({"metadata": {"name": name}, "status": {
-            "allocatable": {"cpu": "2", "memory": "4Gi"}, "capacity": {"cpu": "4", "memory": "8Gi"}}});
-        let metrics = |name: &str, cpu: &str| json!({"metadata": {"name": name}, "usage": {"cpu": cpu, "memory": "1Gi"}});
+        let node = |name: &str| {
+            json!({"metadata": {"name": name}, "status": {
+            "allocatable": {"cpu": "2", "memory": "4Gi"}, "capacity": {"cpu": "4", "memory": "8Gi"}}})
+        };
+        let metrics =
+            |name: &str, cpu: &str| json!({"metadata": {"name": name}, "usage": {"cpu": cpu, "memory": "1Gi"}});
         let shown = |line: &str| {
             let Command::Node(top) = read(line) else { panic!("{line} is about nodes") };
             top.table(vec![metrics("b", "300m"), metrics("a", "20m")], &[node("a"), node("b"), node("c")])
         };
-        check(&shown("node"), expect![[r#"
+        check(
+            &shown("node"),
+            expect![[r#"
             NAME   CPU(cores)   CPU(%)      MEMORY(bytes)   MEMORY(%)  ·
             a      20m          1%          1024Mi          25%        ·
             b      300m         15%         1024Mi          25%        ·
             c      <unknown>    <unknown>   <unknown>       <unknown>  ·
-        "#]]);
-        check(&shown("nodes --show-capacity --sort-by cpu --no-headers"), expect![[r#"
+        "#]],
+        );
+        check(
+            &shown("nodes --show-capacity --sort-by cpu --no-headers"),
+            expect![[r#"
             b     300m        7%          1024Mi      12%        ·
             a     20m         0%          1024Mi      12%        ·
             c     <unknown>   <unknown>   <unknown>   <unknown>  ·
-        "#]]);
+        "#]],
+        );
     }
 
     #[test]
@@ -435,6 +475,9 @@ mod tests {
         let said = |pods: &[Value]| explain(pods, now).map_err(|error| error.to_string());
         assert_eq!(said(&[]), Ok(()));
         assert_eq!(said(&[pod("2024-01-01T00:59:30Z")]), Err("metrics not available yet".to_owned()));
-        assert_eq!(said(&[pod("2024-01-01T00:30:05Z")]), Err("Metrics not available for pod b/a, age: 29m55s".to_owned()));
+        assert_eq!(
+            said(&[pod("2024-01-01T00:30:05Z")]),
+            Err("Metrics not available for pod b/a, age: 29m55s".to_owned())
+        );
     }
 }

@@ -39,8 +39,16 @@ fn trim_pod(pod: &mut Pod) {
 fn trim_container(container: &mut Container) {
     let Container { name, image, ports, resources, resize_policy, restart_policy, restart_policy_rules, .. } =
         std::mem::take(container);
-    *container =
-        Container { name, image, ports, resources, resize_policy, restart_policy, restart_policy_rules, ..Container::default() };
+    *container = Container {
+        name,
+        image,
+        ports,
+        resources,
+        resize_policy,
+        restart_policy,
+        restart_policy_rules,
+        ..Container::default()
+    };
 }
 
 /// Whether anyone but the node has to do with a volume: whoever provides it, or places the pod where it can be had.

@@ -85,7 +85,8 @@ impl<K: Kind> Store<K> {
     }
 
     pub(super) fn keys_not_in(&self, kept: &HashSet<Key>) -> Vec<Key> {
-        let keys = self.objects.iter().flat_map(|(namespace, named)| named.keys().map(move |name| Key::new(namespace, name)));
+        let keys =
+            self.objects.iter().flat_map(|(namespace, named)| named.keys().map(move |name| Key::new(namespace, name)));
         keys.filter(|key| !kept.contains(key)).collect()
     }
 

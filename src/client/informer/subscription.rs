@@ -68,7 +68,8 @@ impl<K: Kind> Subscription<K> {
         self.changes = self.changes.resubscribe();
         let current = self.informer.list();
         let keys: HashSet<Key> = current.iter().map(|object| Key::of(object.as_ref())).collect();
-        let gone: Vec<_> = self.told.iter().filter(|(key, _)| !keys.contains(*key)).map(|(_, old)| old.clone()).collect();
+        let gone: Vec<_> =
+            self.told.iter().filter(|(key, _)| !keys.contains(*key)).map(|(_, old)| old.clone()).collect();
         for old in gone {
             self.take(Change::Deleted(old));
         }

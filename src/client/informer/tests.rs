@@ -31,9 +31,8 @@ fn server(script: Vec<Answer>) -> (Client, mpsc::UnboundedReceiver<String>) {
                     Ok::<_, Infallible>(Response::builder().status(code).body(body).expect("well formed"))
                 }
                 Some(Answer::Stream(frames)) => {
-                    let frames = tokio_stream(frames).map(|frame| {
-                        Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(format!("{frame}\n"))))
-                    });
+                    let frames = tokio_stream(frames)
+                        .map(|frame| Ok::<_, Infallible>(http_body::Frame::data(Bytes::from(format!("{frame}\n")))));
                     Ok(Response::new(BodyExt::boxed(StreamBody::new(frames))))
                 }
                 None => std::future::pending().await,

@@ -88,7 +88,8 @@ async fn many_items_due_at_once_reach_all_workers() {
 #[test]
 fn failures_double_the_delay_up_to_a_thousand_seconds() {
     let delay = |failures| Backoff::default().delay(failures).as_millis();
-    let table = [(0, 5), (1, 10), (2, 20), (10, 5120), (17, 655_360), (18, 1_000_000), (31, 1_000_000), (99, 1_000_000)];
+    let table =
+        [(0, 5), (1, 10), (2, 20), (10, 5120), (17, 655_360), (18, 1_000_000), (31, 1_000_000), (99, 1_000_000)];
     for (failures, expected) in table {
         assert_eq!(delay(failures), expected, "{failures}");
     }

@@ -149,7 +149,8 @@ fn remember(file: &Path, told: &[String]) -> io::Result<()> {
 }
 
 fn is_address(text: &str) -> bool {
-    let port = text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
+    let port =
+        text.rsplit_once(':').filter(|(host, _)| !host.is_empty()).and_then(|(_, port)| port.parse::<u16>().ok());
     text.len() <= 300 && port.is_some_and(|port| port > 0)
 }
 

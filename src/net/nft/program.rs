@@ -75,7 +75,9 @@ impl NftProgram {
                 NftablesError::NftExecution { inner, .. } => {
                     NftError::Spawn { program: self.program.clone(), source: inner }
                 }
-                NftablesError::NftFailed { stderr, .. } => NftError::Refused { message: first_lines(stderr.as_bytes()) },
+                NftablesError::NftFailed { stderr, .. } => {
+                    NftError::Refused { message: first_lines(stderr.as_bytes()) }
+                }
                 other => NftError::Refused { message: other.to_string() },
             })
     }

@@ -19,8 +19,11 @@ impl Plugin for DefaultIngressClass {
             return Ok(());
         }
         let is_default = |class: &Value| meta::annotation(class, IS_DEFAULT) == Some("true");
-        let mut defaults: Vec<Value> = list(context.view, "networking.k8s.io", "ingressclasses", "").into_iter().filter(is_default).collect();
-        defaults.sort_by_cached_key(|class| (Reverse(meta::creation_timestamp(class).map(str::to_string)), meta::name(class).to_string()));
+        let mut defaults: Vec<Value> =
+            list(context.view, "networking.k8s.io", "ingressclasses", "").into_iter().filter(is_default).collect();
+        defaults.sort_by_cached_key(|class| {
+            (Reverse(meta::creation_timestamp(class).map(str::to_string)), meta::name(class).to_string())
+        });
         if let Some(class) = defaults.first() {
             ingress["spec"]["ingressClassName"] = json!(meta::name(class));
         }

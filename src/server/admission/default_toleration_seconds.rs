@@ -19,10 +19,14 @@ impl Plugin for DefaultTolerationSeconds {
         let mut tolerations = items(&pod["spec"]["tolerations"]).to_vec();
         let text = |toleration: &Value, field: &str| toleration[field].as_str().unwrap_or_default().to_string();
         for taint in TAINTS {
-            let tolerated =
-                |t: &Value| ["", taint].contains(&text(t, "key").as_str()) && ["", "NoExecute"].contains(&text(t, "effect").as_str());
+            let tolerated = |t: &Value| {
+                ["", taint].contains(&text(t, "key").as_str())
+                    && ["", "NoExecute"].contains(&text(t, "effect").as_str())
+            };
             if !tolerations.iter().any(tolerated) {
-                tolerations.push(json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}));
+                tolerations.push(
+                    json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": SECONDS}),
+                );
             }
         }
         pod["spec"]["tolerations"] = Value::Array(tolerations);

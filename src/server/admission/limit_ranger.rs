@@ -25,8 +25,10 @@ impl Plugin for LimitRanger {
     }
 
     fn validate(&self, request: &Request<'_>, object: &Value, context: &Context<'_>) -> Result<(), Status> {
-        let resized = request.is("", "pods") && request.subresource == "resize" && request.operation == Operation::Update;
-        let claim = request.whole("", "persistentvolumeclaims") && matches!(request.operation, Operation::Create | Operation::Update);
+        let resized =
+            request.is("", "pods") && request.subresource == "resize" && request.operation == Operation::Update;
+        let claim = request.whole("", "persistentvolumeclaims")
+            && matches!(request.operation, Operation::Create | Operation::Update);
         if !(request.creates("", "pods") || resized || claim) || request.old.is_some_and(meta::is_deleting) {
             return Ok(());
         }
@@ -35,8 +37,12 @@ impl Plugin for LimitRanger {
             for limit in items(&range["spec"]["limits"]) {
                 match (claim, limit["type"].as_str().unwrap_or_default()) {
                     (true, "PersistentVolumeClaim") => check_claim(limit, object, &mut errors),
-                    (false, "Container") => containers(object).for_each(|container| check_container(limit, container, &mut errors)),
-                    (false, "Pod") => check("Pod", limit, &of_pod(object, "requests"), &of_pod(object, "limits"), &mut errors),
+                    (false, "Container") => {
+                        containers(object).for_each(|container| check_container(limit, container, &mut errors))
+                    }
+                    (false, "Pod") => {
+                        check("Pod", limit, &of_pod(object, "requests"), &of_pod(object, "limits"), &mut errors)
+                    }
                     _ => {}
                 }
             }
@@ -139,7 +145,13 @@ fn check(of: &str, limit: &Value, requests: &Resources, limits: &Resources, erro
     }
 }
 
-fn min_violation(of: &str, name: &str, least: Quantity, request: Option<&Quantity>, limit: Option<&Quantity>) -> Option<String> {
+fn min_violation(
+    of: &str,
+    name: &str,
+    least: Quantity,
+    request: Option<&Quantity>,
+    limit: Option<&Quantity>,
+) -> Option<String> {
     let message = format!("minimum {name} usage per {of} is {least}");
     match (request, limit) {
         (None, _) => Some(format!("{message}.  No request is specified")),
@@ -149,7 +161,13 @@ fn min_violation(of: &str, name: &str, least: Quantity, request: Option<&Quantit
     }
 }
 
-fn ratio_violation(of: &str, name: &str, most: Quantity, request: Option<&Quantity>, limit: Option<&Quantity>) -> Option<String> {
+fn ratio_violation(
+    of: &str,
+    name: &str,
+    most: Quantity,
+    request: Option<&Quantity>,
+    limit: Option<&Quantity>,
+) -> Option<String> {
     let message = format!("{name} max limit to request ratio per {of} is {most}");
     let Some(request) = request.filter(|request| !request.is_zero()) else {
         return Some(format!("{message}, but no request is specified or request is 0"));

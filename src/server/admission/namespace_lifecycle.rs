@@ -59,7 +59,10 @@ impl NamespaceLifecycle {
             return Ok(());
         }
         let missing = || Status::not_found(&GroupResource::new("", "namespaces"), request.namespace);
-        let entry = context.view.get(format!("/registry/core/namespaces/{}", request.namespace).as_bytes()).ok_or_else(missing)?;
+        let entry = context
+            .view
+            .get(format!("/registry/core/namespaces/{}", request.namespace).as_bytes())
+            .ok_or_else(missing)?;
         let terminating = match serde_json::from_slice::<Namespace>(&entry.value) {
             Ok(namespace) => namespace.metadata.deletion_timestamp.is_some() || namespace.status.phase == "Terminating",
             Err(_) => false,

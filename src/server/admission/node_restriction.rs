@@ -43,12 +43,15 @@ impl Plugin for NodeRestriction {
         let refused = match (request.group, request.resource) {
             ("", "pods") => pod(node, request, object, context)?,
             ("", "nodes") => own_node(node, request, object),
-            ("", "persistentvolumeclaims") if request.subresource != "status" => Some("may only update PVC status".to_string()),
+            ("", "persistentvolumeclaims") if request.subresource != "status" => {
+                Some("may only update PVC status".to_string())
+            }
             ("", "serviceaccounts") if request.subresource == "token" => token(node, request, object, context)?,
             ("coordination.k8s.io", "leases") => own_lease(node, request, object),
-            ("storage.k8s.io", "csinodes") if request.name_of(Some(object)) != node => {
-                Some(format!("can only access CSINode with the same name as the requesting node, requested {:?}", request.name_of(Some(object))))
-            }
+            ("storage.k8s.io", "csinodes") if request.name_of(Some(object)) != node => Some(format!(
+                "can only access CSINode with the same name as the requesting node, requested {:?}",
+                request.name_of(Some(object))
+            )),
             _ => None,
         };
         refused.map_or(Ok(()), |why| Err(request.forbidden(Some(object), &why)))
@@ -63,9 +66,10 @@ fn pod(node: &str, request: &Request<'_>, object: &Value, context: &Context<'_>)
         ("", Operation::Create) => mirror_pod(node, object, context)?,
         ("", Operation::Delete) => (!bound_here(&stored_pod(request, context)?))
             .then(|| format!("node {node:?} can only delete pods with spec.nodeName set to itself")),
-        ("", operation) => {
-            Some(format!("unexpected operation {:?}, node {node:?} can only create and delete mirror pods", format!("{operation:?}").to_uppercase()))
-        }
+        ("", operation) => Some(format!(
+            "unexpected operation {:?}, node {node:?} can only create and delete mirror pods",
+            format!("{operation:?}").to_uppercase()
+        )),
         ("status", Operation::Update) => {
             let old = request.old.cloned().unwrap_or_default();
             if !bound_here(&old) {
@@ -78,7 +82,9 @@ fn pod(node: &str, request: &Request<'_>, object: &Value, context: &Context<'_>)
         }
         ("eviction", Operation::Create) => (!bound_here(&stored_pod(request, context)?))
             .then(|| format!("node {node} can only evict pods with spec.nodeName set to itself")),
-        (subresource, _) => Some(format!("unexpected pod subresource {subresource:?}, only 'status' and 'eviction' are allowed")),
+        (subresource, _) => {
+            Some(format!("unexpected pod subresource {subresource:?}, only 'status' and 'eviction' are allowed"))
+        }
     };
     Ok(refusal)
 }
@@ -104,12 +110,20 @@ fn mirror_pod(node: &str, pod: &Value, context: &Context<'_>) -> Result<Refusal,
         [owner] if owner.api_version != "v1" || owner.kind != "Node" || owner.name != node => {
             format!("node {node:?} can only create pods with an owner reference set to itself")
         }
-        [owner] if !owner.controller => format!("node {node:?} can only create pods with a controller owner reference set to itself"),
-        [owner] if owner.block_owner_deletion => format!("node {node:?} must not set blockOwnerDeletion on an owner reference"),
+        [owner] if !owner.controller => {
+            format!("node {node:?} can only create pods with a controller owner reference set to itself")
+        }
+        [owner] if owner.block_owner_deletion => {
+            format!("node {node:?} must not set blockOwnerDeletion on an owner reference")
+        }
         [owner] => {
-            let stored = get(context.view, "", "nodes", "", node).ok_or_else(|| Status::not_found(&GroupResource::new("", "nodes"), node))?;
+            let stored = get(context.view, "", "nodes", "", node)
+                .ok_or_else(|| Status::not_found(&GroupResource::new("", "nodes"), node))?;
             match meta::uid(&stored) {
-                uid if uid == owner.uid => return Ok(reference_in(pod).map(|what| format!("node {node:?} can not create pods that reference {what}"))),
+                uid if uid == owner.uid => {
+                    return Ok(reference_in(pod)
+                        .map(|what| format!("node {node:?} can not create pods that reference {what}")));
+                }
                 uid => format!("node {node} UID mismatch: expected {} got {uid}", owner.uid),
             }
         }
@@ -166,7 +180,9 @@ fn own_node(node: &str, request: &Request<'_>, object: &Value) -> Refusal {
     let old = match request.operation {
         Operation::Create => {
             let forbidden = forbidden_labels(&Value::Null, object);
-            return (!forbidden.is_empty()).then(|| format!("node {node:?} is not allowed to set the following labels: {}", forbidden.join(", ")));
+            return (!forbidden.is_empty()).then(|| {
+                format!("node {node:?} is not allowed to set the following labels: {}", forbidden.join(", "))
+            });
         }
         Operation::Update => request.old?,
         _ => return None,
@@ -203,7 +219,8 @@ fn own_lease(node: &str, request: &Request<'_>, object: &Value) -> Refusal {
     if request.namespace != "kube-node-lease" {
         return Some(r#"can only access leases in the "kube-node-lease" system namespace"#.to_string());
     }
-    (request.name_of(Some(object)) != node).then(|| "can only access node lease with the same name as the requesting node".to_string())
+    (request.name_of(Some(object)) != node)
+        .then(|| "can only access node lease with the same name as the requesting node".to_string())
 }
 
 /// A token an agent asks for belongs to a pod that runs there.

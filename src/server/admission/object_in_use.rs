@@ -16,7 +16,9 @@ const FINALIZERS: [(&str, &str, &str); 3] = [
 impl Plugin for StorageObjectInUseProtection {
     fn mutate(&self, request: &Request<'_>, object: &mut Value, _context: &Context<'_>) -> Result<(), Status> {
         let wanted = FINALIZERS.iter().find(|(group, resource, _)| request.creates(group, resource));
-        let Some((.., finalizer)) = wanted.filter(|(.., finalizer)| !meta::finalizers(object).any(|known| known == *finalizer)) else {
+        let Some((.., finalizer)) =
+            wanted.filter(|(.., finalizer)| !meta::finalizers(object).any(|known| known == *finalizer))
+        else {
             return Ok(());
         };
         let mut finalizers = items(&object["metadata"]["finalizers"]).to_vec();

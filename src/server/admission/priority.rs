@@ -36,7 +36,8 @@ impl Plugin for Priority {
         if request.operation == Operation::Update && meta::name(&known) == meta::name(class) {
             return Ok(());
         }
-        let why = format!("PriorityClass {} is already marked as default. Only one default can exist", meta::name(&known));
+        let why =
+            format!("PriorityClass {} is already marked as default. Only one default can exist", meta::name(&known));
         Err(request.forbidden(Some(class), &why))
     }
 }

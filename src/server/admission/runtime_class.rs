@@ -18,7 +18,10 @@ impl Plugin for RuntimeClass {
         if fixed.is_object() {
             let given = read(&pod["spec"]["overhead"]);
             if !given.is_empty() && given != read(fixed) {
-                return Err(request.forbidden(Some(pod), "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead"));
+                return Err(request.forbidden(
+                    Some(pod),
+                    "pod rejected: Pod's Overhead doesn't match RuntimeClass's defined Overhead",
+                ));
             }
             pod["spec"]["overhead"] = fixed.clone();
         }
@@ -26,13 +29,19 @@ impl Plugin for RuntimeClass {
             let given = pod["spec"]["nodeSelector"].get(key).and_then(Value::as_str);
             let wanted = value.as_str().unwrap_or_default();
             if let Some(given) = given.filter(|given| *given != wanted) {
-                let why = format!("conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {given}");
+                let why = format!(
+                    "conflict: runtimeClass.scheduling.nodeSelector[{key}] = {wanted}; pod.spec.nodeSelector[{key}] = {given}"
+                );
                 return Err(request.forbidden(Some(pod), &why));
             }
             pod["spec"]["nodeSelector"][key] = value.clone();
         }
         let mut tolerations = items(&pod["spec"]["tolerations"]).to_vec();
-        let more = items(&class["scheduling"]["tolerations"]).iter().filter(|t| !tolerations.contains(t)).cloned().collect::<Vec<_>>();
+        let more = items(&class["scheduling"]["tolerations"])
+            .iter()
+            .filter(|t| !tolerations.contains(t))
+            .cloned()
+            .collect::<Vec<_>>();
         if !more.is_empty() {
             tolerations.extend(more);
             pod["spec"]["tolerations"] = Value::Array(tolerations);

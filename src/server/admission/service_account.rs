@@ -53,7 +53,8 @@ impl Plugin for ServiceAccount {
         }
         let secrets = &account["imagePullSecrets"];
         if items(&pod["spec"]["imagePullSecrets"]).is_empty() && !items(secrets).is_empty() {
-            pod["spec"]["imagePullSecrets"] = items(secrets).iter().map(|secret| json!({"name": secret["name"]})).collect();
+            pod["spec"]["imagePullSecrets"] =
+                items(secrets).iter().map(|secret| json!({"name": secret["name"]})).collect();
         }
         Ok(())
     }
@@ -85,19 +86,24 @@ fn account_of(request: &Request<'_>, pod: &Value, context: &Context<'_>) -> Resu
 
 /// The pod's wish wins over the account's.
 fn wants_token(account: &Value, pod: &Value) -> bool {
-    let wish = pod["spec"]["automountServiceAccountToken"].as_bool().or_else(|| account["automountServiceAccountToken"].as_bool());
+    let wish = pod["spec"]["automountServiceAccountToken"]
+        .as_bool()
+        .or_else(|| account["automountServiceAccountToken"].as_bool());
     wish.unwrap_or(true)
 }
 
 fn mount_token(pod: &mut Value) {
     let volumes = items(&pod["spec"]["volumes"]);
     let is_token = |volume: &Value| volume["name"].as_str().is_some_and(|name| name.starts_with("kube-api-access-"));
-    let known = volumes.iter().find(|volume| is_token(volume)).and_then(|volume| volume["name"].as_str().map(str::to_string));
+    let known =
+        volumes.iter().find(|volume| is_token(volume)).and_then(|volume| volume["name"].as_str().map(str::to_string));
     let present = known.is_some();
-    let name = known.unwrap_or_else(|| loop {
-        let name = names::generate("kube-api-access-", rand::random());
-        if !volumes.iter().any(|volume| volume["name"] == name.as_str()) {
-            break name;
+    let name = known.unwrap_or_else(|| {
+        loop {
+            let name = names::generate("kube-api-access-", rand::random());
+            if !volumes.iter().any(|volume| volume["name"] == name.as_str()) {
+                break name;
+            }
         }
     });
     let mut mounted = false;
@@ -142,12 +148,18 @@ fn mirror_refusal(pod: &Value) -> Option<&'static str> {
     };
     let uses_secret = !items(&spec["imagePullSecrets"]).is_empty()
         || volumes.iter().any(|volume| volume["secret"].is_object())
-        || volumes.iter().flat_map(|volume| items(&volume["projected"]["sources"])).any(|source| source["secret"].is_object())
+        || volumes
+            .iter()
+            .flat_map(|volume| items(&volume["projected"]["sources"]))
+            .any(|source| source["secret"].is_object())
         || items(&spec["containers"]).iter().chain(items(&spec["initContainers"])).any(secret_env);
     if uses_secret {
         return Some("a mirror pod may not reference secrets");
     }
-    let projects_token = volumes.iter().flat_map(|volume| items(&volume["projected"]["sources"])).any(|s| s["serviceAccountToken"].is_object());
+    let projects_token = volumes
+        .iter()
+        .flat_map(|volume| items(&volume["projected"]["sources"]))
+        .any(|s| s["serviceAccountToken"].is_object());
     projects_token.then_some("a mirror pod may not use ServiceAccountToken volume projections")
 }
 
@@ -188,7 +200,10 @@ fn unmountable(account: &Value, pod: &Value) -> Option<String> {
             }
         }
     }
-    let unlisted = items(&spec["imagePullSecrets"]).iter().enumerate().find(|(_, secret)| !lists("imagePullSecrets", &secret["name"]));
+    let unlisted = items(&spec["imagePullSecrets"])
+        .iter()
+        .enumerate()
+        .find(|(_, secret)| !lists("imagePullSecrets", &secret["name"]));
     unlisted.map(|(index, secret)| {
         let secret = text(&secret["name"]);
         format!("imagePullSecrets[{index}].name=\"{secret}\" is not allowed because service account {of} does not reference that imagePullSecret")

@@ -18,7 +18,9 @@ async fn fixture(objects: &[(&str, Value)]) -> Fixture {
     let authorization = Authorization::new(store.clone());
     let fixture = Fixture { admission: Admission::new(store.clone(), authorization, client, presenter), store };
     fixture.put("core/namespaces/a", json!({"metadata": {"name": "a"}, "status": {"phase": "Active"}})).await;
-    fixture.put("core/namespaces/gone", json!({"metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}})).await;
+    fixture
+        .put("core/namespaces/gone", json!({"metadata": {"name": "gone", "deletionTimestamp": "2026-01-01T00:00:00Z"}}))
+        .await;
     fixture.put("core/serviceaccounts/a/default", json!({"metadata": {"name": "default"}})).await;
     for (key, object) in objects {
         fixture.put(key, object.clone()).await;
@@ -91,7 +93,13 @@ async fn namespaces_must_be_there_and_stay() {
         (Operation::Create, "configmaps", "gone", "x", Some(format!(r#"configmaps "x" is forbidden: {gone}"#))),
         (Operation::Update, "configmaps", "gone", "x", None),
         (Operation::Delete, "configmaps", "none", "x", None),
-        (Operation::Delete, "namespaces", "", "default", Some(r#"namespaces "default" is forbidden: this namespace may not be deleted"#.into())),
+        (
+            Operation::Delete,
+            "namespaces",
+            "",
+            "default",
+            Some(r#"namespaces "default" is forbidden: this namespace may not be deleted"#.into()),
+        ),
         (Operation::Delete, "namespaces", "", "a", None),
     ];
     for (operation, resource, namespace, name, refusal) in cases {
@@ -109,15 +117,20 @@ async fn pods_get_account_token_tolerations_and_priority() {
     assert_eq!(spec["serviceAccount"], "default");
     let volume = spec["volumes"][0]["name"].as_str().expect("a volume");
     assert!(volume.starts_with("kube-api-access-") && volume.len() == "kube-api-access-".len() + 5, "{volume}");
-    let mount = json!([{"name": volume, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]);
+    let mount =
+        json!([{"name": volume, "readOnly": true, "mountPath": "/var/run/secrets/kubernetes.io/serviceaccount"}]);
     assert_eq!(spec["containers"][0]["volumeMounts"], mount);
     assert_eq!(spec["initContainers"][0]["volumeMounts"], mount);
     let projected = &spec["volumes"][0]["projected"];
     assert_eq!(projected["sources"][0], json!({"serviceAccountToken": {"expirationSeconds": 3607, "path": "token"}}));
     assert_eq!(projected["defaultMode"], 420);
     assert_eq!((&spec["priority"], &spec["preemptionPolicy"]), (&json!(0), &json!("PreemptLowerPriority")));
-    let lost = |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
-    assert_eq!(spec["tolerations"], json!([lost("node.kubernetes.io/not-ready"), lost("node.kubernetes.io/unreachable")]));
+    let lost =
+        |taint: &str| json!({"key": taint, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300});
+    assert_eq!(
+        spec["tolerations"],
+        json!([lost("node.kubernetes.io/not-ready"), lost("node.kubernetes.io/unreachable")])
+    );
 
     let plain = f.create("pods", &pod(json!({}))).await.expect("admitted");
     assert_eq!(plain["spec"].get("initContainers"), None, "nothing is added but what is meant");
@@ -129,16 +142,23 @@ async fn pods_get_account_token_tolerations_and_priority() {
 #[tokio::test]
 async fn accounts_decide_about_tokens_and_pull_secrets() {
     let quiet = json!({"metadata": {"name": "quiet"}, "automountServiceAccountToken": false, "imagePullSecrets": [{"name": "pull"}]});
-    let strict = json!({"metadata": {"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}});
+    let strict =
+        json!({"metadata": {"name": "strict", "annotations": {"kubernetes.io/enforce-mountable-secrets": "true"}}});
     let f = fixture(&[("core/serviceaccounts/a/quiet", quiet), ("core/serviceaccounts/a/strict", strict)]).await;
     let admitted = f.create("pods", &pod(json!({"serviceAccountName": "quiet"}))).await.expect("admitted");
     assert!(admitted["spec"]["volumes"].is_null());
     assert_eq!(admitted["spec"]["imagePullSecrets"], json!([{"name": "pull"}]));
-    let wanted = f.create("pods", &pod(json!({"serviceAccountName": "quiet", "automountServiceAccountToken": true}))).await.expect("admitted");
+    let wanted = f
+        .create("pods", &pod(json!({"serviceAccountName": "quiet", "automountServiceAccountToken": true})))
+        .await
+        .expect("admitted");
     assert!(wanted["spec"]["volumes"].is_array());
 
     let refused = f.create("pods", &pod(json!({"serviceAccountName": "none"}))).await.expect_err("no such account");
-    assert_eq!(refused, r#"pods "x" is forbidden: error looking up service account a/none: serviceaccount "none" not found"#);
+    assert_eq!(
+        refused,
+        r#"pods "x" is forbidden: error looking up service account a/none: serviceaccount "none" not found"#
+    );
     let secret = json!({"serviceAccountName": "strict", "volumes": [{"name": "v", "secret": {"secretName": "s"}}]});
     let refused = f.create("pods", &pod(secret)).await.expect_err("not listed");
     assert!(refused.ends_with(r#"volume with secret.secretName="s" is not allowed because service account strict does not reference that secret"#), "{refused}");
@@ -150,8 +170,10 @@ async fn a_pod_waits_for_the_default_account_of_a_new_namespace() {
     let admin = admin();
     let create = Request { namespace: "new", ..request("pods", &admin) };
     let object = pod(json!({}));
-    let (admitted, ()) =
-        tokio::join!(f.admit(&create, &object), f.put("core/serviceaccounts/new/default", json!({"metadata": {"name": "default"}})));
+    let (admitted, ()) = tokio::join!(
+        f.admit(&create, &object),
+        f.put("core/serviceaccounts/new/default", json!({"metadata": {"name": "default"}}))
+    );
     assert_eq!(admitted.expect("the account came")["spec"]["serviceAccountName"], "default");
 }
 
@@ -173,7 +195,10 @@ async fn priorities_come_from_classes() {
     let admin = admin();
     let second = Request { group: "scheduling.k8s.io", namespace: "", ..request("priorityclasses", &admin) };
     let refused = f.admit(&second, &class("other", 1, true)).await.expect_err("refused");
-    assert!(refused.ends_with("PriorityClass usual is already marked as default. Only one default can exist"), "{refused}");
+    assert!(
+        refused.ends_with("PriorityClass usual is already marked as default. Only one default can exist"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
@@ -186,10 +211,15 @@ async fn limit_ranges_default_and_bound() {
     ]}});
     let f = fixture(&[("core/limitranges/a/r", range)]).await;
     let container = |requests: &str, limits: &str| {
-        pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": requests}, "limits": {"cpu": limits}}}]}))
+        pod(
+            json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": requests}, "limits": {"cpu": limits}}}]}),
+        )
     };
     let defaulted = f.create("pods", &pod(json!({}))).await.expect("admitted");
-    assert_eq!(defaulted["spec"]["containers"][0]["resources"], json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}}));
+    assert_eq!(
+        defaulted["spec"]["containers"][0]["resources"],
+        json!({"requests": {"cpu": "100m"}, "limits": {"cpu": "500m"}})
+    );
     assert_eq!(
         defaulted["metadata"]["annotations"]["kubernetes.io/limit-ranger"],
         "LimitRanger plugin set: cpu request for container c; cpu limit for container c"
@@ -205,18 +235,27 @@ async fn limit_ranges_default_and_bound() {
     }
     let claim = json!({"metadata": {"name": "x"}, "spec": {"resources": {"requests": {"storage": "500Mi"}}}});
     let refused = f.create("persistentvolumeclaims", &claim).await.expect_err("too small");
-    assert!(refused.ends_with("minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 500Mi"), "{refused}");
+    assert!(
+        refused.ends_with("minimum storage usage per PersistentVolumeClaim is 1Gi, but request is 500Mi"),
+        "{refused}"
+    );
 }
 
 #[tokio::test]
 async fn quotas_count_what_is_stored_and_what_is_on_its_way() {
     let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"configmaps": "2", "requests.cpu": "1", "count/secrets": "0"}}});
-    let f = fixture(&[("core/resourcequotas/a/q", quota), ("core/configmaps/a/one", json!({"metadata": {"name": "one"}}))]).await;
+    let f =
+        fixture(&[("core/resourcequotas/a/q", quota), ("core/configmaps/a/one", json!({"metadata": {"name": "one"}}))])
+            .await;
     let admin = admin();
     let named = |name: &'static str| Request { name, ..request("configmaps", &admin) };
     f.admit(&named("two"), &json!({"metadata": {"name": "two"}})).await.expect("room for one more");
-    let refused = f.admit(&named("three"), &json!({"metadata": {"name": "three"}})).await.expect_err("two is on its way");
-    assert_eq!(refused, r#"configmaps "three" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"#);
+    let refused =
+        f.admit(&named("three"), &json!({"metadata": {"name": "three"}})).await.expect_err("two is on its way");
+    assert_eq!(
+        refused,
+        r#"configmaps "three" is forbidden: exceeded quota: q, requested: configmaps=1, used: configmaps=2, limited: configmaps=2"#
+    );
     let dry = Request { dry_run: true, ..named("four") };
     f.admit(&dry, &json!({"metadata": {"name": "four"}})).await.expect("a dry run counts nothing");
 
@@ -224,7 +263,12 @@ async fn quotas_count_what_is_stored_and_what_is_on_its_way() {
     assert_eq!(unstated, r#"pods "x" is forbidden: failed quota: q: must specify requests.cpu for: c"#);
     let asking = |cpu: &str| pod(json!({"containers": [{"name": "c", "resources": {"requests": {"cpu": cpu}}}]}));
     let refused = f.create("pods", &asking("1500m")).await.expect_err("too much");
-    assert!(refused.ends_with("exceeded quota: q, requested: requests.cpu=1500m, used: requests.cpu=0, limited: requests.cpu=1"), "{refused}");
+    assert!(
+        refused.ends_with(
+            "exceeded quota: q, requested: requests.cpu=1500m, used: requests.cpu=0, limited: requests.cpu=1"
+        ),
+        "{refused}"
+    );
     f.create("pods", &asking("900m")).await.expect("fits");
     let refused = f.create("secrets", &json!({"metadata": {"name": "x"}})).await.expect_err("none allowed");
     assert!(refused.contains("requested: count/secrets=1"), "{refused}");
@@ -233,22 +277,37 @@ async fn quotas_count_what_is_stored_and_what_is_on_its_way() {
 #[tokio::test]
 async fn agents_write_their_own_only() {
     let here = json!({"metadata": {"name": "x", "uid": "u1"}, "spec": {"nodeName": "one"}});
-    let f = fixture(&[("core/pods/a/x", here.clone()), ("core/nodes/one", json!({"metadata": {"name": "one", "uid": "n1"}}))]).await;
+    let f = fixture(&[
+        ("core/pods/a/x", here.clone()),
+        ("core/nodes/one", json!({"metadata": {"name": "one", "uid": "n1"}})),
+    ])
+    .await;
     let one = User::new("system:node:one", ["system:nodes"]);
     let two = User::new("system:node:two", ["system:nodes"]);
     let node = |labels: Value| json!({"metadata": {"name": "one", "labels": labels}});
     let mirror = |owner: Value| json!({"metadata": {"name": "m", "annotations": {"kubernetes.io/config.mirror": "h"}, "ownerReferences": [owner]}, "spec": {"nodeName": "one"}});
     let owner = |uid: &str| json!({"apiVersion": "v1", "kind": "Node", "name": "one", "uid": uid, "controller": true});
-    let token = |uid: &str| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": uid}}});
-    let lease = |user, namespace, name| Request { group: "coordination.k8s.io", namespace, name, ..request("leases", user) };
+    let token =
+        |uid: &str| json!({"spec": {"boundObjectRef": {"apiVersion": "v1", "kind": "Pod", "name": "x", "uid": uid}}});
+    let lease =
+        |user, namespace, name| Request { group: "coordination.k8s.io", namespace, name, ..request("leases", user) };
     let cluster = |user| Request { namespace: "", name: "one", ..request("nodes", user) };
-    let status = |user| Request { operation: Operation::Update, subresource: "status", old: Some(&here), ..request("pods", user) };
+    let status = |user| Request {
+        operation: Operation::Update,
+        subresource: "status",
+        old: Some(&here),
+        ..request("pods", user)
+    };
     let tokens = |user| Request { subresource: "token", ..request("serviceaccounts", user) };
     let old_node = node(json!({"kubernetes.io/os": "linux"}));
     let cases: Vec<(Request<'_>, Value, &str)> = vec![
         (cluster(&one), node(json!({"kubernetes.io/os": "linux", "mine": "x", "node.kubernetes.io/any": "y"})), ""),
         (cluster(&two), node(json!({})), r#"node "two" is not allowed to modify node "one""#),
-        (cluster(&one), node(json!({"node-role.kubernetes.io/x": ""})), "is not allowed to set the following labels: node-role.kubernetes.io/x"),
+        (
+            cluster(&one),
+            node(json!({"node-role.kubernetes.io/x": ""})),
+            "is not allowed to set the following labels: node-role.kubernetes.io/x",
+        ),
         (
             Request { operation: Operation::Update, old: Some(&old_node), ..cluster(&one) },
             json!({"metadata": {"name": "one", "labels": {"kubernetes.io/os": "linux"}}, "spec": {"taints": [{"key": "k"}]}}),
@@ -264,16 +323,26 @@ async fn agents_write_their_own_only() {
         (tokens(&two), token("u1"), "node requested token bound to a pod scheduled on a different node"),
         (tokens(&one), json!({"spec": {}}), "node requested token not bound to a pod"),
         (lease(&one, "kube-node-lease", "one"), json!({"metadata": {"name": "one"}}), ""),
-        (lease(&one, "kube-node-lease", "two"), json!({"metadata": {"name": "two"}}), "same name as the requesting node"),
+        (
+            lease(&one, "kube-node-lease", "two"),
+            json!({"metadata": {"name": "two"}}),
+            "same name as the requesting node",
+        ),
     ];
     f.put("core/namespaces/kube-node-lease", json!({"metadata": {"name": "kube-node-lease"}})).await;
     let sources = json!([{"projected": {"sources": [{"serviceAccountToken": {"path": "token"}}]}}]);
-    f.put("core/pods/a/x", json!({"metadata": {"name": "x", "uid": "u1"}, "spec": {"nodeName": "one", "volumes": sources}})).await;
+    f.put(
+        "core/pods/a/x",
+        json!({"metadata": {"name": "x", "uid": "u1"}, "spec": {"nodeName": "one", "volumes": sources}}),
+    )
+    .await;
     for (request, object, refusal) in cases {
         let result = f.admission.validate(&request, &object).await.map_err(|status| status.message);
         match refusal {
             "" => assert_eq!(result, Ok(()), "{request:?}"),
-            refusal => assert!(result.as_ref().is_err_and(|message| message.contains(refusal)), "{result:?}: {refusal}"),
+            refusal => {
+                assert!(result.as_ref().is_err_and(|message| message.contains(refusal)), "{result:?}: {refusal}")
+            }
         }
     }
 }
@@ -282,7 +351,8 @@ async fn agents_write_their_own_only() {
 async fn nobody_grants_what_they_do_not_have() {
     let rbac = |plural: &str, name: &str| format!("rbac.authorization.k8s.io/{plural}/{name}");
     let rules = |verbs: &[&str]| json!([{"apiGroups": [""], "resources": ["pods"], "verbs": verbs}]);
-    let bound = json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "User", "name": "ann"}]});
+    let bound =
+        json!({"roleRef": {"kind": "ClusterRole", "name": "reader"}, "subjects": [{"kind": "User", "name": "ann"}]});
     let f = fixture(&[
         (&rbac("clusterroles", "reader"), json!({"rules": rules(&["get"])})),
         (&rbac("clusterroles", "writer"), json!({"rules": rules(&["update"])})),
@@ -294,7 +364,10 @@ async fn nobody_grants_what_they_do_not_have() {
     let binding = |role: &str| json!({"metadata": {"name": "x"}, "roleRef": {"kind": "ClusterRole", "name": role}});
     f.admit(&write("roles"), &json!({"metadata": {"name": "x"}, "rules": rules(&["get"])})).await.expect("she has it");
     f.admit(&write("rolebindings"), &binding("reader")).await.expect("she has it");
-    for (resource, object) in [("roles", json!({"metadata": {"name": "x"}, "rules": rules(&["update"])})), ("rolebindings", binding("writer"))] {
+    for (resource, object) in [
+        ("roles", json!({"metadata": {"name": "x"}, "rules": rules(&["update"])})),
+        ("rolebindings", binding("writer")),
+    ] {
         let refused = f.admit(&write(resource), &object).await.expect_err("she has it not");
         let expected = format!(
             "{resource}.rbac.authorization.k8s.io \"x\" is forbidden: user \"ann\" (groups=[\"system:authenticated\"]) is attempting to grant RBAC permissions not currently held:\n{{APIGroups:[\"\"], Resources:[\"pods\"], Verbs:[\"update\"]}}"
@@ -310,7 +383,10 @@ async fn classes_taints_and_finalizers_are_filled_in() {
     let f = fixture(&[
         ("storage.k8s.io/storageclasses/old", class("old", "2025-01-01T00:00:00Z", storage)),
         ("storage.k8s.io/storageclasses/new", class("new", "2026-01-01T00:00:00Z", storage)),
-        ("networking.k8s.io/ingressclasses/web", class("web", "2026-01-01T00:00:00Z", "ingressclass.kubernetes.io/is-default-class")),
+        (
+            "networking.k8s.io/ingressclasses/web",
+            class("web", "2026-01-01T00:00:00Z", "ingressclass.kubernetes.io/is-default-class"),
+        ),
     ])
     .await;
     let empty = json!({"metadata": {"name": "x"}});
@@ -334,12 +410,16 @@ async fn runtime_classes_bring_overhead_and_nodes() {
     let class = json!({"metadata": {"name": "vm"}, "overhead": {"podFixed": {"memory": "64Mi"}},
         "scheduling": {"nodeSelector": {"vm": "yes"}, "tolerations": [{"key": "vm"}]}});
     let f = fixture(&[("node.k8s.io/runtimeclasses/vm", class)]).await;
-    let admitted = f.create("pods", &pod(json!({"runtimeClassName": "vm", "nodeSelector": {"a": "b"}}))).await.expect("admitted");
+    let admitted =
+        f.create("pods", &pod(json!({"runtimeClassName": "vm", "nodeSelector": {"a": "b"}}))).await.expect("admitted");
     assert_eq!(admitted["spec"]["overhead"], json!({"memory": "64Mi"}));
     assert_eq!(admitted["spec"]["nodeSelector"], json!({"a": "b", "vm": "yes"}));
     let cases = [
         (json!({"runtimeClassName": "none"}), r#"pod rejected: RuntimeClass "none" not found"#),
-        (json!({"runtimeClassName": "vm", "nodeSelector": {"vm": "no"}}), "conflict: runtimeClass.scheduling.nodeSelector[vm] = yes"),
+        (
+            json!({"runtimeClassName": "vm", "nodeSelector": {"vm": "no"}}),
+            "conflict: runtimeClass.scheduling.nodeSelector[vm] = yes",
+        ),
         (json!({"overhead": {"cpu": "1"}}), "Pod Overhead set without corresponding RuntimeClass"),
     ];
     for (spec, message) in cases {
@@ -350,15 +430,23 @@ async fn runtime_classes_bring_overhead_and_nodes() {
 
 #[tokio::test]
 async fn namespaces_ask_for_pod_security() {
-    let labels = json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"});
+    let labels =
+        json!({"pod-security.kubernetes.io/enforce": "baseline", "pod-security.kubernetes.io/warn": "restricted"});
     let f = fixture(&[("core/namespaces/a", json!({"metadata": {"name": "a", "labels": labels}}))]).await;
     let refused = f.create("pods", &pod(json!({"hostNetwork": true}))).await.expect_err("refused");
-    assert_eq!(refused, r#"pods "x" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)"#);
+    assert_eq!(
+        refused,
+        r#"pods "x" is forbidden: violates PodSecurity "baseline:latest": host namespaces (hostNetwork=true)"#
+    );
     f.create("pods", &pod(json!({}))).await.expect("baseline");
     let admin = admin();
     let deployment = Request { group: "apps", ..request("deployments", &admin) };
-    let warnings = f.admission.warnings(&deployment, &json!({"spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}}));
-    assert!(warnings[0].starts_with(r#"would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#), "{warnings:?}");
+    let warnings =
+        f.admission.warnings(&deployment, &json!({"spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}}));
+    assert!(
+        warnings[0].starts_with(r#"would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#),
+        "{warnings:?}"
+    );
 }
 
 #[test]
@@ -382,6 +470,9 @@ fn managers_that_cannot_be_read_are_taken_back() {
         assert_eq!(kept, expected, "{after}");
         let warnings = request.notes.take_warnings();
         assert_eq!(warnings.len(), usize::from(is_told), "{warnings:?}");
-        assert!(warnings.iter().all(|warning| warning.ends_with("operation must be `Apply` or `Update`")), "{warnings:?}");
+        assert!(
+            warnings.iter().all(|warning| warning.ends_with("operation must be `Apply` or `Update`")),
+            "{warnings:?}"
+        );
     }
 }

@@ -57,7 +57,8 @@ fn check(remote: &Remote, service: Option<&Value>, slices: &[Value]) -> Option<C
         return Some(Condition::no("ServicePortError", why));
     };
     let port_name = port["name"].as_str().unwrap_or_default();
-    let mut own = slices.iter().filter(|slice| meta::label(slice, "kubernetes.io/service-name") == Some(name)).peekable();
+    let mut own =
+        slices.iter().filter(|slice| meta::label(slice, "kubernetes.io/service-name") == Some(name)).peekable();
     if own.peek().is_none() {
         let why = format!("cannot find endpointslices for service/{name} in {namespace:?}");
         return Some(Condition::no("EndpointsNotFound", why));
@@ -65,12 +66,14 @@ fn check(remote: &Remote, service: Option<&Value>, slices: &[Value]) -> Option<C
     let usable = |slice: &Value| {
         let ready = items(&slice["endpoints"]).iter().any(|endpoint| endpoint["conditions"]["ready"] != false);
         let ports = items(&slice["ports"]);
-        ready && ports.iter().any(|port| port["name"].as_str().unwrap_or_default() == port_name && port["port"].is_u64())
+        ready
+            && ports.iter().any(|port| port["name"].as_str().unwrap_or_default() == port_name && port["port"].is_u64())
     };
     if own.any(usable) {
         return None;
     }
-    let why = format!("endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}");
+    let why =
+        format!("endpointslices for service/{name} in {namespace:?} have no addresses with port name {port_name:?}");
     Some(Condition::no("MissingEndpoints", why))
 }
 
@@ -79,7 +82,9 @@ pub(super) fn with_condition(object: &Value, condition: &Condition, now: &str) -
     let status = if condition.available { "True" } else { "False" };
     let known = items(&object["status"]["conditions"]);
     let current = known.iter().position(|one| one["type"] == "Available");
-    let same = |one: &Value| one["status"] == status && one["reason"] == condition.reason && one["message"] == condition.message.as_str();
+    let same = |one: &Value| {
+        one["status"] == status && one["reason"] == condition.reason && one["message"] == condition.message.as_str()
+    };
     if current.is_some_and(|at| same(&known[at])) {
         return None;
     }
@@ -111,7 +116,8 @@ mod tests {
     #[test]
     fn what_the_store_says_of_an_extension() {
         let service_ref = json!({"namespace": "n", "name": "s", "port": 443});
-        let object = json!({"metadata": {"name": "v1.g"}, "spec": {"group": "g", "version": "v1", "service": service_ref}});
+        let object =
+            json!({"metadata": {"name": "v1.g"}, "spec": {"group": "g", "version": "v1", "service": service_ref}});
         let remote = Remote::of(&object).expect("a service");
         let service = |port: u16| json!({"spec": {"type": "ClusterIP", "ports": [{"port": port, "name": "web"}]}});
         let slice = |ready: bool, port: &str| {

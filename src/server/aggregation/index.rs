@@ -68,7 +68,10 @@ pub(super) struct Services(Mutex<(Follower, Index)>);
 
 impl Services {
     pub(super) fn new(store: Store) -> Services {
-        Services(Mutex::new((Follower::new(store, PREFIX), Index { by_key: BTreeMap::new(), all: Arc::from(Vec::new()) })))
+        Services(Mutex::new((
+            Follower::new(store, PREFIX),
+            Index { by_key: BTreeMap::new(), all: Arc::from(Vec::new()) },
+        )))
     }
 
     /// Sorted by name.

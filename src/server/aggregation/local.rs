@@ -51,7 +51,8 @@ pub(super) fn version_priority(group: &str, version: &str) -> i64 {
 
 /// The APIServices that every cluster has.
 pub fn objects() -> Vec<Value> {
-    let served = |group: &str, version: &str| kinds::builtin().iter().any(|kind| kind.group == group && kind.version == version);
+    let served =
+        |group: &str, version: &str| kinds::builtin().iter().any(|kind| kind.group == group && kind.version == version);
     let built_in = PRIORITIES.iter().filter(|(group, version, ..)| served(group, version));
     built_in
         .map(|(group, version, group_priority, version_priority)| {

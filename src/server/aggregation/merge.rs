@@ -187,14 +187,20 @@ mod tests {
 
     #[test]
     fn groups_stand_where_their_priority_puts_them() {
-        let remotes = [remote("v1.low.io", 10, 10), remote("v1.high.io", 19000, 10), remote("v2.high.io", 100, 20), remote("v2.apps", 10, 1)];
+        let remotes = [
+            remote("v1.low.io", 10, 10),
+            remote("v1.high.io", 19000, 10),
+            remote("v2.high.io", 100, 20),
+            remote("v2.apps", 10, 1),
+        ];
         let mut list = discovery::api_group_list(kinds::builtin());
         groups(&mut list, &remotes);
         let names = names(&list);
         assert_eq!(names[..3], ["apiregistration.k8s.io", "high.io", "apps"]);
         assert_eq!(names.last(), Some(&"low.io"));
         assert_eq!(list["groups"][1]["preferredVersion"]["groupVersion"], "high.io/v2");
-        let versions: Vec<&str> = list["groups"][2]["versions"].as_array().into_iter().flatten().map(|one| text(one, "version")).collect();
+        let versions: Vec<&str> =
+            list["groups"][2]["versions"].as_array().into_iter().flatten().map(|one| text(one, "version")).collect();
         assert_eq!(versions, ["v1", "v2"]);
         assert_eq!(group(None, "none", &remotes), None);
         assert_eq!(group(None, "low.io", &remotes).expect("served")["versions"][0]["groupVersion"], "low.io/v1");
@@ -204,7 +210,10 @@ mod tests {
     fn what_is_not_known_is_stale() {
         let remotes = [remote("v1.a.io", 10, 10), remote("v1.b.io", 10, 10)];
         let mut found = Found::default();
-        found.note("v1.a.io", Some(Served { resources: vec![json!({"resource": "things"})], fresh: true, ..Served::default() }));
+        found.note(
+            "v1.a.io",
+            Some(Served { resources: vec![json!({"resource": "things"})], fresh: true, ..Served::default() }),
+        );
         let mut list = discovery::aggregated_groups(kinds::builtin());
         let before = list["items"].as_array().map_or(0, Vec::len);
         aggregated(&mut list, &remotes, &found);

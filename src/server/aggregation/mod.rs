@@ -37,7 +37,11 @@ pub use proxy::Forwarded;
 pub use register::keep_local;
 pub use watch::keep;
 
-use self::{documents::Documents, found::Found, index::{Remote, Services}};
+use self::{
+    documents::Documents,
+    found::Found,
+    index::{Remote, Services},
+};
 use crate::webhook::{Client, Endpoint, Identity};
 
 /// The extensions of a cluster. Cheap to clone.

@@ -83,7 +83,9 @@ const KEY: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').
 /// Says who asks. What cannot stand in a header is left out, which makes the user less, never more.
 pub(super) fn introduce(headers: &mut HeaderMap, user: &User) {
     let mut say = |name: &str, value: &str| {
-        if let (Ok(name), Ok(value)) = (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes())) {
+        if let (Ok(name), Ok(value)) =
+            (HeaderName::from_bytes(name.as_bytes()), HeaderValue::from_bytes(value.as_bytes()))
+        {
             headers.append(name, value);
         }
     };
@@ -141,10 +143,8 @@ mod tests {
         let mut headers = end_to_end(&headers);
         let extra = BTreeMap::from([("scopes.example.com/x".to_string(), vec!["a".to_string(), "b".to_string()])]);
         introduce(&mut headers, &User { uid: "7".into(), extra, ..User::new("jane", ["dev", "ops"]) });
-        let mut lines: Vec<String> = headers
-            .iter()
-            .map(|(name, value)| format!("{name}: {}", value.to_str().expect("text")))
-            .collect();
+        let mut lines: Vec<String> =
+            headers.iter().map(|(name, value)| format!("{name}: {}", value.to_str().expect("text"))).collect();
         lines.sort();
         let expected = [
             "accept: application/json",

@@ -13,7 +13,10 @@ use futures::future;
 use http::{Method, Request};
 use jiff::Timestamp;
 use kube::Client;
-use mk8s_api::{at::{flag, get, list, sub, text}, meta};
+use mk8s_api::{
+    at::{flag, get, list, sub, text},
+    meta,
+};
 use mk8s_store::Store;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;

@@ -93,8 +93,13 @@ async fn an_extension_is_served_as_if_it_were_built_in() {
         note.lock().push(format!("{path} {}", String::from_utf8_lossy(&body)));
         match path {
             "/apis/ext.io/v1" => (200, RESOURCES.into()),
-            "/openapi/v3" => (200, br#"{"paths":{"apis/ext.io/v1":{"serverRelativeURL":"/openapi/v3/apis/ext.io/v1?hash=1"}}}"#.to_vec()),
-            "/openapi/v2" => (200, br#"{"paths":{"/apis/ext.io/v1/things":{},"/version":{}},"definitions":{"Thing":{}}}"#.to_vec()),
+            "/openapi/v3" => (
+                200,
+                br#"{"paths":{"apis/ext.io/v1":{"serverRelativeURL":"/openapi/v3/apis/ext.io/v1?hash=1"}}}"#.to_vec(),
+            ),
+            "/openapi/v2" => {
+                (200, br#"{"paths":{"/apis/ext.io/v1/things":{},"/version":{}},"definitions":{"Thing":{}}}"#.to_vec())
+            }
             "/apis" => (406, Vec::new()),
             _ => (201, br#"{"kind":"Thing"}"#.to_vec()),
         }
@@ -104,7 +109,8 @@ async fn an_extension_is_served_as_if_it_were_built_in() {
     let service = json!({"namespace": "n", "name": "s", "port": 443});
     let object = json!({"metadata": {"name": "v1.ext.io"}, "spec": {"group": "ext.io", "version": "v1", "service": service,
         "groupPriorityMinimum": 2000, "versionPriority": 10, "insecureSkipTLSVerify": true}});
-    let (code, made) = cluster.send("POST", "/apis/apiregistration.k8s.io/v1/apiservices", "application/json", object).await;
+    let (code, made) =
+        cluster.send("POST", "/apis/apiregistration.k8s.io/v1/apiservices", "application/json", object).await;
     assert_eq!((code, &made["status"]), (201, &json!({})), "{made}");
     cluster.reason("ServiceNotFound").await;
     assert_eq!(cluster.get("/apis/ext.io/v1/namespaces/a/things").await, (503, json!("service unavailable\n")));
@@ -112,17 +118,26 @@ async fn an_extension_is_served_as_if_it_were_built_in() {
     let (_, discovery) = cluster.send("GET", "/apis", aggregated, Value::Null).await;
     let of = |discovery: &Value| {
         let items = discovery["items"].as_array().cloned().unwrap_or_default();
-        items.into_iter().find(|item| item["metadata"]["name"] == "ext.io").map(|item| item["versions"][0]["freshness"].clone())
+        items
+            .into_iter()
+            .find(|item| item["metadata"]["name"] == "ext.io")
+            .map(|item| item["versions"][0]["freshness"].clone())
     };
     assert_eq!(of(&discovery), Some(json!("Stale")));
 
     let slice = json!({"metadata": {"name": "s-1", "namespace": "n", "labels": {"kubernetes.io/service-name": "s"}}, "addressType": "IPv4",
         "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}], "ports": [{"port": backend.address.port()}]});
     cluster.put("discovery.k8s.io/endpointslices/n/s-1", slice).await;
-    cluster.put("core/services/n/s", json!({"metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": [{"port": 443}]}})).await;
+    cluster
+        .put(
+            "core/services/n/s",
+            json!({"metadata": {"name": "s", "namespace": "n"}, "spec": {"ports": [{"port": 443}]}}),
+        )
+        .await;
     cluster.reason("Passed").await;
 
-    let (code, thing) = cluster.send("POST", "/apis/ext.io/v1/namespaces/a/things?x=1", "application/json", json!({"a": 1})).await;
+    let (code, thing) =
+        cluster.send("POST", "/apis/ext.io/v1/namespaces/a/things?x=1", "application/json", json!({"a": 1})).await;
     assert_eq!((code, &thing["kind"]), (201, &json!("Thing")));
     assert!(seen.lock().iter().any(|line| line == "/apis/ext.io/v1/namespaces/a/things?x=1 {\"a\":1}"));
     let (_, discovery) = cluster.send("GET", "/apis", aggregated, Value::Null).await;
@@ -136,7 +151,9 @@ async fn an_extension_is_served_as_if_it_were_built_in() {
     let (_, document) = cluster.get("/openapi/v2").await;
     assert!(document["paths"]["/apis/ext.io/v1/things"].is_object() && document["definitions"]["Thing"].is_object());
 
-    let (code, _) = cluster.send("DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/v1.ext.io", "application/json", Value::Null).await;
+    let (code, _) = cluster
+        .send("DELETE", "/apis/apiregistration.k8s.io/v1/apiservices/v1.ext.io", "application/json", Value::Null)
+        .await;
     assert_eq!(code, 200);
     assert_eq!(cluster.get("/apis/ext.io").await.0, 404);
     assert_eq!(cluster.get("/apis/ext.io/v1/things").await.0, 404);

@@ -68,7 +68,11 @@ pub async fn keep(router: Router, stop: CancellationToken) {
                 false => drop(failures.remove(&remote.name)),
             }
             if let Err(status) = say(router.registry(), &user, remote, &condition).await {
-                tracing::debug!(service = remote.name, why = status.message, "the condition of an APIService is not written");
+                tracing::debug!(
+                    service = remote.name,
+                    why = status.message,
+                    "the condition of an APIService is not written"
+                );
             }
         }
         let soonest = failures.values().map(|count| SOON.saturating_mul(1 << (*count).min(10))).min();
@@ -128,10 +132,13 @@ impl Aggregation {
     async fn probe(&self, remote: &Remote, user: &User) -> Result<(), String> {
         let url = format!("{}{}", self.endpoint(remote).origin(), remote.path());
         let once = || async {
-            let answered = tokio::time::timeout(PROBE, self.get(remote, user, &remote.path(), "application/json, */*")).await;
+            let answered =
+                tokio::time::timeout(PROBE, self.get(remote, user, &remote.path(), "application/json, */*")).await;
             match answered {
                 Ok(Ok((code, _))) if (200..300).contains(&code) => Ok(()),
-                Ok(Ok((code, _))) => Err(format!("failing or missing response from {url}: bad status from {url}: {code}")),
+                Ok(Ok((code, _))) => {
+                    Err(format!("failing or missing response from {url}: bad status from {url}: {code}"))
+                }
                 Ok(Err(why)) => Err(format!("failing or missing response from {url}: {why}")),
                 Err(_) => Err(format!("timed out waiting for {url}")),
             }

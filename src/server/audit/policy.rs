@@ -2,7 +2,10 @@
 
 use std::path::PathBuf;
 
-use mk8s_api::{field::{FieldError, Path}, names};
+use mk8s_api::{
+    field::{FieldError, Path},
+    names,
+};
 use serde::Deserialize;
 
 use crate::auth::Attributes;
@@ -148,7 +151,8 @@ impl Policy {
     pub(super) fn wanted(&self, request: &Attributes<'_>) -> Wanted {
         let rule = self.rules.iter().find(|rule| rule.matches(request));
         let in_rule = |word: &str| rule.is_some_and(|rule| rule.omit_stages.iter().any(|omitted| omitted == word));
-        let omitted = Stage::ALL.map(|stage| self.omit_stages.iter().any(|o| o == stage.word()) || in_rule(stage.word()));
+        let omitted =
+            Stage::ALL.map(|stage| self.omit_stages.iter().any(|o| o == stage.word()) || in_rule(stage.word()));
         Wanted {
             level: rule.and_then(|rule| Level::of(&rule.level)).unwrap_or(Level::None),
             omitted,
@@ -301,7 +305,10 @@ rules:
         let cases = [
             ("kind: Pod\n".to_owned(), "is no Policy of audit.k8s.io/v1, but \"Pod\" of \"\""),
             (head.to_owned(), "has no rules"),
-            (format!("{head}rules: [{{level: Some}}]"), "rules[0].level: Unsupported value: \"Some\": supported values: \"None\", \"Metadata\", \"Request\", \"RequestResponse\""),
+            (
+                format!("{head}rules: [{{level: Some}}]"),
+                "rules[0].level: Unsupported value: \"Some\": supported values: \"None\", \"Metadata\", \"Request\", \"RequestResponse\"",
+            ),
             (format!("{head}rules: [{{}}]"), "rules[0].level: Required value"),
             (
                 format!("{head}omitStages: [X]\nrules: [{{level: None, nonResourceURLs: [a], namespaces: [b]}}]"),

@@ -192,7 +192,9 @@ fn bearer_token(parts: &Parts) -> Result<Option<Cow<'_, str>>, AuthError> {
     let Some(header) = parts.headers.get(AUTHORIZATION) else { return subprotocol_token(parts) };
     let header = header.to_str().map_err(|_| AuthError::Malformed)?;
     match header.trim().split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => Ok(Some(token.trim().into())),
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") && !token.trim().is_empty() => {
+            Ok(Some(token.trim().into()))
+        }
         _ => Ok(None),
     }
 }

@@ -105,7 +105,9 @@ fn allowed_unasked(attributes: &Attributes<'_>) -> bool {
 }
 
 fn public(attributes: &Attributes<'_>) -> bool {
-    let under = |path: &str| attributes.path == path || attributes.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    let under = |path: &str| {
+        attributes.path == path || attributes.path.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'))
+    };
     !attributes.is_resource && attributes.verb == "get" && PUBLIC_PATHS.into_iter().any(under)
 }
 
@@ -155,7 +157,15 @@ mod tests {
                 r#"configmaps is forbidden: User "x" cannot list resource "configmaps" in API group "" in the namespace "y""#,
             ),
             (
-                Attributes { group: "apps", resource: "deployments", subresource: "scale", name: "web", verb: "get", namespace: "y", ..list },
+                Attributes {
+                    group: "apps",
+                    resource: "deployments",
+                    subresource: "scale",
+                    name: "web",
+                    verb: "get",
+                    namespace: "y",
+                    ..list
+                },
                 r#"deployments.apps "web" is forbidden: User "x" cannot get resource "deployments/scale" in API group "apps" in the namespace "y""#,
             ),
             (

@@ -25,7 +25,13 @@ pub fn may_write_role(
 }
 
 /// Whether `user` may write a binding to this role; otherwise why not.
-pub fn may_bind(authorization: &Authorization, user: &User, namespace: &str, role_kind: &str, role: &str) -> Result<(), String> {
+pub fn may_bind(
+    authorization: &Authorization,
+    user: &User,
+    namespace: &str,
+    role_kind: &str,
+    role: &str,
+) -> Result<(), String> {
     let plural = if role_kind == "ClusterRole" { "clusterroles" } else { "roles" };
     if user.in_group(MASTERS) || holds(authorization, user, "bind", plural, namespace, role) {
         return Ok(());

@@ -21,7 +21,11 @@ pub fn is_asked_for(headers: &HeaderMap) -> bool {
 }
 
 /// The user the request wants to act as; `None` when it does not ask. Fails with 403 when `user` may not.
-pub fn impersonated(headers: &HeaderMap, user: &User, authorization: &Authorization) -> Result<Option<Arc<User>>, Status> {
+pub fn impersonated(
+    headers: &HeaderMap,
+    user: &User,
+    authorization: &Authorization,
+) -> Result<Option<Arc<User>>, Status> {
     let Some(wanted) = asked_for(headers)? else { return Ok(None) };
     let check = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         let base = Attributes::for_resource(user, "impersonate", group, resource);
@@ -45,7 +49,8 @@ pub fn impersonated(headers: &HeaderMap, user: &User, authorization: &Authorizat
 fn asked_for(headers: &HeaderMap) -> Result<Option<User>, Status> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default().to_string();
     let (name, uid) = (text(USER), text(UID));
-    let groups: Vec<String> = headers.get_all(GROUP).iter().filter_map(|value| value.to_str().ok()).map(str::to_string).collect();
+    let groups: Vec<String> =
+        headers.get_all(GROUP).iter().filter_map(|value| value.to_str().ok()).map(str::to_string).collect();
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (header, value) in headers {
         if let (Some(key), Ok(value)) = (header.as_str().strip_prefix(EXTRA), value.to_str()) {
@@ -55,7 +60,9 @@ fn asked_for(headers: &HeaderMap) -> Result<Option<User>, Status> {
     if name.is_empty() {
         return match uid.is_empty() && groups.is_empty() && extra.is_empty() {
             true => Ok(None),
-            false => Err(Status::bad_request("requested [uid, groups, extra] without impersonating a user: give the Impersonate-User header too")),
+            false => Err(Status::bad_request(
+                "requested [uid, groups, extra] without impersonating a user: give the Impersonate-User header too",
+            )),
         };
     }
     Ok(Some(User { name, uid, groups, extra }))
@@ -75,7 +82,8 @@ fn with_implied_groups(mut user: User) -> User {
 
 /// Header names carry keys percent-encoded.
 fn unescape(key: &str) -> String {
-    let decoded: Option<(String, String)> = form_urlencoded::parse(key.replace('+', "%2B").as_bytes()).next().map(|(k, v)| (k.into(), v.into()));
+    let decoded: Option<(String, String)> =
+        form_urlencoded::parse(key.replace('+', "%2B").as_bytes()).next().map(|(k, v)| (k.into(), v.into()));
     decoded.map_or_else(|| key.to_string(), |(key, _)| key)
 }
 

@@ -56,7 +56,10 @@ struct Graph {
 
 impl NodeAuthorizer {
     pub fn new(store: Store) -> NodeAuthorizer {
-        NodeAuthorizer { state: Mutex::new(State { follower: Follower::new(store, PODS), graph: Graph::default() }), rules: node_rules() }
+        NodeAuthorizer {
+            state: Mutex::new(State { follower: Follower::new(store, PODS), graph: Graph::default() }),
+            rules: node_rules(),
+        }
     }
 
     /// `node`: the name in the asking user's certificate.
@@ -64,7 +67,9 @@ impl NodeAuthorizer {
         let decided = match (a.is_resource, a.group, a.resource) {
             (true, "", "secrets") => self.read(node, Referred::Secret, a),
             (true, "", "configmaps") => self.read(node, Referred::ConfigMap, a),
-            (true, "", "persistentvolumeclaims") if a.subresource == "status" => self.update_status(node, Referred::Claim, a),
+            (true, "", "persistentvolumeclaims") if a.subresource == "status" => {
+                self.update_status(node, Referred::Claim, a)
+            }
             (true, "", "persistentvolumeclaims") => self.get(node, Referred::Claim, a),
             (true, "", "persistentvolumes") => self.get_volume(node, a),
             (true, "resource.k8s.io", "resourceclaims") => self.get(node, Referred::ResourceClaim, a),
@@ -101,8 +106,12 @@ impl NodeAuthorizer {
 
     fn read(&self, node: &str, kind: Referred, a: &Attributes<'_>) -> Result<(), String> {
         match a {
-            Attributes { verb, .. } if !["get", "list", "watch"].contains(verb) => Err("can only read resources of this type".into()),
-            Attributes { subresource: "", namespace: "", .. } => Err("can only read namespaced object of this type".into()),
+            Attributes { verb, .. } if !["get", "list", "watch"].contains(verb) => {
+                Err("can only read resources of this type".into())
+            }
+            Attributes { subresource: "", namespace: "", .. } => {
+                Err("can only read namespaced object of this type".into())
+            }
             Attributes { subresource: "", .. } => self.related(node, kind, a),
             _ => Err("cannot read subresource".into()),
         }
@@ -124,9 +133,11 @@ impl NodeAuthorizer {
     fn get_volume(&self, node: &str, a: &Attributes<'_>) -> Result<(), String> {
         get_only(a)?;
         let view = self.state.lock().follower.view();
-        let volume = stored(&view, &format!("/registry/core/persistentvolumes/{}", a.name)).ok_or_else(|| unrelated(node))?;
+        let volume =
+            stored(&view, &format!("/registry/core/persistentvolumes/{}", a.name)).ok_or_else(|| unrelated(node))?;
         let claim = &volume["spec"]["claimRef"];
-        let (namespace, name) = (claim["namespace"].as_str().unwrap_or_default(), claim["name"].as_str().unwrap_or_default());
+        let (namespace, name) =
+            (claim["namespace"].as_str().unwrap_or_default(), claim["name"].as_str().unwrap_or_default());
         self.related(node, Referred::Claim, &Attributes { namespace, name, ..*a })
     }
 
@@ -185,8 +196,12 @@ fn own_node(node: &str, a: &Attributes<'_>) -> Result<(), String> {
         // Which node it is, NodeRestriction checks.
         ("", "create" | "update" | "patch") | ("status", "update" | "patch") => Ok(()),
         ("", "get" | "list" | "watch") if a.name == node || selects_name(a, node) => Ok(()),
-        ("", "get" | "list" | "watch") if a.name.is_empty() => Err(format!("node '{node}' cannot read all nodes, only its own Node object")),
-        ("", "get" | "list" | "watch") => Err(format!("node '{node}' cannot read '{}', only its own Node object", a.name)),
+        ("", "get" | "list" | "watch") if a.name.is_empty() => {
+            Err(format!("node '{node}' cannot read all nodes, only its own Node object"))
+        }
+        ("", "get" | "list" | "watch") => {
+            Err(format!("node '{node}' cannot read '{}', only its own Node object", a.name))
+        }
         _ => Err(String::new()),
     }
 }
@@ -217,7 +232,9 @@ fn csi_node(node: &str, a: &Attributes<'_>) -> Result<(), String> {
         Attributes { verb, .. } if !["get", "create", "update", "patch", "delete"].contains(verb) => {
             Err("can only get, create, update, patch, or delete a CSINode".into())
         }
-        Attributes { subresource, .. } if !subresource.is_empty() => Err("cannot authorize CSINode subresources".into()),
+        Attributes { subresource, .. } if !subresource.is_empty() => {
+            Err("cannot authorize CSINode subresources".into())
+        }
         Attributes { verb, name, .. } if *verb != "create" && *name != node => {
             Err("can only access CSINode with the same name as the requesting node".into())
         }
@@ -240,13 +257,21 @@ fn volume_secret(view: &View, graph: &Graph, node: &str, secret: &Vertex) -> boo
     if claims.is_empty() {
         return false;
     }
-    view.prefix(b"/registry/core/persistentvolumes/").filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok()).any(|volume| {
-        let spec = &volume["spec"];
-        let claim = (spec["claimRef"]["namespace"].as_str().unwrap_or_default(), spec["claimRef"]["name"].as_str().unwrap_or_default());
-        let fields = ["controllerPublishSecretRef", "nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
-        let refers = |reference: &Value| reference["namespace"] == secret.1.as_str() && reference["name"] == secret.2.as_str();
-        claims.contains(&claim) && fields.iter().any(|field| refers(&spec["csi"][*field]))
-    })
+    view.prefix(b"/registry/core/persistentvolumes/")
+        .filter_map(|entry| serde_json::from_slice::<Value>(&entry.value).ok())
+        .any(|volume| {
+            let spec = &volume["spec"];
+            let claim = (
+                spec["claimRef"]["namespace"].as_str().unwrap_or_default(),
+                spec["claimRef"]["name"].as_str().unwrap_or_default(),
+            );
+            let fields =
+                ["controllerPublishSecretRef", "nodeStageSecretRef", "nodePublishSecretRef", "nodeExpandSecretRef"];
+            let refers = |reference: &Value| {
+                reference["namespace"] == secret.1.as_str() && reference["name"] == secret.2.as_str()
+            };
+            claims.contains(&claim) && fields.iter().any(|field| refers(&spec["csi"][*field]))
+        })
 }
 
 impl Follow for Graph {
@@ -314,7 +339,9 @@ fn needs_of(pod: &Value) -> Vec<Vertex> {
     }
     add(Referred::ServiceAccount, &spec["serviceAccountName"]);
     list(&spec["imagePullSecrets"]).iter().for_each(|secret| add(Referred::Secret, &secret["name"]));
-    for container in ["containers", "initContainers", "ephemeralContainers"].iter().flat_map(|field| list(&spec[*field])) {
+    for container in
+        ["containers", "initContainers", "ephemeralContainers"].iter().flat_map(|field| list(&spec[*field]))
+    {
         for variable in list(&container["env"]) {
             add(Referred::Secret, &variable["valueFrom"]["secretKeyRef"]["name"]);
             add(Referred::ConfigMap, &variable["valueFrom"]["configMapKeyRef"]["name"]);
@@ -378,7 +405,8 @@ mod tests {
         let authorizer = NodeAuthorizer::new(store.clone());
         let user = User::new("system:node:one", ["system:nodes"]);
         let allowed = |node: &str, verb: &str, resource: &str, subresource: &str, name: &str| {
-            let attributes = Attributes { subresource, namespace: "a", name, ..Attributes::for_resource(&user, verb, "", resource) };
+            let attributes =
+                Attributes { subresource, namespace: "a", name, ..Attributes::for_resource(&user, verb, "", resource) };
             authorizer.authorize(node, &attributes) == Decision::Allow
         };
         let cases = [
@@ -413,7 +441,13 @@ mod tests {
         let authorizer = NodeAuthorizer::new(store);
         let user = User::new("system:node:one", ["system:nodes"]);
         let base = Attributes::for_resource(&user, "list", "", "pods");
-        let lease = Attributes { group: "coordination.k8s.io", resource: "leases", namespace: "kube-node-lease", verb: "update", ..base };
+        let lease = Attributes {
+            group: "coordination.k8s.io",
+            resource: "leases",
+            namespace: "kube-node-lease",
+            verb: "update",
+            ..base
+        };
         let cases = [
             (Attributes { field_selector: Some("spec.nodeName=one"), ..base }, true),
             (Attributes { field_selector: Some("spec.nodeName=two"), ..base }, false),

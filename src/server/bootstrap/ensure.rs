@@ -48,9 +48,16 @@ fn has_code(error: &BootstrapError, code: u16) -> bool {
     matches!(error, BootstrapError::Object { source: kube::Error::Api(status), .. } if status.code == code)
 }
 
-async fn send(client: &Client, method: Method, object: &Value, named: bool, body: &Value) -> Result<Value, BootstrapError> {
+async fn send(
+    client: &Client,
+    method: Method,
+    object: &Value,
+    named: bool,
+    body: &Value,
+) -> Result<Value, BootstrapError> {
     let (kind, name) = (meta::kind(object).to_string(), full_name(object));
-    let path = path(object, named).ok_or_else(|| BootstrapError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
+    let path =
+        path(object, named).ok_or_else(|| BootstrapError::UnknownKind { kind: kind.clone(), name: name.clone() })?;
     let content_type = if method == Method::PATCH { "application/merge-patch+json" } else { "application/json" };
     let body = if body.is_null() { Vec::new() } else { body.to_string().into_bytes() };
     let request = Request::builder().method(method).uri(path).header("content-type", content_type).body(body);
@@ -91,8 +98,12 @@ pub(crate) fn mended(found: &Value, wanted: &Value) -> Option<Value> {
         ("Endpoints", "kubernetes") => &["subsets"],
         ("ConfigMap", "extension-apiserver-authentication" | "mk8s-network" | "mk8s-servers") => &["data"],
         ("ConfigMap", "cluster-info") => return with_own_data(found, wanted),
-        ("APIService", _) | ("FlowSchema", "exempt" | "catch-all") | ("PriorityLevelConfiguration", "catch-all") => &["spec"],
-        ("FlowSchema" | "PriorityLevelConfiguration", _) if meta::annotation(found, FLOW_AUTO_UPDATE) == Some("true") => {
+        ("APIService", _) | ("FlowSchema", "exempt" | "catch-all") | ("PriorityLevelConfiguration", "catch-all") => {
+            &["spec"]
+        }
+        ("FlowSchema" | "PriorityLevelConfiguration", _)
+            if meta::annotation(found, FLOW_AUTO_UPDATE) == Some("true") =>
+        {
             &["spec"]
         }
         _ => return None,
@@ -119,7 +130,8 @@ fn with_missing_rules(found: &Value, wanted: &Value) -> Option<Value> {
     }
     let rules = |role: &Value| Vec::<Rule>::deserialize(&role["rules"]).unwrap_or_default();
     let (held, wanted) = (rules(found), rules(wanted));
-    let lacking: Vec<Rule> = wanted.into_iter().filter(|rule| !missing(&held, std::slice::from_ref(rule)).is_empty()).collect();
+    let lacking: Vec<Rule> =
+        wanted.into_iter().filter(|rule| !missing(&held, std::slice::from_ref(rule)).is_empty()).collect();
     if lacking.is_empty() {
         return None;
     }
@@ -134,9 +146,7 @@ mod tests {
 
     #[test]
     fn paths_follow_kinds() {
-        let object = |api_version: &str, kind: &str, namespace: &str| {
-            json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "namespace": namespace}})
-        };
+        let object = |api_version: &str, kind: &str, namespace: &str| json!({"apiVersion": api_version, "kind": kind, "metadata": {"name": "x", "namespace": namespace}});
         let cases = [
             (object("v1", "ConfigMap", "a"), true, Some("/api/v1/namespaces/a/configmaps/x")),
             (object("v1", "ConfigMap", ""), false, Some("/api/v1/namespaces/default/configmaps")),
@@ -152,7 +162,8 @@ mod tests {
     #[test]
     fn roles_get_rules_they_lack_and_keep_their_own() {
         let role = |auto: &str, resources: &[&str]| {
-            let rules: Vec<Value> = resources.iter().map(|r| json!({"apiGroups": [""], "resources": [r], "verbs": ["get"]})).collect();
+            let rules: Vec<Value> =
+                resources.iter().map(|r| json!({"apiGroups": [""], "resources": [r], "verbs": ["get"]})).collect();
             json!({"kind": "ClusterRole", "metadata": {"name": "x", "annotations": {AUTO_UPDATE: auto}}, "rules": rules})
         };
         let wanted = role("true", &["pods", "nodes"]);

@@ -70,7 +70,8 @@ pub(super) fn files(dir: &Path, disabled: &[String]) -> Result<Vec<PathBuf>, Man
 }
 
 pub(super) fn read(path: &Path) -> Result<Vec<Value>, ManifestError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_path_buf(), source })?;
+    let text =
+        std::fs::read_to_string(path).map_err(|source| ManifestError::Read { path: path.to_path_buf(), source })?;
     parse(&text)
 }
 
@@ -85,7 +86,8 @@ pub(super) fn parse(text: &str) -> Result<Vec<Value>, ManifestError> {
             _ if value.is_null() => Vec::new(),
             _ => vec![value],
         };
-        let complete = |o: &Value| o["apiVersion"].is_string() && o["kind"].is_string() && o["metadata"]["name"].is_string();
+        let complete =
+            |o: &Value| o["apiVersion"].is_string() && o["kind"].is_string() && o["metadata"]["name"].is_string();
         if !items.iter().all(complete) {
             return Err(ManifestError::NotAnObject { number });
         }

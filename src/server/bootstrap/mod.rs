@@ -106,7 +106,9 @@ pub async fn say_servers(client: &Client, bootstrap: &Bootstrap) -> Result<(), B
 async fn apply_files(client: &Client, bootstrap: &Bootstrap) {
     let paths = match manifests::files(&bootstrap.manifests_dir, &bootstrap.disabled) {
         Ok(paths) => paths,
-        Err(error) => return tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "manifests are not applied"),
+        Err(error) => {
+            return tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "manifests are not applied");
+        }
     };
     for path in paths {
         let objects: Vec<Value> = match manifests::read(&path) {

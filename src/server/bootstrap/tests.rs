@@ -51,7 +51,11 @@ fn stored(store: &Store, key: &str) -> Value {
 #[tokio::test]
 async fn a_second_start_changes_only_what_follows_the_server() {
     let dir = tempfile::tempdir().expect("a directory");
-    let config_map = |name: &str, value: &str| format!("apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{a: {value}}}\n");
+    let config_map = |name: &str, value: &str| {
+        format!(
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: {{name: {name}, namespace: default}}\ndata: {{a: {value}}}\n"
+        )
+    };
     std::fs::write(dir.path().join("mine.yaml"), config_map("mine", "one")).expect("written");
     std::fs::write(dir.path().join("unwanted.yaml"), config_map("unwanted", "one")).expect("written");
     std::fs::write(dir.path().join("broken.yaml"), "a: [").expect("written");
@@ -67,7 +71,10 @@ async fn a_second_start_changes_only_what_follows_the_server() {
     let count = |prefix: &str| store.view().count(format!("/registry/{prefix}/").as_bytes());
     // Nine more are for machines that join.
     assert_eq!(count("rbac.authorization.k8s.io"), rbac::objects().len() + 9);
-    assert_eq!((count("flowcontrol.apiserver.k8s.io/flowschemas"), count("scheduling.k8s.io/priorityclasses")), (11, 2));
+    assert_eq!(
+        (count("flowcontrol.apiserver.k8s.io/flowschemas"), count("scheduling.k8s.io/priorityclasses")),
+        (11, 2)
+    );
 
     let before = store.revision();
     run(&client, &first).await.expect("second start");
@@ -75,9 +82,15 @@ async fn a_second_start_changes_only_what_follows_the_server() {
 
     std::fs::write(dir.path().join("mine.yaml"), config_map("mine", "two")).expect("written");
     run(&client, &bootstrap("192.0.2.2", dir.path().to_path_buf())).await.expect("start with another address");
-    assert_eq!(stored(&store, "discovery.k8s.io/endpointslices/default/kubernetes")["endpoints"][0]["addresses"][0], "192.0.2.2");
+    assert_eq!(
+        stored(&store, "discovery.k8s.io/endpointslices/default/kubernetes")["endpoints"][0]["addresses"][0],
+        "192.0.2.2"
+    );
     let info = stored(&store, "core/configmaps/kube-public/cluster-info")["data"]["kubeconfig"].to_string();
-    assert!(info.contains("server: https://192.0.2.2:6443") && info.contains("certificate-authority-data: Q0E="), "{info}");
+    assert!(
+        info.contains("server: https://192.0.2.2:6443") && info.contains("certificate-authority-data: Q0E="),
+        "{info}"
+    );
     assert_eq!(stored(&store, "core/endpoints/default/kubernetes")["subsets"][0]["addresses"][0]["ip"], "192.0.2.2");
     assert_eq!(stored(&store, "core/configmaps/kube-system/mk8s-servers")["data"]["servers"], "192.0.2.2:6443");
     assert_eq!(stored(&store, "core/configmaps/default/mine")["data"]["a"], "two");
@@ -88,7 +101,8 @@ async fn the_default_roles_grant_what_upstream_grants() {
     let store = Store::open(Options::default()).await.expect("a store in memory");
     let written = rbac::objects().into_iter().map(|object| {
         let plural = format!("{}s", object["kind"].as_str().expect("a kind").to_lowercase());
-        let namespace = object["metadata"]["namespace"].as_str().map(|namespace| format!("{namespace}/")).unwrap_or_default();
+        let namespace =
+            object["metadata"]["namespace"].as_str().map(|namespace| format!("{namespace}/")).unwrap_or_default();
         let name = object["metadata"]["name"].as_str().expect("a name");
         let key = format!("/registry/rbac.authorization.k8s.io/{plural}/{namespace}{name}").into();
         Op::Put { key, value: Stamped::plain(object.to_string()), expect: Expect::Absent }
@@ -112,7 +126,14 @@ async fn the_default_roles_grant_what_upstream_grants() {
         (Attributes::for_resource(&nobody, "create", "authorization.k8s.io", "selfsubjectaccessreviews"), true),
         (Attributes { namespace: "default", ..Attributes::for_resource(&nobody, "list", "", "pods") }, false),
         (Attributes::for_resource(&scheduler, "list", "", "pods"), true),
-        (Attributes { subresource: "binding", namespace: "a", ..Attributes::for_resource(&scheduler, "create", "", "pods") }, true),
+        (
+            Attributes {
+                subresource: "binding",
+                namespace: "a",
+                ..Attributes::for_resource(&scheduler, "create", "", "pods")
+            },
+            true,
+        ),
         (Attributes::for_resource(&scheduler, "create", "", "secrets"), false),
         (Attributes { name: "one", ..Attributes::for_resource(&node, "get", "", "nodes") }, true),
         (Attributes { name: "two", ..Attributes::for_resource(&node, "get", "", "nodes") }, false),

@@ -76,13 +76,7 @@ struct Shared {
 
 impl Lines {
     /// `removed` is told when another server says so.
-    pub fn new(
-        me: u64,
-        pki: Arc<Pki>,
-        known: &[members::Member],
-        removed: Removed,
-        stop: CancellationToken,
-    ) -> Lines {
+    pub fn new(me: u64, pki: Arc<Pki>, known: &[members::Member], removed: Removed, stop: CancellationToken) -> Lines {
         let addresses = known.iter().map(|member| (member.id, member.address.clone())).collect();
         let shared = Shared {
             me,

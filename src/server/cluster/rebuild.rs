@@ -65,7 +65,12 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
         fs::remove_dir_all(&new).map_err(failed("remove", &new))?;
     }
     let keys = whole.entries().len();
-    let record = Record { id: members::first_of_next_hundred(whole.entries()), founder: false, members: Vec::new(), removed: false };
+    let record = Record {
+        id: members::first_of_next_hundred(whole.entries()),
+        founder: false,
+        members: Vec::new(),
+        removed: false,
+    };
     let first = |view: &mk8s_store::View| members::only(view, record.id);
     let revision = mk8s_store::found(&new, whole, first, record.id, &record.identity(cluster))?;
     let mut before = None;

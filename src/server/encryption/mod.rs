@@ -23,8 +23,8 @@ use mk8s_store::{CommitError, Sealing, Store, seal::aead};
 use tokio_util::sync::CancellationToken;
 
 pub use command::{SecretsEncryptArgs, command};
-pub(crate) use resources::names;
 pub use resources::Resource;
+pub(crate) use resources::names;
 
 use crate::{auth::Pki, cluster::members};
 

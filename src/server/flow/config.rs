@@ -169,10 +169,14 @@ mod tests {
     fn seats_are_shared_out() {
         let levels = [level("a", 30, 33), level("b", 10, 0), level("c", 0, 0)];
         let config = Config::new(&[], &levels, 600, &Config::default());
-        let shown: Vec<(u32, u32, u32)> = config.levels.values().map(|level| {
-            let limits = level.limits();
-            (limits.nominal, limits.lower, limits.upper)
-        }).collect();
+        let shown: Vec<(u32, u32, u32)> = config
+            .levels
+            .values()
+            .map(|level| {
+                let limits = level.limits();
+                (limits.nominal, limits.lower, limits.upper)
+            })
+            .collect();
         assert_eq!(shown, [(450, 301, 600), (150, 150, 600), (0, 0, 600)]);
     }
 

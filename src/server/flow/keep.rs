@@ -124,7 +124,8 @@ fn with_condition(schema: &Value, level: &str, dangles: bool, now: &str) -> Opti
     if current.is_some_and(|at| same(&known[at])) {
         return None;
     }
-    let made = json!({"type": "Dangling", "status": status, "lastTransitionTime": now, "reason": reason, "message": message});
+    let made =
+        json!({"type": "Dangling", "status": status, "lastTransitionTime": now, "reason": reason, "message": message});
     let mut conditions = known.to_vec();
     match current {
         Some(at) => conditions[at] = made,
@@ -158,9 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_missing_is_made_and_schemas_say_what_they_refer_to() {
-        let object = |kind: &str, name: &str, spec: Value| {
-            json!({"kind": kind, "metadata": {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}, "spec": spec})
-        };
+        let object = |kind: &str, name: &str, spec: Value| json!({"kind": kind, "metadata": {"name": name, "annotations": {"apf.kubernetes.io/autoupdate-spec": "true"}}, "spec": spec});
         let level = object("PriorityLevelConfiguration", "l", json!({"type": "Limited"}));
         let schema = |level: &str| object("FlowSchema", "s", json!({"priorityLevelConfiguration": {"name": level}}));
         let wanted = [level.clone(), schema("l")];

@@ -19,10 +19,7 @@ mod schema;
 mod seats;
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering::Relaxed,
-    },
+    sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
@@ -31,13 +28,13 @@ use http::HeaderMap;
 use mk8s_api::meta;
 use serde_json::Value;
 
-pub(crate) use self::{
-    keep::{follow, keep_objects},
-    schema::Schema,
-};
 use self::{
     config::Config,
     seats::{Counts, Rejected, Seat},
+};
+pub(crate) use self::{
+    keep::{follow, keep_objects},
+    schema::Schema,
 };
 use crate::{auth::Attributes, bootstrap};
 
@@ -192,9 +189,13 @@ mod tests {
             }
         }
         let text = flow.metrics_text();
-        let counted = "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"catch-all\",priority_level=\"catch-all\"} 1";
+        let counted =
+            "apiserver_flowcontrol_dispatched_requests_total{flow_schema=\"catch-all\",priority_level=\"catch-all\"} 1";
         assert!(text.contains(counted), "{text}");
-        assert!(text.contains("apiserver_flowcontrol_current_executing_seats{priority_level=\"catch-all\"} 0"), "{text}");
+        assert!(
+            text.contains("apiserver_flowcontrol_current_executing_seats{priority_level=\"catch-all\"} 0"),
+            "{text}"
+        );
     }
 
     #[tokio::test]

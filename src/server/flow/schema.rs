@@ -148,9 +148,9 @@ impl Subject {
         match self {
             Subject::User(name) => name == "*" || *name == user.name,
             Subject::Group(group) => group == "*" || user.in_group(group),
-            Subject::ServiceAccount { namespace, name } => user
-                .service_account()
-                .is_some_and(|(of, account)| of == namespace && (name == "*" || name == account)),
+            Subject::ServiceAccount { namespace, name } => {
+                user.service_account().is_some_and(|(of, account)| of == namespace && (name == "*" || name == account))
+            }
         }
     }
 }
@@ -207,7 +207,8 @@ mod tests {
     #[test]
     fn requests_are_told_apart() {
         let rule = |subject: Value, resources: Value, paths: Value| {
-            let spec = json!({"rules": [{"subjects": [subject], "resourceRules": resources, "nonResourceRules": paths}]});
+            let spec =
+                json!({"rules": [{"subjects": [subject], "resourceRules": resources, "nonResourceRules": paths}]});
             let schema = json!({"metadata": {"name": "s"}, "spec": spec});
             Schema::read(&schema, Arc::new(Level::new("l", false)), "", Arc::default())
         };

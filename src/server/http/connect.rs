@@ -48,9 +48,19 @@ mod tests {
     #[test]
     fn connections_are_described() {
         let cases = [
-            ("exec", None, "command=ls&command=-l&stdout=true&stdin=0&container=c", r#"{"apiVersion":"v1","command":["ls","-l"],"container":"c","kind":"PodExecOptions","stdout":true}"#),
+            (
+                "exec",
+                None,
+                "command=ls&command=-l&stdout=true&stdin=0&container=c",
+                r#"{"apiVersion":"v1","command":["ls","-l"],"container":"c","kind":"PodExecOptions","stdout":true}"#,
+            ),
             ("attach", None, "tty=1", r#"{"apiVersion":"v1","kind":"PodAttachOptions","tty":true}"#),
-            ("portforward", None, "ports=80,81&ports=82", r#"{"apiVersion":"v1","kind":"PodPortForwardOptions","ports":[80,81,82]}"#),
+            (
+                "portforward",
+                None,
+                "ports=80,81&ports=82",
+                r#"{"apiVersion":"v1","kind":"PodPortForwardOptions","ports":[80,81,82]}"#,
+            ),
             ("proxy", Some("a/b"), "", r#"{"apiVersion":"v1","kind":"PodProxyOptions","path":"a/b"}"#),
         ];
         let kind = mk8s_api::kinds::find("", "v1", "pods").expect("pods are built in");

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::{body::RequestBody, protobuf};
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
@@ -9,7 +10,6 @@ use mk8s_api::{
     decode::{self, Body as Parsed, Media},
     status::Status,
 };
-use super::{body::RequestBody, protobuf};
 
 /// The largest body, as Kubernetes has it.
 pub const LIMIT: usize = 3 << 20;
@@ -115,7 +115,8 @@ fn aliases(bytes: &[u8]) -> usize {
     let begins_word = |at: usize| {
         let before = at.checked_sub(1).map(|before| bytes[before]);
         let after = bytes.get(at + 1).is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte == b'_');
-        after && before.is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'[' | b'{' | b',' | b':' | b'-'))
+        after
+            && before.is_none_or(|byte| byte.is_ascii_whitespace() || matches!(byte, b'[' | b'{' | b',' | b':' | b'-'))
     };
     let count = |mark: u8| (0..bytes.len()).filter(|at| bytes[*at] == mark && begins_word(*at)).count();
     if count(b'&') == 0 { 0 } else { count(b'*') }

@@ -15,7 +15,6 @@ use std::{
 use mk8s_api::exposition::{self, header, line};
 use parking_lot::RwLock;
 
-
 /// Upper bounds of the latency buckets, in microseconds.
 const BUCKETS_US: [u64; 12] =
     [500, 1_000, 2_500, 5_000, 10_000, 25_000, 50_000, 100_000, 250_000, 1_000_000, 5_000_000, 60_000_000];

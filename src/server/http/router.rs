@@ -18,8 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use futures::FutureExt;
-use http_body_util::BodyExt;
 use http::{Extensions, HeaderMap, HeaderValue, Method, Request, Response, Uri, header, request::Parts};
+use http_body_util::BodyExt;
 use jiff::Timestamp;
 use mk8s_api::status::Status;
 use tokio_util::sync::CancellationToken;
@@ -39,10 +39,12 @@ use super::{
 };
 use crate::{
     admission::Notes,
-    audit::{Audit, Record, Sent, UntilEnd},
     aggregation::{Aggregation, Forwarded},
+    audit::{Audit, Record, Sent, UntilEnd},
+    auth::{
+        Attributes, Authentication, Authorization, Authorizer as _, Decision, Peer, TokenIssuer, User, impersonate,
+    },
     flow::{Admitted, Flow, Running, Schema},
-    auth::{Attributes, Authentication, Authorization, Authorizer as _, Decision, Peer, TokenIssuer, User, impersonate},
     registry::Registry,
     relay::Relay,
     usage::Usage,
@@ -332,7 +334,9 @@ pub(super) async fn handle(
                 let named = Attributes { version: path.version, ..attributes };
                 let sent = Sent { uri: &uri, headers: &headers, user: &caller, address };
                 audit.begin_once(record, &named, &sent).await;
-                if let Some(record) = record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb)) {
+                if let Some(record) =
+                    record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
+                {
                     body = match written_down(record, &headers, body).await {
                         Ok(body) => body,
                         Err(status) => return handled(dispatch::metric_verb(verb), &label, Err(status)),
@@ -345,7 +349,9 @@ pub(super) async fn handle(
                 true => (None, None),
                 false => match turn(inner, &of_flow(&attributes), objects).await {
                     Ok(turn) => turn,
-                    Err(schema) => return Handled { schema: Some(schema), ..handled(shown_verb, &label, Ok(too_many())) },
+                    Err(schema) => {
+                        return Handled { schema: Some(schema), ..handled(shown_verb, &label, Ok(too_many())) };
+                    }
                 },
             };
             let handled = |verb, resource: &str, result| Handled { schema, ..handled(verb, resource, result) };

@@ -84,7 +84,10 @@ mod tests {
             (Some("a"), &["a=b:NoSchedule".to_string()][..])
         );
         std::fs::write(&file, "join: https://192.0.2.1\nnode-tain: x\n").expect("written");
-        let args = AgentArgs { node: NodeArgs { config: Some(file.display().to_string()), ..NodeArgs::default() }, ..AgentArgs::default() };
+        let args = AgentArgs {
+            node: NodeArgs { config: Some(file.display().to_string()), ..NodeArgs::default() },
+            ..AgentArgs::default()
+        };
         assert!(args.resolve().expect_err("unknown").to_string().contains("did you mean node-taint?"));
     }
 }

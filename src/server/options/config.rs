@@ -86,11 +86,13 @@ pub(super) fn fill(mut known: Vec<(&'static str, Setting<'_>)>, path: &Path, tex
         };
         match setting {
             Setting::One(slot) => {
-                let text = scalar(&value).ok_or_else(|| wrong(format!("{key}: one value is expected, found {}", describe(&value))))?;
+                let text = scalar(&value)
+                    .ok_or_else(|| wrong(format!("{key}: one value is expected, found {}", describe(&value))))?;
                 slot.get_or_insert(text);
             }
             Setting::Many(slot) => {
-                let texts = list(&value).ok_or_else(|| wrong(format!("{key}: a list of values is expected, found {}", describe(&value))))?;
+                let texts = list(&value)
+                    .ok_or_else(|| wrong(format!("{key}: a list of values is expected, found {}", describe(&value))))?;
                 if slot.is_empty() {
                     **slot = texts;
                 }

@@ -95,10 +95,18 @@ impl NodeArgs {
 
 fn check_address(ip: IpAddr) -> Result<(), OptionsError> {
     if ip.is_unspecified() || ip.is_multicast() {
-        return Err(wrong("node-ip", ip.to_string(), "is not the address of a machine; use one other nodes reach this machine by"));
+        return Err(wrong(
+            "node-ip",
+            ip.to_string(),
+            "is not the address of a machine; use one other nodes reach this machine by",
+        ));
     }
     if ip.is_loopback() {
-        return Err(wrong("node-ip", ip.to_string(), "is a loopback address, which Endpoints may not have; use one other nodes reach this machine by"));
+        return Err(wrong(
+            "node-ip",
+            ip.to_string(),
+            "is a loopback address, which Endpoints may not have; use one other nodes reach this machine by",
+        ));
     }
     Ok(())
 }
@@ -115,7 +123,8 @@ fn node_name(given: Option<String>) -> Result<String, OptionsError> {
 }
 
 fn label(text: &str) -> Result<(String, String), OptionsError> {
-    let (key, value) = text.split_once('=').ok_or_else(|| wrong("node-label", text, "has no value; write KEY=VALUE"))?;
+    let (key, value) =
+        text.split_once('=').ok_or_else(|| wrong("node-label", text, "has no value; write KEY=VALUE"))?;
     match names::qualified_name(key).into_iter().chain(names::label_value(value)).next() {
         None => Ok((key.to_string(), value.to_string())),
         Some(why) => Err(wrong("node-label", text, why)),
@@ -125,7 +134,8 @@ fn label(text: &str) -> Result<(String, String), OptionsError> {
 /// `KEY=VALUE:EFFECT` or `KEY:EFFECT`.
 fn taint(text: &str) -> Result<String, OptionsError> {
     let bad = |why: String| wrong("node-taint", text, why);
-    let (head, effect) = text.rsplit_once(':').ok_or_else(|| bad("has no effect; write KEY=VALUE:NoSchedule".into()))?;
+    let (head, effect) =
+        text.rsplit_once(':').ok_or_else(|| bad("has no effect; write KEY=VALUE:NoSchedule".into()))?;
     if !["NoSchedule", "PreferNoSchedule", "NoExecute"].contains(&effect) {
         return Err(bad("has no known effect; use NoSchedule, PreferNoSchedule or NoExecute".into()));
     }
@@ -141,7 +151,11 @@ fn endpoint(text: String) -> Result<String, OptionsError> {
     let path = text.strip_prefix("unix://").unwrap_or(&text);
     match path.starts_with('/') {
         true => Ok(text),
-        false => Err(wrong("container-runtime-endpoint", text, "is not a socket; use a path such as unix:///run/containerd/containerd.sock")),
+        false => Err(wrong(
+            "container-runtime-endpoint",
+            text,
+            "is not a socket; use a path such as unix:///run/containerd/containerd.sock",
+        )),
     }
 }
 

@@ -30,8 +30,14 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(options.write_kubeconfig_mode, 0o600);
     assert_eq!(options.bind_address.to_string(), "0.0.0.0");
     assert_eq!(options.https_listen_port, 6443);
-    assert_eq!((options.cluster_cidr.to_string(), options.service_cidr.to_string()), ("10.42.0.0/16".into(), "10.43.0.0/16".into()));
-    assert_eq!((options.service_ip().to_string(), options.cluster_dns.to_string()), ("10.43.0.1".into(), "10.43.0.10".into()));
+    assert_eq!(
+        (options.cluster_cidr.to_string(), options.service_cidr.to_string()),
+        ("10.42.0.0/16".into(), "10.43.0.0/16".into())
+    );
+    assert_eq!(
+        (options.service_ip().to_string(), options.cluster_dns.to_string()),
+        ("10.43.0.1".into(), "10.43.0.10".into())
+    );
     assert_eq!(options.service_node_port_range, 30000..=32767);
     assert_eq!(options.token_issuer(), "https://kubernetes.default.svc.cluster.local");
     assert!(!options.disable_agent);
@@ -63,7 +69,11 @@ fn values_follow_each_other() {
 #[test]
 fn bad_values_name_flag_value_and_remedy() {
     let cases = [
-        (("cluster-cidr", "10.43.0.0/8"), r#"--service-cidr "10.43.0.0/16": overlaps with --cluster-cidr 10.43.0.0/8"#, "apart"),
+        (
+            ("cluster-cidr", "10.43.0.0/8"),
+            r#"--service-cidr "10.43.0.0/16": overlaps with --cluster-cidr 10.43.0.0/8"#,
+            "apart",
+        ),
         (("cluster-cidr", "nonsense"), r#"--cluster-cidr "nonsense": "#, "use a network such as 10.42.0.0/16"),
         (("cluster-cidr", "192.0.0.0/8"), "contains this node's address 192.0.2.7", "not in use here"),
         (("cluster-cidr", "10.42.0.0/25"), "is smaller than the network of one node (/24)", "/24 or shorter"),
@@ -98,7 +108,8 @@ fn bad_values_name_flag_value_and_remedy() {
 
 #[test]
 fn the_file_fills_what_flags_leave() {
-    let text = "cluster-cidr: 10.1.0.0/16\ntls-san: [a.example, b.example]\nhttps-listen-port: 7443\ndisable-agent: true\n";
+    let text =
+        "cluster-cidr: 10.1.0.0/16\ntls-san: [a.example, b.example]\nhttps-listen-port: 7443\ndisable-agent: true\n";
     let mut args = ServerArgs { cluster_cidr: Some("10.2.0.0/16".into()), ..args(&[]) };
     config::fill(config::settings(&mut args), Path::new("c.yaml"), text).expect("good file");
     assert_eq!(args.cluster_cidr.as_deref(), Some("10.2.0.0/16"));
@@ -121,11 +132,17 @@ fn bad_files_are_explained() {
         ("a: [", "is not YAML"),
     ];
     for (text, message) in cases {
-        let error = config::fill(config::settings(&mut ServerArgs::default()), Path::new("c.yaml"), text).expect_err(message).to_string();
+        let error = config::fill(config::settings(&mut ServerArgs::default()), Path::new("c.yaml"), text)
+            .expect_err(message)
+            .to_string();
         assert!(error.contains(message), "{error}");
     }
-    let error = ServerArgs { node: NodeArgs { config: Some("/nowhere/c.yaml".into()), ..NodeArgs::default() }, ..ServerArgs::default() }
-        .resolve()
-       .expect_err("missing").to_string();
+    let error = ServerArgs {
+        node: NodeArgs { config: Some("/nowhere/c.yaml".into()), ..NodeArgs::default() },
+        ..ServerArgs::default()
+    }
+    .resolve()
+    .expect_err("missing")
+    .to_string();
     assert!(error.starts_with("--config /nowhere/c.yaml: cannot be read"), "{error}");
 }

@@ -30,7 +30,9 @@ const VIOLATED: &str = "Cannot evict pod as it would violate the pod's disruptio
 enum Allowed {
     Yes,
     /// As long as the pod is as it was seen.
-    AsSeen { budget: String },
+    AsSeen {
+        budget: String,
+    },
 }
 
 impl Registry {
@@ -97,7 +99,8 @@ impl Registry {
                     "message": "Eviction API: evicting", "lastProbeTime": null, "lastTransitionTime": meta::format_time(Timestamp::now()),
                 }),
             );
-            let put = Op::Put { key: key.clone(), value: encode::encode(&pod), expect: Expect::Revision(entry.modified) };
+            let put =
+                Op::Put { key: key.clone(), value: encode::encode(&pod), expect: Expect::Revision(entry.modified) };
             match self.commit(put).await {
                 Ok(written) => {
                     let revision = written.map_or(entry.modified, |written| written.modified);
@@ -175,7 +178,8 @@ fn unhealthy_may_go(budget: &Value) -> bool {
 
 fn spend(budget: &mut Value, pod: &str, now: &str) -> Result<(), Status> {
     let name = meta::name(budget).to_string();
-    let forbidden = |why: &str| Err(Status::forbidden(&GroupResource::new("policy", "poddisruptionbudget"), &name, why));
+    let forbidden =
+        |why: &str| Err(Status::forbidden(&GroupResource::new("policy", "poddisruptionbudget"), &name, why));
     let status = &budget["status"];
     if count(status, "observedGeneration") < meta::generation(budget) {
         return Err(in_progress(&name));
@@ -261,9 +265,17 @@ mod tests {
             {"type": "DisruptionAllowed", "status": "False", "reason": "SyncFailed", "message": "no scale"}]});
         let more = json!({"disruptionsAllowed": 0, "currentHealthy": 3, "desiredHealthy": 2});
         let table = [
-            (json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1, "disruptionsAllowed": 1}}), 429, "The disruption budget b is still being processed by the server."),
+            (
+                json!({"metadata": {"generation": 2}, "status": {"observedGeneration": 1, "disruptionsAllowed": 1}}),
+                429,
+                "The disruption budget b is still being processed by the server.",
+            ),
             (json!({"status": needs}), 429, "The disruption budget b needs 3 healthy pods and has 2 currently"),
-            (json!({"status": failed}), 429, "The disruption budget b does not allow evicting pods currently because it failed sync: no scale"),
+            (
+                json!({"status": failed}),
+                429,
+                "The disruption budget b does not allow evicting pods currently because it failed sync: no scale",
+            ),
             (json!({"status": more}), 429, "The disruption budget b does not allow evicting pods currently"),
             (json!({"status": {"disruptionsAllowed": -1}}), 403, ""),
         ];

@@ -159,7 +159,8 @@ fn page<'v>(
     let seen = seen.saturating_add(list.entries.len());
     if filter.is_everything() {
         // Whoever goes on with the newest root has seen pages of another one.
-        let remaining = if newest { 1 + range.count() } else { view.count(prefix.as_bytes()).saturating_sub(seen).max(1) };
+        let remaining =
+            if newest { 1 + range.count() } else { view.count(prefix.as_bytes()).saturating_sub(seen).max(1) };
         list.remaining = Some(remaining);
     }
     let revision = (!newest).then_some(view.revision());

@@ -163,10 +163,8 @@ impl Registry {
 
     /// Lets pass or refuses a connection to an object; `options` are what is asked of it.
     pub async fn admit_connection(&self, call: &Call<'_>, mut options: Value) -> Result<(), Status> {
-        let request = admission::Request {
-            options: admission::Options::None,
-            ..call.admission(Operation::Connect, None)
-        };
+        let request =
+            admission::Request { options: admission::Options::None, ..call.admission(Operation::Connect, None) };
         self.admission.admit(&request, &mut options).await
     }
 

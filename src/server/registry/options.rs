@@ -60,7 +60,11 @@ impl Propagation {
             "Foreground" => Ok(Propagation::Foreground),
             other => {
                 let supported = ["Foreground", "Background", "Orphan", "nil"];
-                Err(invalid_delete_option(FieldError::not_supported(&Path::new("propagationPolicy"), other, &supported)))
+                Err(invalid_delete_option(FieldError::not_supported(
+                    &Path::new("propagationPolicy"),
+                    other,
+                    &supported,
+                )))
             }
         }
     }
@@ -111,7 +115,9 @@ impl DeleteOptions {
 fn check_types(options: &mut Value) -> Result<(), Status> {
     let kind = meta::kind(options);
     if !matches!(kind, "" | "DeleteOptions") {
-        return Err(Status::bad_request(format!("decoded object of kind {kind:?} cannot be converted to DeleteOptions")));
+        return Err(Status::bad_request(format!(
+            "decoded object of kind {kind:?} cannot be converted to DeleteOptions"
+        )));
     }
     let Some(schema) = schema::definition("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions") else { return Ok(()) };
     let refused = |error| {

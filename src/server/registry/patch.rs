@@ -87,8 +87,9 @@ impl Patch {
         match self.kind {
             PatchKind::Json => patch::json_patch(old, &self.bytes).map_err(|error| unprocessable(&error)),
             PatchKind::Strategic => match call.resource.schema_of(call.subresource) {
-                Some(schema) => patch::strategic::apply(schema, old.clone(), &self.document)
-                    .map_err(|error| unprocessable(&error)),
+                Some(schema) => {
+                    patch::strategic::apply(schema, old.clone(), &self.document).map_err(|error| unprocessable(&error))
+                }
                 None => Err(Status::unsupported_media_type(&[
                     "application/json-patch+json",
                     "application/merge-patch+json",

@@ -6,9 +6,9 @@ use std::{collections::HashMap, fmt, sync::Arc};
 
 use jiff::Timestamp;
 use mk8s_api::{
-    crd::DefinitionVersion,
     apply::{Counted, counted, counted_custom, is_reset},
     at, conversion,
+    crd::DefinitionVersion,
     decode::{self as api_decode, Decoded, Doubles, Refusal, Target},
     field::{FieldError, Path},
     kinds::{self, Kind},
@@ -169,16 +169,16 @@ impl Resource {
     /// An object of a custom kind in another version.
     pub(crate) async fn in_version(&self, mut object: Value, api_version: &str) -> Result<Value, Status> {
         let Some(custom) = self.as_custom().filter(|_| object.is_object()) else { return Ok(object) };
-        object = custom.converter.convert(&custom.definition, vec![object], api_version).await?.pop().unwrap_or_default();
+        object =
+            custom.converter.convert(&custom.definition, vec![object], api_version).await?.pop().unwrap_or_default();
         object["apiVersion"] = api_version.into();
         Ok(object)
     }
 
     /// Whether what was stored at a revision is shown as it is, apart from what [`Resource::to_served`] does.
     pub(super) fn shows_stored(&self, modified: u64) -> bool {
-        self.as_custom().is_none_or(|custom| {
-            modified >= custom.since && custom.version.name == custom.definition.storage_version
-        })
+        self.as_custom()
+            .is_none_or(|custom| modified >= custom.since && custom.version.name == custom.definition.storage_version)
     }
 
     /// Objects go away with their definition, and none are made.

@@ -600,7 +600,8 @@ mod tests {
         let mut first = service(json!({"clusterIP": "10.0.0.10"}));
         allocator.reserve_create(&mut first, false, &Notes::default()).await.expect("free").keep();
         assert_eq!(first["spec"]["clusterIPs"], json!(["10.0.0.10"]));
-        let refused = allocator.reserve_create(&mut first.clone(), false, &Notes::default()).await.err().expect("taken");
+        let refused =
+            allocator.reserve_create(&mut first.clone(), false, &Notes::default()).await.err().expect("taken");
         assert!(refused.message.contains("spec.clusterIPs[0]: Invalid value: \"10.0.0.10\": failed to allocate IP 10.0.0.10: provided IP is already allocated"), "{}", refused.message);
         allocator.release(&first);
         // Not kept: free again.
@@ -662,7 +663,8 @@ mod tests {
         let mut ports = service(json!({"type": "NodePort", "ports": [{"port": 80}, {"port": 81, "nodePort": 30001}]}));
         allocator.reserve_create(&mut ports, false, &Notes::default()).await.map(Reservation::keep).ok();
         let mut outside = service(json!({"type": "NodePort", "ports": [{"port": 80, "nodePort": 1}]}));
-        let refused = allocator.reserve_create(&mut outside, false, &Notes::default()).await.err().expect("out of range");
+        let refused =
+            allocator.reserve_create(&mut outside, false, &Notes::default()).await.err().expect("out of range");
         assert_eq!(
             refused.message,
             "Service \"s\" is invalid: spec.ports[0].nodePort: Invalid value: 1: provided port is not in the valid range. The range of valid ports is 30000-30002"

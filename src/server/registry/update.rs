@@ -181,14 +181,15 @@ impl Registry {
             return self.delete_finished(call, entry, new).await;
         }
         meta::set(&mut new, "resourceVersion", meta::resource_version(old));
-        if (new == *old || apply::only_times_differ(&new, old)) && self.presenter.is_stored(resource, entry, &new).await? {
+        if (new == *old || apply::only_times_differ(&new, old))
+            && self.presenter.is_stored(resource, entry, &new).await?
+        {
             return self.written(resource, entry.clone()).await.map(Some);
         }
         if call.options.dry_run {
             return Ok(Some(Stored::Value(new)));
         }
-        let op =
-            |value: Stamped| Op::Put { key: entry.key.clone(), value, expect: Expect::Revision(entry.modified) };
+        let op = |value: Stamped| Op::Put { key: entry.key.clone(), value, expect: Expect::Revision(entry.modified) };
         let value = self.presenter.to_stored(resource, &new).await?;
         reservation.propose();
         let mut put = self.commit_decided(call, op(value)).await;
@@ -212,13 +213,7 @@ impl Registry {
     }
 
     /// Lets the scale of an object pass admission, and takes over what admission makes of it.
-    async fn admit_scale(
-        &self,
-        call: &Call<'_>,
-        scale: &Scale,
-        new: &mut Value,
-        old: &Value,
-    ) -> Result<(), Status> {
+    async fn admit_scale(&self, call: &Call<'_>, scale: &Scale, new: &mut Value, old: &Value) -> Result<(), Status> {
         let call = Call { subresource: "scale", ..*call };
         let (mut wanted, current) = (scale.read(new), scale.read(old));
         let request = call.admission(Operation::Update, Some(&current));

@@ -298,9 +298,9 @@ fn shown(filter: &Filter, event: &Event) -> Option<(ChangeKind, Bytes)> {
         }
     };
     let object = match (kind, &event.previous) {
-        (ChangeKind::Deleted, Some(last)) => {
-            event.frames.get_or_make(Frame::DeletedObject as usize, || encode::with_version(&last.value, event.revision))
-        }
+        (ChangeKind::Deleted, Some(last)) => event
+            .frames
+            .get_or_make(Frame::DeletedObject as usize, || encode::with_version(&last.value, event.revision)),
         _ => event.entry.value.clone(),
     };
     Some((kind, object))

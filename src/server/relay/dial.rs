@@ -58,7 +58,9 @@ impl Relay {
         let (near, far) = tokio::io::duplex(BUFFER);
         let (reader, writer) = tokio::io::split(far);
         let pieces = ReaderStream::with_capacity(reader, BUFFER);
-        let body = StreamBody::new(pieces.map(|piece| piece.map(Frame::data).map_err(|error| BodyError::from(BoxError::from(error)))));
+        let body = StreamBody::new(
+            pieces.map(|piece| piece.map(Frame::data).map_err(|error| BodyError::from(BoxError::from(error)))),
+        );
         let mut request = Request::new(body.boxed_unsync());
         *request.method_mut() = Method::POST;
         let uri = format!("http://node/dial/{}/{}", address.ip(), address.port());

@@ -15,7 +15,10 @@ use futures::{SinkExt, StreamExt};
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, header};
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use hyper::{body::Incoming, upgrade::{OnUpgrade, Upgraded}};
+use hyper::{
+    body::Incoming,
+    upgrade::{OnUpgrade, Upgraded},
+};
 use hyper_util::rt::TokioIo;
 use mk8s_api::status::Status;
 use tokio::{
@@ -270,7 +273,8 @@ mod tests {
         );
         assert_eq!(read(&[key]), Err("Upgrade request required".into()));
         let spdy = ("upgrade", "spdy/3.1");
-        let (four, three) = (("x-stream-protocol-version", "v4.channel.k8s.io"), ("x-stream-protocol-version", "v3.channel.k8s.io"));
+        let (four, three) =
+            (("x-stream-protocol-version", "v4.channel.k8s.io"), ("x-stream-protocol-version", "v3.channel.k8s.io"));
         assert_eq!(
             read(&[("connection", "Upgrade"), spdy, four, three]),
             Ok(r#"SPDY ["v4.channel.k8s.io", "v3.channel.k8s.io"]"#.into())

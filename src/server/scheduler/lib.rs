@@ -50,6 +50,12 @@ use tokio_util::sync::CancellationToken;
 
 /// Places pods until `stop`, and counts. The informers may be [lean](Informers::lean), and others in the process may use
 /// them, too; bindings are written with `client`.
-pub async fn run(client: Client, informers: Informers, configured: Configured, metrics: Arc<Metrics>, stop: CancellationToken) {
+pub async fn run(
+    client: Client,
+    informers: Informers,
+    configured: Configured,
+    metrics: Arc<Metrics>,
+    stop: CancellationToken,
+) {
     driver::drive(client, &informers, configured, metrics, stop).await;
 }

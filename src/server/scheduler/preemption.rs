@@ -90,11 +90,13 @@ pub fn preempt(
     diagnosis: &Diagnosis,
     offset: usize,
 ) -> Preemption {
-    if profile.names_claims && !cycle.pod.device_claims.is_empty()
-        && let Some(claim) = in_the_way(cycle) {
-            let message = "deallocation of ResourceClaim completed".to_owned();
-            return Preemption::Deallocate { claim, message };
-        }
+    if profile.names_claims
+        && !cycle.pod.device_claims.is_empty()
+        && let Some(claim) = in_the_way(cycle)
+    {
+        let message = "deallocation of ResourceClaim completed".to_owned();
+        return Preemption::Deallocate { claim, message };
+    }
     let Some(options) = profile.preemption else { return Preemption::None };
     if let Err(why) = eligible(cycle, diagnosis) {
         return Preemption::NotEligible(said(profile, cycle.pod, why));

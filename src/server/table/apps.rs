@@ -13,7 +13,11 @@ pub(super) fn printers() -> Declared {
     let replicated = "Name|Desired:integer|Current:integer|Ready:integer|Age|+Containers|+Images|+Selector";
     let daemons = "Name|Desired:integer|Current:integer|Ready:integer|Up-to-date:integer|Available:integer|Node Selector|Age|+Containers|+Images|+Selector";
     vec![
-        ("apps", "Deployment", Printer::of("Name|Ready|Up-to-date|Available|Age|+Containers|+Images|+Selector", deployment)),
+        (
+            "apps",
+            "Deployment",
+            Printer::of("Name|Ready|Up-to-date|Available|Age|+Containers|+Images|+Selector", deployment),
+        ),
         ("apps", "ReplicaSet", Printer::of(replicated, replica_set)),
         ("", "ReplicationController", Printer::of(replicated, replication_controller)),
         ("apps", "StatefulSet", Printer::of("Name|Ready|Age|+Containers|+Images", stateful_set)),

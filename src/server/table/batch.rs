@@ -53,7 +53,9 @@ fn job_status(job: &Value) -> &'static str {
 fn cron_job(object: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &object["spec"];
     let last = &object["status"]["lastScheduleTime"];
-    let suspend = spec["suspend"].as_bool().map_or_else(|| "<unset>".to_string(), |b| if b { "True".into() } else { "False".into() });
+    let suspend = spec["suspend"]
+        .as_bool()
+        .map_or_else(|| "<unset>".to_string(), |b| if b { "True".into() } else { "False".into() });
     let [names, images] = containers(&spec["jobTemplate"]["spec"]["template"]["spec"]);
     vec![
         name(object),

@@ -37,14 +37,24 @@ fn claim(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn slice(object: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &object["spec"];
-    vec![name(object), json!(text(&spec["nodeName"])), json!(text(&spec["driver"])), json!(text(&spec["pool"]["name"])), age(object, now)]
+    vec![
+        name(object),
+        json!(text(&spec["nodeName"])),
+        json!(text(&spec["driver"])),
+        json!(text(&spec["pool"]["name"])),
+        age(object, now),
+    ]
 }
 
 fn migration(object: &Value, _now: Timestamp) -> Vec<Value> {
     let resource = &object["spec"]["resource"];
     let group = text(&resource["group"]);
     let dot = if group.is_empty() { "" } else { "." };
-    let mut states = items(&object["status"]["conditions"]).iter().rev().filter(|condition| condition["status"] == "True").map(|c| text(&c["type"]));
+    let mut states = items(&object["status"]["conditions"])
+        .iter()
+        .rev()
+        .filter(|condition| condition["status"] == "True")
+        .map(|c| text(&c["type"]));
     let state = states.find(|state| ["Running", "Failed", "Succeeded"].contains(state)).unwrap_or("Unknown");
     vec![name(object), json!(format!("{}{dot}{group}", text(&resource["resource"]))), json!(state)]
 }

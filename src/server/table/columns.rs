@@ -8,7 +8,10 @@ use std::{collections::HashMap, sync::LazyLock};
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{apps, batch, cluster, config, extension, networking, nodes, pods, policy, rbac, services, storage, text::name, usage};
+use super::{
+    apps, batch, cluster, config, extension, networking, nodes, pods, policy, rbac, services, storage, text::name,
+    usage,
+};
 
 /// One column of a table.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +35,10 @@ pub struct Printer {
 }
 
 impl Printer {
-    pub fn new(columns: Vec<Column>, cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static) -> Printer {
+    pub fn new(
+        columns: Vec<Column>,
+        cells: impl Fn(&Value, Timestamp) -> Vec<Value> + Send + Sync + 'static,
+    ) -> Printer {
         Printer { columns, cells: Box::new(cells) }
     }
 
@@ -150,7 +156,10 @@ pub(super) type Declared = Vec<(&'static str, &'static str, Printer)>;
 
 /// For kinds without columns of their own.
 pub(super) fn generic() -> &'static Printer {
-    static GENERIC: LazyLock<Printer> =
-        LazyLock::new(|| Printer::of("Name|Created At:date", |object, _| vec![name(object), object["metadata"]["creationTimestamp"].clone()]));
+    static GENERIC: LazyLock<Printer> = LazyLock::new(|| {
+        Printer::of("Name|Created At:date", |object, _| {
+            vec![name(object), object["metadata"]["creationTimestamp"].clone()]
+        })
+    });
     &GENERIC
 }

@@ -11,12 +11,24 @@ use super::{
 pub(super) fn printers() -> Declared {
     let event_columns = "Last Seen|Type|Reason|Object|+Subobject|+Source|Message|+First Seen|+Count|+Name";
     vec![
-        ("", "Namespace", Printer::of("Name|Status|Age", |o, now| vec![name(o), json!(text(&o["status"]["phase"])), age(o, now)])),
-        ("", "ConfigMap", Printer::of("Name|Data|Age", |o, now| vec![name(o), json!(entries(o, "data") + entries(o, "binaryData")), age(o, now)])),
+        (
+            "",
+            "Namespace",
+            Printer::of("Name|Status|Age", |o, now| vec![name(o), json!(text(&o["status"]["phase"])), age(o, now)]),
+        ),
+        (
+            "",
+            "ConfigMap",
+            Printer::of("Name|Data|Age", |o, now| {
+                vec![name(o), json!(entries(o, "data") + entries(o, "binaryData")), age(o, now)]
+            }),
+        ),
         (
             "",
             "Secret",
-            Printer::of("Name|Type|Data|Age", |o, now| vec![name(o), json!(text(&o["type"])), json!(entries(o, "data")), age(o, now)]),
+            Printer::of("Name|Type|Data|Age", |o, now| {
+                vec![name(o), json!(text(&o["type"])), json!(entries(o, "data")), age(o, now)]
+            }),
         ),
         ("", "ServiceAccount", Printer::of("Name|Age", |o, now| vec![name(o), age(o, now)])),
         ("", "Event", Printer::of(event_columns, core_event)),
@@ -26,9 +38,15 @@ pub(super) fn printers() -> Declared {
         (
             "coordination.k8s.io",
             "Lease",
-            Printer::of("Name|Holder|Age", |o, now| vec![name(o), json!(text(&o["spec"]["holderIdentity"])), age(o, now)]),
+            Printer::of("Name|Holder|Age", |o, now| {
+                vec![name(o), json!(text(&o["spec"]["holderIdentity"])), age(o, now)]
+            }),
         ),
-        ("coordination.k8s.io", "LeaseCandidate", Printer::of("Name|LeaseName|BinaryVersion|EmulationVersion|Age", lease_candidate)),
+        (
+            "coordination.k8s.io",
+            "LeaseCandidate",
+            Printer::of("Name|LeaseName|BinaryVersion|EmulationVersion|Age", lease_candidate),
+        ),
     ]
 }
 

@@ -38,7 +38,9 @@ mod tests {
         let gone = json!({"metadata": {"name": "v1.g"}, "spec": {"service": {"namespace": "n", "name": "s"}},
             "status": {"conditions": [{"type": "Available", "status": "False", "reason": "ServiceNotFound"}]}});
         let new = json!({"metadata": {"name": "v2.g"}, "spec": {}});
-        for (object, expected) in [(local, ["Local", "True"]), (gone, ["n/s", "False (ServiceNotFound)"]), (new, ["Local", "Unknown"])] {
+        for (object, expected) in
+            [(local, ["Local", "True"]), (gone, ["n/s", "False (ServiceNotFound)"]), (new, ["Local", "Unknown"])]
+        {
             let cells = api_service(&object, Timestamp::UNIX_EPOCH);
             assert_eq!(cells[1..3], expected.map(Value::from), "{object}");
         }

@@ -18,9 +18,17 @@ pub(super) fn printers() -> Declared {
         (
             group,
             "NetworkPolicy",
-            Printer::of("Name|Pod-Selector|Age", |o, now| vec![name(o), json!(selector(&o["spec"]["podSelector"])), age(o, now)]),
+            Printer::of("Name|Pod-Selector|Age", |o, now| {
+                vec![name(o), json!(selector(&o["spec"]["podSelector"])), age(o, now)]
+            }),
         ),
-        (group, "ServiceCIDR", Printer::of("Name|CIDRs|Age", |o, now| vec![name(o), json!(texts(&o["spec"]["cidrs"]).join(",")), age(o, now)])),
+        (
+            group,
+            "ServiceCIDR",
+            Printer::of("Name|CIDRs|Age", |o, now| {
+                vec![name(o), json!(texts(&o["spec"]["cidrs"]).join(",")), age(o, now)]
+            }),
+        ),
         (group, "IPAddress", Printer::of("Name|ParentRef|Age", ip_address)),
     ]
 }
@@ -56,13 +64,24 @@ fn ingress_class(object: &Value, now: Timestamp) -> Vec<Value> {
         true => format!("{}{dot}{group}/{}", text(&parameters["kind"]), text(&parameters["name"])),
         false => NONE.to_string(),
     };
-    vec![json!(format!("{}{suffix}", meta::name(object))), json!(text(&object["spec"]["controller"])), json!(shown), age(object, now)]
+    vec![
+        json!(format!("{}{suffix}", meta::name(object))),
+        json!(text(&object["spec"]["controller"])),
+        json!(shown),
+        age(object, now),
+    ]
 }
 
 fn ip_address(object: &Value, now: Timestamp) -> Vec<Value> {
     let parent = &object["spec"]["parentRef"];
     let part = |field: &str| text(&parent[field]);
-    let resource = [part("resource"), part("group")].into_iter().filter(|p| !p.is_empty()).collect::<Vec<_>>().join(".").to_lowercase();
-    let path: Vec<&str> = [resource.as_str(), part("namespace"), part("name")].into_iter().filter(|p| !p.is_empty()).collect();
+    let resource = [part("resource"), part("group")]
+        .into_iter()
+        .filter(|p| !p.is_empty())
+        .collect::<Vec<_>>()
+        .join(".")
+        .to_lowercase();
+    let path: Vec<&str> =
+        [resource.as_str(), part("namespace"), part("name")].into_iter().filter(|p| !p.is_empty()).collect();
     vec![name(object), json!(if parent.is_object() { path.join("/") } else { NONE.to_string() }), age(object, now)]
 }

@@ -15,14 +15,21 @@ const ROLE_PREFIX: &str = "node-role.kubernetes.io/";
 const ROLE: &str = "kubernetes.io/role";
 
 pub(super) fn printers() -> Declared {
-    let columns = "Name|Status|Roles|Age|Version|+Internal-IP|+External-IP|+OS-Image|+Kernel-Version|+Container-Runtime";
+    let columns =
+        "Name|Status|Roles|Age|Version|+Internal-IP|+External-IP|+OS-Image|+Kernel-Version|+Container-Runtime";
     vec![
         ("", "Node", Printer::of(columns, node)),
-        ("node.k8s.io", "RuntimeClass", Printer::of("Name|Handler|Age", |o, now| vec![name(o), json!(text(&o["handler"])), age(o, now)])),
+        (
+            "node.k8s.io",
+            "RuntimeClass",
+            Printer::of("Name|Handler|Age", |o, now| vec![name(o), json!(text(&o["handler"])), age(o, now)]),
+        ),
         (
             "storage.k8s.io",
             "CSINode",
-            Printer::of("Name|Drivers:integer|Age", |o, now| vec![name(o), json!(items(&o["spec"]["drivers"]).len()), age(o, now)]),
+            Printer::of("Name|Drivers:integer|Age", |o, now| {
+                vec![name(o), json!(items(&o["spec"]["drivers"]).len()), age(o, now)]
+            }),
         ),
     ]
 }

@@ -81,8 +81,11 @@ fn summarize(pod: &Value) -> Summary {
     if items(&status["conditions"]).iter().any(gated) {
         reason = "SchedulingGated".to_string();
     }
-    let sidecars: Vec<&str> =
-        items(&spec["initContainers"]).iter().filter(|c| c["restartPolicy"] == "Always").map(|c| text(&c["name"])).collect();
+    let sidecars: Vec<&str> = items(&spec["initContainers"])
+        .iter()
+        .filter(|c| c["restartPolicy"] == "Always")
+        .map(|c| text(&c["name"]))
+        .collect();
     let init = initialize(pod, &sidecars);
     let mut summary = Summary {
         ready: init.ready,
@@ -113,7 +116,8 @@ struct Init {
 }
 
 fn initialize(pod: &Value, sidecars: &[&str]) -> Init {
-    let mut init = Init { reason: None, ready: 0, restarts: Restarts::default(), sidecar_restarts: Restarts::default() };
+    let mut init =
+        Init { reason: None, ready: 0, restarts: Restarts::default(), sidecar_restarts: Restarts::default() };
     let total = items(&pod["spec"]["initContainers"]).len();
     for (index, container) in items(&pod["status"]["initContainerStatuses"]).iter().enumerate() {
         let sidecar = sidecars.contains(&text(&container["name"]));

@@ -14,9 +14,21 @@ pub(super) fn printers() -> Declared {
     let levels = "Name|Type|NominalConcurrencyShares|Queues|HandSize|QueueLengthLimit|Age";
     let webhooks = "Name|Webhooks:integer|Age";
     vec![
-        ("policy", "PodDisruptionBudget", Printer::of("Name|Min Available|Max Unavailable|Allowed Disruptions:integer|Age", disruption_budget)),
-        ("autoscaling", "HorizontalPodAutoscaler", Printer::of("Name|Reference|Targets|MinPods|MaxPods|Replicas|Age", autoscaler)),
-        ("scheduling.k8s.io", "PriorityClass", Printer::of("Name|Value:integer|Global-Default:boolean|Age|PreemptionPolicy", priority_class)),
+        (
+            "policy",
+            "PodDisruptionBudget",
+            Printer::of("Name|Min Available|Max Unavailable|Allowed Disruptions:integer|Age", disruption_budget),
+        ),
+        (
+            "autoscaling",
+            "HorizontalPodAutoscaler",
+            Printer::of("Name|Reference|Targets|MinPods|MaxPods|Replicas|Age", autoscaler),
+        ),
+        (
+            "scheduling.k8s.io",
+            "PriorityClass",
+            Printer::of("Name|Value:integer|Global-Default:boolean|Age|PreemptionPolicy", priority_class),
+        ),
         (admission, "MutatingWebhookConfiguration", Printer::of(webhooks, webhook)),
         (admission, "ValidatingWebhookConfiguration", Printer::of(webhooks, webhook)),
         (
@@ -31,7 +43,11 @@ pub(super) fn printers() -> Declared {
         ),
         (admission, "ValidatingAdmissionPolicyBinding", Printer::of("Name|PolicyName|ParamRef|Age", policy_binding)),
         (admission, "MutatingAdmissionPolicyBinding", Printer::of("Name|PolicyName|ParamRef|Age", policy_binding)),
-        (flow, "FlowSchema", Printer::of("Name|PriorityLevel|MatchingPrecedence|DistinguisherMethod|Age|MissingPL", flow_schema)),
+        (
+            flow,
+            "FlowSchema",
+            Printer::of("Name|PriorityLevel|MatchingPrecedence|DistinguisherMethod|Age|MissingPL", flow_schema),
+        ),
         (flow, "PriorityLevelConfiguration", Printer::of(levels, priority_level)),
     ]
 }
@@ -68,9 +84,16 @@ fn metrics(spec: &Value, status: &Value) -> String {
     // The first version of the kind knows one metric, by fields of its own.
     if let Some(target) = spec["targetCPUUtilizationPercentage"].as_i64() {
         let current = status["currentCPUUtilizationPercentage"].as_i64();
-        return format!("cpu: {}/{target}%", current.map_or_else(|| UNKNOWN.to_string(), |percent| format!("{percent}%")));
+        return format!(
+            "cpu: {}/{target}%",
+            current.map_or_else(|| UNKNOWN.to_string(), |percent| format!("{percent}%"))
+        );
     }
-    let list: Vec<String> = items(&spec["metrics"]).iter().enumerate().map(|(i, metric)| self::metric(metric, &status["currentMetrics"][i])).collect();
+    let list: Vec<String> = items(&spec["metrics"])
+        .iter()
+        .enumerate()
+        .map(|(i, metric)| self::metric(metric, &status["currentMetrics"][i]))
+        .collect();
     match list.len() {
         0 => NONE.to_string(),
         count if count > SHOWN => format!("{} + {} more...", list[..SHOWN].join(", "), count - SHOWN),
@@ -80,18 +103,28 @@ fn metrics(spec: &Value, status: &Value) -> String {
 
 fn metric(metric: &Value, status: &Value) -> String {
     let percent = |value: &Value, absent: &str| value.as_i64().map_or_else(|| absent.to_string(), |p| format!("{p}%"));
-    let sources = [("External", "external"), ("Pods", "pods"), ("Object", "object"), ("Resource", "resource"), ("ContainerResource", "containerResource")];
-    let Some((kind, field)) = sources.into_iter().find(|(kind, _)| metric["type"] == *kind) else { return "<unknown type>".to_string() };
+    let sources = [
+        ("External", "external"),
+        ("Pods", "pods"),
+        ("Object", "object"),
+        ("Resource", "resource"),
+        ("ContainerResource", "containerResource"),
+    ];
+    let Some((kind, field)) = sources.into_iter().find(|(kind, _)| metric["type"] == *kind) else {
+        return "<unknown type>".to_string();
+    };
     let (source, current) = (&metric[field], &status[field]["current"]);
     let target = &source["target"];
-    let average = || format!("{}/{}", plain_or(&current["averageValue"], UNKNOWN), plain_or(&target["averageValue"], ""));
+    let average =
+        || format!("{}/{}", plain_or(&current["averageValue"], UNKNOWN), plain_or(&target["averageValue"], ""));
     match kind {
         "Pods" => average(),
         "External" | "Object" if !target["averageValue"].is_null() => format!("{} (avg)", average()),
         "External" | "Object" => format!("{}/{}", plain_or(&current["value"], UNKNOWN), plain_or(&target["value"], "")),
         _ if !target["averageValue"].is_null() => format!("{}: {}", text(&source["name"]), average()),
         _ => {
-            let (now, wanted) = (percent(&current["averageUtilization"], UNKNOWN), percent(&target["averageUtilization"], "<auto>"));
+            let (now, wanted) =
+                (percent(&current["averageUtilization"], UNKNOWN), percent(&target["averageUtilization"], "<auto>"));
             format!("{}: {now}/{wanted}", text(&source["name"]))
         }
     }
@@ -99,7 +132,13 @@ fn metric(metric: &Value, status: &Value) -> String {
 
 fn priority_class(object: &Value, now: Timestamp) -> Vec<Value> {
     let default = object["globalDefault"].as_bool().unwrap_or_default();
-    vec![name(object), json!(number(&object["value"])), json!(default), age(object, now), json!(text(&object["preemptionPolicy"]))]
+    vec![
+        name(object),
+        json!(number(&object["value"])),
+        json!(default),
+        age(object, now),
+        json!(text(&object["preemptionPolicy"])),
+    ]
 }
 
 fn webhook(object: &Value, now: Timestamp) -> Vec<Value> {

@@ -47,7 +47,9 @@ fn binding(object: &Value, now: Timestamp) -> Vec<Value> {
 
 fn signing_request(object: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &object["spec"];
-    let asked = spec["expirationSeconds"].as_i64().map_or_else(|| NONE.to_string(), |seconds| duration(seconds.saturating_mul(1000)));
+    let asked = spec["expirationSeconds"]
+        .as_i64()
+        .map_or_else(|| NONE.to_string(), |seconds| duration(seconds.saturating_mul(1000)));
     vec![
         name(object),
         age(object, now),

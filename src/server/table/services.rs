@@ -61,7 +61,8 @@ fn external(service: &Value) -> String {
 /// Addresses or names of a load balancer, sorted.
 pub(super) fn load_balancer(object: &Value) -> Vec<String> {
     let ingress = items(&object["status"]["loadBalancer"]["ingress"]);
-    let addresses: BTreeSet<&str> = ingress.iter().map(|i| text_or(&i["ip"], text(&i["hostname"]))).filter(|a| !a.is_empty()).collect();
+    let addresses: BTreeSet<&str> =
+        ingress.iter().map(|i| text_or(&i["ip"], text(&i["hostname"]))).filter(|a| !a.is_empty()).collect();
     addresses.into_iter().map(str::to_string).collect()
 }
 
@@ -95,7 +96,8 @@ fn endpoint_slice(object: &Value, now: Timestamp) -> Vec<Value> {
         None => text_or(&port["name"], "*").to_string(),
     };
     let ports: Vec<String> = items(&object["ports"]).iter().map(port).collect();
-    let addresses: Vec<String> = items(&object["endpoints"]).iter().flat_map(|endpoint| texts(&endpoint["addresses"])).collect();
+    let addresses: Vec<String> =
+        items(&object["endpoints"]).iter().flat_map(|endpoint| texts(&endpoint["addresses"])).collect();
     vec![
         name(object),
         json!(text(&object["addressType"])),

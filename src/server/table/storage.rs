@@ -10,7 +10,8 @@ use super::{
 };
 
 const CLASS_ANNOTATION: &str = "volume.beta.kubernetes.io/storage-class";
-const IS_DEFAULT: [&str; 2] = ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+const IS_DEFAULT: [&str; 2] =
+    ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
 
 pub(super) fn printers() -> Declared {
     let group = "storage.k8s.io";
@@ -20,7 +21,11 @@ pub(super) fn printers() -> Declared {
     vec![
         ("", "PersistentVolume", Printer::of(volumes, volume)),
         ("", "PersistentVolumeClaim", Printer::of(claims, claim)),
-        (group, "StorageClass", Printer::of("Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age", storage_class)),
+        (
+            group,
+            "StorageClass",
+            Printer::of("Name|Provisioner|ReclaimPolicy|VolumeBindingMode|AllowVolumeExpansion|Age", storage_class),
+        ),
         (
             group,
             "VolumeAttributesClass",
@@ -39,7 +44,8 @@ pub(super) fn printers() -> Declared {
 }
 
 fn modes(list: &Value) -> String {
-    let short = [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
+    let short =
+        [("ReadWriteOnce", "RWO"), ("ReadOnlyMany", "ROX"), ("ReadWriteMany", "RWX"), ("ReadWriteOncePod", "RWOP")];
     let has = |mode: &str| items(list).iter().any(|known| known == mode);
     short.into_iter().filter(|(mode, _)| has(mode)).map(|(_, short)| short).collect::<Vec<_>>().join(",")
 }
@@ -55,7 +61,11 @@ fn class(object: &Value) -> &str {
 fn volume(object: &Value, now: Timestamp) -> Vec<Value> {
     let spec = &object["spec"];
     let bound = &spec["claimRef"];
-    let claim = if bound.is_object() { format!("{}/{}", text(&bound["namespace"]), text(&bound["name"])) } else { String::new() };
+    let claim = if bound.is_object() {
+        format!("{}/{}", text(&bound["namespace"]), text(&bound["name"]))
+    } else {
+        String::new()
+    };
     vec![
         name(object),
         json!(plain_or(&spec["capacity"]["storage"], "0")),

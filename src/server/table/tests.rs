@@ -13,13 +13,19 @@ fn now() -> Timestamp {
 
 /// Renders YAML documents of one kind as `kubectl get -o wide` would lay them out, columns apart by two spaces.
 fn check(yaml: &str, expected: Expect) {
-    let objects: Vec<Value> =
-        serde_yaml::Deserializer::from_str(yaml).map(|document| serde::Deserialize::deserialize(document).expect("YAML")).collect();
+    let objects: Vec<Value> = serde_yaml::Deserializer::from_str(yaml)
+        .map(|document| serde::Deserialize::deserialize(document).expect("YAML"))
+        .collect();
     let api_version = objects[0]["apiVersion"].as_str().expect("apiVersion");
     let group = api_version.split_once('/').map_or("", |(group, _)| group);
     let table = render(group, objects[0]["kind"].as_str().expect("kind"), &objects, Include::None, now());
     let plain = |cell: &Value| cell.as_str().map_or_else(|| cell.to_string(), str::to_string);
-    let head = table["columnDefinitions"].as_array().expect("columns").iter().map(|c| plain(&c["name"]).to_uppercase()).collect::<Vec<_>>();
+    let head = table["columnDefinitions"]
+        .as_array()
+        .expect("columns")
+        .iter()
+        .map(|c| plain(&c["name"]).to_uppercase())
+        .collect::<Vec<_>>();
     let mut lines = vec![head];
     for row in table["rows"].as_array().expect("rows") {
         lines.push(row["cells"].as_array().expect("cells").iter().map(plain).collect());
@@ -30,7 +36,14 @@ fn check(yaml: &str, expected: Expect) {
     let widths: Vec<usize> = (0..columns).map(width).collect();
     let text: Vec<String> = lines
         .iter()
-        .map(|line| line.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}  ")).collect::<String>().trim_end().to_string())
+        .map(|line| {
+            line.iter()
+                .zip(&widths)
+                .map(|(cell, width)| format!("{cell:width$}  "))
+                .collect::<String>()
+                .trim_end()
+                .to_string()
+        })
         .collect();
     expected.assert_eq(&(text.join("\n") + "\n"));
 }
@@ -74,7 +87,8 @@ fn long_lists_are_cut() {
 
 #[test]
 fn every_printer_fills_its_columns_whatever_it_is_given() {
-    let strange = [json!(null), json!({}), json!([]), json!({"metadata": 1, "spec": "x", "status": [1], "data": 3, "rules": {}})];
+    let strange =
+        [json!(null), json!({}), json!([]), json!({"metadata": 1, "spec": "x", "status": [1], "data": 3, "rules": {}})];
     for kind in mk8s_api::kinds::builtin() {
         let printer = printer_of(&kind.group, &kind.kind);
         for object in &strange {

@@ -88,7 +88,9 @@ pub(super) fn duration(millis: i64) -> String {
 
 /// `a=b,c=d`, sorted; `<none>` when empty.
 pub(super) fn labels(labels: &Value) -> String {
-    let pairs = |map: &Map<String, Value>| map.iter().map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(",");
+    let pairs = |map: &Map<String, Value>| {
+        map.iter().map(|(key, value)| format!("{key}={}", text(value))).collect::<Vec<_>>().join(",")
+    };
     labels.as_object().filter(|map| !map.is_empty()).map_or_else(|| NONE.to_string(), pairs)
 }
 
@@ -117,7 +119,8 @@ pub(super) fn selector(selector: &Value) -> String {
 
 /// Names and images of containers, each as one list.
 pub(super) fn containers(pod_spec: &Value) -> [Value; 2] {
-    let join = |field: &str| items(&pod_spec["containers"]).iter().map(|c| text(&c[field])).collect::<Vec<_>>().join(",");
+    let join =
+        |field: &str| items(&pod_spec["containers"]).iter().map(|c| text(&c[field])).collect::<Vec<_>>().join(",");
     [json!(join("name")), json!(join("image"))]
 }
 

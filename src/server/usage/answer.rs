@@ -116,8 +116,7 @@ fn pod(usage: &Usage, pod: &Measured) -> Option<Value> {
     let rates = nodes.get(&pod.spec.node_name)?.pod(namespace, name, uid)?;
     // One interval for all: that of the container that was read first.
     let first = rates.iter().map(|(_, rate)| rate).min_by_key(|rate| rate.at)?;
-    let containers: Vec<Value> =
-        rates.iter().map(|(name, rate)| json!({"name": name, "usage": used(rate)})).collect();
+    let containers: Vec<Value> = rates.iter().map(|(name, rate)| json!({"name": name, "usage": used(rate)})).collect();
     Some(json!({
         "timestamp": format_time(first.at),
         "window": window(first.window),

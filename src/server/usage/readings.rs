@@ -144,7 +144,8 @@ impl NodeReadings {
     /// Takes in what the agent says now; what it does not name any more is forgotten.
     pub(super) fn note(&mut self, summary: &Summary) {
         if let Some(reading) = summary.node.reading() {
-            self.node = Some(self.node.map_or_else(|| Series::begin(None, reading), |series| series.then(None, reading)));
+            self.node =
+                Some(self.node.map_or_else(|| Series::begin(None, reading), |series| series.then(None, reading)));
         }
         let mut before = std::mem::take(&mut self.pods);
         for pod in &summary.pods {
@@ -153,7 +154,8 @@ impl NodeReadings {
             let series = |container: &ContainerFigures| {
                 let (reading, started) = (container.figures.reading()?, container.start_time);
                 let known = known.containers.get(&container.name);
-                let series = known.map_or_else(|| Series::begin(started, reading), |series| series.then(started, reading));
+                let series =
+                    known.map_or_else(|| Series::begin(started, reading), |series| series.then(started, reading));
                 Some((container.name.clone(), series))
             };
             let containers = pod.containers.iter().filter_map(series).collect();

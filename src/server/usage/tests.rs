@@ -91,7 +91,8 @@ fn counters_that_fall_begin_anew() {
 
 #[test]
 fn windows_are_gos_durations() {
-    for (millis, expected) in [(15_000, "15s"), (15_012, "15.012s"), (15_120, "15.12s"), (75_500, "1m15.5s"), (0, "0s")] {
+    for (millis, expected) in [(15_000, "15s"), (15_012, "15.012s"), (15_120, "15.12s"), (75_500, "1m15.5s"), (0, "0s")]
+    {
         assert_eq!(window(SignedDuration::from_millis(millis)), expected);
     }
 }

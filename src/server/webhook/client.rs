@@ -152,7 +152,8 @@ fn reason(error: &legacy::Error) -> String {
 async fn read(mut body: Incoming, limit: usize, method: &'static str, url: &str) -> Result<Bytes, CallError> {
     let mut all = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| CallError::Transport { method, url: url.to_string(), why: error.to_string() })?;
+        let frame =
+            frame.map_err(|error| CallError::Transport { method, url: url.to_string(), why: error.to_string() })?;
         let Ok(data) = frame.into_data() else { continue };
         if all.len() + data.len() > limit {
             return Err(CallError::TooLarge { url: url.to_string(), limit });

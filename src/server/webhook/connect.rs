@@ -51,7 +51,9 @@ impl Connector {
     async fn connect(self, uri: Uri) -> Result<Stream, NotConnected> {
         let host = uri.host().unwrap_or_default().trim_start_matches('[').trim_end_matches(']').to_string();
         let backend = match &*self.place {
-            Place::Url(_) => Backend { address: Address::Name(host.clone(), uri.port_u16().unwrap_or(443)), node: None },
+            Place::Url(_) => {
+                Backend { address: Address::Name(host.clone(), uri.port_u16().unwrap_or(443)), node: None }
+            }
             Place::Service(service) => {
                 let view = self.store.view();
                 resolve(&view, &service.namespace, &service.name, service.port)
@@ -71,9 +73,7 @@ async fn dial(relay: &Relay, backend: &Backend) -> Result<Wire, NotConnected> {
     let node = backend.node.as_deref();
     let (shown, connect) = match &backend.address {
         Address::Socket(address) => (address.to_string(), tokio::time::timeout(DIAL, relay.dial(*address, node)).await),
-        Address::Name(name, port) => {
-            (format!("{name}:{port}"), tokio::time::timeout(DIAL, by_name(name, *port)).await)
-        }
+        Address::Name(name, port) => (format!("{name}:{port}"), tokio::time::timeout(DIAL, by_name(name, *port)).await),
     };
     let failed = |why: String| {
         tracing::debug!(address = shown, node, why, "a backend was not reached");

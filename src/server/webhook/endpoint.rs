@@ -125,7 +125,10 @@ mod tests {
             (json!({"url": "https://a.b/x/y"}), Some("https://a.b /x/y")),
             (json!({"url": "https://a.b:8443"}), Some("https://a.b:8443 /")),
             (json!({"service": {"namespace": "n", "name": "s", "path": "/p"}}), Some("https://s.n.svc:443 /p")),
-            (json!({"service": {"namespace": "n", "name": "s", "port": 8443, "path": "p"}}), Some("https://s.n.svc:8443 /p")),
+            (
+                json!({"service": {"namespace": "n", "name": "s", "port": 8443, "path": "p"}}),
+                Some("https://s.n.svc:8443 /p"),
+            ),
             (json!({"service": {"namespace": "n", "name": "s", "port": 99999}}), None),
             (json!({}), None),
         ];

@@ -50,10 +50,19 @@ pub(super) fn refusal(code: u16, body: &[u8]) -> CallError {
         415 => ("UnsupportedMediaType", text.to_string()),
         409 => ("Conflict", "the server reported a conflict".to_string()),
         422 => ("Invalid", "the server rejected our request due to an error in our request".to_string()),
-        429 => ("TooManyRequests", "the server has received too many requests and has asked us to try again later".to_string()),
+        429 => (
+            "TooManyRequests",
+            "the server has received too many requests and has asked us to try again later".to_string(),
+        ),
         503 => ("ServiceUnavailable", "the server is currently unable to handle the request".to_string()),
-        504 => ("Timeout", "the server was unable to return a response in the time allotted, but may still be processing the request".to_string()),
-        500.. => ("InternalError", format!("an error on the server ({text:?}) has prevented the request from succeeding")),
+        504 => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted, but may still be processing the request"
+                .to_string(),
+        ),
+        500.. => {
+            ("InternalError", format!("an error on the server ({text:?}) has prevented the request from succeeding"))
+        }
         _ => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
     CallError::Refused(Box::new(Status::failure(code, reason, message)))

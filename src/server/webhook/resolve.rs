@@ -36,7 +36,8 @@ pub enum Address {
 
 /// A ready backend of a Service, any of them.
 pub fn resolve(view: &View, namespace: &str, name: &str, port: u16) -> Result<Backend, Unresolved> {
-    let service = stored::get(view, "", "services", namespace, name).ok_or_else(|| Unresolved::NoService(name.into()))?;
+    let service =
+        stored::get(view, "", "services", namespace, name).ok_or_else(|| Unresolved::NoService(name.into()))?;
     if service["spec"]["type"] == "ExternalName" {
         let other = service["spec"]["externalName"].as_str().unwrap_or_default().to_string();
         return Ok(Backend { address: Address::Name(other, port), node: None });
@@ -83,7 +84,8 @@ mod tests {
                 "ports": [{"name": "a", "port": 8443}],
                 "endpoints": [{"addresses": ["10.0.0.1"], "conditions": {"ready": ready}, "nodeName": "n"}]})
         };
-        let found = Backend { address: Address::Socket("10.0.0.1:8443".parse().expect("an address")), node: Some("n".into()) };
+        let found =
+            Backend { address: Address::Socket("10.0.0.1:8443".parse().expect("an address")), node: Some("n".into()) };
         let cases = [
             (vec![slice("s", true)], 443, Ok(found)),
             (vec![slice("s", false)], 443, Err("no endpoints available for service \"s\"")),

@@ -32,7 +32,8 @@ pub(crate) struct Backend {
 impl Backend {
     /// `handler` makes code and body of a request's path and body.
     pub(crate) async fn start(handler: impl Fn(&str, Bytes) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Backend {
-        let made = rcgen::generate_simple_self_signed(["localhost".to_string(), "127.0.0.1".to_string()]).expect("a certificate");
+        let made = rcgen::generate_simple_self_signed(["localhost".to_string(), "127.0.0.1".to_string()])
+            .expect("a certificate");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let tls = rustls::ServerConfig::builder_with_provider(provider)
@@ -66,7 +67,8 @@ impl Backend {
                             Ok::<_, Infallible>(response)
                         }
                     });
-                    let served = hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
+                    let served =
+                        hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service);
                     // A client that goes away is no concern of the test.
                     let _ = served.await;
                 });
@@ -128,7 +130,10 @@ async fn failures_are_told_in_the_usual_words() {
     let mut unreadable = backend.client_config("/");
     unreadable["caBundle"] = json!(STANDARD.encode("no certificate"));
     let cases = [
-        (backend.client_config("/"), "the server responded with the status code 302 but did not return more information".to_string()),
+        (
+            backend.client_config("/"),
+            "the server responded with the status code 302 but did not return more information".to_string(),
+        ),
         (
             json!({"url": format!("https://{nobody}/"), "caBundle": backend.ca_bundle}),
             format!("Post \"https://{nobody}/?timeout=10s\": dial tcp {nobody}: connect: connection refused"),
@@ -139,7 +144,10 @@ async fn failures_are_told_in_the_usual_words() {
         ),
         (
             distrusted,
-            format!("Post \"https://{}/?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by unknown authority", backend.address),
+            format!(
+                "Post \"https://{}/?timeout=10s\": tls: failed to verify certificate: x509: certificate signed by unknown authority",
+                backend.address
+            ),
         ),
         (unreadable, "unable to load root certificates: unable to parse bytes as PEM block".to_string()),
     ];
@@ -153,7 +161,8 @@ async fn failures_are_told_in_the_usual_words() {
 async fn a_slow_backend_is_given_up() {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
-    let endpoint = Endpoint::of_client_config(&json!({"url": format!("https://{address}/"), "caBundle": ""})).expect("a place");
+    let endpoint =
+        Endpoint::of_client_config(&json!({"url": format!("https://{address}/"), "caBundle": ""})).expect("a place");
     let endpoint = Endpoint { insecure: true, ..endpoint };
     let error = client().await.post(&endpoint, Bytes::new(), Duration::from_millis(20)).await.expect_err("no answer");
     assert_eq!(error.to_string(), format!("Post \"https://{address}/?timeout=0s\": context deadline exceeded"));

@@ -148,7 +148,9 @@ pub(super) fn explain(error: &io::Error, host: &str) -> String {
     match tls {
         Some(Error::InvalidCertificate(why)) => match why {
             // Somebody of the same name signed it, or somebody unknown.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature => x509("certificate signed by unknown authority"),
+            CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+                x509("certificate signed by unknown authority")
+            }
             CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
                 x509("certificate has expired or is not yet valid")
             }

@@ -104,7 +104,8 @@ fn every_server_reaches_a_node_and_none_is_missed() {
         let annotate = ["annotate", "pod", "web", &format!("mark={mark}")];
         let annotated = [&annotate[..], &["--overwrite"]].concat();
         survivor.wait("a write is taken", SOON, |server| server.kubectl(&annotated));
-        let pod = WEB.split("---").next().expect("a pod").replace("name: web, labels: {app: web}", &format!("name: {mark}"));
+        let pod =
+            WEB.split("---").next().expect("a pod").replace("name: web, labels: {app: web}", &format!("name: {mark}"));
         apply(survivor, &pod);
         let path = ["get", "pod", &mark, "-o", "jsonpath={.status.phase}"];
         says(survivor, &path, "Running");

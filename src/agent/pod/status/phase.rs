@@ -10,7 +10,10 @@ use k8s_openapi::api::core::v1::{Container, ContainerStatus, Pod};
 enum Sort {
     Running,
     /// Ended, and whether it runs again.
-    Stopped { code: i32, restarts: bool },
+    Stopped {
+        code: i32,
+        restarts: bool,
+    },
     Waiting,
     Unknown,
 }
@@ -47,12 +50,15 @@ pub(super) fn phase(
             (false, Sort::Running | Sort::Waiting | Sort::Unknown) => pending_init += 1,
             (false, Sort::Stopped { code: 0, .. }) => {
                 let over = init.iter().find(|status| status.name == container.name);
-                let over = over.and_then(|status| status.state.as_ref()).is_some_and(|state| state.terminated.is_some());
+                let over =
+                    over.and_then(|status| status.state.as_ref()).is_some_and(|state| state.terminated.is_some());
                 pending_init += usize::from(!over);
             }
             (false, Sort::Stopped { .. }) => {
                 let again = match container.restart_policy.is_some() {
-                    true => facts::restart_policy(pod) != "Never" || container.restart_policy.as_deref() != Some("Never"),
+                    true => {
+                        facts::restart_policy(pod) != "Never" || container.restart_policy.as_deref() != Some("Never")
+                    }
                     false => facts::restart_policy(pod) != "Never",
                 };
                 failed_for_good += usize::from(!again);

@@ -156,7 +156,10 @@ fn items_that_cannot_be_told_apart_are_refused() {
             json!({"byZone": {"z": [{"port": 1}, {"port": 1, "weight": 0}]}}),
             ".spec.byZone.z: duplicate entries for key [port=1,protocol=\"TCP\",weight=0]",
         ),
-        (json!({"tags": {"x": [null]}}), ".spec.tags.x: element 0: associative list without keys has an element that's an explicit null"),
+        (
+            json!({"tags": {"x": [null]}}),
+            ".spec.tags.x: element 0: associative list without keys has an element that's an explicit null",
+        ),
         (json!({"rows": [1]}), ".spec.rows[0]: expected list, got &{1}"),
         (json!({"nope": 1}), ".spec.nope: field not declared in schema"),
     ];

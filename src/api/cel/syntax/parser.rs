@@ -6,7 +6,9 @@ use std::sync::Arc;
 
 use super::super::escape::KEPT;
 use super::lexer::{Lexeme, Token};
-use super::{Ast, Builder, Element, Entry, Expr, Field, Id, Literal, MAX_DEPTH, MAX_SIZE, Problems, TooMuch, lexer, macros};
+use super::{
+    Ast, Builder, Element, Entry, Expr, Field, Id, Literal, MAX_DEPTH, MAX_SIZE, Problems, TooMuch, lexer, macros,
+};
 
 const PRIMARY: &str =
     "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";

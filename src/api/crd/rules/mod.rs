@@ -68,7 +68,8 @@ fn storage_version(definition: &Value) -> Option<&str> {
 /// The storage version is one in which objects are stored.
 fn remember_storage(definition: &mut Value) {
     let Some(storage) = storage_version(definition).map(str::to_owned) else { return };
-    let Some(stored) = at::sub_mut(definition, "status").and_then(|status| at::list_mut(status, "storedVersions")) else {
+    let Some(stored) = at::sub_mut(definition, "status").and_then(|status| at::list_mut(status, "storedVersions"))
+    else {
         return;
     };
     if !stored.iter().any(|known| *known == *storage) {
@@ -117,7 +118,8 @@ fn all(new: &Value, old: Option<&Value>, requirements: &Requirements, errors: &m
     let keeps = |definition: &Value| flag(sub(definition, "spec"), "preserveUnknownFields") == Some(true);
     if keeps(new) && !old.is_some_and(keeps) {
         let path = Path::new("spec").child("preserveUnknownFields");
-        let detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
+        let detail =
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead";
         errors.push(FieldError::invalid(&path, true, detail));
     }
 }
@@ -160,15 +162,17 @@ enum Approval {
 }
 
 fn is_protected(group: &str) -> bool {
-    ["k8s.io", "kubernetes.io"].iter().any(|domain| {
-        group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
-    })
+    ["k8s.io", "kubernetes.io"]
+        .iter()
+        .any(|domain| group.strip_suffix(domain).is_some_and(|rest| rest.is_empty() || rest.ends_with('.')))
 }
 
 /// Whether the definition was approved, and the words for it.
 fn approval(definition: &Value) -> (Approval, String) {
     let said = meta::annotation(definition, APPROVAL).unwrap_or_default();
-    let is_url = said.split_once("://").is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.split('/').next().unwrap_or_default().is_empty());
+    let is_url = said
+        .split_once("://")
+        .is_some_and(|(scheme, rest)| !scheme.is_empty() && !rest.split('/').next().unwrap_or_default().is_empty());
     const SEE: &str = "see https://github.com/kubernetes/enhancements/pull/1111";
     match said {
         "" => (Approval::Missing, format!("protected groups must have approval annotation \"{APPROVAL}\", {SEE}")),

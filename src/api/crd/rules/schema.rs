@@ -83,7 +83,8 @@ pub(super) fn validate(
 fn validate_root(root: &Value, path: &Path, errors: &mut Errors) {
     let kind = text(root, "type");
     if !kind.is_empty() && kind != "object" {
-        let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        let detail =
+            "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
         errors.push(FieldError::invalid(&path.child("type"), kind, detail));
         return;
     }
@@ -270,8 +271,7 @@ pub(super) fn set_items(schema: &Value, path: &Path, errors: &mut Errors) {
 
 /// The keys of a list that is a map.
 fn keyed_lists(schema: &Value, path: &Path, errors: &mut Errors) {
-    let (list_type, keys_path) =
-        (path.child("x-kubernetes-list-type"), path.child("x-kubernetes-list-map-keys"));
+    let (list_type, keys_path) = (path.child("x-kubernetes-list-type"), path.child("x-kubernetes-list-map-keys"));
     let kind = maybe_text(schema, "x-kubernetes-list-type");
     let keys: Vec<&str> = texts(schema, "x-kubernetes-list-map-keys").collect();
     let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
@@ -343,7 +343,8 @@ pub(super) fn keyed_items(schema: &Value, path: &Path, errors: &mut Errors) {
         let Some(property) = map(items, "properties").get(key) else { continue };
         let path = path.child("properties").key(key);
         if !texts(items, "required").any(|name| name == key) && !has(property, "default") {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
+            let detail =
+                "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
             errors.push(FieldError::required(&path.child("default"), detail));
         }
         if flag(property, "nullable") == Some(true) {

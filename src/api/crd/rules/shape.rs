@@ -104,7 +104,8 @@ fn invariants(schema: &Structural, level: Level, path: &Path, errors: &mut Error
         metadata_invariants(metadata, level, &path.child("properties").key("metadata"), errors);
     }
     if schema.embedded && !schema.preserves_unknown && schema.properties.is_empty() {
-        let detail = "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
+        let detail =
+            "must not be empty if x-kubernetes-embedded-resource is true without x-kubernetes-preserve-unknown-fields";
         errors.push(FieldError::required(&path.child("properties"), detail));
     }
 }

@@ -62,9 +62,13 @@ impl Requirements {
                 && (old_bundle.is_empty() || client_config::is_ca_bundle(old_bundle)),
             known_review_version: reviews.is_empty() || reviews.iter().any(is_known_review),
             schemas: versions.iter().all(|version| get(sub(version, "schema"), "openAPIV3Schema").is_some()),
-            valid_types: never(&|schema| !matches!(text(schema, "type"), "" | "array" | "boolean" | "integer" | "number" | "object" | "string")),
-            structural: schemas().all(|schema| shape::violations(schema, &Path::root()).is_ok_and(|found| found.is_empty())),
-            pruned_defaults: schemas().all(|schema| Structural::read(schema).map_or(true, |schema| defaults::are_pruned(&schema))),
+            valid_types: never(&|schema| {
+                !matches!(text(schema, "type"), "" | "array" | "boolean" | "integer" | "number" | "object" | "string")
+            }),
+            structural: schemas()
+                .all(|schema| shape::violations(schema, &Path::root()).is_ok_and(|found| found.is_empty())),
+            pruned_defaults: schemas()
+                .all(|schema| Structural::read(schema).map_or(true, |schema| defaults::are_pruned(&schema))),
             atomic_sets: never(&|schema| {
                 let mut found = Vec::new();
                 schema::set_items(schema, &Path::root(), &mut found);

@@ -59,10 +59,8 @@ fn check_node_term(errors: &mut Errors, term: &Value, check_values: bool, path: 
         let values = list(expression, "values");
         let values_path = || path.child("values");
         match text(expression, "operator") {
-            "In" | "NotIn" if values.is_empty() => errors.push(FieldError::required(
-                &values_path(),
-                "must be specified when `operator` is 'In' or 'NotIn'",
-            )),
+            "In" | "NotIn" if values.is_empty() => errors
+                .push(FieldError::required(&values_path(), "must be specified when `operator` is 'In' or 'NotIn'")),
             "Exists" | "DoesNotExist" if !values.is_empty() => errors.push(FieldError::forbidden(
                 &values_path(),
                 "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
@@ -126,7 +124,8 @@ fn check_label_keys(errors: &mut Errors, term: &Value, path: &Path) {
             continue;
         }
         if !has(term, "labelSelector") {
-            errors.push(FieldError::forbidden(&path.child(field), "must not be specified when labelSelector is not set"));
+            errors
+                .push(FieldError::forbidden(&path.child(field), "must not be specified when labelSelector is not set"));
             continue;
         }
         for (n, key) in texts(term, field).enumerate() {

@@ -101,10 +101,9 @@ fn check_restart_policy(errors: &mut Errors, container: &Value, path: &Path) {
     let policy_path = || path.child("restartPolicy");
     match get(container, "restartPolicy").and_then(Value::as_str) {
         None if rules.is_empty() => return,
-        None => errors.push(FieldError::required(
-            &policy_path(),
-            "must specify restartPolicy when restart rules are used",
-        )),
+        None => {
+            errors.push(FieldError::required(&policy_path(), "must specify restartPolicy when restart rules are used"))
+        }
         Some(policy) if !["Always", "Never", "OnFailure"].contains(&policy) => {
             errors.push(FieldError::not_supported(&policy_path(), policy, &["Always", "Never", "OnFailure"]));
         }
@@ -118,11 +117,7 @@ fn check_restart_policy(errors: &mut Errors, container: &Value, path: &Path) {
         let path = path.index(n);
         let action = text(rule, "action");
         if !["Restart", "RestartAllContainers"].contains(&action) {
-            errors.push(FieldError::not_supported(
-                &path.child("action"),
-                action,
-                &["Restart", "RestartAllContainers"],
-            ));
+            errors.push(FieldError::not_supported(&path.child("action"), action, &["Restart", "RestartAllContainers"]));
         }
         match get(rule, "exitCodes") {
             None => errors.push(FieldError::required(&path.child("exitCodes"), "must be specified")),
@@ -267,10 +262,6 @@ pub(super) fn check_ephemeral_containers(errors: &mut Errors, spec: &Value, arou
 pub(super) fn check_image_padding(errors: &mut Errors, container: &Value, path: &Path) {
     let image = text(container, "image");
     if image.trim() != image {
-        errors.push(FieldError::invalid(
-            &path.child("image"),
-            image,
-            "must not have leading or trailing whitespace",
-        ));
+        errors.push(FieldError::invalid(&path.child("image"), image, "must not have leading or trailing whitespace"));
     }
 }

@@ -120,9 +120,9 @@ fn default_handler(handler: &mut Value) {
 }
 
 fn default_volume(volume: &mut Value) {
-    let sources = volume.as_object().map_or(0, |fields| {
-        fields.iter().filter(|(field, value)| *field != "name" && !value.is_null()).count()
-    });
+    let sources = volume
+        .as_object()
+        .map_or(0, |fields| fields.iter().filter(|(field, value)| *field != "name" && !value.is_null()).count());
     if sources == 0 {
         set(volume, "emptyDir", Value::Object(serde_json::Map::new()));
     }

@@ -16,11 +16,11 @@ mod volumes;
 
 use serde_json::Value;
 
-pub use self::update::validate_ephemeral_containers;
-pub use self::status::qos_class;
 pub(super) use self::affinity::check_node_selector;
 pub(super) use self::defaults::default_template;
 pub(super) use self::spec::{check_annotations, check_spec};
+pub use self::status::qos_class;
+pub use self::update::validate_ephemeral_containers;
 pub(super) use self::volumes::{check_host_path, check_nfs};
 use super::at::{flag, sub, text};
 use super::{GENERIC, Generation, Rules, Scope};

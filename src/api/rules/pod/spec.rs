@@ -106,11 +106,7 @@ pub(in super::super) fn check_spec(errors: &mut Errors, spec: &Value, pod: Optio
         invalid_each(errors, names::qualified_name(condition), path, condition);
     }
     check_scheduling_gates(errors, list(spec, "schedulingGates"), &path.child("schedulingGates"));
-    affinity::check_spread(
-        errors,
-        list(spec, "topologySpreadConstraints"),
-        &path.child("topologySpreadConstraints"),
-    );
+    affinity::check_spread(errors, list(spec, "topologySpreadConstraints"), &path.child("topologySpreadConstraints"));
     check_names(errors, spec, path);
     affinity::check_tolerations(errors, list(spec, "tolerations"), &path.child("tolerations"));
     for (n, alias) in list(spec, "hostAliases").iter().enumerate() {
@@ -309,7 +305,10 @@ pub(super) fn warnings(pod: &Value) -> Vec<String> {
         }
     }
     if int(spec, "terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
-        said.push("spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1".into());
+        said.push(
+            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
+                .into(),
+        );
     }
     said
 }

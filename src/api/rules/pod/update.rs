@@ -87,7 +87,8 @@ fn check_tolerations(errors: &mut Errors, new: &[Value], old: &[Value], path: &P
     };
     let new_ones: Vec<Value> = new.iter().map(without_seconds).collect();
     if !old.iter().all(|old| new_ones.contains(&without_seconds(old))) {
-        errors.push(FieldError::forbidden(path, "existing toleration can not be modified except its tolerationSeconds"));
+        errors
+            .push(FieldError::forbidden(path, "existing toleration can not be modified except its tolerationSeconds"));
         return;
     }
     affinity::check_tolerations(errors, new, path);

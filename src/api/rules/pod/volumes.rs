@@ -53,12 +53,7 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 /// Checks the volumes; `pod` is there when they are of a pod and no template.
-pub(super) fn check_volumes<'a>(
-    errors: &mut Errors,
-    spec: &'a Value,
-    pod: Option<&Value>,
-    path: &Path,
-) -> Volumes<'a> {
+pub(super) fn check_volumes<'a>(errors: &mut Errors, spec: &'a Value, pod: Option<&Value>, path: &Path) -> Volumes<'a> {
     let pod_name = pod.map_or("", meta::name);
     let mut sound = Volumes::new();
     let volumes = list(spec, "volumes");
@@ -78,7 +73,8 @@ pub(super) fn check_volumes<'a>(
         }
         let claim = text(sub(volume, "persistentVolumeClaim"), "claimName");
         let created = |other: &Value| {
-            has(other, "ephemeral") && claim.strip_prefix(pod_name).and_then(|rest| rest.strip_prefix('-')) == Some(text(other, "name"))
+            has(other, "ephemeral")
+                && claim.strip_prefix(pod_name).and_then(|rest| rest.strip_prefix('-')) == Some(text(other, "name"))
         };
         if !pod_name.is_empty() && !claim.is_empty() && volumes.iter().any(created) {
             errors.push(FieldError::invalid(
@@ -168,7 +164,9 @@ fn check_one(
             let template_path = path.child("volumeClaimTemplate");
             match get(source, "volumeClaimTemplate") {
                 None => errors.push(FieldError::required(&template_path, "")),
-                Some(template) => storage::check_claim_spec(errors, sub(template, "spec"), &template_path.child("spec")),
+                Some(template) => {
+                    storage::check_claim_spec(errors, sub(template, "spec"), &template_path.child("spec"))
+                }
             }
             let pod_name = pod.map_or("", meta::name);
             if !pod_name.is_empty() && !name.is_empty() {

@@ -87,7 +87,11 @@ fn addresses() {
     ] {
         let object = named(yaml(&format!("metadata: {{name: \"{name}\"}}\n{parent}")), false);
         let errors = rules(kind.0, kind.1).validate(&object);
-        let expected = if expected.is_empty() { String::new() } else { format!("metadata.name: Invalid value: {name:?}: {expected}\n") };
+        let expected = if expected.is_empty() {
+            String::new()
+        } else {
+            format!("metadata.name: Invalid value: {name:?}: {expected}\n")
+        };
         assert_eq!(text_of(errors), expected);
     }
     check(
@@ -126,37 +130,76 @@ fn ranges_of_services() {
     for (ranges, expected) in [
         ("[10.0.0.0/24]", expect![[""]]),
         ("[10.0.0.0/24, \"fd00::/64\"]", expect![[""]]),
-        ("[]", expect![[r#"
+        (
+            "[]",
+            expect![[r#"
             spec.cidrs: Required value: at least one CIDR required
-        "#]]),
-        ("[10.0.0.0/24, 10.0.1.0/24]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[10.0.0.0/24, 10.0.1.0/24]",
+            expect![[r#"
             spec.cidrs: Invalid value: ["10.0.0.0/24","10.0.1.0/24"]: may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64
-        "#]]),
-        ("[10.0.0.1/24]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[10.0.0.1/24]",
+            expect![[r#"
             spec.cidrs[0]: Invalid value: "10.0.0.1/24": must not have bits set beyond the prefix length
-        "#]]),
-        ("[10.0.0.00/024]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[10.0.0.00/024]",
+            expect![[r#"
             spec.cidrs[0]: Invalid value: "10.0.0.00/024": must not have leading 0s in IP or prefix length
-        "#]]),
-        ("[\"FD00::/64\"]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[\"FD00::/64\"]",
+            expect![[r#"
             spec.cidrs[0]: Invalid value: "FD00::/64": must be in canonical form ("fd00::/64")
-        "#]]),
-        ("[nonsense]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[nonsense]",
+            expect![[r#"
             spec.cidrs[0]: Invalid value: "nonsense": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
-        "#]]),
-        ("[10.0.0.0/0, a, b]", expect![[r#"
+        "#]],
+        ),
+        (
+            "[10.0.0.0/0, a, b]",
+            expect![[r#"
             spec.cidrs: Invalid value: {"cidrs":["10.0.0.0/0","a","b"]}: may only hold up to 2 values
-        "#]]),
+        "#]],
+        ),
     ] {
         check(kind.0, kind.1, &format!("spec: {{cidrs: {ranges}}}"), expected);
     }
-    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", expect![[""]]);
-    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24]}", "spec: {cidrs: [10.0.1.0/24]}", expect![[r#"
+    check_update(
+        kind.0,
+        kind.1,
+        "spec: {cidrs: [10.0.0.0/24]}",
+        "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}",
+        expect![[""]],
+    );
+    check_update(
+        kind.0,
+        kind.1,
+        "spec: {cidrs: [10.0.0.0/24]}",
+        "spec: {cidrs: [10.0.1.0/24]}",
+        expect![[r#"
         spec.cidrs[0]: Invalid value: "10.0.1.0/24": field is immutable
-    "#]]);
-    check_update(kind.0, kind.1, "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}", "spec: {cidrs: [10.0.0.0/24]}", expect![[r#"
+    "#]],
+    );
+    check_update(
+        kind.0,
+        kind.1,
+        "spec: {cidrs: [10.0.0.0/24, \"fd00::/64\"]}",
+        "spec: {cidrs: [10.0.0.0/24]}",
+        expect![[r#"
         spec.cidrs: Invalid value: ["10.0.0.0/24"]: field is immutable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -207,22 +250,38 @@ fn what_a_claim_got_stays_until_it_is_given_back() {
     let one = result("g1");
     update("{allocation: {}}", "{}", expect![""]);
     update(&format!("{{{one}, {consumer}}}"), "{}", expect![""]);
-    update(&format!("{{{consumer}}}"), "{}", expect![[r#"
+    update(
+        &format!("{{{consumer}}}"),
+        "{}",
+        expect![[r#"
         status.reservedFor: Forbidden: may not be specified when `allocated` is not set
-    "#]]);
-    update(&format!("{{{}}}", result("g2")), &format!("{{{one}}}"), expect![[r#"
+    "#]],
+    );
+    update(
+        &format!("{{{}}}", result("g2")),
+        &format!("{{{one}}}"),
+        expect![[r#"
         status.allocation: Invalid value: {"devices":{"results":[{"device":"g2","driver":"d","pool":"p","request":"a"}]}}: field is immutable
-    "#]]);
+    "#]],
+    );
     update("{}", &format!("{{{one}}}"), expect![""]);
-    update(&format!("{{{}}}", one.replace("request: a", "request: z")), "{}", expect![[r#"
+    update(
+        &format!("{{{}}}", one.replace("request: a", "request: z")),
+        "{}",
+        expect![[r#"
         status.allocation.devices.results[0].request: Invalid value: "z": must be the name of a request in the claim or the name of a request and a subrequest separated by '/'
-    "#]]);
+    "#]],
+    );
     let device = "devices: [{driver: d, pool: p, device: g1}]";
     update(&format!("{{{one}, {device}}}"), &format!("{{{one}}}"), expect![""]);
     update(&format!("{{{device}}}"), &format!("{{{one}, {device}}}"), expect![""]);
-    update(&format!("{{{device}}}"), "{}", expect![[r#"
+    update(
+        &format!("{{{device}}}"),
+        "{}",
+        expect![[r#"
         status.devices[0]: Invalid value: "d/p/g1": must be an allocated device in the claim
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -256,9 +315,14 @@ fn a_slice_says_where_its_devices_are() {
             spec.devices[2]: Duplicate value: "b"
         "#]],
     );
-    check("resource.k8s.io", "ResourceSlice", "spec: {driver: d, pool: {name: p, resourceSliceCount: 1}}", expect![[r#"
+    check(
+        "resource.k8s.io",
+        "ResourceSlice",
+        "spec: {driver: d, pool: {name: p, resourceSliceCount: 1}}",
+        expect![[r#"
         spec: Required value: exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

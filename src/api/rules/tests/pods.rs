@@ -4,7 +4,9 @@ use super::*;
 
 #[test]
 fn pods_are_completed() {
-    let mut pod = yaml("{spec: {hostNetwork: true, serviceAccountName: s, volumes: [{name: v}], containers: [{name: c, image: 'a:1', ports: [{containerPort: 80}], resources: {limits: {cpu: '1'}}, livenessProbe: {httpGet: {port: 80}}}]}}");
+    let mut pod = yaml(
+        "{spec: {hostNetwork: true, serviceAccountName: s, volumes: [{name: v}], containers: [{name: c, image: 'a:1', ports: [{containerPort: 80}], resources: {limits: {cpu: '1'}}, livenessProbe: {httpGet: {port: 80}}}]}}",
+    );
     of("", "Pod").default(&mut pod);
     expect![[r#"
         containers:
@@ -43,7 +45,8 @@ fn pods_are_completed() {
         volumes:
         - emptyDir: {}
           name: v
-    "#]].assert_eq(&serde_yaml::to_string(&pod["spec"]).unwrap());
+    "#]]
+    .assert_eq(&serde_yaml::to_string(&pod["spec"]).unwrap());
     of("", "Pod").prepare_create(&mut pod);
     assert_eq!(pod["status"], json!({"phase": "Pending", "qosClass": "Burstable"}));
 }
@@ -51,10 +54,19 @@ fn pods_are_completed() {
 #[test]
 fn pods() {
     check("", "Pod", POD, expect![[""]]);
-    check("", "Pod", "{spec: {}}", expect![[r#"
+    check(
+        "",
+        "Pod",
+        "{spec: {}}",
+        expect![[r#"
         spec.containers: Required value
-    "#]]);
-    check("", "Pod", "{spec: {restartPolicy: Odd, dnsPolicy: Odd, nodeName: A_, hostname: A.b, activeDeadlineSeconds: 0, containers: [{name: A, image: ' x'}, {name: b, image: ''}, {name: b, image: y, imagePullPolicy: Odd, terminationMessagePolicy: Odd}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {restartPolicy: Odd, dnsPolicy: Odd, nodeName: A_, hostname: A.b, activeDeadlineSeconds: 0, containers: [{name: A, image: ' x'}, {name: b, image: ''}, {name: b, image: y, imagePullPolicy: Odd, terminationMessagePolicy: Odd}]}}",
+        expect![[r#"
         spec.containers[0].name: Invalid value: "A": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.containers[1].image: Required value
         spec.containers[2].terminationMessagePolicy: Unsupported value: "Odd": supported values: "File", "FallbackToLogsOnError"
@@ -66,8 +78,13 @@ fn pods() {
         spec.hostname: Invalid value: "A.b": a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character (e.g. 'my-name',  or '123-abc', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?')
         spec.activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive
         spec.containers[0].image: Invalid value: " x": must not have leading or trailing whitespace
-    "#]]);
-    check("", "Pod", "{spec: {containers: [{name: c, image: i, ports: [{containerPort: 0}, {containerPort: 70000, hostPort: 80, protocol: X, name: A}, {containerPort: 80, name: a}, {containerPort: 81, name: a, hostPort: 80}, {containerPort: 82, hostPort: 80}], resources: {limits: {cpu: 1, odd: 1}, requests: {cpu: 2, memory: -1}}}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {containers: [{name: c, image: i, ports: [{containerPort: 0}, {containerPort: 70000, hostPort: 80, protocol: X, name: A}, {containerPort: 80, name: a}, {containerPort: 81, name: a, hostPort: 80}, {containerPort: 82, hostPort: 80}], resources: {limits: {cpu: 1, odd: 1}, requests: {cpu: 2, memory: -1}}}]}}",
+        expect![[r#"
         spec.containers[0].ports[0].containerPort: Required value
         spec.containers[0].ports[1].name: Invalid value: "A": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)
         spec.containers[0].ports[1].name: Invalid value: "A": must contain at least one letter (a-z)
@@ -81,8 +98,13 @@ fn pods() {
         spec.containers[0].resources.requests[odd]: Invalid value: "odd": must be a standard resource for containers
         spec.containers[0].resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1
         spec.containers[0].ports[4].hostPort: Duplicate value: "TCP//80"
-    "#]]);
-    check("", "Pod", "{spec: {containers: [{name: c, image: i, env: [{name: ''}, {name: 'a=b'}, {name: c, value: v, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: d, valueFrom: {}}, {name: e, valueFrom: {fieldRef: {fieldPath: spec.odd}}}, {name: f, valueFrom: {fieldRef: {fieldPath: status.phase}}}, {name: g, valueFrom: {resourceFieldRef: {resource: odd}}}, {name: h, valueFrom: {configMapKeyRef: {name: n, key: ''}, secretKeyRef: {name: n, key: 'a b'}}}], envFrom: [{}, {prefix: '=', configMapRef: {name: ''}, secretRef: {name: s}}]}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {containers: [{name: c, image: i, env: [{name: ''}, {name: 'a=b'}, {name: c, value: v, valueFrom: {fieldRef: {fieldPath: metadata.name}}}, {name: d, valueFrom: {}}, {name: e, valueFrom: {fieldRef: {fieldPath: spec.odd}}}, {name: f, valueFrom: {fieldRef: {fieldPath: status.phase}}}, {name: g, valueFrom: {resourceFieldRef: {resource: odd}}}, {name: h, valueFrom: {configMapKeyRef: {name: n, key: ''}, secretKeyRef: {name: n, key: 'a b'}}}], envFrom: [{}, {prefix: '=', configMapRef: {name: ''}, secretRef: {name: s}}]}]}}",
+        expect![[r#"
         spec.containers[0].env[0].name: Required value
         spec.containers[0].env[1].name: Invalid value: "a=b": a valid environment variable name must consist only of printable ASCII characters other than '='
         spec.containers[0].env[2].valueFrom: Invalid value: "": may not be specified when `value` is not empty
@@ -97,8 +119,13 @@ fn pods() {
         spec.containers[0].envFrom[1].prefix: Invalid value: "=": a valid environment variable name must consist only of printable ASCII characters other than '='
         spec.containers[0].envFrom[1].configMapRef.name: Required value
         spec.containers[0].envFrom: Invalid value: "": may not have more than one field specified at a time
-    "#]]);
-    check("", "Pod", "{spec: {volumes: [{name: a, hostPath: {path: ''}}, {name: a, emptyDir: {}, secret: {secretName: s}}, {name: b, configMap: {name: '', defaultMode: 9999, items: [{key: '', path: ../x}]}}, {name: v, emptyDir: {}}, {name: v, emptyDir: {}}, {name: p, projected: {sources: [{serviceAccountToken: {path: t, expirationSeconds: 1}}]}}], containers: [{name: c, image: i, volumeMounts: [{name: odd, mountPath: /a}, {name: v, mountPath: ''}, {name: v, mountPath: /a, subPath: /x, mountPropagation: Bidirectional}]}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {volumes: [{name: a, hostPath: {path: ''}}, {name: a, emptyDir: {}, secret: {secretName: s}}, {name: b, configMap: {name: '', defaultMode: 9999, items: [{key: '', path: ../x}]}}, {name: v, emptyDir: {}}, {name: v, emptyDir: {}}, {name: p, projected: {sources: [{serviceAccountToken: {path: t, expirationSeconds: 1}}]}}], containers: [{name: c, image: i, volumeMounts: [{name: odd, mountPath: /a}, {name: v, mountPath: ''}, {name: v, mountPath: /a, subPath: /x, mountPropagation: Bidirectional}]}]}}",
+        expect![[r#"
         spec.volumes[0].hostPath.path: Required value
         spec.volumes[1].secret: Forbidden: may not specify more than 1 volume type
         spec.volumes[2].configMap.name: Required value
@@ -113,8 +140,13 @@ fn pods() {
         spec.containers[0].volumeMounts.subPath: Invalid value: "/x": must be a relative path
         spec.containers[0].volumeMounts.mountPropagation: Forbidden: Bidirectional mount propagation is available only to privileged containers
         spec.volumes[5].projected.sources[0].serviceAccountToken: Forbidden: must not be specified when serviceAccountName is not set
-    "#]]);
-    check("", "Pod", "{spec: {initContainers: [{name: i, image: i, readinessProbe: {exec: {command: [a]}}}, {name: c, image: i}], containers: [{name: c, image: i, livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0, scheme: ftp}}, readinessProbe: {terminationGracePeriodSeconds: 0, exec: {}, tcpSocket: {port: ''}}, startupProbe: {}, lifecycle: {preStop: {sleep: {seconds: 60}}, postStart: {}}}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {initContainers: [{name: i, image: i, readinessProbe: {exec: {command: [a]}}}, {name: c, image: i}], containers: [{name: c, image: i, livenessProbe: {successThreshold: 2, periodSeconds: -1, httpGet: {port: 0, scheme: ftp}}, readinessProbe: {terminationGracePeriodSeconds: 0, exec: {}, tcpSocket: {port: ''}}, startupProbe: {}, lifecycle: {preStop: {sleep: {seconds: 60}}, postStart: {}}}]}}",
+        expect![[r#"
         spec.containers[0].lifecycle.postStart: Required value: must specify a handler type
         spec.containers[0].lifecycle.preStop.sleep: Invalid value: 60: must be non-negative and less than terminationGracePeriodSeconds (30)
         spec.containers[0].livenessProbe.httpGet.port: Invalid value: 0: must be between 1 and 65535, inclusive
@@ -128,8 +160,13 @@ fn pods() {
         spec.containers[0].startupProbe: Required value: must specify a handler type
         spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always
         spec.initContainers[1].name: Duplicate value: "c"
-    "#]]);
-    check("", "Pod", "{spec: {nodeSelector: {'a b': c}, tolerations: [{}, {key: a, operator: Exists, value: v, effect: Odd}, {key: a, operator: Odd, tolerationSeconds: 1}], affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}, podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 0, podAffinityTerm: {labelSelector: {matchExpressions: [{key: a, operator: In}]}, topologyKey: ''}}]}}, topologySpreadConstraints: [{maxSkew: 0, topologyKey: '', whenUnsatisfiable: Odd}], schedulingGates: [{name: a}, {name: a}], nodeName: n, containers: [{name: c, image: i}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {nodeSelector: {'a b': c}, tolerations: [{}, {key: a, operator: Exists, value: v, effect: Odd}, {key: a, operator: Odd, tolerationSeconds: 1}], affinity: {nodeAffinity: {requiredDuringSchedulingIgnoredDuringExecution: {nodeSelectorTerms: []}}, podAntiAffinity: {preferredDuringSchedulingIgnoredDuringExecution: [{weight: 0, podAffinityTerm: {labelSelector: {matchExpressions: [{key: a, operator: In}]}, topologyKey: ''}}]}}, topologySpreadConstraints: [{maxSkew: 0, topologyKey: '', whenUnsatisfiable: Odd}], schedulingGates: [{name: a}, {name: a}], nodeName: n, containers: [{name: c, image: i}]}}",
+        expect![[r#"
         spec.nodeSelector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
         spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Required value: must have at least one node selector term
         spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: Invalid value: 0: must be in the range 1-100
@@ -147,8 +184,13 @@ fn pods() {
         spec.tolerations[2].effect: Invalid value: "": effect must be 'NoExecute' when `tolerationSeconds` is set
         spec.tolerations[2].operator: Unsupported value: "Odd": supported values: "Equal", "Exists"
         spec.nodeName: Forbidden: cannot be set until all schedulingGates have been cleared
-    "#]]);
-    check("", "Pod", "{spec: {securityContext: {runAsUser: -1, sysctls: [{name: 'A'}], seccompProfile: {type: Localhost}}, dnsPolicy: None, containers: [{name: c, image: i, securityContext: {runAsGroup: 9999999999, privileged: true, allowPrivilegeEscalation: false, procMount: Odd}}]}}", expect![[r#"
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {securityContext: {runAsUser: -1, sysctls: [{name: 'A'}], seccompProfile: {type: Localhost}}, dnsPolicy: None, containers: [{name: c, image: i, securityContext: {runAsGroup: 9999999999, privileged: true, allowPrivilegeEscalation: false, procMount: Odd}}]}}",
+        expect![[r#"
         spec.containers[0].securityContext.runAsGroup: Invalid value: 9999999999: must be between 0 and 2147483647, inclusive
         spec.containers[0].securityContext.procMount: Unsupported value: "Odd": supported values: "Default", "Unmasked"
         spec.containers[0].securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true,"procMount":"Odd","runAsGroup":9999999999}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true
@@ -156,26 +198,52 @@ fn pods() {
         spec.securityContext.sysctls[0].name: Invalid value: "A": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$
         spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost
         spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn pods_change_little() {
-    check_update("", "Pod", POD, "{metadata: {labels: {a: b}}, spec: {activeDeadlineSeconds: 5, tolerations: [{operator: Exists}], containers: [{name: c, image: other}]}}", expect![[""]]);
-    check_update("", "Pod", POD, "{spec: {containers: [{name: c, image: nginx}, {name: d, image: x}]}}", expect![[r#"
+    check_update(
+        "",
+        "Pod",
+        POD,
+        "{metadata: {labels: {a: b}}, spec: {activeDeadlineSeconds: 5, tolerations: [{operator: Exists}], containers: [{name: c, image: other}]}}",
+        expect![[""]],
+    );
+    check_update(
+        "",
+        "Pod",
+        POD,
+        "{spec: {containers: [{name: c, image: nginx}, {name: d, image: x}]}}",
+        expect![[r#"
         spec.containers: Forbidden: pod updates may not add or remove containers
-    "#]]);
-    check_update("", "Pod", POD, "{spec: {hostname: h, containers: [{name: c, image: nginx}]}}", expect![[r#"
+    "#]],
+    );
+    check_update(
+        "",
+        "Pod",
+        POD,
+        "{spec: {hostname: h, containers: [{name: c, image: nginx}]}}",
+        expect![[r#"
         spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
         - hostname: null
         + hostname: "h"
 
-    "#]]);
-    check_update("", "Pod", "{spec: {activeDeadlineSeconds: 5, tolerations: [{key: a, operator: Exists}], containers: [{name: c, image: i}]}}", "{spec: {containers: [{name: c, image: i}]}}", expect![[r#"
+    "#]],
+    );
+    check_update(
+        "",
+        "Pod",
+        "{spec: {activeDeadlineSeconds: 5, tolerations: [{key: a, operator: Exists}], containers: [{name: c, image: i}]}}",
+        "{spec: {containers: [{name: c, image: i}]}}",
+        expect![[r#"
         spec.activeDeadlineSeconds: Invalid value: null: must not update from a positive integer to nil value
         spec.tolerations: Forbidden: existing toleration can not be modified except its tolerationSeconds
-    "#]]);
-    let old = named(yaml("{spec: {containers: [{name: c, image: i}], ephemeralContainers: [{name: e, image: i}]}}"), true);
+    "#]],
+    );
+    let old =
+        named(yaml("{spec: {containers: [{name: c, image: i}], ephemeralContainers: [{name: e, image: i}]}}"), true);
     let mut new = named(yaml(POD), true);
     of("", "Pod").default(&mut new);
     assert_eq!(

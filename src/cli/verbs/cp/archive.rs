@@ -65,7 +65,8 @@ impl Unpacking<'_> {
                 continue;
             }
             if kind == EntryType::Symlink {
-                let link = entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
+                let link =
+                    entry.link_name_bytes().map(|name| String::from_utf8_lossy(&name).into_owned()).unwrap_or_default();
                 let hint = if std::mem::replace(&mut hinted, true) { "" } else { self.hint.as_str() };
                 warn(format!("warning: skipping symlink: {target:?} -> {link:?}{hint}"));
                 continue;
@@ -105,7 +106,13 @@ mod tests {
         assert_eq!(fs::read_to_string(to.join("a.txt")).unwrap(), "alpha");
         assert_eq!(fs::read_to_string(to.join("sub/b.txt")).unwrap(), "beta");
         assert!(to.join("sub/empty").is_dir());
-        assert_eq!(warnings, [format!("warning: skipping symlink: {:?} -> \"/etc/passwd\" (hint)", to.join("link").display().to_string())]);
+        assert_eq!(
+            warnings,
+            [format!(
+                "warning: skipping symlink: {:?} -> \"/etc/passwd\" (hint)",
+                to.join("link").display().to_string()
+            )]
+        );
     }
 
     #[test]

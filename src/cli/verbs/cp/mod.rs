@@ -62,7 +62,9 @@ impl Cp {
         let container = exec::container(&pod, self.container.as_deref(), false)?;
         let test = ["test", "-d", &destination.path].map(str::to_owned);
         let asked = status(cx, &pod, &container, &test, Ends::default());
-        let answer = tokio::time::timeout(Duration::from_secs(30), asked).await.map_err(|_| anyhow!("context deadline exceeded"))?;
+        let answer = tokio::time::timeout(Duration::from_secs(30), asked)
+            .await
+            .map_err(|_| anyhow!("context deadline exceeded"))?;
         let is_directory = answer.is_ok_and(|status| status["status"] == "Success");
         let target = match is_directory {
             true => paths::join(&destination.path, paths::base(source)),
@@ -118,7 +120,14 @@ impl Cp {
     }
 
     /// Receives the archive, again from where it broke off as often as is allowed.
-    async fn receive(&self, cx: &Session, pod: &Info, container: &str, path: &str, mut into: DuplexStream) -> Result<()> {
+    async fn receive(
+        &self,
+        cx: &Session,
+        pod: &Info,
+        container: &str,
+        path: &str,
+        mut into: DuplexStream,
+    ) -> Result<()> {
         let mut bytes = 0;
         let mut tries = 0;
         loop {
@@ -126,7 +135,8 @@ impl Cp {
             let into = &mut into;
             let count = &mut bytes;
             // What tar warns about is printed where kubectl prints it.
-            let ends = Ends { stdout: Some(Box::new(writer)), stderr: Some(Box::new(tokio::io::stdout())), ..Ends::default() };
+            let ends =
+                Ends { stdout: Some(Box::new(writer)), stderr: Some(Box::new(tokio::io::stdout())), ..Ends::default() };
             let command = self.pack_command(path, *count);
             let pass = async move {
                 let mut buffer = vec![0; BUFFER];

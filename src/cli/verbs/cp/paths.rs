@@ -116,7 +116,9 @@ mod tests {
     #[test]
     fn places_are_parsed() {
         let shown = |text: &str| match Place::parse(text) {
-            Ok(Place { namespace, pod, path }) => format!("{} {} {path}", namespace.unwrap_or("-".into()), pod.unwrap_or("-".into())),
+            Ok(Place { namespace, pod, path }) => {
+                format!("{} {} {path}", namespace.unwrap_or("-".into()), pod.unwrap_or("-".into()))
+            }
             Err(error) => error.to_string().split(' ').take(2).collect::<Vec<_>>().join(" "),
         };
         let cases = [
@@ -136,14 +138,18 @@ mod tests {
 
     #[test]
     fn paths_are_taken_apart() {
-        let cleaned = [("", "."), ("/", "/"), ("a//b/./c/..", "a/b"), ("/../a", "/a"), ("../a", "../a"), ("a/../..", "..")];
+        let cleaned =
+            [("", "."), ("/", "/"), ("a//b/./c/..", "a/b"), ("/../a", "/a"), ("../a", "../a"), ("a/../..", "..")];
         for (path, expected) in cleaned {
             assert_eq!(clean(path), expected, "{path}");
         }
-        for (path, dir, last) in [("/a/b", "/a", "b"), ("a", ".", "a"), ("/a", "/", "a"), ("/", "/", "/"), ("..", ".", "..")] {
+        for (path, dir, last) in
+            [("/a/b", "/a", "b"), ("a", ".", "a"), ("/a", "/", "a"), ("/", "/", "/"), ("..", ".", "..")]
+        {
             assert_eq!((parent(path).as_str(), base(path)), (dir, last), "{path}");
         }
-        for (path, expected) in [("/tmp/x", "tmp/x"), ("./x", "x"), ("../../x", "x"), ("/", ""), ("..", ""), (".", "")] {
+        for (path, expected) in [("/tmp/x", "tmp/x"), ("./x", "x"), ("../../x", "x"), ("/", ""), ("..", ""), (".", "")]
+        {
             assert_eq!(in_archive(path), expected, "{path}");
         }
     }

@@ -43,7 +43,11 @@ impl Sources {
                 .split_once('=')
                 .filter(|(key, _)| !key.is_empty())
                 .ok_or_else(|| anyhow!("invalid literal source {literal}, expected key=value"))?;
-            let value = value.strip_prefix(['"', '\'']).zip(value.chars().next()).and_then(|(rest, quote)| rest.strip_suffix(quote)).unwrap_or(value);
+            let value = value
+                .strip_prefix(['"', '\''])
+                .zip(value.chars().next())
+                .and_then(|(rest, quote)| rest.strip_suffix(quote))
+                .unwrap_or(value);
             data.push((key.to_owned(), value.as_bytes().to_vec()));
         }
         for path in &self.from_env_file {
@@ -98,7 +102,8 @@ fn append_hash(object: &mut Value) {
         'e' => 't',
         c => c,
     });
-    object["metadata"]["name"] = format!("{}-{}", name.as_str().unwrap_or_default(), letters.collect::<String>()).into();
+    object["metadata"]["name"] =
+        format!("{}-{}", name.as_str().unwrap_or_default(), letters.collect::<String>()).into();
 }
 
 /// JSON in which nothing could be taken for HTML, as Go writes it.
@@ -125,7 +130,9 @@ fn files(source: &str, data: &mut Data) -> Result<()> {
         Some((key, path)) => (Some(key), path),
         None => (None, source),
     };
-    let read = |path: &Path| std::fs::read(path).map_err(|error| anyhow!("error reading {}: {}", path.display(), go_error(&error)));
+    let read = |path: &Path| {
+        std::fs::read(path).map_err(|error| anyhow!("error reading {}: {}", path.display(), go_error(&error)))
+    };
     let name = |path: &Path| path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let path = Path::new(path);
     if path.is_dir() {
@@ -133,7 +140,8 @@ fn files(source: &str, data: &mut Data) -> Result<()> {
             bail!("cannot give a key name for a directory path");
         }
         let entries = std::fs::read_dir(path).with_context(|| format!("error listing files in {}", path.display()))?;
-        let mut paths: Vec<_> = entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
+        let mut paths: Vec<_> =
+            entries.filter_map(|entry| Some(entry.ok()?.path())).filter(|path| path.is_file()).collect();
         paths.sort();
         // Files whose names cannot be keys are left out, as kubectl does.
         for path in paths {
@@ -155,9 +163,12 @@ fn env_line(line: &str) -> Result<Option<(String, Vec<u8>)>> {
         Some((key, value)) => (key, Some(value.as_bytes().to_vec())),
         None => (line, None),
     };
-    let bad = key.is_empty() || key.chars().next().is_some_and(|c| c.is_ascii_digit()) || key.contains(char::is_whitespace);
+    let bad =
+        key.is_empty() || key.chars().next().is_some_and(|c| c.is_ascii_digit()) || key.contains(char::is_whitespace);
     if bad {
-        bail!("{key:?} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='");
+        bail!(
+            "{key:?} is not a valid key name: a valid environment variable name must consist only of printable ASCII characters other than '='"
+        );
     }
     let value = value.or_else(|| std::env::var(key).ok().map(String::into_bytes));
     Ok(value.map(|value| (key.to_owned(), value)))
@@ -258,12 +269,15 @@ impl Generate for DockerRegistry {
             return secret(&self.name, kind, sources.read()?, self.append_hash);
         }
         if self.docker_username.is_empty() || self.docker_password.is_empty() {
-            bail!("either --from-file or the combination of --docker-username, --docker-password and --docker-server is required");
+            bail!(
+                "either --from-file or the combination of --docker-username, --docker-password and --docker-server is required"
+            );
         }
         let auth = STANDARD.encode(format!("{}:{}", self.docker_username, self.docker_password));
         // Written by hand: the order of the fields is kubectl's.
         let quoted = |text: &str| go_json(&text.into());
-        let mut entry = format!("\"username\":{},\"password\":{}", quoted(&self.docker_username), quoted(&self.docker_password));
+        let mut entry =
+            format!("\"username\":{},\"password\":{}", quoted(&self.docker_username), quoted(&self.docker_password));
         if !self.docker_email.is_empty() {
             entry.push_str(&format!(",\"email\":{}", quoted(&self.docker_email)));
         }
@@ -291,7 +305,9 @@ impl Generate for Tls {
         if self.cert.is_empty() || self.key.is_empty() {
             bail!("key and cert must be specified");
         }
-        let read = |path: &str| std::fs::read(path).map_err(|error| anyhow!("Cannot read file {path}, open {path}: {}", go_error(&error)));
+        let read = |path: &str| {
+            std::fs::read(path).map_err(|error| anyhow!("Cannot read file {path}, open {path}: {}", go_error(&error)))
+        };
         let (cert, key) = (read(&self.cert)?, read(&self.key)?);
         if !String::from_utf8_lossy(&cert).contains("-----BEGIN CERTIFICATE-----") {
             bail!("tls: failed to find any PEM data in certificate input");
@@ -315,15 +331,29 @@ mod tests {
         std::fs::write(path("a.conf"), "x=1\n").unwrap();
         std::fs::write(path("b.bin"), [0xff, 0xfe]).unwrap();
         std::fs::write(path("env"), "# c\nA=1\n\n B=two words \nC=\n").unwrap();
-        let read = |sources: Sources| sources.read().map(|data| data.into_iter().map(|(key, bytes)| format!("{key}={}", String::from_utf8_lossy(&bytes))).collect::<Vec<_>>());
-        let all = read(Sources { from_file: vec![directory.path().display().to_string()], ..Sources::default() }).unwrap();
+        let read = |sources: Sources| {
+            sources.read().map(|data| {
+                data.into_iter()
+                    .map(|(key, bytes)| format!("{key}={}", String::from_utf8_lossy(&bytes)))
+                    .collect::<Vec<_>>()
+            })
+        };
+        let all =
+            read(Sources { from_file: vec![directory.path().display().to_string()], ..Sources::default() }).unwrap();
         assert_eq!(all.len(), 3);
-        let named = read(Sources { from_file: vec![format!("k={}", path("a.conf"))], from_literal: vec!["l=v=w".into()], ..Sources::default() });
+        let named = read(Sources {
+            from_file: vec![format!("k={}", path("a.conf"))],
+            from_literal: vec!["l=v=w".into()],
+            ..Sources::default()
+        });
         assert_eq!(named.unwrap(), ["k=x=1\n", "l=v=w"]);
         let env = read(Sources { from_env_file: vec![path("env")], ..Sources::default() });
         assert_eq!(env.unwrap(), ["A=1", "B=two words ", "C="]);
         let wrong = read(Sources { from_file: vec![path("none")], ..Sources::default() });
-        assert_eq!(wrong.unwrap_err().to_string(), format!("error reading {}: no such file or directory", path("none")));
+        assert_eq!(
+            wrong.unwrap_err().to_string(),
+            format!("error reading {}: no such file or directory", path("none"))
+        );
     }
 
     #[test]
@@ -337,7 +367,14 @@ mod tests {
             checked(&["a", "a"], "ConfigMap").unwrap_err(),
             "cannot add key \"a\", another key by that name already exists in Data for ConfigMap \"x\""
         );
-        assert_eq!(checked(&["a", "a"], "Secret").unwrap_err(), "cannot add key a, another key by that name already exists");
-        assert!(checked(&["a/b"], "ConfigMap").unwrap_err().starts_with("\"a/b\" is not a valid key name for a ConfigMap: "));
+        assert_eq!(
+            checked(&["a", "a"], "Secret").unwrap_err(),
+            "cannot add key a, another key by that name already exists"
+        );
+        assert!(
+            checked(&["a/b"], "ConfigMap")
+                .unwrap_err()
+                .starts_with("\"a/b\" is not a valid key name for a ConfigMap: ")
+        );
     }
 }

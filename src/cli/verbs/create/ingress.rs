@@ -22,7 +22,8 @@ pub(crate) struct Ingress {
 }
 
 fn backend(text: &str) -> Option<Value> {
-    let (name, port) = text.split_once(':').filter(|(name, port)| !name.is_empty() && !port.is_empty() && !port.contains(':'))?;
+    let (name, port) =
+        text.split_once(':').filter(|(name, port)| !name.is_empty() && !port.is_empty() && !port.contains(':'))?;
     let port = match port_value(port) {
         Value::String(name) => json!({"name": name}),
         number => json!({"number": number}),
@@ -47,8 +48,9 @@ impl Generate for Ingress {
         }
         let (mut rules, mut tls): (Vec<Value>, Vec<Value>) = (Vec::new(), Vec::new());
         for text in &self.rule {
-            add_rule(text, &mut rules, &mut tls)
-                .ok_or_else(|| anyhow!("rule {text} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]"))?;
+            add_rule(text, &mut rules, &mut tls).ok_or_else(|| {
+                anyhow!("rule {text} is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]")
+            })?;
         }
         if !rules.is_empty() {
             spec["rules"] = rules.into();
@@ -67,7 +69,9 @@ impl Generate for Ingress {
         if !annotations.is_empty() {
             metadata["annotations"] = annotations.into();
         }
-        Ok(json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}))
+        Ok(
+            json!({"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "metadata": metadata, "spec": spec, "status": {"loadBalancer": {}}}),
+        )
     }
 }
 

@@ -8,7 +8,20 @@ use std::collections::BTreeMap;
 
 /// What is done to resources. Others are possible, and worth a warning.
 const RESOURCE_VERBS: [&str; 14] = [
-    "*", "get", "delete", "list", "create", "update", "patch", "watch", "proxy", "deletecollection", "use", "bind", "escalate", "impersonate",
+    "*",
+    "get",
+    "delete",
+    "list",
+    "create",
+    "update",
+    "patch",
+    "watch",
+    "proxy",
+    "deletecollection",
+    "use",
+    "bind",
+    "escalate",
+    "impersonate",
 ];
 
 /// What is done to paths that are no resources.
@@ -85,7 +98,8 @@ impl RuleFlags {
         let verbs = self.verbs()?;
         let mut groups: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for text in &self.resource {
-            let (name, subresource) = text.split_once('/').map_or((text.as_str(), None), |(name, sub)| (name, Some(sub)));
+            let (name, subresource) =
+                text.split_once('/').map_or((text.as_str(), None), |(name, sub)| (name, Some(sub)));
             if name.is_empty() {
                 bail!("resource must be specified if apiGroup/subresource specified");
             }
@@ -93,7 +107,10 @@ impl RuleFlags {
                 groups = BTreeMap::from([(String::new(), vec!["*".to_owned()])]);
                 break;
             }
-            let asked = || name.split_once('.').map_or((name.to_owned(), String::new()), |(name, group)| (name.to_owned(), group.to_owned()));
+            let asked = || {
+                name.split_once('.')
+                    .map_or((name.to_owned(), String::new()), |(name, group)| (name.to_owned(), group.to_owned()))
+            };
             let found = mapper.map(|mapper| mapper.find(name));
             let (plural, group) = match &found {
                 Some(Ok(found)) => (found.plural.clone(), found.group.clone()),
@@ -144,7 +161,9 @@ impl Role {
     }
 
     fn object(&self, mapper: Option<&Mapper>) -> Result<Value> {
-        Ok(json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": self.name}, "rules": self.rule.rules(mapper)?}))
+        Ok(
+            json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": self.name}, "rules": self.rule.rules(mapper)?}),
+        )
     }
 }
 

@@ -56,7 +56,9 @@ impl Generate for Quota {
             }
             spec["scopes"] = scopes.into();
         }
-        Ok(json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": self.name}, "spec": spec, "status": {}}))
+        Ok(
+            json!({"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": self.name}, "spec": spec, "status": {}}),
+        )
     }
 }
 
@@ -140,14 +142,17 @@ impl Generate for PodDisruptionBudget {
         }
         let mut spec = json!({"selector": label_selector(&self.selector)?});
         spec[field] = super::service::port_value(&amount);
-        Ok(json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": self.name}, "spec": spec,
-            "status": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}}))
+        Ok(
+            json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": self.name}, "spec": spec,
+            "status": {"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0}}),
+        )
     }
 }
 
 /// A selector as it is typed, in the form of the API.
 fn label_selector(text: &str) -> Result<Value> {
-    let parsed = LabelSelector::parse(text).map_err(|error| anyhow!("couldn't parse the selector string \"{text}\": {error}"))?;
+    let parsed = LabelSelector::parse(text)
+        .map_err(|error| anyhow!("couldn't parse the selector string \"{text}\": {error}"))?;
     let (mut labels, mut expressions) = (Map::new(), Vec::new());
     for requirement in parsed.requirements() {
         let operator = match requirement.operator {

@@ -38,7 +38,9 @@ fn check(text: &str, expected: &Expect) {
 
 #[test]
 fn deployment() {
-    check("deployment web --image=docker.io/library/nginx:1.27 --replicas=3 --port=80", &expect![[r#"
+    check(
+        "deployment web --image=docker.io/library/nginx:1.27 --replicas=3 --port=80",
+        &expect![[r#"
         apiVersion: apps/v1
         kind: Deployment
         metadata:
@@ -63,12 +65,15 @@ fn deployment() {
                 - containerPort: 80
                 resources: {}
         status: {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn config() {
-    check("configmap a --from-literal=k=v --from-literal=n=1", &expect![[r#"
+    check(
+        "configmap a --from-literal=k=v --from-literal=n=1",
+        &expect![[r#"
         apiVersion: v1
         data:
           k: v
@@ -76,8 +81,11 @@ fn config() {
         kind: ConfigMap
         metadata:
           name: a
-    "#]]);
-    check("secret generic s --from-literal=k=v --type=my/type", &expect![[r#"
+    "#]],
+    );
+    check(
+        "secret generic s --from-literal=k=v --type=my/type",
+        &expect![[r#"
         apiVersion: v1
         data:
           k: dg==
@@ -85,8 +93,11 @@ fn config() {
         metadata:
           name: s
         type: my/type
-    "#]]);
-    check("secret docker-registry x --docker-username=u --docker-password=p --docker-email=e", &expect![[r#"
+    "#]],
+    );
+    check(
+        "secret docker-registry x --docker-username=u --docker-password=p --docker-email=e",
+        &expect![[r#"
         apiVersion: v1
         data:
           .dockerconfigjson: eyJhdXRocyI6eyJodHRwczovL2luZGV4LmRvY2tlci5pby92MS8iOnsidXNlcm5hbWUiOiJ1IiwicGFzc3dvcmQiOiJwIiwiZW1haWwiOiJlIiwiYXV0aCI6ImRUcHcifX19
@@ -94,12 +105,15 @@ fn config() {
         metadata:
           name: x
         type: kubernetes.io/dockerconfigjson
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn services() {
-    check("service clusterip s --tcp=80:8080", &expect![[r#"
+    check(
+        "service clusterip s --tcp=80:8080",
+        &expect![[r#"
         apiVersion: v1
         kind: Service
         metadata:
@@ -117,8 +131,11 @@ fn services() {
           type: ClusterIP
         status:
           loadBalancer: {}
-    "#]]);
-    check("svc nodeport s --tcp=80 --node-port=30001", &expect![[r#"
+    "#]],
+    );
+    check(
+        "svc nodeport s --tcp=80 --node-port=30001",
+        &expect![[r#"
         apiVersion: v1
         kind: Service
         metadata:
@@ -137,8 +154,11 @@ fn services() {
           type: NodePort
         status:
           loadBalancer: {}
-    "#]]);
-    check("service externalname s --external-name=a.com", &expect![[r#"
+    "#]],
+    );
+    check(
+        "service externalname s --external-name=a.com",
+        &expect![[r#"
         apiVersion: v1
         kind: Service
         metadata:
@@ -152,15 +172,21 @@ fn services() {
           type: ExternalName
         status:
           loadBalancer: {}
-    "#]]);
-    check("service clusterip s --tcp=99999:1", &expect![[r#"
+    "#]],
+    );
+    check(
+        "service clusterip s --tcp=99999:1",
+        &expect![[r#"
         error: strconv.ParseUint: parsing "99999": value out of range
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn batch() {
-    check("cronjob c --image=i --schedule=@hourly -- date -u", &expect![[r#"
+    check(
+        "cronjob c --image=i --schedule=@hourly -- date -u",
+        &expect![[r#"
         apiVersion: batch/v1
         kind: CronJob
         metadata:
@@ -183,8 +209,11 @@ fn batch() {
                   restartPolicy: OnFailure
           schedule: '@hourly'
         status: {}
-    "#]]);
-    check("job j --image=i", &expect![[r#"
+    "#]],
+    );
+    check(
+        "job j --image=i",
+        &expect![[r#"
         apiVersion: batch/v1
         kind: Job
         metadata:
@@ -199,20 +228,26 @@ fn batch() {
                 resources: {}
               restartPolicy: Never
         status: {}
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn others() {
-    check("ns x", &expect![[r#"
+    check(
+        "ns x",
+        &expect![[r#"
         apiVersion: v1
         kind: Namespace
         metadata:
           name: x
         spec: {}
         status: {}
-    "#]]);
-    check("quota q --hard=cpu=1,pods=2", &expect![[r#"
+    "#]],
+    );
+    check(
+        "quota q --hard=cpu=1,pods=2",
+        &expect![[r#"
         apiVersion: v1
         kind: ResourceQuota
         metadata:
@@ -222,8 +257,11 @@ fn others() {
             cpu: "1"
             pods: "2"
         status: {}
-    "#]]);
-    check("rolebinding rb --clusterrole=view --serviceaccount=default:x", &expect![[r#"
+    "#]],
+    );
+    check(
+        "rolebinding rb --clusterrole=view --serviceaccount=default:x",
+        &expect![[r#"
         apiVersion: rbac.authorization.k8s.io/v1
         kind: RoleBinding
         metadata:
@@ -236,8 +274,11 @@ fn others() {
         - kind: ServiceAccount
           name: x
           namespace: default
-    "#]]);
-    check("ingress i --rule=foo.com/bar*=svc1:8080,tls=my-cert --rule=foo.com/=svc2:http --class=c", &expect![[r#"
+    "#]],
+    );
+    check(
+        "ingress i --rule=foo.com/bar*=svc1:8080,tls=my-cert --rule=foo.com/=svc2:http --class=c",
+        &expect![[r#"
         apiVersion: networking.k8s.io/v1
         kind: Ingress
         metadata:
@@ -268,8 +309,12 @@ fn others() {
             secretName: my-cert
         status:
           loadBalancer: {}
-    "#]]);
-    check("ingress i --rule=foo", &expect![[r#"
+    "#]],
+    );
+    check(
+        "ingress i --rule=foo",
+        &expect![[r#"
         error: rule foo is invalid and should be in format host/path=svcname:svcport[,tls[=secret]]
-    "#]]);
+    "#]],
+    );
 }

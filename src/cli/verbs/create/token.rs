@@ -51,8 +51,14 @@ impl Token {
             (None, None) => {}
         }
         let path = format!("/api/v1/namespaces/{}/serviceaccounts/{}/token", cx.namespace().await?, self.name);
-        let request = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec});
-        let answer = cx.remote().await?.post(&path, &request).await.map_err(|error| anyhow!("failed to create token: {error}"))?;
+        let request =
+            json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "metadata": {}, "spec": spec});
+        let answer = cx
+            .remote()
+            .await?
+            .post(&path, &request)
+            .await
+            .map_err(|error| anyhow!("failed to create token: {error}"))?;
         match self.output.as_deref() {
             None | Some("") => {
                 let token = answer["status"]["token"].as_str().filter(|token| !token.is_empty());

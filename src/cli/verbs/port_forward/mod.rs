@@ -42,7 +42,9 @@ pub(crate) struct PortForward {
 impl PortForward {
     pub(crate) async fn run(&self, cx: &Session) -> Result<()> {
         let Some((target, texts)) = self.args.split_first().filter(|(_, texts)| !texts.is_empty()) else {
-            bail!("TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples");
+            bail!(
+                "TYPE/NAME and list of ports are required for port-forward\nSee 'kubectl port-forward -h' for help and examples"
+            );
         };
         let object = pods::named(cx, target).await?;
         let service = (object.resource.kind == "Service").then(|| object.object.clone());
@@ -119,7 +121,8 @@ fn listen(addresses: &[Address], pair: &mut Ports) -> Result<Vec<TcpListener>, S
             }
             Err(error) => {
                 let family = if at.is_ipv4() { "tcp4" } else { "tcp6" };
-                failures.push(format!("unable to create listener: Error listen {family} {at}: bind: {}", words(&error)));
+                failures
+                    .push(format!("unable to create listener: Error listen {family} {at}: bind: {}", words(&error)));
                 missing |= address.needed;
             }
         }
@@ -177,8 +180,11 @@ async fn accept(listener: TcpListener, pair: Ports, connection: spdy::Connection
 /// One connection: a stream for its bytes, one for what goes wrong at the other end.
 async fn serve(socket: TcpStream, pair: Ports, request: u64, connection: &spdy::Connection) -> Result<()> {
     let Ports { local, remote } = pair;
-    let headers = |kind: &str| vec![("streamType", kind.to_owned()), ("port", remote.to_string()), ("requestID", request.to_string())];
-    let lost = |what: &str| anyhow!("error creating {what} stream for port {local} -> {remote}: the connection is closed");
+    let headers = |kind: &str| {
+        vec![("streamType", kind.to_owned()), ("port", remote.to_string()), ("requestID", request.to_string())]
+    };
+    let lost =
+        |what: &str| anyhow!("error creating {what} stream for port {local} -> {remote}: the connection is closed");
     let mut errors = connection.stream(headers("error")).await.ok_or_else(|| lost("error"))?;
     errors.sender.finish().await;
     let mut data = connection.stream(headers("data")).await.ok_or_else(|| lost("forwarding"))?;
@@ -215,6 +221,8 @@ async fn serve(socket: TcpStream, pair: Ports, request: u64, connection: &spdy::
     }
     match message.is_empty() {
         true => Ok(()),
-        false => Err(anyhow!("an error occurred forwarding {local} -> {remote}: {}", String::from_utf8_lossy(&message))),
+        false => {
+            Err(anyhow!("an error occurred forwarding {local} -> {remote}: {}", String::from_utf8_lossy(&message)))
+        }
     }
 }

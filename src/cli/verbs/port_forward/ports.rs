@@ -72,7 +72,10 @@ pub(super) fn of_service(texts: &[String], service: &Value, pod: &Value) -> Resu
 fn target(service: &Value, pod: &Value, number: i64) -> Result<i64> {
     let ports = service["spec"]["ports"].as_array().into_iter().flatten();
     let name = service["metadata"]["name"].as_str().unwrap_or_default();
-    let port = ports.into_iter().find(|port| port["port"] == number).ok_or_else(|| anyhow!("Service {name} does not have a service port {number}"))?;
+    let port = ports
+        .into_iter()
+        .find(|port| port["port"] == number)
+        .ok_or_else(|| anyhow!("Service {name} does not have a service port {number}"))?;
     if service["spec"]["clusterIP"] == "None" {
         return Ok(number);
     }
@@ -85,7 +88,8 @@ fn target(service: &Value, pod: &Value, number: i64) -> Result<i64> {
 /// The ports asked for of a pod.
 pub(super) fn of_pod(texts: &[String], pod: &Value) -> Result<Vec<String>> {
     let containers = pod["spec"]["containers"].as_array().into_iter().flatten();
-    let listed: Vec<&Value> = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten()).collect();
+    let listed: Vec<&Value> =
+        containers.flat_map(|container| container["ports"].as_array().into_iter().flatten()).collect();
     let named = |name: &str| pod_port(pod, name);
     refuse_udp(texts, listed.iter().map(|port| (&port["containerPort"], &port["protocol"])), named)?;
     let convert = |text: &String| {
@@ -124,15 +128,20 @@ fn refuse_udp<'a>(
 
 fn service_port(service: &Value, name: &str) -> Result<i64> {
     let mut ports = service["spec"]["ports"].as_array().into_iter().flatten();
-    let found = ports.find(|port| port["name"].as_str().unwrap_or_default() == name).and_then(|port| port["port"].as_i64());
+    let found =
+        ports.find(|port| port["name"].as_str().unwrap_or_default() == name).and_then(|port| port["port"].as_i64());
     let service = service["metadata"]["name"].as_str().unwrap_or_default();
     found.ok_or_else(|| anyhow!("Service '{service}' does not have a named port '{name}'"))
 }
 
 fn pod_port(pod: &Value, name: &str) -> Result<i64> {
-    let containers = ["containers", "initContainers"].into_iter().flat_map(|field| pod["spec"][field].as_array().into_iter().flatten());
+    let containers = ["containers", "initContainers"]
+        .into_iter()
+        .flat_map(|field| pod["spec"][field].as_array().into_iter().flatten());
     let mut ports = containers.flat_map(|container| container["ports"].as_array().into_iter().flatten());
-    let found = ports.find(|port| port["name"].as_str().unwrap_or_default() == name).and_then(|port| port["containerPort"].as_i64());
+    let found = ports
+        .find(|port| port["name"].as_str().unwrap_or_default() == name)
+        .and_then(|port| port["containerPort"].as_i64());
     let pod = pod["metadata"]["name"].as_str().unwrap_or_default();
     found.ok_or_else(|| anyhow!("Pod '{pod}' does not have a named port '{name}'"))
 }
@@ -200,7 +209,10 @@ mod tests {
             found.iter().map(|address| (address.ip.to_string(), address.needed)).collect()
         };
         assert_eq!(parsed("localhost"), [("127.0.0.1".into(), false), ("::1".into(), false)]);
-        assert_eq!(parsed("localhost 127.0.0.1 10.0.0.1"), [("10.0.0.1".into(), true), ("127.0.0.1".into(), true), ("::1".into(), false)]);
+        assert_eq!(
+            parsed("localhost 127.0.0.1 10.0.0.1"),
+            [("10.0.0.1".into(), true), ("127.0.0.1".into(), true), ("::1".into(), false)]
+        );
         assert_eq!(addresses(&strings("example.org")).unwrap_err().to_string(), "example.org is not a valid IP");
     }
 

@@ -67,25 +67,40 @@ fn capabilities(pod: &Value) -> Option<Violation> {
     let all: BTreeSet<String> = containers(pod).flat_map(added).collect();
     (!bad.is_empty()).then(|| Violation {
         reason: "non-default capabilities",
-        detail: format!("{} must not include {} in securityContext.capabilities.add", listed("container", &bad), quoted(all)),
+        detail: format!(
+            "{} must not include {} in securityContext.capabilities.add",
+            listed("container", &bad),
+            quoted(all)
+        ),
     })
 }
 
 fn host_namespaces(pod: &Value) -> Option<Violation> {
-    let shared: Vec<String> =
-        ["hostNetwork", "hostPID", "hostIPC"].iter().filter(|field| pod["spec"][**field] == true).map(|field| format!("{field}=true")).collect();
+    let shared: Vec<String> = ["hostNetwork", "hostPID", "hostIPC"]
+        .iter()
+        .filter(|field| pod["spec"][**field] == true)
+        .map(|field| format!("{field}=true"))
+        .collect();
     (!shared.is_empty()).then(|| Violation { reason: "host namespaces", detail: shared.join(", ") })
 }
 
 fn host_paths(pod: &Value) -> Option<Violation> {
-    let volumes: Vec<String> =
-        items(&pod["spec"]["volumes"]).iter().filter(|volume| volume["hostPath"].is_object()).map(|volume| text(&volume["name"])).collect();
+    let volumes: Vec<String> = items(&pod["spec"]["volumes"])
+        .iter()
+        .filter(|volume| volume["hostPath"].is_object())
+        .map(|volume| text(&volume["name"]))
+        .collect();
     (!volumes.is_empty()).then(|| Violation { reason: "hostPath volumes", detail: listed("volume", &volumes) })
 }
 
 fn host_ports(pod: &Value) -> Option<Violation> {
     let ports_of = |container: &Value| -> Vec<String> {
-        items(&container["ports"]).iter().filter_map(|port| port["hostPort"].as_i64()).filter(|p| *p != 0).map(|p| p.to_string()).collect()
+        items(&container["ports"])
+            .iter()
+            .filter_map(|port| port["hostPort"].as_i64())
+            .filter(|p| *p != 0)
+            .map(|p| p.to_string())
+            .collect()
     };
     let bad = named(pod, |container| !ports_of(container).is_empty());
     let ports: BTreeSet<String> = containers(pod).flat_map(ports_of).collect();
@@ -111,7 +126,9 @@ fn probe_hosts(pod: &Value) -> Option<Violation> {
             &lifecycle["postStart"],
             &lifecycle["preStop"],
         ];
-        let hosts = handlers.into_iter().flat_map(|handler| [text(&handler["httpGet"]["host"]), text(&handler["tcpSocket"]["host"])]);
+        let hosts = handlers
+            .into_iter()
+            .flat_map(|handler| [text(&handler["httpGet"]["host"]), text(&handler["tcpSocket"]["host"])]);
         hosts.filter(|host| !host.is_empty()).collect()
     };
     let mut bad = named(pod, |container| !hosts_of(container).is_empty());
@@ -120,7 +137,12 @@ fn probe_hosts(pod: &Value) -> Option<Violation> {
     let use_ = if bad.len() == 1 { "uses" } else { "use" };
     (!bad.is_empty()).then(|| Violation {
         reason: "probe or lifecycle host",
-        detail: format!("{} {use_} {} {}", listed("container", &bad), plural("probe or lifecycle host", hosts.len()), quoted(hosts)),
+        detail: format!(
+            "{} {use_} {} {}",
+            listed("container", &bad),
+            plural("probe or lifecycle host", hosts.len()),
+            quoted(hosts)
+        ),
     })
 }
 
@@ -133,7 +155,9 @@ fn privileged(pod: &Value) -> Option<Violation> {
 }
 
 fn proc_mount(pod: &Value) -> Option<Violation> {
-    let kind = |container: &Value| container["securityContext"]["procMount"].as_str().filter(|kind| *kind != "Default").map(str::to_string);
+    let kind = |container: &Value| {
+        container["securityContext"]["procMount"].as_str().filter(|kind| *kind != "Default").map(str::to_string)
+    };
     let bad = named(pod, |container| kind(container).is_some());
     let kinds: BTreeSet<String> = containers(pod).filter_map(kind).collect();
     (!bad.is_empty() && !own_users(pod)).then(|| Violation {
@@ -169,7 +193,8 @@ fn se_linux(pod: &Value) -> Option<Violation> {
 /// A profile type other than the runtime's own or a local one.
 pub(super) fn bad_seccomp(holder: &Value) -> Option<String> {
     let profile = &holder["securityContext"]["seccompProfile"];
-    (profile.is_object() && !["RuntimeDefault", "Localhost"].contains(&text(&profile["type"]).as_str())).then(|| text(&profile["type"]))
+    (profile.is_object() && !["RuntimeDefault", "Localhost"].contains(&text(&profile["type"]).as_str()))
+        .then(|| text(&profile["type"]))
 }
 
 pub(super) fn seccomp(pod: &Value) -> Option<Violation> {
@@ -199,12 +224,15 @@ fn host_process(pod: &Value) -> Option<Violation> {
 fn app_armor(pod: &Value) -> Option<Violation> {
     let bad_type = |holder: &Value| {
         let profile = &holder["securityContext"]["appArmorProfile"];
-        (profile.is_object() && !["RuntimeDefault", "Localhost"].contains(&text(&profile["type"]).as_str())).then(|| text(&profile["type"]))
+        (profile.is_object() && !["RuntimeDefault", "Localhost"].contains(&text(&profile["type"]).as_str()))
+            .then(|| text(&profile["type"]))
     };
     let own = bad_type(&pod["spec"]);
     let bad = named(pod, |container| bad_type(container).is_some());
-    let mut values: Vec<String> = own.iter().cloned().chain(containers(pod).filter_map(bad_type)).collect::<BTreeSet<_>>().into_iter().collect();
-    let allowed = |profile: &str| profile.is_empty() || profile == "runtime/default" || profile.starts_with("localhost/");
+    let mut values: Vec<String> =
+        own.iter().cloned().chain(containers(pod).filter_map(bad_type)).collect::<BTreeSet<_>>().into_iter().collect();
+    let allowed =
+        |profile: &str| profile.is_empty() || profile == "runtime/default" || profile.starts_with("localhost/");
     let annotations: Vec<String> = meta::annotations(pod)
         .iter()
         .filter(|(key, value)| key.starts_with(APP_ARMOR) && !allowed(value.as_str().unwrap_or_default()))

@@ -50,7 +50,9 @@ impl Plugin for PodSecurity {
         }
         let Some(policy) = policy_of(request, context, "enforce") else { return Ok(()) };
         match describe(policy.level, object) {
-            Some(why) => Err(request.forbidden(Some(object), &format!("violates PodSecurity {:?}: {why}", policy.shown))),
+            Some(why) => {
+                Err(request.forbidden(Some(object), &format!("violates PodSecurity {:?}: {why}", policy.shown)))
+            }
             None => Ok(()),
         }
     }
@@ -67,15 +69,18 @@ pub(super) fn warnings(request: &Request<'_>, object: &Value, context: &Context<
     }
     let template = match (request.group, request.resource) {
         ("", "pods") => object,
-        ("", "replicationcontrollers") | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets") | ("batch", "jobs") => {
-            &object["spec"]["template"]
-        }
+        ("", "replicationcontrollers")
+        | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+        | ("batch", "jobs") => &object["spec"]["template"],
         ("", "podtemplates") => &object["template"],
         ("batch", "cronjobs") => &object["spec"]["jobTemplate"]["spec"]["template"],
         _ => return Vec::new(),
     };
     let Some(policy) = policy_of(request, context, "warn") else { return Vec::new() };
-    describe(policy.level, template).map(|why| format!("would violate PodSecurity {:?}: {why}", policy.shown)).into_iter().collect()
+    describe(policy.level, template)
+        .map(|why| format!("would violate PodSecurity {:?}: {why}", policy.shown))
+        .into_iter()
+        .collect()
 }
 
 /// Pods when they are made, and later changes of what is checked; not what the agent reports of static ones.
@@ -85,7 +90,9 @@ fn concerns_pod(request: &Request<'_>, pod: &Value) -> bool {
     }
     match (request.operation, request.subresource) {
         (Operation::Create, "") => true,
-        (Operation::Update, "" | "ephemeralcontainers" | "resize") => request.old.is_none_or(|old| old["spec"] != pod["spec"]),
+        (Operation::Update, "" | "ephemeralcontainers" | "resize") => {
+            request.old.is_none_or(|old| old["spec"] != pod["spec"])
+        }
         _ => false,
     }
 }
@@ -116,7 +123,8 @@ fn describe(level: Level, pod: &Value) -> Option<String> {
     if level == Level::Restricted {
         checks.extend(restricted::CHECKS);
     }
-    let found: Vec<String> = checks.iter().filter_map(|(_, check)| check(pod)).map(|violation| worded(&violation)).collect();
+    let found: Vec<String> =
+        checks.iter().filter_map(|(_, check)| check(pod)).map(|violation| worded(&violation)).collect();
     (!found.is_empty()).then(|| found.join(", "))
 }
 
@@ -156,7 +164,10 @@ fn quoted<S: AsRef<str>>(names: impl IntoIterator<Item = S>) -> String {
 
 /// Who sets something: the pod, some containers, or both; `None` when nobody does.
 fn setters(pod: bool, containers: &[String]) -> Option<String> {
-    let who = pod.then(|| "pod".to_string()).into_iter().chain((!containers.is_empty()).then(|| listed("container", containers)));
+    let who = pod
+        .then(|| "pod".to_string())
+        .into_iter()
+        .chain((!containers.is_empty()).then(|| listed("container", containers)));
     let who: Vec<String> = who.collect();
     (!who.is_empty()).then(|| who.join(" and "))
 }

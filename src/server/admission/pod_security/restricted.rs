@@ -19,8 +19,17 @@ pub(super) const CHECKS: [(&str, Check); 6] = [
     ("seccompProfile_restricted", seccomp_stated),
 ];
 
-const VOLUMES: [&str; 9] =
-    ["configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "image", "persistentVolumeClaim", "projected", "secret"];
+const VOLUMES: [&str; 9] = [
+    "configMap",
+    "csi",
+    "downwardAPI",
+    "emptyDir",
+    "ephemeral",
+    "image",
+    "persistentVolumeClaim",
+    "projected",
+    "secret",
+];
 
 fn privilege_escalation(pod: &Value) -> Option<Violation> {
     let bad = named(pod, |container| container["securityContext"]["allowPrivilegeEscalation"] != false);
@@ -31,8 +40,12 @@ fn privilege_escalation(pod: &Value) -> Option<Violation> {
 }
 
 fn capabilities(pod: &Value) -> Option<Violation> {
-    let of = |container: &Value, field: &str| -> Vec<String> { items(&container["securityContext"]["capabilities"][field]).iter().map(text).collect() };
-    let added = |container: &Value| -> Vec<String> { of(container, "add").into_iter().filter(|c| c != "NET_BIND_SERVICE").collect() };
+    let of = |container: &Value, field: &str| -> Vec<String> {
+        items(&container["securityContext"]["capabilities"][field]).iter().map(text).collect()
+    };
+    let added = |container: &Value| -> Vec<String> {
+        of(container, "add").into_iter().filter(|c| c != "NET_BIND_SERVICE").collect()
+    };
     let keeping = named(pod, |container| !of(container, "drop").iter().any(|c| c == "ALL"));
     let adding = named(pod, |container| !added(container).is_empty());
     let forbidden: BTreeSet<String> = containers(pod).flat_map(added).collect();
@@ -41,9 +54,14 @@ fn capabilities(pod: &Value) -> Option<Violation> {
         details.push(format!("{} must set securityContext.capabilities.drop=[\"ALL\"]", listed("container", &keeping)));
     }
     if !adding.is_empty() {
-        details.push(format!("{} must not include {} in securityContext.capabilities.add", listed("container", &adding), quoted(forbidden)));
+        details.push(format!(
+            "{} must not include {} in securityContext.capabilities.add",
+            listed("container", &adding),
+            quoted(forbidden)
+        ));
     }
-    (!details.is_empty() && !windows(pod)).then(|| Violation { reason: "unrestricted capabilities", detail: details.join("; ") })
+    (!details.is_empty() && !windows(pod))
+        .then(|| Violation { reason: "unrestricted capabilities", detail: details.join("; ") })
 }
 
 fn volumes(pod: &Value) -> Option<Violation> {
@@ -52,12 +70,18 @@ fn volumes(pod: &Value) -> Option<Violation> {
         (!VOLUMES.contains(&kind.as_str())).then(|| kind.clone())
     };
     let list = items(&pod["spec"]["volumes"]);
-    let bad: Vec<String> = list.iter().filter(|volume| source(volume).is_some()).map(|volume| text(&volume["name"])).collect();
+    let bad: Vec<String> =
+        list.iter().filter(|volume| source(volume).is_some()).map(|volume| text(&volume["name"])).collect();
     let kinds: BTreeSet<String> = list.iter().filter_map(source).collect();
     let use_ = if bad.len() == 1 { "uses" } else { "use" };
     (!bad.is_empty()).then(|| Violation {
         reason: "restricted volume types",
-        detail: format!("{} {use_} {} {}", listed("volume", &bad), plural("restricted volume type", kinds.len()), quoted(kinds)),
+        detail: format!(
+            "{} {use_} {} {}",
+            listed("volume", &bad),
+            plural("restricted volume type", kinds.len()),
+            quoted(kinds)
+        ),
     })
 }
 
@@ -87,7 +111,8 @@ fn seccomp_stated(pod: &Value) -> Option<Violation> {
     if let Some(wrong) = seccomp(pod) {
         return Some(wrong);
     }
-    let stated = |holder: &Value| holder["securityContext"]["seccompProfile"].is_object() && bad_seccomp(holder).is_none();
+    let stated =
+        |holder: &Value| holder["securityContext"]["seccompProfile"].is_object() && bad_seccomp(holder).is_none();
     let silent = named(pod, |container| !stated(container) && !stated(&pod["spec"]));
     (!silent.is_empty()).then(|| Violation {
         reason: "seccompProfile",

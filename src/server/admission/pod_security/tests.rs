@@ -25,11 +25,21 @@ fn violations_are_worded_as_upstream() {
         (Level::Baseline, pod(json!({"containers": [{"name": "c"}]})), ""),
         (Level::Restricted, pod(json!({"containers": [{"name": "c"}]})), plain),
         (Level::Restricted, pod(hardened), ""),
-        (Level::Baseline, context(json!({"privileged": true})), r#"privileged (container "c" must not set securityContext.privileged=true)"#),
-        (Level::Baseline, pod(json!({"hostNetwork": true, "hostPID": true})), "host namespaces (hostNetwork=true, hostPID=true)"),
         (
             Level::Baseline,
-            pod(json!({"containers": [{"name": "a", "ports": [{"hostPort": 80}]}, {"name": "b", "ports": [{"hostPort": 443}]}]})),
+            context(json!({"privileged": true})),
+            r#"privileged (container "c" must not set securityContext.privileged=true)"#,
+        ),
+        (
+            Level::Baseline,
+            pod(json!({"hostNetwork": true, "hostPID": true})),
+            "host namespaces (hostNetwork=true, hostPID=true)",
+        ),
+        (
+            Level::Baseline,
+            pod(
+                json!({"containers": [{"name": "a", "ports": [{"hostPort": 80}]}, {"name": "b", "ports": [{"hostPort": 443}]}]}),
+            ),
             r#"hostPort (containers "a", "b" use hostPorts 443, 80)"#,
         ),
         (
@@ -39,7 +49,9 @@ fn violations_are_worded_as_upstream() {
         ),
         (
             Level::Baseline,
-            pod(json!({"volumes": [{"name": "h", "hostPath": {"path": "/"}}], "securityContext": {"sysctls": [{"name": "kernel.msgmax"}]}})),
+            pod(
+                json!({"volumes": [{"name": "h", "hostPath": {"path": "/"}}], "securityContext": {"sysctls": [{"name": "kernel.msgmax"}]}}),
+            ),
             r#"hostPath volumes (volume "h"), forbidden sysctls (kernel.msgmax)"#,
         ),
         (

@@ -88,13 +88,15 @@ mod tests {
                 "port": {"type": "integer"}, "protocol": {"type": "string", "default": "TCP"}, "name": {"type": "string"},
             }},
         });
-        let schema = schema::of_custom(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
-            "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
-            "byZone": {"type": "object", "additionalProperties": ports},
-            "order": {"type": "array", "items": {"type": "string"}},
-            "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
-        }}}}));
-        let object = json!({"spec": {"tags": ["a"], "byZone": {"z": [{"port": 80, "protocol": "TCP"}]}, "order": ["x"]}});
+        let schema =
+            schema::of_custom(&json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+                "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+                "byZone": {"type": "object", "additionalProperties": ports},
+                "order": {"type": "array", "items": {"type": "string"}},
+                "open": {"type": "object", "x-kubernetes-preserve-unknown-fields": true},
+            }}}}));
+        let object =
+            json!({"spec": {"tags": ["a"], "byZone": {"z": [{"port": 80, "protocol": "TCP"}]}, "order": ["x"]}});
         let cases = [
             (json!({"spec": {"tags": ["b", "a"]}}), Ok(json!({"tags": ["a", "b"]}))),
             (

@@ -218,7 +218,8 @@ impl One<'_> {
             };
         }
         let schema = schema_of(self.request, asked);
-        merge::merge(given.object, &change, schema.map(Schema::node)).map_err(|why| format!("error applying patch: {why}"))
+        merge::merge(given.object, &change, schema.map(Schema::node))
+            .map_err(|why| format!("error applying patch: {why}"))
     }
 }
 
@@ -227,9 +228,7 @@ fn schema_of<'a>(request: &Request<'a>, asked: &'a Asked) -> Option<&'a Schema> 
     let (group, version, name) = &asked.kind;
     match &asked.other {
         Some(other) => other.version.schema(),
-        None => {
-            schema::schema_of(group, version, name).or_else(|| request.target?.schema_of(request.subresource))
-        }
+        None => schema::schema_of(group, version, name).or_else(|| request.target?.schema_of(request.subresource)),
     }
 }
 

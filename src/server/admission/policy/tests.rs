@@ -47,7 +47,9 @@ impl Fixture {
     async fn mutate(&self, object: &Value) -> Result<Value, Status> {
         let (user, mut object) = (user(), object.clone());
         let request = deployments(&user);
-        self.policies.mutate(&request, &mut object, &self.store.view(), &self.authorization, &mut Round::default()).await?;
+        self.policies
+            .mutate(&request, &mut object, &self.store.view(), &self.authorization, &mut Round::default())
+            .await?;
         Ok(object)
     }
 }
@@ -87,7 +89,8 @@ const POLICY: &str = "admissionregistration.k8s.io/validatingadmissionpolicies/p
 const BINDING: &str = "admissionregistration.k8s.io/validatingadmissionpolicybindings/b";
 
 fn policy(spec: Value) -> Value {
-    let mut policy = json!({"metadata": {"name": "p"}, "spec": {"failurePolicy": "Fail", "matchConstraints": matching()}});
+    let mut policy =
+        json!({"metadata": {"name": "p"}, "spec": {"failurePolicy": "Fail", "matchConstraints": matching()}});
     for (field, value) in spec.as_object().into_iter().flatten() {
         policy["spec"][field] = value.clone();
     }
@@ -112,21 +115,53 @@ async fn expressions_decide() {
     let max = json!({"metadata": {"name": "max", "namespace": "a"}, "data": {"max": "5"}});
     let with_params = json!({"paramKind": {"apiVersion": "v1", "kind": "ConfigMap"}, "validations": [{"expression": "object.spec.replicas <= int(params.data.max)"}]});
     let cases = [
-        (json!({"validations": [{"expression": "object.spec.replicas > 1"}]}), json!({}), Some("failed expression: object.spec.replicas > 1")),
+        (
+            json!({"validations": [{"expression": "object.spec.replicas > 1"}]}),
+            json!({}),
+            Some("failed expression: object.spec.replicas > 1"),
+        ),
         (json!({"validations": [{"expression": "object.spec.replicas == 1"}]}), json!({}), None),
         (json!({"validations": [{"expression": "false", "message": " no "}]}), json!({}), Some("no")),
-        (json!({"validations": [{"expression": "false", "messageExpression": "'got ' + string(object.spec.replicas)"}]}), json!({}), Some("got 1")),
+        (
+            json!({"validations": [{"expression": "false", "messageExpression": "'got ' + string(object.spec.replicas)"}]}),
+            json!({}),
+            Some("got 1"),
+        ),
         (
             json!({"variables": [{"name": "n", "expression": "object.spec.replicas"}], "validations": [{"expression": "variables.n % 2 == 0"}]}),
             json!({}),
             Some("failed expression: variables.n % 2 == 0"),
         ),
-        (json!({"validations": [{"expression": "object.spec.nothing == 1"}]}), json!({}), Some("expression 'object.spec.nothing == 1' resulted in error: no such key: nothing")),
-        (json!({"failurePolicy": "Ignore", "validations": [{"expression": "object.spec.nothing == 1"}]}), json!({}), None),
-        (json!({"matchConditions": [{"name": "c", "expression": "request.userInfo.username != 'jane'"}], "validations": [{"expression": "false"}]}), json!({}), None),
-        (json!({"validations": [{"expression": "false"}]}), json!({"matchResources": {"namespaceSelector": {"matchLabels": {"team": "y"}}, "objectSelector": {}}}), None),
-        (json!({"validations": [{"expression": "namespaceObject.metadata.labels['team'] == 'y'"}]}), json!({}), Some("failed expression: namespaceObject.metadata.labels['team'] == 'y'")),
-        (json!({"validations": [{"expression": "authorizer.group('').resource('pods').namespace('a').check('get').allowed()"}]}), json!({}), None),
+        (
+            json!({"validations": [{"expression": "object.spec.nothing == 1"}]}),
+            json!({}),
+            Some("expression 'object.spec.nothing == 1' resulted in error: no such key: nothing"),
+        ),
+        (
+            json!({"failurePolicy": "Ignore", "validations": [{"expression": "object.spec.nothing == 1"}]}),
+            json!({}),
+            None,
+        ),
+        (
+            json!({"matchConditions": [{"name": "c", "expression": "request.userInfo.username != 'jane'"}], "validations": [{"expression": "false"}]}),
+            json!({}),
+            None,
+        ),
+        (
+            json!({"validations": [{"expression": "false"}]}),
+            json!({"matchResources": {"namespaceSelector": {"matchLabels": {"team": "y"}}, "objectSelector": {}}}),
+            None,
+        ),
+        (
+            json!({"validations": [{"expression": "namespaceObject.metadata.labels['team'] == 'y'"}]}),
+            json!({}),
+            Some("failed expression: namespaceObject.metadata.labels['team'] == 'y'"),
+        ),
+        (
+            json!({"validations": [{"expression": "authorizer.group('').resource('pods').namespace('a').check('get').allowed()"}]}),
+            json!({}),
+            None,
+        ),
         (with_params.clone(), json!({"paramRef": {"name": "max", "parameterNotFoundAction": "Deny"}}), None),
         (with_params.clone(), json!({"paramRef": {"name": "none", "parameterNotFoundAction": "Allow"}}), None),
         (
@@ -137,7 +172,12 @@ async fn expressions_decide() {
         (json!({"validations": [{"expression": "false"}]}), json!({"validationActions": ["Audit"]}), None),
     ];
     for (policy_spec, binding_spec, refusal) in cases {
-        let f = fixture(&[(POLICY, policy(policy_spec.clone())), (BINDING, binding(binding_spec)), ("core/configmaps/a/max", max.clone())]).await;
+        let f = fixture(&[
+            (POLICY, policy(policy_spec.clone())),
+            (BINDING, binding(binding_spec)),
+            ("core/configmaps/a/max", max.clone()),
+        ])
+        .await;
         let found = f.validate(&deployments(&user), &deployment(1)).await;
         let expected = refusal.map(|why| {
             format!("deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' with binding 'b' denied request: {why}")
@@ -172,7 +212,8 @@ async fn warnings_and_reasons_are_told() {
 async fn mutations_change_the_object() {
     let mutating = |mutation: Value| {
         let mut policy = policy(json!({"reinvocationPolicy": "Never", "mutations": [mutation]}));
-        policy["spec"]["variables"] = json!([{"name": "team", "expression": "namespaceObject.metadata.labels['team']"}]);
+        policy["spec"]["variables"] =
+            json!([{"name": "team", "expression": "namespaceObject.metadata.labels['team']"}]);
         policy
     };
     let f = |policy: Value| async move {
@@ -182,7 +223,8 @@ async fn mutations_change_the_object() {
         ])
         .await
     };
-    let apply = |expression: &str| json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
+    let apply =
+        |expression: &str| json!({"patchType": "ApplyConfiguration", "applyConfiguration": {"expression": expression}});
     let patch = |expression: &str| json!({"patchType": "JSONPatch", "jsonPatch": {"expression": expression}});
 
     let merged = f(mutating(apply(
@@ -192,22 +234,34 @@ async fn mutations_change_the_object() {
     .mutate(&deployment(1)).await
     .expect("mutated");
     assert_eq!(merged["metadata"]["labels"], json!({"app": "x", "team": "x"}));
-    assert_eq!(merged["spec"]["template"]["spec"]["containers"], json!([{"name": "c", "image": "i"}, {"name": "side"}]));
+    assert_eq!(
+        merged["spec"]["template"]["spec"]["containers"],
+        json!([{"name": "c", "image": "i"}, {"name": "side"}])
+    );
     assert_eq!(merged["spec"]["replicas"], 1);
 
-    let patched = f(mutating(patch("[JSONPatch{op: 'replace', path: '/spec/replicas', value: object.spec.replicas + 1}]")))
-        .await
-        .mutate(&deployment(1)).await
-        .expect("mutated");
+    let patched =
+        f(mutating(patch("[JSONPatch{op: 'replace', path: '/spec/replicas', value: object.spec.replicas + 1}]")))
+            .await
+            .mutate(&deployment(1))
+            .await
+            .expect("mutated");
     assert_eq!(patched["spec"]["replicas"], 2);
 
-    let tested = f(mutating(patch("[JSONPatch{op: 'test', path: '/spec/replicas', value: 7}, JSONPatch{op: 'remove', path: '/spec'}]")))
-        .await
-        .mutate(&deployment(1)).await
-        .expect("left alone");
+    let tested = f(mutating(patch(
+        "[JSONPatch{op: 'test', path: '/spec/replicas', value: 7}, JSONPatch{op: 'remove', path: '/spec'}]",
+    )))
+    .await
+    .mutate(&deployment(1))
+    .await
+    .expect("left alone");
     assert_eq!(tested, deployment(1));
 
-    let wrong = f(mutating(apply("Object{spec: Object.status{replicas: 2}}"))).await.mutate(&deployment(1)).await.expect_err("refused");
+    let wrong = f(mutating(apply("Object{spec: Object.status{replicas: 2}}")))
+        .await
+        .mutate(&deployment(1))
+        .await
+        .expect_err("refused");
     assert_eq!(
         wrong.message,
         "policy 'p' with binding 'b' denied request: type mismatch: unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type"
@@ -216,5 +270,9 @@ async fn mutations_change_the_object() {
         .await
         .mutate(&deployment(1)).await
         .expect_err("refused");
-    assert!(atomic.message.contains("may not mutate atomic arrays, maps or structs: .spec.template.spec.tolerations"), "{}", atomic.message);
+    assert!(
+        atomic.message.contains("may not mutate atomic arrays, maps or structs: .spec.template.spec.tolerations"),
+        "{}",
+        atomic.message
+    );
 }

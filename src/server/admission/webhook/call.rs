@@ -57,7 +57,8 @@ pub(super) async fn ask(
         }
     }
     let Some(version) = hook.review else {
-        let why = "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
+        let why =
+            "could not create admission objects: webhook does not accept known AdmissionReview versions (v1, v1beta1)";
         return Err(Failure::calling(400, why));
     };
     let Some(endpoint) = &hook.endpoint else {
@@ -95,9 +96,8 @@ pub(super) async fn apply(
     if answer.patch.is_empty() {
         return Ok(false);
     }
-    let operations = serde_json::from_slice::<Vec<Value>>(&answer.patch).map_err(|error| {
-        Failure::calling(503, format!("received undecodable patch in webhook response: {error}"))
-    })?;
+    let operations = serde_json::from_slice::<Vec<Value>>(&answer.patch)
+        .map_err(|error| Failure::calling(503, format!("received undecodable patch in webhook response: {error}")))?;
     if operations.is_empty() {
         return Ok(false);
     }
@@ -111,7 +111,9 @@ pub(super) async fn apply(
     let patched = patch::json_patch(before, &answer.patch).map_err(Failure::broken)?;
     let changed = patched != *before;
     let patched = match &asked.other {
-        Some(other) => other.version.to_own(request, patched).await.map_err(|status| Failure::Broken(Box::new(status)))?,
+        Some(other) => {
+            other.version.to_own(request, patched).await.map_err(|status| Failure::Broken(Box::new(status)))?
+        }
         None => patched,
     };
     let mut patched = conform(request, patched)?;

@@ -80,7 +80,11 @@ pub(super) type Condition = conditions::Condition;
 /// The webhooks of one configuration, in their order.
 pub(super) fn of_configuration(configuration: &Value) -> Vec<Arc<Hook>> {
     let name = meta::name(configuration);
-    items(&configuration["webhooks"]).iter().enumerate().map(|(index, hook)| Arc::new(Hook::read(name, index, hook))).collect()
+    items(&configuration["webhooks"])
+        .iter()
+        .enumerate()
+        .map(|(index, hook)| Arc::new(Hook::read(name, index, hook)))
+        .collect()
 }
 
 impl Hook {
@@ -95,7 +99,10 @@ impl Hook {
             equivalent: text("matchPolicy") == "Equivalent",
             namespaces: selector(&hook["namespaceSelector"]),
             objects: selector(&hook["objectSelector"]),
-            conditions: items(&hook["matchConditions"]).iter().map(|condition| Condition::read(condition, false)).collect(),
+            conditions: items(&hook["matchConditions"])
+                .iter()
+                .map(|condition| Condition::read(condition, false))
+                .collect(),
             ignores_failure: text("failurePolicy") == "Ignore",
             reinvoke: text("reinvocationPolicy") == "IfNeeded",
             side_effects: match text("sideEffects") {
@@ -116,7 +123,8 @@ impl Hook {
 
 impl Rule {
     pub(in crate::admission) fn read(rule: &Value) -> Rule {
-        let texts = |field: &str| items(&rule[field]).iter().filter_map(|one| one.as_str().map(str::to_string)).collect();
+        let texts =
+            |field: &str| items(&rule[field]).iter().filter_map(|one| one.as_str().map(str::to_string)).collect();
         Rule {
             operations: texts("operations"),
             groups: texts("apiGroups"),

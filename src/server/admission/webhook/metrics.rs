@@ -58,7 +58,14 @@ impl Default for Metrics {
 
 impl Metrics {
     /// A webhook was asked. `failure`: it did not let the request through.
-    pub(super) fn observe(&self, phase: Phase, hook: &Hook, request: &Request<'_>, took: Duration, failure: Option<&Failure>) {
+    pub(super) fn observe(
+        &self,
+        phase: Phase,
+        hook: &Hook,
+        request: &Request<'_>,
+        took: Duration,
+        failure: Option<&Failure>,
+    ) {
         let (error_type, code) = match failure {
             None => ("", 200),
             Some(Failure::Calling { code, .. }) => ("calling_webhook_error", *code),
@@ -90,9 +97,21 @@ impl Metrics {
         let counted = self.0.lock();
         let mut text = String::new();
         let of = [
-            ("apiserver_admission_webhook_request_total", "Webhooks asked, by code and whether they refused.", &counted.requests),
-            ("apiserver_admission_webhook_rejection_count", "Requests refused because of a webhook.", &counted.rejections),
-            ("apiserver_admission_webhook_fail_open_count", "Failures of webhooks that were overlooked.", &counted.failed_open),
+            (
+                "apiserver_admission_webhook_request_total",
+                "Webhooks asked, by code and whether they refused.",
+                &counted.requests,
+            ),
+            (
+                "apiserver_admission_webhook_rejection_count",
+                "Requests refused because of a webhook.",
+                &counted.rejections,
+            ),
+            (
+                "apiserver_admission_webhook_fail_open_count",
+                "Failures of webhooks that were overlooked.",
+                &counted.failed_open,
+            ),
         ];
         for (name, help, series) in of {
             counters(&mut text, name, help, series);

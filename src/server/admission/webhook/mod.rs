@@ -128,7 +128,8 @@ impl Webhooks {
             let changed = matches!(outcome, Ok(true));
             request.notes.annotate(
                 format!("mutation.webhook.admission.k8s.io/round_{}_index_{index}", u8::from(round.again)),
-                serde_json::json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed}).to_string(),
+                serde_json::json!({"configuration": hook.configuration, "webhook": hook.name, "mutated": changed})
+                    .to_string(),
             );
             if let Err(failure) = outcome {
                 self.settle(Phase::Admit, hook, index, u8::from(round.again), request, failure)?;

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use mk8s_api::{field::quote, status::{Cause, Details, Status}};
+use mk8s_api::{
+    field::quote,
+    status::{Cause, Details, Status},
+};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{hook::ReviewVersion, rules::{self, Asked}};
+use super::{
+    hook::ReviewVersion,
+    rules::{self, Asked},
+};
 use crate::admission::Request;
 
 #[derive(Serialize)]
@@ -77,11 +83,7 @@ pub(super) fn question(
         request: Question {
             uid,
             kind: GroupVersionKind { group: &asked.kind.0, version: &asked.kind.1, kind: &asked.kind.2 },
-            resource: GroupVersionResource {
-                group: &asked.group,
-                version: &asked.version,
-                resource: request.resource,
-            },
+            resource: GroupVersionResource { group: &asked.group, version: &asked.version, resource: request.resource },
             sub_resource: request.subresource,
             request_kind: GroupVersionKind { group: kind_group, version: kind_version, kind: request.kind },
             request_resource: GroupVersionResource {
@@ -151,9 +153,9 @@ pub(super) fn answer(version: ReviewVersion, uid: &str, mutating: bool, bytes: &
     let invalid = |why: String| Err(BadAnswer::Invalid(why));
     let Some(response) = answered.response else { return invalid("webhook response was absent".into()) };
     let patch = match &response.patch {
-        Some(text) => STANDARD
-            .decode(text)
-            .map_err(|_| BadAnswer::Unreadable("illegal base64 data in response.patch".into()))?,
+        Some(text) => {
+            STANDARD.decode(text).map_err(|_| BadAnswer::Unreadable("illegal base64 data in response.patch".into()))?
+        }
         None => Vec::new(),
     };
     if version == ReviewVersion::V1 {
@@ -205,7 +207,8 @@ pub(super) fn denial(name: &str, status: Option<&Value>) -> Status {
         ("", reason) => format!("{denied_by}: {reason}"),
         (message, _) => format!("{denied_by}: {message}"),
     };
-    let code = status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
+    let code =
+        status["code"].as_u64().and_then(|code| u16::try_from(code).ok()).filter(|code| (400..600).contains(code));
     let refused = Status::failure(code.unwrap_or(400), reason, message);
     let details = &status["details"];
     if !details.is_object() {
@@ -250,19 +253,43 @@ mod tests {
         let cases = [
             (true, review(json!({"uid": "u", "allowed": true})), Ok(true)),
             (true, review(json!({"uid": "u", "allowed": false})), Ok(false)),
-            (true, json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}), Err("webhook response was absent")),
+            (
+                true,
+                json!({"kind": "AdmissionReview", "apiVersion": "admission.k8s.io/v1"}),
+                Err("webhook response was absent"),
+            ),
             (true, review(json!({"uid": "x", "allowed": true})), Err("expected response.uid=\"u\", got \"x\"")),
             (
                 true,
                 json!({"kind": "Pod", "apiVersion": "v1", "response": {"uid": "u"}}),
                 Err("expected webhook response of admission.k8s.io/v1, Kind=AdmissionReview, got v1, Kind=Pod"),
             ),
-            (true, review(json!({"uid": "u", "allowed": true, "patch": "W10="})), Err("webhook returned response.patch but not response.patchType")),
-            (true, review(json!({"uid": "u", "allowed": true, "patchType": "JSONPatch"})), Err("webhook returned response.patchType but not response.patch")),
+            (
+                true,
+                review(json!({"uid": "u", "allowed": true, "patch": "W10="})),
+                Err("webhook returned response.patch but not response.patchType"),
+            ),
+            (
+                true,
+                review(json!({"uid": "u", "allowed": true, "patchType": "JSONPatch"})),
+                Err("webhook returned response.patchType but not response.patch"),
+            ),
             (true, review(json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"})), Ok(true)),
-            (false, review(json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"})), Err("validating webhook may not return response.patch")),
-            (false, review(json!({"uid": "u", "allowed": true, "patchType": "JSONPatch"})), Err("validating webhook may not return response.patchType")),
-            (true, json!(7), Err("json parse error: invalid type: integer `7`, expected struct Answered at line 1 column 1")),
+            (
+                false,
+                review(json!({"uid": "u", "allowed": true, "patch": "W10=", "patchType": "JSONPatch"})),
+                Err("validating webhook may not return response.patch"),
+            ),
+            (
+                false,
+                review(json!({"uid": "u", "allowed": true, "patchType": "JSONPatch"})),
+                Err("validating webhook may not return response.patchType"),
+            ),
+            (
+                true,
+                json!(7),
+                Err("json parse error: invalid type: integer `7`, expected struct Answered at line 1 column 1"),
+            ),
         ];
         for (mutating, body, expected) in cases {
             let got = answer(ReviewVersion::V1, "u", mutating, body.to_string().as_bytes());
@@ -277,9 +304,24 @@ mod tests {
     fn denials_carry_what_the_webhook_says() {
         let cases = [
             (None, 400, "", "admission webhook \"a.b.c\" denied the request without explanation"),
-            (Some(json!({"message": "no", "code": 200})), 400, "", "admission webhook \"a.b.c\" denied the request: no"),
-            (Some(json!({"reason": "Forbidden", "code": 403})), 403, "Forbidden", "admission webhook \"a.b.c\" denied the request: Forbidden"),
-            (Some(json!({"reason": "R", "message": "m", "code": 422})), 422, "R", "admission webhook \"a.b.c\" denied the request: m"),
+            (
+                Some(json!({"message": "no", "code": 200})),
+                400,
+                "",
+                "admission webhook \"a.b.c\" denied the request: no",
+            ),
+            (
+                Some(json!({"reason": "Forbidden", "code": 403})),
+                403,
+                "Forbidden",
+                "admission webhook \"a.b.c\" denied the request: Forbidden",
+            ),
+            (
+                Some(json!({"reason": "R", "message": "m", "code": 422})),
+                422,
+                "R",
+                "admission webhook \"a.b.c\" denied the request: m",
+            ),
         ];
         for (status, code, reason, message) in cases {
             let refused = denial("a.b.c", status.as_ref());

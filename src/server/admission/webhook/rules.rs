@@ -131,7 +131,9 @@ impl Version {
 
 async fn in_version(request: &Request<'_>, object: Value, api_version: &str) -> Result<Value, Status> {
     match request.target {
-        Some(resource) => resource.in_version(object, api_version).await.map_err(|status| Status::internal(status.message)),
+        Some(resource) => {
+            resource.in_version(object, api_version).await.map_err(|status| Status::internal(status.message))
+        }
         None => Ok(object),
     }
 }
@@ -159,7 +161,8 @@ pub(super) async fn matches(
         false => return Ok(None),
     };
     if !namespace_selected(&hook.namespaces, request, object, view)?
-        || !object_selected(&hook.objects, request, object)? {
+        || !object_selected(&hook.objects, request, object)?
+    {
         return Ok(None);
     }
     let asked = asked(request, object, version).await?;
@@ -278,7 +281,11 @@ pub(in crate::admission) fn namespace_selected(
 }
 
 /// The object as it will be, or as it was, carries the labels.
-pub(in crate::admission) fn object_selected(selector: &Selector, request: &Request<'_>, object: &Value) -> Result<bool, Status> {
+pub(in crate::admission) fn object_selected(
+    selector: &Selector,
+    request: &Request<'_>,
+    object: &Value,
+) -> Result<bool, Status> {
     let selector = selector.as_ref().map_err(Status::internal)?;
     let selects = |object: &Value| object.get("metadata").is_some() && selector.matches(meta::labels(object));
     Ok(selector.is_everything() || selects(object) || request.old.is_some_and(selects))
@@ -290,19 +297,34 @@ mod tests {
     use serde_json::json;
 
     fn rule(text: &str) -> Rule {
-        let parts: Vec<Vec<String>> =
-            text.split(' ').map(|part| part.split(',').map(|word| if word == "core" { "" } else { word }.to_string()).collect()).collect();
+        let parts: Vec<Vec<String>> = text
+            .split(' ')
+            .map(|part| part.split(',').map(|word| if word == "core" { "" } else { word }.to_string()).collect())
+            .collect();
         let scope = match parts[4][0].as_str() {
             "Cluster" => Scope::Cluster,
             "Namespaced" => Scope::Namespaced,
             _ => Scope::All,
         };
-        Rule { operations: parts[0].clone(), groups: parts[1].clone(), versions: parts[2].clone(), resources: parts[3].clone(), scope }
+        Rule {
+            operations: parts[0].clone(),
+            groups: parts[1].clone(),
+            versions: parts[2].clone(),
+            resources: parts[3].clone(),
+            scope,
+        }
     }
 
     #[test]
     fn rules_match_as_upstream_has_it() {
-        let pod = Place { operation: Operation::Create, group: "", version: "v1", resource: "pods", subresource: "", namespaced: true };
+        let pod = Place {
+            operation: Operation::Create,
+            group: "",
+            version: "v1",
+            resource: "pods",
+            subresource: "",
+            namespaced: true,
+        };
         let status = Place { subresource: "status", ..pod };
         let node = Place { resource: "nodes", namespaced: false, ..pod };
         let cases = [

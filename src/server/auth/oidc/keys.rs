@@ -115,7 +115,9 @@ impl Key {
                     "PS512" => &signature::RSA_PSS_2048_8192_SHA512,
                     _ => return false,
                 };
-                RsaPublicKeyComponents { n: decode(n), e: decode(e) }.verify(parameters, signed, &token.signature).is_ok()
+                RsaPublicKeyComponents { n: decode(n), e: decode(e) }
+                    .verify(parameters, signed, &token.signature)
+                    .is_ok()
             }
             Material::Ec { crv, x, y } => {
                 let algorithm = match (crv.as_str(), token.algorithm.as_str()) {

@@ -16,10 +16,7 @@ mod keys;
 #[cfg(test)]
 mod tests;
 
-use std::{
-    sync::Arc,
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use arc_swap::ArcSwapOption;
 use http::{HeaderValue, Request, header};

@@ -80,10 +80,16 @@ fn tokens_are_checked() {
         (provider.token(json!({"alg": "ES256", "kid": "other"}), claims(json!({}))), OidcError::UnknownKey),
         (provider.token(json!({"alg": "none"}), claims(json!({}))), OidcError::Algorithm("none".into())),
         (provider.token(header.clone(), claims(json!({"exp": NOW}))), OidcError::Expired),
-        (provider.token(header.clone(), claims(json!({"aud": "other"}))), OidcError::Claim("aud", "does not name this cluster's client id")),
+        (
+            provider.token(header.clone(), claims(json!({"aud": "other"}))),
+            OidcError::Claim("aud", "does not name this cluster's client id"),
+        ),
         (provider.token(header.clone(), claims(json!({"tenant": "u"}))), OidcError::Required("tenant".into())),
         (provider.token(header.clone(), claims(json!({"email": null}))), OidcError::Required("email".into())),
-        (provider.token(header.clone(), claims(json!({"email_verified": false}))), OidcError::Claim("email", "is not verified")),
+        (
+            provider.token(header.clone(), claims(json!({"email_verified": false}))),
+            OidcError::Claim("email", "is not verified"),
+        ),
     ];
     for (token, expected) in cases {
         assert_eq!(oidc.read_at(&token, NOW).expect("ours").expect_err("refused"), expected);
@@ -111,7 +117,8 @@ async fn keys_are_fetched() {
     })
     .await;
     let issuer = format!("https://{}", backend.address);
-    let client = Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"), Relay::default());
+    let client =
+        Client::new(Store::open(mk8s_store::Options::default()).await.expect("memory opens"), Relay::default());
     let ca_bundle = base64::prelude::BASE64_STANDARD.decode(&backend.ca_bundle).expect("a bundle");
     let oidc = Oidc::new(OidcOptions { ca_bundle, ..options(&issuer) });
     *itself.lock() = "https://another".to_owned();

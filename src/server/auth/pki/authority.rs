@@ -6,7 +6,8 @@ use std::{
 };
 
 use rcgen::{
-    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PKCS_ECDSA_P256_SHA256,
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose,
+    PKCS_ECDSA_P256_SHA256,
 };
 use rustls::{crypto::ring::sign::any_supported_type, sign::CertifiedKey};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
@@ -59,7 +60,9 @@ impl Leaf {
     /// In the form rustls serves. Fails when the two do not belong together.
     pub fn certified_key(&self) -> Result<CertifiedKey, PkiError> {
         let tls = |error: &dyn std::fmt::Display| PkiError::Tls(error.to_string());
-        let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes()).collect::<Result<Vec<_>, _>>().map_err(|e| tls(&e))?;
+        let chain = CertificateDer::pem_slice_iter(self.cert_pem.as_bytes())
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|e| tls(&e))?;
         let key = PrivateKeyDer::from_pem_slice(self.key_pem.as_bytes()).map_err(|e| tls(&e))?;
         let certified = CertifiedKey::new(chain, any_supported_type(&key).map_err(|e| tls(&e))?);
         certified.keys_match().map_err(|e| tls(&e))?;
@@ -93,7 +96,8 @@ impl Authority {
             (Some(cert_pem), Some(key_pem)) => Authority::load(cert_pem, key_pem).map_err(unusable),
             (Some(_), None) => Err(unusable(format!("its key {} is missing", key_path.display()))),
             (None, _) => {
-                let made = make_authority(name, now).map_err(|source| PkiError::Issue { name: name.to_string(), source })?;
+                let made =
+                    make_authority(name, now).map_err(|source| PkiError::Issue { name: name.to_string(), source })?;
                 made.save(dir, stem)?;
                 Authority::load(made.cert_pem, made.key_pem).map_err(unusable)
             }
@@ -135,7 +139,13 @@ impl Authority {
     }
 
     /// The leaf of the files when it still fits, a new one otherwise.
-    pub(super) fn load_or_issue(&self, dir: &Path, stem: &str, subject: &Subject, now: SystemTime) -> Result<Leaf, PkiError> {
+    pub(super) fn load_or_issue(
+        &self,
+        dir: &Path,
+        stem: &str,
+        subject: &Subject,
+        now: SystemTime,
+    ) -> Result<Leaf, PkiError> {
         let cert_pem = files::read_if_there(&dir.join(format!("{stem}.crt")))?;
         let key_pem = files::read_if_there(&dir.join(format!("{stem}.key")))?;
         if let (Some(cert_pem), Some(key_pem)) = (cert_pem, key_pem) {

@@ -30,8 +30,11 @@ pub fn render(server_url: &str, ca_pem: &str, client: &Leaf) -> String {
 /// Writes a kubeconfig whole, with exactly these permissions; makes its directory.
 pub fn write(path: &Path, text: &str, mode: u32) -> Result<(), PkiError> {
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        std::fs::create_dir_all(parent)
-            .map_err(|source| PkiError::File { action: "create directory", path: parent.to_path_buf(), source })?;
+        std::fs::create_dir_all(parent).map_err(|source| PkiError::File {
+            action: "create directory",
+            path: parent.to_path_buf(),
+            source,
+        })?;
     }
     let mode_is = |m: &std::fs::Metadata| std::os::unix::fs::PermissionsExt::mode(&m.permissions()) & 0o7777 == mode;
     if files::read_if_there(path)?.as_deref() == Some(text) && path.metadata().is_ok_and(|m| mode_is(&m)) {

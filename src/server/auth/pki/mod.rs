@@ -66,7 +66,9 @@ pub enum PkiError {
         #[source]
         source: io::Error,
     },
-    #[error("{path} is not a usable {what}: {why}; restore it from a backup, or remove it together with its .key/.crt twin to have a new one made")]
+    #[error(
+        "{path} is not a usable {what}: {why}; restore it from a backup, or remove it together with its .key/.crt twin to have a new one made"
+    )]
     Unusable { path: PathBuf, what: &'static str, why: String },
     #[error("cannot make a certificate for {name}")]
     Issue {
@@ -133,7 +135,12 @@ impl Role {
             usage: Usage::Client,
         };
         match self {
-            Role::Server => Subject { name: "mk8s-server".into(), groups: Vec::new(), sans: server_names(options), usage: Usage::Server },
+            Role::Server => Subject {
+                name: "mk8s-server".into(),
+                groups: Vec::new(),
+                sans: server_names(options),
+                usage: Usage::Server,
+            },
             Role::Admin => client("system:admin", &[MASTERS]),
             Role::Controller => client("system:kube-controller-manager", &[]),
             Role::Scheduler => client("system:kube-scheduler", &[]),
@@ -146,9 +153,10 @@ impl Role {
 
 /// Every name a client may reach this server by, sorted, each once.
 fn server_names(options: &PkiOptions) -> Vec<String> {
-    let mut names: Vec<String> = ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
-        .map(str::to_string)
-        .to_vec();
+    let mut names: Vec<String> =
+        ["localhost", "127.0.0.1", "::1", "kubernetes", "kubernetes.default", "kubernetes.default.svc"]
+            .map(str::to_string)
+            .to_vec();
     names.push(format!("kubernetes.default.svc.{}", options.cluster_domain));
     names.push(options.node_name.clone());
     names.push(options.node_ip.to_string());
@@ -193,7 +201,17 @@ impl Pki {
         let join_token = load_join_token(&options, &ca)?;
         let admin_token = load_secret(&options.dir.join("admin-token"))?;
         let (renewed, _) = watch::channel(0);
-        Ok(Pki { options, ca, front_proxy_ca, leaves: RwLock::new(leaves), live, signing_key, join_token, admin_token, renewed })
+        Ok(Pki {
+            options,
+            ca,
+            front_proxy_ca,
+            leaves: RwLock::new(leaves),
+            live,
+            signing_key,
+            join_token,
+            admin_token,
+            renewed,
+        })
     }
 
     /// The cluster CA, PEM.
@@ -330,7 +348,9 @@ impl Pki {
             match self.renew(SystemTime::now()) {
                 Ok(roles) if roles.is_empty() => {}
                 Ok(roles) => tracing::info!(?roles, "certificates renewed"),
-                Err(error) => tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "certificates cannot be renewed"),
+                Err(error) => {
+                    tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "certificates cannot be renewed")
+                }
             }
         }
     }
@@ -350,7 +370,8 @@ fn load_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
     if let Some(pem) = files::read_if_there(path)? {
         return SigningKey::from_pem(&pem).map_err(unusable);
     }
-    let pair = rcgen::KeyPair::generate().map_err(|source| PkiError::Issue { name: "service accounts".into(), source })?;
+    let pair =
+        rcgen::KeyPair::generate().map_err(|source| PkiError::Issue { name: "service accounts".into(), source })?;
     let pem = pair.serialize_pem();
     files::write_private(path, pem.as_bytes())?;
     SigningKey::from_pem(&pem).map_err(unusable)
@@ -358,7 +379,9 @@ fn load_signing_key(path: &Path) -> Result<SigningKey, PkiError> {
 
 /// 32 random bytes in hex, kept in a file of their own.
 fn load_secret(path: &Path) -> Result<String, PkiError> {
-    if let Some(secret) = files::read_if_there(path)?.map(|text| text.trim().to_string()).filter(|secret| !secret.is_empty()) {
+    if let Some(secret) =
+        files::read_if_there(path)?.map(|text| text.trim().to_string()).filter(|secret| !secret.is_empty())
+    {
         return Ok(secret);
     }
     let secret = random_hex()?;
@@ -398,7 +421,9 @@ fn secret_of(token: &str) -> Result<&str, PkiError> {
         None => token,
     };
     if secret.is_empty() || secret.contains(|c: char| c.is_whitespace() || c == ':') {
-        return Err(PkiError::Token("the secret must not be empty or contain spaces or colons; leave --token away to have one made".into()));
+        return Err(PkiError::Token(
+            "the secret must not be empty or contain spaces or colons; leave --token away to have one made".into(),
+        ));
     }
     Ok(secret)
 }

@@ -53,7 +53,15 @@ fn private_files_are_private() {
     let dir = Dir::new();
     Pki::load_or_create(options(&dir), now()).expect("first start");
     let mode = |file: &str| std::fs::metadata(dir.0.join(file)).expect(file).permissions().mode() & 0o777;
-    for file in ["tls/ca.key", "tls/server.key", "tls/admin.key", "tls/service-account.key", "tls/front-proxy-ca.key", "token", "admin-token"] {
+    for file in [
+        "tls/ca.key",
+        "tls/server.key",
+        "tls/admin.key",
+        "tls/service-account.key",
+        "tls/front-proxy-ca.key",
+        "token",
+        "admin-token",
+    ] {
         assert_eq!(mode(file), 0o600, "{file}");
     }
     assert_eq!((mode(""), mode("tls")), (0o700, 0o700));
@@ -121,11 +129,19 @@ fn peers_are_who_their_certificate_says() {
 #[test]
 fn tokens_keep_their_secret() {
     let long = format!("K10{}::server:abc", "0".repeat(64));
-    let cases = [("abc", Some("abc")), (long.as_str(), Some("abc")), ("K10abc", None), ("", None), ("a b", None), ("a:b", None)];
+    let cases = [
+        ("abc", Some("abc")),
+        (long.as_str(), Some("abc")),
+        ("K10abc", None),
+        ("", None),
+        ("a b", None),
+        ("a:b", None),
+    ];
     for (token, expected) in cases {
         assert_eq!(secret_of(token).ok(), expected, "{token}");
     }
     let dir = Dir::new();
-    let pki = Pki::load_or_create(PkiOptions { token: Some("swordfish".into()), ..options(&dir) }, now()).expect("start");
+    let pki =
+        Pki::load_or_create(PkiOptions { token: Some("swordfish".into()), ..options(&dir) }, now()).expect("start");
     assert!(pki.join_token().to_string().ends_with("::server:swordfish"));
 }

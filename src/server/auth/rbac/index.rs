@@ -117,7 +117,11 @@ impl Index {
                     "Group" => subjects.groups.entry(subject.name.clone()).or_default().push(grant),
                     "ServiceAccount" => {
                         let of = if subject.namespace.is_empty() { namespace } else { &subject.namespace };
-                        subjects.users.entry(format!("{SERVICE_ACCOUNT_PREFIX}{of}:{}", subject.name)).or_default().push(grant);
+                        subjects
+                            .users
+                            .entry(format!("{SERVICE_ACCOUNT_PREFIX}{of}:{}", subject.name))
+                            .or_default()
+                            .push(grant);
                     }
                     _ => {}
                 }
@@ -150,7 +154,10 @@ impl Index {
     }
 
     pub(super) fn rules(&self, user: &User, namespace: &str) -> Vec<Rule> {
-        self.grants(user, namespace).filter_map(|grant| grant.rules.as_ref().ok()).flat_map(|rules| rules.iter().cloned()).collect()
+        self.grants(user, namespace)
+            .filter_map(|grant| grant.rules.as_ref().ok())
+            .flat_map(|rules| rules.iter().cloned())
+            .collect()
     }
 }
 
@@ -170,7 +177,12 @@ fn source(namespace: &str, name: &str, binding: &Binding, subject: &Subject) -> 
 
 type Resolved = HashMap<String, Arc<[Rule]>>;
 
-fn rules_for(stored: &Stored, resolved: &mut Resolved, namespace: &str, role: &RoleRef) -> Result<Arc<[Rule]>, Arc<str>> {
+fn rules_for(
+    stored: &Stored,
+    resolved: &mut Resolved,
+    namespace: &str,
+    role: &RoleRef,
+) -> Result<Arc<[Rule]>, Arc<str>> {
     let missing = |kind: &str| format!("{kind}.rbac.authorization.k8s.io {:?} not found", role.name).into();
     match role.kind.as_str() {
         "Role" => stored.roles.get(&(namespace.to_string(), role.name.clone())).cloned().ok_or_else(|| missing("role")),
@@ -201,8 +213,11 @@ pub(super) fn cluster_role_rules(stored: &Stored, name: &str) -> Option<Arc<[Rul
             continue;
         };
         let labels = |role: &ClusterRole| role.labels.as_object().cloned().unwrap_or_default();
-        let mut selected: Vec<_> =
-            stored.cluster_roles.iter().filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&labels(role)))).collect();
+        let mut selected: Vec<_> = stored
+            .cluster_roles
+            .iter()
+            .filter(|(_, role)| selectors.iter().any(|selector| selector.matches(&labels(role))))
+            .collect();
         selected.sort_by_key(|(name, _)| *name);
         open.extend(selected.into_iter().filter(|(name, _)| visited.insert(name.as_str())).map(|(_, role)| role));
     }

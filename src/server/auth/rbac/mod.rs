@@ -40,7 +40,13 @@ struct State {
 
 impl Rbac {
     pub fn new(store: Store) -> Rbac {
-        Rbac { state: Mutex::new(State { follower: Follower::new(store, PREFIX), stored: Stored::default(), index: Arc::default() }) }
+        Rbac {
+            state: Mutex::new(State {
+                follower: Follower::new(store, PREFIX),
+                stored: Stored::default(),
+                index: Arc::default(),
+            }),
+        }
     }
 
     fn index(&self) -> Arc<Index> {
@@ -113,7 +119,9 @@ fn split(key: &[u8]) -> Option<(&str, &str, &str)> {
 
 impl Stored {
     fn put(&mut self, key: &[u8], value: &[u8]) {
-        let (Some((plural, namespace, name)), Ok(object)) = (split(key), serde_json::from_slice::<Value>(value)) else { return };
+        let (Some((plural, namespace, name)), Ok(object)) = (split(key), serde_json::from_slice::<Value>(value)) else {
+            return;
+        };
         let key = (namespace.to_string(), name.to_string());
         match plural {
             "roles" => {

@@ -86,7 +86,8 @@ impl Rule {
             && simple.resources.iter().all(|resource| self.covers_resource(resource))
             && simple.non_resource_urls.iter().all(|url| self.non_resource_urls.iter().any(|own| url_covers(own, url)))
             && (self.resource_names.is_empty()
-                || !simple.resource_names.is_empty() && simple.resource_names.iter().all(|name| has(&self.resource_names, name)))
+                || !simple.resource_names.is_empty()
+                    && simple.resource_names.iter().all(|name| has(&self.resource_names, name)))
     }
 
     fn covers_resource(&self, resource: &str) -> bool {
@@ -103,8 +104,11 @@ impl Rule {
             ("ResourceNames", &self.resource_names),
             ("Verbs", &self.verbs),
         ];
-        let shown: Vec<String> =
-            parts.iter().filter(|(_, list)| !list.is_empty()).map(|(name, list)| format!("{name}:{}", quoted(list))).collect();
+        let shown: Vec<String> = parts
+            .iter()
+            .filter(|(_, list)| !list.is_empty())
+            .map(|(name, list)| format!("{name}:{}", quoted(list)))
+            .collect();
         format!("{{{}}}", shown.join(", "))
     }
 }
@@ -115,7 +119,9 @@ fn resource_matches(rule: &str, resource: &str, subresource: &str) -> bool {
     }
     match (rule.split_once('/'), subresource) {
         (None, "") => rule == resource,
-        (Some((of, sub)), subresource) if !subresource.is_empty() => sub == subresource && (of == "*" || of == resource),
+        (Some((of, sub)), subresource) if !subresource.is_empty() => {
+            sub == subresource && (of == "*" || of == resource)
+        }
         _ => false,
     }
 }
@@ -145,7 +151,10 @@ pub fn describe(simple: &[Rule]) -> String {
             continue;
         }
         let key = [rule.api_groups.as_slice(), rule.resources.as_slice(), rule.resource_names.as_slice()];
-        by_resource.entry(key).and_modify(|known| known.verbs.extend(rule.verbs.iter().cloned())).or_insert_with(|| rule.clone());
+        by_resource
+            .entry(key)
+            .and_modify(|known| known.verbs.extend(rule.verbs.iter().cloned()))
+            .or_insert_with(|| rule.clone());
     }
     lines.extend(by_resource.values().map(Rule::compact));
     lines.into_iter().collect::<Vec<_>>().join("\n")

@@ -45,17 +45,44 @@ fn rules_match_as_upstream() {
         (rule(&[""], &["*/scale"], &["get"]), "get", "", "replicationcontrollers", "scale", "", true),
         (rule(&[""], &["*/scale"], &["get"]), "get", "", "pods", "", "", false),
         (rule(&["*"], &["*"], &["*"]), "patch", "apps", "deployments", "status", "web", true),
-        (json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}), "get", "", "secrets", "", "a", true),
-        (json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}), "get", "", "secrets", "", "b", false),
-        (json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"], "resourceNames": ["a"]}), "list", "", "secrets", "", "", false),
+        (
+            json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}),
+            "get",
+            "",
+            "secrets",
+            "",
+            "a",
+            true,
+        ),
+        (
+            json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["get"], "resourceNames": ["a"]}),
+            "get",
+            "",
+            "secrets",
+            "",
+            "b",
+            false,
+        ),
+        (
+            json!({"apiGroups": [""], "resources": ["secrets"], "verbs": ["list"], "resourceNames": ["a"]}),
+            "list",
+            "",
+            "secrets",
+            "",
+            "",
+            false,
+        ),
     ];
     for (rule, verb, group, resource, subresource, name, allowed) in cases {
         let attributes = Attributes { subresource, name, ..Attributes::for_resource(&user, verb, group, resource) };
         let rule: Rule = serde_json::from_value(rule).expect("a rule");
         assert_eq!(rule.matches(&attributes), allowed, "{rule:?} {attributes:?}");
     }
-    let urls: Rule = serde_json::from_value(json!({"nonResourceURLs": ["/api/*", "/version"], "verbs": ["get"]})).expect("a rule");
-    for (path, allowed) in [("/api/v1", true), ("/api/", true), ("/api", false), ("/version", true), ("/version/", false)] {
+    let urls: Rule =
+        serde_json::from_value(json!({"nonResourceURLs": ["/api/*", "/version"], "verbs": ["get"]})).expect("a rule");
+    for (path, allowed) in
+        [("/api/v1", true), ("/api/", true), ("/api", false), ("/version", true), ("/version/", false)]
+    {
         assert_eq!(urls.matches(&Attributes::for_path(&user, "get", path)), allowed, "{path}");
     }
 }
@@ -68,7 +95,10 @@ async fn bindings_reach_users_groups_and_service_accounts() {
         ("clusterroles/reader", pods),
         ("rolebindings/a/one", binding("Role", "reader", json!({"kind": "User", "name": "ann"}))),
         ("rolebindings/a/two", binding("ClusterRole", "reader", json!({"kind": "ServiceAccount", "name": "sa"}))),
-        ("rolebindings/b/three", binding("ClusterRole", "reader", json!({"kind": "ServiceAccount", "name": "sa", "namespace": "a"}))),
+        (
+            "rolebindings/b/three",
+            binding("ClusterRole", "reader", json!({"kind": "ServiceAccount", "name": "sa", "namespace": "a"})),
+        ),
         ("clusterrolebindings/four", binding("ClusterRole", "reader", json!({"kind": "Group", "name": "ops"}))),
     ])
     .await;
@@ -99,7 +129,8 @@ async fn bindings_reach_users_groups_and_service_accounts() {
 
 #[tokio::test]
 async fn writes_are_obeyed_at_once_and_missing_roles_are_told() {
-    let store = store(&[("rolebindings/a/one", binding("Role", "reader", json!({"kind": "User", "name": "ann"})))]).await;
+    let store =
+        store(&[("rolebindings/a/one", binding("Role", "reader", json!({"kind": "User", "name": "ann"})))]).await;
     let rbac = Rbac::new(store.clone());
     let user = User::new("ann", Vec::<String>::new());
     let attributes = Attributes { namespace: "a", ..Attributes::for_resource(&user, "get", "", "pods") };
@@ -116,9 +147,18 @@ async fn aggregation_follows_labels() {
     let selecting = |label: &str| json!({"clusterRoleSelectors": [{"matchLabels": {label: "true"}}]});
     let store = store(&[
         ("clusterroles/admin", json!({"aggregationRule": selecting("to-admin"), "rules": null})),
-        ("clusterroles/edit", json!({"metadata": {"labels": {"to-admin": "true"}}, "aggregationRule": selecting("to-edit")})),
-        ("clusterroles/a", json!({"metadata": {"labels": {"to-edit": "true"}}, "rules": [rule(&[""], &["pods"], &["get"])]})),
-        ("clusterroles/b", json!({"metadata": {"labels": {"to-admin": "true"}}, "rules": [rule(&[""], &["secrets"], &["get"])]})),
+        (
+            "clusterroles/edit",
+            json!({"metadata": {"labels": {"to-admin": "true"}}, "aggregationRule": selecting("to-edit")}),
+        ),
+        (
+            "clusterroles/a",
+            json!({"metadata": {"labels": {"to-edit": "true"}}, "rules": [rule(&[""], &["pods"], &["get"])]}),
+        ),
+        (
+            "clusterroles/b",
+            json!({"metadata": {"labels": {"to-admin": "true"}}, "rules": [rule(&[""], &["secrets"], &["get"])]}),
+        ),
     ])
     .await;
     let rbac = Rbac::new(store);

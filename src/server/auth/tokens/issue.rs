@@ -51,19 +51,30 @@ impl TokenIssuer {
         let account = find(&view, "serviceaccounts", namespace, name)?;
         let uid = meta::uid(&account);
         if !["", uid].contains(&meta::uid(request)) {
-            let why = format!("the UID in the token request ({}) does not match the UID of the service account ({uid})", meta::uid(request));
+            let why = format!(
+                "the UID in the token request ({}) does not match the UID of the service account ({uid})",
+                meta::uid(request)
+            );
             return Err(Status::conflict(&GroupResource::new("authentication.k8s.io", "TokenRequest"), name, why));
         }
         let spec = &request["spec"];
         let expiration_s = expiration(spec)?;
         let audiences = audiences(spec).unwrap_or_else(|| self.audiences.clone());
         let binding = binding(&view, namespace, name, &spec["boundObjectRef"])?;
-        let token = self.token(namespace, &Bound { name: name.into(), uid: uid.into() }, binding, &audiences, expiration_s, now)?;
+        let token = self.token(
+            namespace,
+            &Bound { name: name.into(), uid: uid.into() },
+            binding,
+            &audiences,
+            expiration_s,
+            now,
+        )?;
 
         let mut answer = request.clone();
         answer["apiVersion"] = json!("authentication.k8s.io/v1");
         answer["kind"] = json!("TokenRequest");
-        answer["metadata"] = json!({"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": meta::format_time(now)});
+        answer["metadata"] =
+            json!({"name": name, "namespace": namespace, "uid": uid, "creationTimestamp": meta::format_time(now)});
         answer["spec"]["audiences"] = json!(audiences);
         answer["spec"]["expirationSeconds"] = json!(expiration_s);
         if spec.get("boundObjectRef").is_none() {
@@ -148,7 +159,8 @@ fn expiration(spec: &Value) -> Result<i64, Status> {
 }
 
 fn audiences(spec: &Value) -> Option<Vec<String>> {
-    let audiences: Vec<String> = spec["audiences"].as_array()?.iter().filter_map(|a| a.as_str().map(str::to_string)).collect();
+    let audiences: Vec<String> =
+        spec["audiences"].as_array()?.iter().filter_map(|a| a.as_str().map(str::to_string)).collect();
     (!audiences.is_empty()).then_some(audiences)
 }
 
@@ -165,7 +177,9 @@ fn binding(view: &View, namespace: &str, account: &str, reference: &Value) -> Re
         ("", "Pod") => {
             let pod = find(view, "pods", namespace, name)?;
             if pod["spec"]["serviceAccountName"] != account {
-                let why = format!("cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name.");
+                let why = format!(
+                    "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+                );
                 return Err(Status::bad_request(why));
             }
             binding.pod = Some(bound(&pod));
@@ -185,7 +199,11 @@ fn binding(view: &View, namespace: &str, account: &str, reference: &Value) -> Re
             binding.secret = Some(bound(&secret));
             secret
         }
-        _ => return Err(Status::bad_request(format!("cannot bind token to object of type {group}/{version}, Kind={kind}"))),
+        _ => {
+            return Err(Status::bad_request(format!(
+                "cannot bind token to object of type {group}/{version}, Kind={kind}"
+            )));
+        }
     };
     let (asked, found) = (text("uid"), meta::uid(&object));
     if !["", found].contains(&asked) {
@@ -201,5 +219,6 @@ fn find(view: &View, plural: &str, namespace: &str, name: &str) -> Result<Value,
     let slash = if namespace.is_empty() { "" } else { "/" };
     let key = format!("/registry/core/{plural}/{namespace}{slash}{name}");
     let entry = view.get(key.as_bytes()).ok_or_else(|| Status::not_found(&GroupResource::new("", plural), name))?;
-    serde_json::from_slice(&entry.value).map_err(|error| Status::internal(format!("stored {key} is unreadable: {error}")))
+    serde_json::from_slice(&entry.value)
+        .map_err(|error| Status::internal(format!("stored {key} is unreadable: {error}")))
 }

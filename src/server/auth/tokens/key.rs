@@ -13,8 +13,8 @@ use super::{Claims, TokenError};
 
 /// The fixed head of the SubjectPublicKeyInfo of a P-256 key; the point follows. Its digest is the key's id.
 const SPKI_HEAD: [u8; 26] = [
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03,
-    0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
+    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 
 pub struct SigningKey {
@@ -34,7 +34,8 @@ impl SigningKey {
     pub fn from_pem(text: &str) -> Result<SigningKey, String> {
         let pem = pem::parse(text).map_err(|e| e.to_string())?;
         let random = SystemRandom::new();
-        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pem.contents(), &random).map_err(|e| e.to_string())?;
+        let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, pem.contents(), &random)
+            .map_err(|e| e.to_string())?;
         let spki = [SPKI_HEAD.as_slice(), pair.public_key().as_ref()].concat();
         let id = BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, &spki));
         Ok(SigningKey { pair, random, id })
@@ -50,7 +51,8 @@ impl SigningKey {
     pub fn sign(&self, claims: &Claims) -> Result<String, String> {
         let header = json!({"alg": "ES256", "kid": self.id});
         let claims = serde_json::to_vec(claims).map_err(|e| e.to_string())?;
-        let signed = format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header.to_string()), BASE64_URL_SAFE_NO_PAD.encode(claims));
+        let signed =
+            format!("{}.{}", BASE64_URL_SAFE_NO_PAD.encode(header.to_string()), BASE64_URL_SAFE_NO_PAD.encode(claims));
         let signature = self.pair.sign(&self.random, signed.as_bytes()).map_err(|_| "signing failed".to_string())?;
         Ok(format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature)))
     }
@@ -78,7 +80,9 @@ impl SigningKey {
     pub fn jwks(&self) -> Value {
         // An uncompressed point: 4, then x and y of 32 bytes each.
         let point = self.pair.public_key().as_ref();
-        let coordinate = |from: usize| point.get(from..from + 32).map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default();
+        let coordinate = |from: usize| {
+            point.get(from..from + 32).map(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes)).unwrap_or_default()
+        };
         json!({"keys": [{
             "use": "sig", "kty": "EC", "kid": self.id, "crv": "P-256", "alg": "ES256", "x": coordinate(1), "y": coordinate(33),
         }]})

@@ -61,7 +61,11 @@ impl TokenReader {
 
     /// The user of a token, and those of `audiences` it is meant for. No audiences: this API server's.
     pub fn read_for(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), TokenError> {
-        self.read_at(token, audiences, SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64))
+        self.read_at(
+            token,
+            audiences,
+            SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64),
+        )
     }
 
     /// Those of `wanted` that are this API server; all that it is when none are wanted.
@@ -70,7 +74,12 @@ impl TokenReader {
         self.audiences.iter().filter(own).cloned().collect()
     }
 
-    pub(super) fn read_at(&self, token: &str, audiences: &[String], now_s: i64) -> Result<(Arc<User>, Vec<String>), TokenError> {
+    pub(super) fn read_at(
+        &self,
+        token: &str,
+        audiences: &[String],
+        now_s: i64,
+    ) -> Result<(Arc<User>, Vec<String>), TokenError> {
         let known = self.known(token)?;
         if now_s > known.claims.exp + LEEWAY_S {
             return Err(TokenError::Expired);
@@ -171,7 +180,11 @@ fn user_of(claims: &Claims) -> User {
     User {
         name: format!("{SERVICE_ACCOUNT_PREFIX}{}:{}", k.namespace, k.serviceaccount.name),
         uid: k.serviceaccount.uid.clone(),
-        groups: vec!["system:serviceaccounts".to_string(), format!("system:serviceaccounts:{}", k.namespace), AUTHENTICATED.to_string()],
+        groups: vec![
+            "system:serviceaccounts".to_string(),
+            format!("system:serviceaccounts:{}", k.namespace),
+            AUTHENTICATED.to_string(),
+        ],
         extra,
     }
 }

@@ -24,7 +24,9 @@ async fn fixture() -> Fixture {
         reader: TokenReader::new(store.clone(), key, ISSUER, audiences),
         store,
     };
-    fixture.put("serviceaccounts/shop/web", json!({"metadata": {"name": "web", "namespace": "shop", "uid": "sa-1"}})).await;
+    fixture
+        .put("serviceaccounts/shop/web", json!({"metadata": {"name": "web", "namespace": "shop", "uid": "sa-1"}}))
+        .await;
     let pod = json!({"metadata": {"name": "web-0", "namespace": "shop", "uid": "pod-1"}, "spec": {"serviceAccountName": "web", "nodeName": "one"}});
     fixture.put("pods/shop/web-0", pod).await;
     fixture.put("nodes/one", json!({"metadata": {"name": "one", "uid": "node-1"}})).await;
@@ -62,7 +64,13 @@ async fn a_token_is_good_until_it_expires() {
     let f = fixture().await;
     let token = f.token(json!({"expirationSeconds": 600}));
     let web = Ok("system:serviceaccount:shop:web".to_string());
-    let cases = [(0, web.clone()), (599, web.clone()), (660, web), (661, Err(TokenError::Expired)), (-61, Err(TokenError::NotYet))];
+    let cases = [
+        (0, web.clone()),
+        (599, web.clone()),
+        (660, web),
+        (661, Err(TokenError::Expired)),
+        (-61, Err(TokenError::NotYet)),
+    ];
     for (at_s, expected) in cases {
         assert_eq!(f.read(&token, at_s), expected, "{at_s}");
     }
@@ -91,7 +99,10 @@ async fn pods_tokens_tell_pod_and_node_and_live_a_year() {
     let token = f.token(json!({"expirationSeconds": 3607, "boundObjectRef": {"kind": "Pod", "apiVersion": "v1", "name": "web-0", "uid": "pod-1"}}));
     let (user, _) = f.reader.read_at(&token, &[], now().as_second() + 300 * 24 * 3600).expect("good for a year");
     let extra = |key: &str| user.extra[&format!("authentication.kubernetes.io/{key}")].concat();
-    assert_eq!([extra("pod-name"), extra("pod-uid"), extra("node-name"), extra("node-uid")], ["web-0", "pod-1", "one", "node-1"]);
+    assert_eq!(
+        [extra("pod-name"), extra("pod-uid"), extra("node-name"), extra("node-uid")],
+        ["web-0", "pod-1", "one", "node-1"]
+    );
     assert!(extra("credential-id").starts_with("JTI="));
     assert_eq!(user.groups, ["system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated"]);
 }

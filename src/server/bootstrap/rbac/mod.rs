@@ -61,7 +61,12 @@ fn rule(line: &str) -> Rule {
 
 fn metadata(name: &str, labels: &[&str]) -> Value {
     let mut all = Map::from_iter([("kubernetes.io/bootstrapping".to_string(), json!("rbac-defaults"))]);
-    all.extend(labels.iter().filter_map(|word| word.strip_prefix('+')).map(|label| (format!("{GROUP}/{label}"), json!("true"))));
+    all.extend(
+        labels
+            .iter()
+            .filter_map(|word| word.strip_prefix('+'))
+            .map(|label| (format!("{GROUP}/{label}"), json!("true"))),
+    );
     let (namespace, name) = name.split_once('/').unwrap_or(("", name));
     let mut metadata = json!({
         "name": name,
@@ -76,9 +81,11 @@ fn metadata(name: &str, labels: &[&str]) -> Value {
 
 fn role(name: &str, labels: &[&str]) -> Value {
     let kind = if name.contains('/') { "Role" } else { "ClusterRole" };
-    let mut role = json!({"apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata(name, labels), "rules": []});
+    let mut role =
+        json!({"apiVersion": format!("{GROUP}/v1"), "kind": kind, "metadata": metadata(name, labels), "rules": []});
     if let Some(label) = labels.iter().find_map(|word| word.strip_prefix('=')) {
-        role["aggregationRule"] = json!({"clusterRoleSelectors": [{"matchLabels": {format!("{GROUP}/{label}"): "true"}}]});
+        role["aggregationRule"] =
+            json!({"clusterRoleSelectors": [{"matchLabels": {format!("{GROUP}/{label}"): "true"}}]});
     }
     role
 }

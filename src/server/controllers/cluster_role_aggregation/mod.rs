@@ -2,7 +2,11 @@
 //!
 //! The authorizer follows aggregation by itself. What is written here is what people read, and what clients compare.
 
-use crate::common::{Context, Result, failure::{Doing, unless_gone}, selectors};
+use crate::common::{
+    Context, Result,
+    failure::{Doing, unless_gone},
+    selectors,
+};
 use k8s_openapi::api::rbac::v1::{ClusterRole, PolicyRule};
 use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
@@ -60,7 +64,8 @@ fn rules_of(role: &ClusterRole, mut all: Vec<Arc<ClusterRole>>) -> Option<Vec<Po
     let mut rules: Vec<PolicyRule> = Vec::new();
     for selector in rule.cluster_role_selectors.iter().flatten() {
         let selector = selectors::compile(Some(selector))?;
-        let selected = all.iter().filter(|other| selector.matches(&other.metadata.labels) && other.name_any() != role.name_any());
+        let selected =
+            all.iter().filter(|other| selector.matches(&other.metadata.labels) && other.name_any() != role.name_any());
         for more in selected.flat_map(|other| other.rules.iter().flatten()) {
             if !rules.contains(more) {
                 rules.push(more.clone());
@@ -79,7 +84,9 @@ mod tests {
     fn check(yaml: &str, expected: Expect) {
         let all = shared::<ClusterRole>(yaml);
         let role = all[0].clone();
-        let line = |rule: &PolicyRule| format!("{} {}\n", rule.resources.clone().unwrap_or_default().join(","), rule.verbs.join(","));
+        let line = |rule: &PolicyRule| {
+            format!("{} {}\n", rule.resources.clone().unwrap_or_default().join(","), rule.verbs.join(","))
+        };
         let text = rules_of(&role, all).map(|rules| rules.iter().map(line).collect::<String>());
         expected.assert_eq(&text.unwrap_or_else(|| "none".to_owned()));
     }
@@ -88,19 +95,27 @@ mod tests {
     const MAPS: &str = "---\nkind: ClusterRole\nmetadata: {name: a, labels: {to: view}}\nrules: [{apiGroups: [\"\"], resources: [configmaps], verbs: [get]}]\n";
 
     fn made_of(selectors: &str) -> String {
-        format!("kind: ClusterRole\nmetadata: {{name: view, labels: {{to: view}}}}\naggregationRule: {{clusterRoleSelectors: {selectors}}}\nrules: [{{resources: [own], verbs: [get]}}]\n")
+        format!(
+            "kind: ClusterRole\nmetadata: {{name: view, labels: {{to: view}}}}\naggregationRule: {{clusterRoleSelectors: {selectors}}}\nrules: [{{resources: [own], verbs: [get]}}]\n"
+        )
     }
 
     #[test]
     fn rules_are_those_of_the_selected() {
-        check(&[&made_of("[{matchLabels: {to: view}}]"), PODS, MAPS].concat(), expect![[r#"
+        check(
+            &[&made_of("[{matchLabels: {to: view}}]"), PODS, MAPS].concat(),
+            expect![[r#"
             configmaps get
             pods get
-        "#]]);
-        check(&[&made_of("[{matchLabels: {also: view}}, {matchLabels: {to: view}}]"), PODS, MAPS].concat(), expect![[r#"
+        "#]],
+        );
+        check(
+            &[&made_of("[{matchLabels: {also: view}}, {matchLabels: {to: view}}]"), PODS, MAPS].concat(),
+            expect![[r#"
             pods get
             configmaps get
-        "#]]);
+        "#]],
+        );
         check(&[&made_of("[{matchLabels: {to: edit}}]"), PODS].concat(), expect![""]);
         check(PODS, expect!["none"]);
     }

@@ -62,8 +62,7 @@ pub(crate) fn is_headless(service: &Service) -> bool {
 pub(crate) fn families(service: &Service) -> Vec<Family> {
     let spec = service.spec.as_ref();
     let named = spec.and_then(|spec| spec.ip_families.as_ref()).into_iter().flatten();
-    let mut families: Vec<Family> =
-        named.map(|name| if name == "IPv6" { Family::V6 } else { Family::V4 }).collect();
+    let mut families: Vec<Family> = named.map(|name| if name == "IPv6" { Family::V6 } else { Family::V4 }).collect();
     if families.is_empty() {
         let address = spec.and_then(|spec| spec.cluster_ip.as_deref()).and_then(|address| address.parse().ok());
         families.push(address.map_or(Family::V4, Family::of));
@@ -156,7 +155,8 @@ fn term(namespace: &str, key: &str, value: &str) -> String {
 
 fn services_of(services: &Informer<Service>, pod: &Pod) -> BTreeSet<Key> {
     let namespace = pod.namespace().unwrap_or_default();
-    let candidates = pod.labels().iter().flat_map(|(key, value)| services.indexed(BY_SELECTOR, &term(&namespace, key, value)));
+    let candidates =
+        pod.labels().iter().flat_map(|(key, value)| services.indexed(BY_SELECTOR, &term(&namespace, key, value)));
     let selects = |service: &Arc<Service>| {
         selector(service).is_some_and(|selector| has_all(pod.metadata.labels.as_ref(), selector))
     };

@@ -1,6 +1,9 @@
 //! Which objects belong to a controller: references, adoption and release.
 
-use super::{Context, Result, failure::{Doing, unless_gone}};
+use super::{
+    Context, Result,
+    failure::{Doing, unless_gone},
+};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use mk8s_client::{
     Kind,
@@ -67,7 +70,12 @@ where
 }
 
 /// The same; the object gets a finalizer together with its manager.
-pub(crate) async fn adopt_with<C, K>(ctx: &Context, controller: &C, object: &K, finalizer: Option<&str>) -> Result<Option<K>>
+pub(crate) async fn adopt_with<C, K>(
+    ctx: &Context,
+    controller: &C,
+    object: &K,
+    finalizer: Option<&str>,
+) -> Result<Option<K>>
 where
     C: Kind + Resource<Scope = NamespaceResourceScope>,
     K: Kind + Resource<Scope = NamespaceResourceScope>,

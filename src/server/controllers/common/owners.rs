@@ -61,14 +61,21 @@ mod tests {
             "" => String::new(),
             name => format!("[{{apiVersion: apps/v1, kind: ReplicaSet, name: {name}, uid: u, controller: true}}]"),
         };
-        Arc::new(one(&format!("kind: Pod\nmetadata: {{name: p, namespace: n, labels: {{app: {label}}}, ownerReferences: {owners}}}\n")))
+        Arc::new(one(&format!(
+            "kind: Pod\nmetadata: {{name: p, namespace: n, labels: {{app: {label}}}, ownerReferences: {owners}}}\n"
+        )))
     }
 
     async fn queued(change: Change<Pod>) -> Vec<String> {
         let keys = WorkQueue::new("test");
         let sets = Informer::<ReplicaSet>::fixed(objects(SETS));
         queue(&change, "ReplicaSet", &keys);
-        queue_adopters(&change, &sets, |set, labels| matches(set.spec.as_ref().map(|spec| &spec.selector), labels), &keys);
+        queue_adopters(
+            &change,
+            &sets,
+            |set, labels| matches(set.spec.as_ref().map(|spec| &spec.selector), labels),
+            &keys,
+        );
         let mut names = Vec::new();
         while !keys.is_empty() {
             names.extend(keys.get().await.map(|key| key.name));

@@ -1,6 +1,11 @@
 //! What controllers read in pods and how they make them.
 
-use super::{Context, Failure, Result, failure::{Doing, namespace_terminating, not_found, said}, own_writes::OwnWrites, updates::until};
+use super::{
+    Context, Failure, Result,
+    failure::{Doing, namespace_terminating, not_found, said},
+    own_writes::OwnWrites,
+    updates::until,
+};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::core::v1::{Pod, PodCondition, PodTemplateSpec},

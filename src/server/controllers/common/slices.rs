@@ -39,12 +39,14 @@ impl fmt::Debug for Action {
             Action::Create(slice) => ("Create", slice),
         };
         let ports = slice.ports.iter().flatten();
-        let ports: Vec<_> = ports.map(|port| format!("{:?}:{}", port.name.as_deref().unwrap_or(""), port.port.unwrap_or(0))).collect();
+        let ports: Vec<_> =
+            ports.map(|port| format!("{:?}:{}", port.name.as_deref().unwrap_or(""), port.port.unwrap_or(0))).collect();
         write!(f, "{verb} {} {} ports [{}]", slice.name_any(), slice.address_type, ports.join(" "))?;
         for endpoint in slice.endpoints.iter().flatten() {
             let conditions = endpoint.conditions.clone().unwrap_or_default();
             let flag = |value: Option<bool>, letter: char| if value == Some(true) { letter } else { '-' };
-            let letters = [flag(conditions.ready, 'r'), flag(conditions.serving, 's'), flag(conditions.terminating, 't')];
+            let letters =
+                [flag(conditions.ready, 'r'), flag(conditions.serving, 's'), flag(conditions.terminating, 't')];
             write!(f, "\n  {} {}", endpoint.addresses.join(","), letters.iter().collect::<String>())?;
             for more in [&endpoint.hostname, &endpoint.node_name, &endpoint.zone].into_iter().flatten() {
                 write!(f, " {more}")?;

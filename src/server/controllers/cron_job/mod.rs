@@ -94,9 +94,9 @@ impl Controller {
             return Ok(Outcome::Done);
         };
         let uid = cron.metadata.uid.as_deref();
-        let jobs = self.own_jobs.read(&key, &self.jobs, || {
-            self.jobs.select_in(&key.namespace, |job| is_controlled_by(&job.metadata, uid))
-        });
+        let jobs = self
+            .own_jobs
+            .read(&key, &self.jobs, || self.jobs.select_in(&key.namespace, |job| is_controlled_by(&job.metadata, uid)));
         let observed = Observed { cron: cron.clone(), jobs };
         let plan = plan(Timestamp::now(), &observed);
         for (kind, reason, message) in plan.events {

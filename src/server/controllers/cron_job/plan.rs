@@ -169,12 +169,17 @@ impl Plan {
         self.look_again = next(self);
         let Some(at) = due.last else { return };
         if due.missed > MANY {
-            let message = "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
+            let message =
+                "too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew";
             self.tell(EventType::Warning, "TooManyMissedTimes", message.to_owned());
         }
         if spec.starting_deadline_seconds.is_some_and(|seconds| past(at, seconds) < now) {
             let time = at.to_zoned(TimeZone::UTC).strftime("%a, %d %b %Y %H:%M:%S %z").to_string();
-            return self.tell(EventType::Warning, "MissSchedule", format!("Missed scheduled time to start a job: {time}"));
+            return self.tell(
+                EventType::Warning,
+                "MissSchedule",
+                format!("Missed scheduled time to start a job: {time}"),
+            );
         }
         let name = job_name(cron, at);
         let started = self.active().iter().any(|known| known.name.as_deref() == Some(&name));

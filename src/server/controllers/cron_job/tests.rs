@@ -42,47 +42,79 @@ fn check(cron: &str, jobs: &[String], expected: Expect) {
 
 #[test]
 fn a_time_that_has_come_starts_a_job() {
-    check(&cron("schedule: \"0 * * * *\"", ""), &[], expect![[r#"
+    check(
+        &cron("schedule: \"0 * * * *\"", ""),
+        &[],
+        expect![[r#"
         start for 2026-01-01T12:00:00Z
         active []
         look again in 3600.1s
-    "#]]);
-    check(&cron("schedule: \"5 * * * *\"", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"5 * * * *\"", ""),
+        &[],
+        expect![[r#"
         active []
         look again in 300.1s
-    "#]]);
-    check(&cron("schedule: \"0 * * * *\"", "lastScheduleTime: \"2026-01-01T12:00:00Z\""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"0 * * * *\"", "lastScheduleTime: \"2026-01-01T12:00:00Z\""),
+        &[],
+        expect![[r#"
         active []
         look again in 3600.1s
-    "#]]);
-    check(&cron("schedule: \"@every 20m\"", "lastScheduleTime: \"2026-01-01T11:45:10Z\""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"@every 20m\"", "lastScheduleTime: \"2026-01-01T11:45:10Z\""),
+        &[],
+        expect![[r#"
         active []
         look again in 310.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn of_missed_times_the_last_is_made_up_for() {
-    check(&cron("schedule: \"*/2 * * * *\"", ""), &[], expect![[r#"
+    check(
+        &cron("schedule: \"*/2 * * * *\"", ""),
+        &[],
+        expect![[r#"
         start for 2026-01-01T12:00:00Z
         active []
         look again in 120.1s
-    "#]]);
-    check(&cron("schedule: \"* * * * *\"", "lastScheduleTime: \"2025-12-30T12:00:00Z\""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"* * * * *\"", "lastScheduleTime: \"2025-12-30T12:00:00Z\""),
+        &[],
+        expect![[r#"
         event TooManyMissedTimes: too many missed start times. Set or decrease .spec.startingDeadlineSeconds or check clock skew
         start for 2026-01-01T12:00:00Z
         active []
         look again in 60.1s
-    "#]]);
-    check(&cron("schedule: \"59 * * * *\"\n  startingDeadlineSeconds: 30", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"59 * * * *\"\n  startingDeadlineSeconds: 30", ""),
+        &[],
+        expect![[r#"
         active []
         look again in 3540.1s
-    "#]]);
-    check(&cron("schedule: \"59 * * * *\"\n  startingDeadlineSeconds: 90", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"59 * * * *\"\n  startingDeadlineSeconds: 90", ""),
+        &[],
+        expect![[r#"
         start for 2026-01-01T11:59:00Z
         active []
         look again in 3540.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -90,22 +122,31 @@ fn concurrency_is_a_matter_of_policy() {
     let active = "active: [{name: c-1, namespace: n, uid: c-1}], lastScheduleTime: \"2026-01-01T11:00:00Z\"";
     let running = [job("c-1", "11:00", "")];
     for (policy, expected) in [
-        ("Allow", expect![[r#"
+        (
+            "Allow",
+            expect![[r#"
             start for 2026-01-01T12:00:00Z
             active ["c-1"]
             look again in 3600.1s
-        "#]]),
-        ("Forbid", expect![[r#"
+        "#]],
+        ),
+        (
+            "Forbid",
+            expect![[r#"
             event JobAlreadyActive: Not starting job because prior execution is running and concurrency policy is Forbid
             active ["c-1"]
             look again in 3600.1s
-        "#]]),
-        ("Replace", expect![[r#"
+        "#]],
+        ),
+        (
+            "Replace",
+            expect![[r#"
             replace c-1
             start for 2026-01-01T12:00:00Z
             active ["c-1"]
             look again in 3600.1s
-        "#]]),
+        "#]],
+        ),
     ] {
         check(&cron(&format!("schedule: \"0 * * * *\"\n  concurrencyPolicy: {policy}"), active), &running, expected);
     }
@@ -120,7 +161,10 @@ fn jobs_are_followed_to_their_end() {
         job("f-0", "11:57", "Failed"),
         job("unknown", "11:59", ""),
     ];
-    check(&cron("schedule: \"0 * * * *\"", status), &jobs, expect![[r#"
+    check(
+        &cron("schedule: \"0 * * * *\"", status),
+        &jobs,
+        expect![[r#"
         event SawCompletedJob: Saw completed job: c-1, condition: Complete
         event UnexpectedJob: Saw a job that the controller did not create or forgot: unknown
         event MissingJob: Active job went missing: lost
@@ -129,32 +173,53 @@ fn jobs_are_followed_to_their_end() {
         active []
         last success 2026-01-01T11:59:00Z
         look again in 3600.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_never_starts_says_so_or_waits() {
-    check(&cron("schedule: \"0 * * * *\"\n  suspend: true", ""), &[], expect![[r#"
+    check(
+        &cron("schedule: \"0 * * * *\"\n  suspend: true", ""),
+        &[],
+        expect![[r#"
         active []
-    "#]]);
-    check(&cron("schedule: \"0 0 31 2 *\"", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"0 0 31 2 *\"", ""),
+        &[],
+        expect![[r#"
         event InvalidSchedule: invalid schedule: 0 0 31 2 * : time difference between two schedules is less than 1 second
         active []
-    "#]]);
-    check(&cron("schedule: \"never\"", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"never\"", ""),
+        &[],
+        expect![[r#"
         event UnparseableSchedule: unparseable schedule: "never" : expected exactly 5 fields, found 1: [never]
         active []
-    "#]]);
-    check(&cron("schedule: \"0 * * * *\"", "").replace("Etc/UTC", "Mars/Base"), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"0 * * * *\"", "").replace("Etc/UTC", "Mars/Base"),
+        &[],
+        expect![[r#"
         event UnknownTimeZone: invalid timeZone: "Mars/Base": unknown time zone Mars/Base
         active []
-    "#]]);
-    check(&cron("schedule: \"TZ=UTC 0 * * * *\"", ""), &[], expect![[r#"
+    "#]],
+    );
+    check(
+        &cron("schedule: \"TZ=UTC 0 * * * *\"", ""),
+        &[],
+        expect![[r#"
         event UnsupportedSchedule: CRON_TZ or TZ used in schedule "TZ=UTC 0 * * * *" is not officially supported, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details
         start for 2026-01-01T12:00:00Z
         active []
         look again in 3600.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

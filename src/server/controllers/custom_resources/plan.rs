@@ -33,16 +33,26 @@ pub(super) fn planned(
         set(status, condition, now);
     }
     if !is_true(status, "Established") {
-        set(status, match accepted {
-            true => condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted"),
-            false => condition("Established", "False", "NotAccepted", "not all names are accepted"),
-        }, now);
+        set(
+            status,
+            match accepted {
+                true => {
+                    condition("Established", "True", "InitialNamesAccepted", "the initial names have been accepted")
+                }
+                false => condition("Established", "False", "NotAccepted", "not all names are accepted"),
+            },
+            now,
+        );
     }
     let judged = serde_json::to_value(definition).unwrap_or_default();
     match crd::non_structural(&judged) {
         Some((reason, message)) => {
             let unknown = reason == "StructuralError";
-            set(status, condition("NonStructuralSchema", if unknown { "Unknown" } else { "True" }, reason, &message), now);
+            set(
+                status,
+                condition("NonStructuralSchema", if unknown { "Unknown" } else { "True" }, reason, &message),
+                now,
+            );
         }
         None => {
             if let Some(conditions) = &mut status.conditions {
@@ -51,7 +61,11 @@ pub(super) fn planned(
         }
     }
     if let Some((holds, reason, message)) = crd::approval_condition(&judged) {
-        set(status, condition("KubernetesAPIApprovalPolicyConformant", if holds { "True" } else { "False" }, reason, &message), now);
+        set(
+            status,
+            condition("KubernetesAPIApprovalPolicyConformant", if holds { "True" } else { "False" }, reason, &message),
+            now,
+        );
     }
     (planned.status != definition.status).then_some(planned)
 }
@@ -132,7 +146,8 @@ fn set(status: &mut CustomResourceDefinitionStatus, new: CustomResourceDefinitio
                 false => Some(Time(now)),
             };
             let observed = known.observed_generation;
-            *known = CustomResourceDefinitionCondition { last_transition_time: time, observed_generation: observed, ..new };
+            *known =
+                CustomResourceDefinitionCondition { last_transition_time: time, observed_generation: observed, ..new };
         }
         None => conditions.push(CustomResourceDefinitionCondition { last_transition_time: Some(Time(now)), ..new }),
     }
@@ -155,10 +170,11 @@ fn names(
     let mut names = CustomResourceDefinitionNames { categories: asked.categories.clone(), ..had.clone() };
     let mut conflict = None;
     // An empty name is nobody's.
-    let free = |name: &str, had: &str, used: &BTreeSet<&str>| match name == had || name.is_empty() || !used.contains(name) {
-        true => Ok(()),
-        false => Err(format!("{name:?} is already in use")),
-    };
+    let free =
+        |name: &str, had: &str, used: &BTreeSet<&str>| match name == had || name.is_empty() || !used.contains(name) {
+            true => Ok(()),
+            false => Err(format!("{name:?} is already in use")),
+        };
     let text = |name: &Option<String>| name.clone().unwrap_or_default();
     match free(&asked.plural, &had.plural, &resources) {
         Ok(()) => names.plural = asked.plural.clone(),

@@ -19,6 +19,7 @@ use crate::common::{
     pods::PodWriter,
     queue_changes,
 };
+use failures::Failures;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
@@ -29,7 +30,6 @@ use mk8s_client::{
     events::EventType,
     kube::{ResourceExt, api::PostParams},
 };
-use failures::Failures;
 use parking_lot::Mutex;
 use plan::{Action, Observed, plan};
 use std::sync::Arc;
@@ -72,7 +72,8 @@ pub(crate) async fn run(ctx: Context) {
         let (queue, sets) = (queue.clone(), controller.sets.clone());
         move |change| {
             owners::queue(change, "DaemonSet", &queue);
-            let selects = |set: &DaemonSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
+            let selects =
+                |set: &DaemonSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
             owners::queue_adopters(change, &sets, selects, &queue);
         }
     });
@@ -153,7 +154,8 @@ impl Controller {
         }
         result?;
         let limit = spec.revision_history_limit.unwrap_or(10);
-        let mut in_use: Vec<String> = observed.pods.iter().filter_map(|pod| pod.labels().get(POD_HASH).cloned()).collect();
+        let mut in_use: Vec<String> =
+            observed.pods.iter().filter_map(|pod| pod.labels().get(POD_HASH).cloned()).collect();
         in_use.push(observed.hash.clone());
         let is_used = |revision: &&Arc<ControllerRevision>| in_use.contains(&history::hash_of(revision));
         let used: Vec<String> = revisions.iter().filter(is_used).map(|revision| revision.name_any()).collect();

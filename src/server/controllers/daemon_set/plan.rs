@@ -12,7 +12,9 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, DaemonSetStatus},
-        core::v1::{Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration},
+        core::v1::{
+            Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
+        },
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
@@ -97,7 +99,11 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
         let rolls = strategy.and_then(|strategy| strategy.type_.as_deref()) != Some("OnDelete");
         if rolls && draft.delete.is_empty() && draft.create.is_empty() {
             on_nodes.retain(|node| node.fit.should_run || !node.pods.is_empty());
-            if surge > 0 { draft.roll_surging(&on_nodes, surge, status.desired_number_scheduled) } else { draft.roll(&on_nodes, unavailable) }
+            if surge > 0 {
+                draft.roll_surging(&on_nodes, surge, status.desired_number_scheduled)
+            } else {
+                draft.roll(&on_nodes, unavailable)
+            }
         }
     }
     let Draft { mut delete, mut create, events, failed_on, look_again, .. } = draft;
@@ -174,7 +180,8 @@ impl Draft<'_> {
         }
         let mut running = Vec::new();
         for pod in node.pods.iter().filter(|pod| pod.metadata.deletion_timestamp.is_none()) {
-            let place = format!("daemon pod {}/{} on node {}", pod.namespace().unwrap_or_default(), pod.name_any(), node.name);
+            let place =
+                format!("daemon pod {}/{} on node {}", pod.namespace().unwrap_or_default(), pod.name_any(), node.name);
             match pods::phase(pod) {
                 "Failed" => {
                     if let Some(wait) = self.paused.get(&node.name) {
@@ -182,11 +189,19 @@ impl Draft<'_> {
                         continue;
                     }
                     self.failed_on.push(node.name.clone());
-                    self.events.push((EventType::Warning, "FailedDaemonPod", format!("Found failed {place}, will try to kill it")));
+                    self.events.push((
+                        EventType::Warning,
+                        "FailedDaemonPod",
+                        format!("Found failed {place}, will try to kill it"),
+                    ));
                     self.delete.push(pod.name_any());
                 }
                 "Succeeded" => {
-                    self.events.push((EventType::Normal, "SucceededDaemonPod", format!("Found succeeded {place}, will try to delete it")));
+                    self.events.push((
+                        EventType::Normal,
+                        "SucceededDaemonPod",
+                        format!("Found succeeded {place}, will try to delete it"),
+                    ));
                     self.delete.push(pod.name_any());
                 }
                 _ => running.push(*pod),
@@ -265,7 +280,8 @@ impl Draft<'_> {
 fn limits(set: &DaemonSet, desired: i32) -> (i32, i32) {
     let strategy = set.spec.as_ref().and_then(|spec| spec.update_strategy.as_ref()?.rolling_update.as_ref());
     let one = IntOrString::Int(1);
-    let surge = strategy.and_then(|strategy| strategy.max_surge.as_ref()).map_or(0, |surge| scaled(surge, desired, true));
+    let surge =
+        strategy.and_then(|strategy| strategy.max_surge.as_ref()).map_or(0, |surge| scaled(surge, desired, true));
     let unavailable = strategy.and_then(|strategy| strategy.max_unavailable.as_ref()).unwrap_or(&one);
     let unavailable = scaled(unavailable, desired, true);
     (surge, if surge == 0 { unavailable.max(1) } else { unavailable })

@@ -60,10 +60,14 @@ fn each_node_that_fits_gets_a_pod() {
     let tainted = "taints: [{key: mine, effect: NoSchedule}]";
     let cordoned = "unschedulable: true, taints: [{key: node.kubernetes.io/unschedulable, effect: NoSchedule}]";
     let other = node("d", "").replace("ssd", "hdd");
-    check(&set(""), &[node("a", ""), node("b", tainted), node("c", cordoned), other], expect![[r#"
+    check(
+        &set(""),
+        &[node("a", ""), node("b", tainted), node("c", cordoned), other],
+        expect![[r#"
         Create { nodes: ["a", "c"] }
         desired 2 current 0 misscheduled 0 ready 0 updated 0 available 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -78,28 +82,40 @@ fn pods_that_do_not_belong_go() {
         pod("c1", "c", "new", "Running", true),
         pod("gone", "z", "new", "Running", true),
     ];
-    check(&set(""), &objects, expect![[r#"
+    check(
+        &set(""),
+        &objects,
+        expect![[r#"
         Delete { pods: ["a2", "b1", "gone"] }
         desired 1 current 1 misscheduled 2 ready 1 updated 1 available 1
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn failed_pods_are_replaced() {
-    check(&set(""), &[node("a", ""), pod("a1", "a", "new", "Failed", false)], expect![[r#"
+    check(
+        &set(""),
+        &[node("a", ""), pod("a1", "a", "new", "Failed", false)],
+        expect![[r#"
         Delete { pods: ["a1"] }
         desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
         event FailedDaemonPod
         failed on a
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_node_on_which_pods_fail_is_left_alone() {
-    check(&set(""), &[node("paused", ""), pod("a1", "paused", "new", "Failed", false)], expect![[r#"
+    check(
+        &set(""),
+        &[node("paused", ""), pod("a1", "paused", "new", "Failed", false)],
+        expect![[r#"
         desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
         look again in 4s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -107,17 +123,29 @@ fn a_surging_rollout_leaves_nodes_that_are_not_wanted() {
     let surging = set("updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}");
     let sunset = "taints: [{key: mine, effect: NoSchedule}]";
     let old = |ready| pod("b1", "b", "old", "Running", ready);
-    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", true), old(true)], expect![[r#"
+    check(
+        &surging,
+        &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", true), old(true)],
+        expect![[r#"
         Delete { pods: ["b1"] }
         desired 1 current 1 misscheduled 1 ready 1 updated 1 available 1
-    "#]]);
-    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(true)], expect![[r#"
+    "#]],
+    );
+    check(
+        &surging,
+        &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(true)],
+        expect![[r#"
         desired 1 current 1 misscheduled 1 ready 0 updated 1 available 0
-    "#]]);
-    check(&surging, &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(false)], expect![[r#"
+    "#]],
+    );
+    check(
+        &surging,
+        &[node("a", ""), node("b", sunset), pod("a1", "a", "new", "Running", false), old(false)],
+        expect![[r#"
         Delete { pods: ["b1"] }
         desired 1 current 1 misscheduled 1 ready 0 updated 1 available 0
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -130,48 +158,69 @@ fn a_rollout_deletes_as_many_as_may_be_missing() {
         pod("b1", "b", "old", "Running", true),
         pod("c1", "c", "old", "Running", false),
     ];
-    check(&set(""), &objects, expect![[r#"
+    check(
+        &set(""),
+        &objects,
+        expect![[r#"
         Delete { pods: ["c1"] }
         desired 3 current 3 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
-    check(&set("updateStrategy: {rollingUpdate: {maxUnavailable: 2}}"), &objects, expect![[r#"
+    "#]],
+    );
+    check(
+        &set("updateStrategy: {rollingUpdate: {maxUnavailable: 2}}"),
+        &objects,
+        expect![[r#"
         Delete { pods: ["a1", "c1"] }
         desired 3 current 3 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
-    check(&set("updateStrategy: {type: OnDelete}"), &objects, expect![[r#"
+    "#]],
+    );
+    check(
+        &set("updateStrategy: {type: OnDelete}"),
+        &objects,
+        expect![[r#"
         desired 3 current 3 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_surging_rollout_creates_first() {
     let surging = set("updateStrategy: {rollingUpdate: {maxSurge: 1, maxUnavailable: 0}}");
-    let objects = [
-        node("a", ""),
-        node("b", ""),
-        pod("a1", "a", "old", "Running", true),
-        pod("b1", "b", "old", "Running", true),
-    ];
-    check(&surging, &objects, expect![[r#"
+    let objects =
+        [node("a", ""), node("b", ""), pod("a1", "a", "old", "Running", true), pod("b1", "b", "old", "Running", true)];
+    check(
+        &surging,
+        &objects,
+        expect![[r#"
         Create { nodes: ["a"] }
         desired 2 current 2 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
+    "#]],
+    );
     let waiting = [objects.concat(), pod("a2", "a", "new", "Running", false)];
-    check(&surging, &waiting, expect![[r#"
+    check(
+        &surging,
+        &waiting,
+        expect![[r#"
         desired 2 current 2 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
+    "#]],
+    );
     let available = [objects.concat(), pod("a2", "a", "new", "Running", true)];
-    check(&surging, &available, expect![[r#"
+    check(
+        &surging,
+        &available,
+        expect![[r#"
         Delete { pods: ["a1"] }
         desired 2 current 2 misscheduled 0 ready 2 updated 0 available 2
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_pod_is_bound_to_its_node_by_affinity() {
     let pod = new_pod(&one(&set("")), "a", "new");
     let affinity = serde_json::to_value(pod.spec.and_then(|spec| spec.affinity)).expect("JSON");
-    let field = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"][0]["matchFields"][0];
+    let field = &affinity["nodeAffinity"]["requiredDuringSchedulingIgnoredDuringExecution"]["nodeSelectorTerms"][0]["matchFields"]
+        [0];
     assert_eq!(field["values"][0], "a");
     assert_eq!(pod.metadata.labels.expect("labels")["controller-revision-hash"], "new");
 }

@@ -138,9 +138,10 @@ fn has_timed_out(deployment: &Deployment, status: &DeploymentStatus, now: Timest
     match condition.reason.as_deref() {
         Some(COMPLETE) => false,
         Some(TIMED_OUT) => true,
-        _ => condition.last_update_time.as_ref().is_some_and(|updated| {
-            now.duration_since(updated.0) > SignedDuration::from_secs(deadline.into())
-        }),
+        _ => condition
+            .last_update_time
+            .as_ref()
+            .is_some_and(|updated| now.duration_since(updated.0) > SignedDuration::from_secs(deadline.into())),
     }
 }
 

@@ -31,7 +31,10 @@ pub(super) enum Action {
     Adopt(Arc<ReplicaSet>),
     Create(Box<ReplicaSet>),
     /// A set with new annotations, and from which size to which.
-    Update { set: Box<ReplicaSet>, scaled: Option<(i32, i32)> },
+    Update {
+        set: Box<ReplicaSet>,
+        scaled: Option<(i32, i32)>,
+    },
     Delete(String),
     /// The Deployment's own revision annotation.
     Revision(String),
@@ -92,8 +95,7 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
     let sets: Vec<ReplicaSet> = originals.iter().map(|set| set.as_ref().clone()).collect();
     let new = sets.iter().position(|set| same_template(deployment, set));
     let status = deployment.status.clone().unwrap_or_default();
-    let mut draft =
-        Draft { now, deployment, sets, new, created: None, deleted: Vec::new(), revision: None, status };
+    let mut draft = Draft { now, deployment, sets, new, created: None, deleted: Vec::new(), revision: None, status };
     let spec_paused = deployment.spec.as_ref().and_then(|spec| spec.paused) == Some(true);
     let rolls = if deployment.metadata.deletion_timestamp.is_some() {
         false
@@ -107,7 +109,11 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
             }
             false
         } else {
-            if recreates(deployment) { draft.recreate(&observed.with_pods) } else { draft.roll() }
+            if recreates(deployment) {
+                draft.recreate(&observed.with_pods)
+            } else {
+                draft.roll()
+            }
             true
         }
     };

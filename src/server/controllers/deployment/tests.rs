@@ -77,7 +77,8 @@ fn check(deployment: &str, sets: &[String], expected: Expect) {
 
 const SIZED_10: &str =
     "deployment.kubernetes.io/desired-replicas: \"10\", deployment.kubernetes.io/max-replicas: \"13\"";
-const ROLL: &str = "replicas: 10\n  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}";
+const ROLL: &str =
+    "replicas: 10\n  strategy: {type: RollingUpdate, rollingUpdate: {maxSurge: 25%, maxUnavailable: 25%}}";
 
 fn revision(number: i32) -> String {
     format!("{SIZED_10}, deployment.kubernetes.io/revision: \"{number}\"")
@@ -85,19 +86,26 @@ fn revision(number: i32) -> String {
 
 #[test]
 fn a_first_set_takes_all_pods() {
-    check(&deployment("", "replicas: 3", ""), &[], expect![[r#"
+    check(
+        &deployment("", "replicas: 3", ""),
+        &[],
+        expect![[r#"
         Create web-* size 3
         Revision 1
         status: replicas 0 updated 0 available 0 unavailable 3
         Progressing=True NewReplicaSetCreated
         Available=False MinimumReplicasUnavailable
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_new_template_grows_into_the_surge_and_old_pods_make_room() {
-    check(&deployment("", ROLL, "replicas: 10"), &[set("a", "1", 10, 10, &revision(1))], expect![[r#"
+    check(
+        &deployment("", ROLL, "replicas: 10"),
+        &[set("a", "1", 10, 10, &revision(1))],
+        expect![[r#"
         Create web-* size 3
         Scale a 10 -> 8
         Revision 2
@@ -105,101 +113,134 @@ fn a_new_template_grows_into_the_surge_and_old_pods_make_room() {
         Available=True MinimumReplicasAvailable
         Progressing=True ReplicaSetUpdated
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn the_new_set_grows_when_old_ones_have_shrunk() {
     let sets = [set("a", "1", 8, 8, &revision(1)), set("bb", "2", 3, 0, &revision(2))];
-    check(&deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""),
+        &sets,
+        expect![[r#"
         Scale bb 3 -> 5
         status: replicas 11 updated 3 available 8 unavailable 5
         Available=True MinimumReplicasAvailable
         Progressing=True ReplicaSetUpdated
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unavailable_pods_of_the_new_set_keep_old_ones_alive() {
     let sets = [set("a", "1", 8, 8, &revision(1)), set("bb", "2", 5, 0, &revision(2))];
     let status = "replicas: 13, updatedReplicas: 5, availableReplicas: 8, readyReplicas: 8";
-    check(&deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, status), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, status),
+        &sets,
+        expect![[r#"
         status: replicas 13 updated 5 available 8 unavailable 5
         Progressing=True FoundNewReplicaSet
         Available=True MinimumReplicasAvailable
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn unhealthy_old_pods_go_first() {
     let sets = [set("a", "1", 8, 6, &revision(1)), set("bb", "2", 5, 5, &revision(2))];
-    check(&deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""),
+        &sets,
+        expect![[r#"
         Scale a 8 -> 3
         status: replicas 13 updated 5 available 11 unavailable 0
         Available=True MinimumReplicasAvailable
         Progressing=True ReplicaSetUpdated
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn rolling_back_makes_an_old_set_the_newest() {
     let sets = [set("a", "2", 0, 0, &revision(1)), set("bb", "1", 10, 10, &revision(2))];
-    check(&deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"2\"", ROLL, ""),
+        &sets,
+        expect![[r#"
         Scale a 0 -> 3
         Revision 3
         status: replicas 10 updated 0 available 10 unavailable 3
         Available=True MinimumReplicasAvailable
         Progressing=True ReplicaSetUpdated
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn scaling_during_a_rollout_is_proportional() {
     let spec = ROLL.replace("replicas: 10", "replicas: 20");
     let sets = [set("a", "1", 8, 8, &revision(1)), set("bb", "2", 5, 5, &revision(2))];
-    check(&deployment(", deployment.kubernetes.io/revision: \"2\"", &spec, ""), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"2\"", &spec, ""),
+        &sets,
+        expect![[r#"
         Scale a 8 -> 15
         Scale bb 5 -> 10
         status: replicas 13 updated 5 available 13 unavailable 12
         Progressing=True FoundNewReplicaSet
         Available=False MinimumReplicasUnavailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_paused_deployment_scales_and_does_not_roll() {
     let spec = "replicas: 5\n  paused: true";
-    check(&deployment("", spec, ""), &[set("a", "1", 10, 10, &revision(1))], expect![[r#"
+    check(
+        &deployment("", spec, ""),
+        &[set("a", "1", 10, 10, &revision(1))],
+        expect![[r#"
         Scale a 10 -> 5
         status: replicas 10 updated 0 available 10 unavailable 0
         Progressing=Unknown DeploymentPaused
         Available=True MinimumReplicasAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn recreating_waits_for_the_old_pods() {
     let spec = "replicas: 3\n  strategy: {type: Recreate}";
     let sized = "deployment.kubernetes.io/desired-replicas: \"3\", deployment.kubernetes.io/revision: \"1\"";
-    check(&deployment("", spec, ""), &[set("a", "1", 3, 3, sized)], expect![[r#"
+    check(
+        &deployment("", spec, ""),
+        &[set("a", "1", 3, 3, sized)],
+        expect![[r#"
         Scale a 3 -> 0
         status: replicas 3 updated 0 available 3 unavailable 0
         Available=True MinimumReplicasAvailable
         Progressing=True ReplicaSetUpdated
         look again in 601s
-    "#]]);
-    check(&deployment("", spec, ""), &[set("a", "1", 0, 0, sized)], expect![[r#"
+    "#]],
+    );
+    check(
+        &deployment("", spec, ""),
+        &[set("a", "1", 0, 0, sized)],
+        expect![[r#"
         Create web-* size 3
         Revision 2
         status: replicas 0 updated 0 available 0 unavailable 3
         Progressing=True NewReplicaSetCreated
         Available=False MinimumReplicasUnavailable
         look again in 601s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -211,12 +252,16 @@ fn a_complete_rollout_cuts_history() {
         set("ccc", "3", 0, 0, &revision(3)),
         set("dddd", "2", 10, 10, &revision(4)),
     ];
-    check(&deployment(", deployment.kubernetes.io/revision: \"4\"", ROLL, status), &sets, expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"4\"", ROLL, status),
+        &sets,
+        expect![[r#"
         Delete a
         status: replicas 10 updated 10 available 10 unavailable 0
         Available=True MinimumReplicasAvailable
         Progressing=True NewReplicaSetAvailable
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -226,9 +271,13 @@ fn no_progress_within_the_deadline_is_reported() {
     let sized = "deployment.kubernetes.io/desired-replicas: \"1\", deployment.kubernetes.io/revision: \"1\"";
     let mut stuck = set("a", "2", 1, 0, sized);
     stuck = stuck.replace("{replicas: 1,", "{replicas: 0,");
-    check(&deployment(", deployment.kubernetes.io/revision: \"1\"", "replicas: 1", status), &[stuck], expect![[r#"
+    check(
+        &deployment(", deployment.kubernetes.io/revision: \"1\"", "replicas: 1", status),
+        &[stuck],
+        expect![[r#"
         status: replicas 0 updated 0 available 0 unavailable 1
         Available=False MinimumReplicasUnavailable
         Progressing=False ProgressDeadlineExceeded
-    "#]]);
+    "#]],
+    );
 }

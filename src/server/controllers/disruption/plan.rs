@@ -54,7 +54,9 @@ pub(super) struct Plan {
 /// Whether the budget speaks of a share of what is expected, and not of a number of pods.
 pub(super) fn needs_scale(budget: &PodDisruptionBudget) -> bool {
     let spec = budget.spec.as_ref();
-    spec.is_some_and(|spec| spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_))))
+    spec.is_some_and(|spec| {
+        spec.max_unavailable.is_some() || matches!(spec.min_available, Some(IntOrString::String(_)))
+    })
 }
 
 pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {

@@ -77,7 +77,8 @@ impl Controller {
         match api.get_subresource("scale", &owner.name).await {
             Ok(scale) => {
                 let uid = scale.metadata.uid.clone().unwrap_or_default();
-                let scale: Option<Scale> = serde_json::to_value(scale).ok().and_then(|scale| serde_json::from_value(scale).ok());
+                let scale: Option<Scale> =
+                    serde_json::to_value(scale).ok().and_then(|scale| serde_json::from_value(scale).ok());
                 let replicas = scale.and_then(|scale| scale.spec?.replicas).unwrap_or_default();
                 Ok((uid == owner.uid).then_some((uid, replicas)))
             }

@@ -82,15 +82,29 @@ mod tests {
     #[test]
     fn a_disruption_is_believed_for_two_minutes() {
         let table = [
-            ("{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:59:00Z\"}", "Running", Some(60)),
-            ("{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:00:00Z\"}", "Running", Some(0)),
-            ("{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:00:00Z\"}", "Failed", None),
+            (
+                "{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:59:00Z\"}",
+                "Running",
+                Some(60),
+            ),
+            (
+                "{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:00:00Z\"}",
+                "Running",
+                Some(0),
+            ),
+            (
+                "{type: DisruptionTarget, status: \"True\", lastTransitionTime: \"2026-01-01T11:00:00Z\"}",
+                "Failed",
+                None,
+            ),
             ("{type: DisruptionTarget, status: \"True\", reason: TerminationByKubelet}", "Running", None),
             ("{type: DisruptionTarget, status: \"False\"}", "Running", None),
             ("{type: Ready, status: \"True\"}", "Running", None),
         ];
         for (condition, phase, expected) in table {
-            let pod: Pod = one(&format!("kind: Pod\nmetadata: {{name: p}}\nstatus: {{phase: {phase}, conditions: [{condition}]}}"));
+            let pod: Pod = one(&format!(
+                "kind: Pod\nmetadata: {{name: p}}\nstatus: {{phase: {phase}, conditions: [{condition}]}}"
+            ));
             assert_eq!(stale_in(&pod, noon()), expected.map(Duration::from_secs), "{condition} {phase}");
         }
     }

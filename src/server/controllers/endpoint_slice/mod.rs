@@ -20,11 +20,7 @@ use k8s_openapi::api::{
     core::v1::{Node, Pod, Service},
     discovery::v1::EndpointSlice,
 };
-use mk8s_client::{
-    Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
-    events::EventType,
-    kube::ResourceExt,
-};
+use mk8s_client::{Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt};
 use plan::{MANAGER, Observed, plan};
 use std::{collections::HashMap, sync::Arc};
 
@@ -124,8 +120,7 @@ impl Controller {
         if let Err(failure) = &result
             && !failure.is_conflict()
         {
-            let message =
-                format!("Error updating Endpoint Slices for Service {key}: {}", failure.message());
+            let message = format!("Error updating Endpoint Slices for Service {key}: {}", failure.message());
             self.events.event(service.as_ref(), EventType::Warning, "FailedToUpdateEndpointSlices", message);
         }
         result.map(|()| Outcome::Done)

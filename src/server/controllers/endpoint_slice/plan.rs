@@ -1,7 +1,9 @@
 //! The slices of a Service, changed as little as its pods allow.
 
 use crate::common::{
-    backends::{self, BackendPort, Family, addresses, families, hostname, is_backend, is_headless, publishes_not_ready},
+    backends::{
+        self, BackendPort, Family, addresses, families, hostname, is_backend, is_headless, publishes_not_ready,
+    },
     claims::controller_ref,
     pods::{self, is_ready},
     slices::{Action, MANAGED_BY, SERVICE_NAME},
@@ -141,7 +143,8 @@ fn fill(
     }
     let mut new: Vec<Endpoint> = order.iter().filter_map(|identity| missing.remove(identity)).collect();
     let is_changed = |old: &EndpointSlice, draft: &EndpointSlice| {
-        draft.metadata != old.metadata || draft.endpoints.as_deref().unwrap_or_default() != old.endpoints.as_deref().unwrap_or_default()
+        draft.metadata != old.metadata
+            || draft.endpoints.as_deref().unwrap_or_default() != old.endpoints.as_deref().unwrap_or_default()
     };
     drafts.sort_by_key(|(old, draft)| !is_changed(old, draft));
     for (_, draft) in &mut drafts {

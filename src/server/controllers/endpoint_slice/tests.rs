@@ -84,33 +84,49 @@ fn pods_become_endpoints_with_their_conditions() {
         pod("c", "10.42.0.4", true, dying),
         pod("d", "10.42.0.5", true, "").replace("Running", "Succeeded"),
     ];
-    check(SERVICE, &pods, expect![[r#"
+    check(
+        SERVICE,
+        &pods,
+        expect![[r#"
         Create web- IPv4 ports ["http":8080]
           10.42.0.2 rs- n1 z
           10.42.0.3 --- n1 z
           10.42.0.4 -st n1 z
-    "#]]);
+    "#]],
+    );
     let all = SERVICE.replace("selector:", "publishNotReadyAddresses: true\n  selector:");
-    check(&all, &pods, expect![[r#"
+    check(
+        &all,
+        &pods,
+        expect![[r#"
         Create web- IPv4 ports ["http":8080]
           10.42.0.2 rs- n1 z
           10.42.0.3 r-- n1 z
           10.42.0.4 rst n1 z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_service_without_pods_has_an_empty_slice() {
-    check(SERVICE, &[], expect![[r#"
+    check(
+        SERVICE,
+        &[],
+        expect![[r#"
         Create web- IPv4 ports []
-    "#]]);
+    "#]],
+    );
     let empty = slice("web-x", 0, &[]).replace("ports: [{name: http, port: 0, protocol: TCP}]", "ports: []");
     check(SERVICE, std::slice::from_ref(&empty), expect![""]);
-    check(SERVICE, &[empty, pod("a", "10.42.0.2", true, "")], expect![[r#"
+    check(
+        SERVICE,
+        &[empty, pod("a", "10.42.0.2", true, "")],
+        expect![[r#"
         Delete web-x
         Create web- IPv4 ports ["http":8080]
           10.42.0.2 rs- n1 z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -128,38 +144,54 @@ fn a_change_touches_one_slice() {
         slice("web-x", 8080, &[("a", "10.42.0.2")]),
         slice("web-y", 8080, &[("b", "10.42.0.3"), ("gone", "10.42.0.9")]),
     ];
-    check(SERVICE, &objects, expect![[r#"
+    check(
+        SERVICE,
+        &objects,
+        expect![[r#"
         Update web-y IPv4 ports ["http":8080]
           10.42.0.3 rs- n1 z
           10.42.0.4 rs- n1 z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_port_that_pods_number_differently_has_a_slice_for_each() {
     let other = pod("b", "10.42.0.3", true, "").replace("8080", "9090");
-    check(SERVICE, &[pod("a", "10.42.0.2", true, ""), other], expect![[r#"
+    check(
+        SERVICE,
+        &[pod("a", "10.42.0.2", true, ""), other],
+        expect![[r#"
         Create web- IPv4 ports ["http":8080]
           10.42.0.2 rs- n1 z
         Create web- IPv4 ports ["http":9090]
           10.42.0.3 rs- n1 z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn both_families_have_slices_and_a_lost_one_loses_them() {
     let dual = SERVICE.replace("[IPv4]", "[IPv4, IPv6]");
     let objects = [pod("a", "10.42.0.2", true, ""), slice("web-x", 8080, &[("a", "10.42.0.2")])];
-    check(&dual, &objects, expect![[r#"
+    check(
+        &dual,
+        &objects,
+        expect![[r#"
         Create web- IPv6 ports ["http":8080]
           fd00::1 rs- n1 z
-    "#]]);
+    "#]],
+    );
     let six = SERVICE.replace("[IPv4]", "[IPv6]");
-    check(&six, &objects, expect![[r#"
+    check(
+        &six,
+        &objects,
+        expect![[r#"
         Delete web-x
         Create web- IPv6 ports ["http":8080]
           fd00::1 rs- n1 z
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -183,10 +215,17 @@ fn more_than_a_hundred_endpoints_need_more_slices() {
 
 #[test]
 fn headless_services_list_pods_without_ports_and_with_hostnames() {
-    let headless = SERVICE.replace("10.43.0.7", "None").replace("  ports: [{name: http, port: 80, targetPort: web, protocol: TCP}]\n", "");
-    let named = pod("a", "10.42.0.2", true, "").replace("nodeName: n1,", "nodeName: n1, hostname: a-0, subdomain: web,");
-    check(&headless, &[named], expect![[r#"
+    let headless = SERVICE
+        .replace("10.43.0.7", "None")
+        .replace("  ports: [{name: http, port: 80, targetPort: web, protocol: TCP}]\n", "");
+    let named =
+        pod("a", "10.42.0.2", true, "").replace("nodeName: n1,", "nodeName: n1, hostname: a-0, subdomain: web,");
+    check(
+        &headless,
+        &[named],
+        expect![[r#"
         Create web- IPv4 ports []
           10.42.0.2 rs- a-0 n1 z
-    "#]]);
+    "#]],
+    );
 }

@@ -43,9 +43,9 @@ pub(crate) async fn run(ctx: Context) {
         writes: OwnWrites::default(),
         ctx: ctx.clone(),
     });
-    controller.slices.index(BY_ENDPOINTS, |slice| {
-        service_of_slice(slice, MANAGER).map(|key| key.to_string()).into_iter().collect()
-    });
+    controller
+        .slices
+        .index(BY_ENDPOINTS, |slice| service_of_slice(slice, MANAGER).map(|key| key.to_string()).into_iter().collect());
     controller.endpoints.synced().await;
     controller.services.synced().await;
     controller.slices.synced().await;

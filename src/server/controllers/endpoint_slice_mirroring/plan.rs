@@ -43,7 +43,8 @@ pub(super) struct Plan {
 }
 
 pub(super) fn plan(observed: &Observed) -> Plan {
-    let mirrored = observed.endpoints.as_deref().filter(|endpoints| is_mirrored(endpoints, observed.service.as_deref()));
+    let mirrored =
+        observed.endpoints.as_deref().filter(|endpoints| is_mirrored(endpoints, observed.service.as_deref()));
     match mirrored {
         Some(endpoints) => mirror(endpoints, &observed.slices),
         None => Plan { actions: observed.slices.iter().map(|slice| delete(slice)).collect(), events: Vec::new() },
@@ -91,7 +92,9 @@ fn mirror(endpoints: &Endpoints, slices: &[Arc<EndpointSlice>]) -> Plan {
         plan.events.push(("InvalidIPAddress", message));
     }
     if skipped > invalid {
-        let message = format!("A max of {SUBSET_MAX} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped");
+        let message = format!(
+            "A max of {SUBSET_MAX} addresses can be mirrored to EndpointSlices per Endpoints subset. {skipped} addresses were skipped"
+        );
         plan.events.push(("TooManyAddressesToMirror", message));
     }
     let mut existing: BTreeMap<Place, Vec<&Arc<EndpointSlice>>> = BTreeMap::new();
@@ -224,7 +227,8 @@ fn is_same(old: &EndpointSlice, new: &EndpointSlice) -> bool {
         let all = slice.endpoints.iter().flatten();
         all.map(|endpoint| serde_json::to_string(endpoint).expect("endpoints have a JSON form")).collect()
     };
-    let owner = |slice: &EndpointSlice| slice.owner_references().iter().map(|owner| owner.uid.clone()).collect::<Vec<_>>();
+    let owner =
+        |slice: &EndpointSlice| slice.owner_references().iter().map(|owner| owner.uid.clone()).collect::<Vec<_>>();
     old.labels() == new.labels()
         && old.annotations() == new.annotations()
         && owner(old) == owner(new)

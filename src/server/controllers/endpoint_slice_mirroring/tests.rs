@@ -14,7 +14,8 @@ fn endpoints(metadata: &str, subsets: &str) -> String {
 }
 
 fn slice(name: &str, port: i32, addresses: &[&str]) -> String {
-    let listed: Vec<String> = addresses.iter().map(|one| format!("{{addresses: [{one}], conditions: {{ready: true}}}}")).collect();
+    let listed: Vec<String> =
+        addresses.iter().map(|one| format!("{{addresses: [{one}], conditions: {{ready: true}}}}")).collect();
     format!(
         "---\nkind: EndpointSlice\nmetadata:\n  name: {name}\n  namespace: n\n  uid: {name}\n  labels:\n    kubernetes.io/service-name: db\n    \
          endpointslice.kubernetes.io/managed-by: endpointslicemirroring-controller.k8s.io\n  ownerReferences: [{{apiVersion: v1, kind: \
@@ -41,19 +42,25 @@ const TWO: &str = "[{addresses: [{ip: 10.0.0.1}], notReadyAddresses: [{ip: 10.0.
 
 #[test]
 fn endpoints_written_by_hand_are_mirrored() {
-    check(&[SERVICE, &endpoints("", TWO)], expect![[r#"
+    check(
+        &[SERVICE, &endpoints("", TWO)],
+        expect![[r#"
         Create db- IPv4 ports ["pg":5432]
           10.0.0.1 r--
           10.0.0.2 --- b one
-    "#]]);
+    "#]],
+    );
     let both = "[{addresses: [{ip: 10.0.0.1}, {ip: \"fd00::1\"}, {ip: nonsense}], ports: [{name: pg, port: 5432}, {name: x, port: 1}]}]";
-    check(&[SERVICE, &endpoints("", both)], expect![[r#"
+    check(
+        &[SERVICE, &endpoints("", both)],
+        expect![[r#"
         Create db- IPv4 ports ["pg":5432 "x":1]
           10.0.0.1 r--
         Create db- IPv6 ports ["pg":5432 "x":1]
           fd00::1 r--
         event InvalidIPAddress: Skipped 1 invalid IP addresses when mirroring to EndpointSlices
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -65,8 +72,16 @@ fn others_are_not() {
         vec![SERVICE.to_owned(), old.clone()],
         vec![endpoints("", TWO), old.clone()],
         vec![selecting, endpoints("", TWO), old.clone()],
-        vec![SERVICE.to_owned(), endpoints("labels: {endpointslice.kubernetes.io/skip-mirror: \"true\"}", TWO), old.clone()],
-        vec![SERVICE.to_owned(), endpoints("annotations: {control-plane.alpha.kubernetes.io/leader: x}", TWO), old.clone()],
+        vec![
+            SERVICE.to_owned(),
+            endpoints("labels: {endpointslice.kubernetes.io/skip-mirror: \"true\"}", TWO),
+            old.clone(),
+        ],
+        vec![
+            SERVICE.to_owned(),
+            endpoints("annotations: {control-plane.alpha.kubernetes.io/leader: x}", TWO),
+            old.clone(),
+        ],
     ] {
         let objects: Vec<&str> = objects.iter().map(String::as_str).collect();
         check(&objects, expect![["Delete s\n"]]);
@@ -77,33 +92,45 @@ fn others_are_not() {
 fn slices_are_changed_only_when_they_differ() {
     let one = "[{addresses: [{ip: 10.0.0.1}, {ip: 10.0.0.2}], ports: [{name: pg, port: 5432}]}]";
     check(&[SERVICE, &endpoints("", one), &slice("s", 5432, &["10.0.0.2", "10.0.0.1"])], expect![[""]]);
-    check(&[SERVICE, &endpoints("labels: {team: a}", one), &slice("s", 5432, &["10.0.0.1", "10.0.0.2"])], expect![[r#"
+    check(
+        &[SERVICE, &endpoints("labels: {team: a}", one), &slice("s", 5432, &["10.0.0.1", "10.0.0.2"])],
+        expect![[r#"
         Update s IPv4 ports ["pg":5432]
           10.0.0.1 r--
           10.0.0.2 r--
-    "#]]);
+    "#]],
+    );
     // Another port: the slice that would go is used again.
-    check(&[SERVICE, &endpoints("", one), &slice("s", 1, &["10.0.0.1"]), &slice("t", 2, &["10.0.0.1"])], expect![[r#"
+    check(
+        &[SERVICE, &endpoints("", one), &slice("s", 1, &["10.0.0.1"]), &slice("t", 2, &["10.0.0.1"])],
+        expect![[r#"
         Update s IPv4 ports ["pg":5432]
           10.0.0.1 r--
           10.0.0.2 r--
         Delete t
-    "#]]);
-    check(&[SERVICE, &endpoints("", "[]"), &slice("s", 5432, &["10.0.0.1"])], expect![[r#"
+    "#]],
+    );
+    check(
+        &[SERVICE, &endpoints("", "[]"), &slice("s", 5432, &["10.0.0.1"])],
+        expect![[r#"
         Delete s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn subsets_are_put_in_order() {
     let split = "[{addresses: [{ip: 10.0.0.1}], ports: [{name: a, port: 1}]}, {addresses: [{ip: 10.0.0.1}], ports: [{name: b, port: 2}]}, \
                  {notReadyAddresses: [{ip: 10.0.0.1}], ports: [{name: c, port: 3}]}, {addresses: [{ip: 10.0.0.1}], ports: [{name: c, port: 3}]}]";
-    check(&[SERVICE, &endpoints("", split)], expect![[r#"
+    check(
+        &[SERVICE, &endpoints("", split)],
+        expect![[r#"
         Create db- IPv4 ports ["a":1 "b":2]
           10.0.0.1 r--
         Create db- IPv4 ports ["c":3]
           10.0.0.1 ---
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -118,5 +145,8 @@ fn at_most_a_thousand_addresses_of_a_subset() {
     });
     let [Action::Create(slice)] = plan.actions.as_slice() else { panic!("one slice") };
     assert_eq!(slice.endpoints.as_ref().map(Vec::len), Some(1000));
-    assert_eq!(plan.events[0].1, "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 200 addresses were skipped");
+    assert_eq!(
+        plan.events[0].1,
+        "A max of 1000 addresses can be mirrored to EndpointSlices per Endpoints subset. 200 addresses were skipped"
+    );
 }

@@ -38,9 +38,18 @@ fn check(service: &str, pods: &[String], current: Option<Endpoints>, expected: E
         let list = |addresses: &Option<Vec<EndpointAddress>>| {
             addresses.iter().flatten().map(|address| address.ip.clone()).collect::<Vec<_>>().join(" ")
         };
-        let ports: Vec<_> =
-            subset.ports.iter().flatten().map(|port| format!("{}:{}", port.name.as_deref().unwrap_or("-"), port.port)).collect();
-        text += &format!("[{}] ready [{}] not ready [{}]\n", ports.join(" "), list(&subset.addresses), list(&subset.not_ready_addresses));
+        let ports: Vec<_> = subset
+            .ports
+            .iter()
+            .flatten()
+            .map(|port| format!("{}:{}", port.name.as_deref().unwrap_or("-"), port.port))
+            .collect();
+        text += &format!(
+            "[{}] ready [{}] not ready [{}]\n",
+            ports.join(" "),
+            list(&subset.addresses),
+            list(&subset.not_ready_addresses)
+        );
     }
     expected.assert_eq(&text);
     endpoints
@@ -54,38 +63,73 @@ fn addresses_are_grouped_by_ports_and_readiness() {
         pod("c", "10.42.0.4", "False", 8080),
         pod("d", "10.42.0.5", "True", 8081),
     ];
-    let created = check(SERVICE, &pods, None, expect![[r#"
+    let created = check(
+        SERVICE,
+        &pods,
+        None,
+        expect![[r#"
         create
         [http:8080] ready [10.42.0.2 10.42.0.3] not ready [10.42.0.4]
         [admin:9000] ready [10.42.0.2 10.42.0.3 10.42.0.5] not ready [10.42.0.4]
         [http:8081] ready [10.42.0.5] not ready []
-    "#]]);
-    check(SERVICE, &pods, created.clone(), expect![[r#"
+    "#]],
+    );
+    check(
+        SERVICE,
+        &pods,
+        created.clone(),
+        expect![[r#"
         nothing
-    "#]]);
-    check(SERVICE, &pods[1..2], created, expect![[r#"
+    "#]],
+    );
+    check(
+        SERVICE,
+        &pods[1..2],
+        created,
+        expect![[r#"
         update
         [admin:9000 http:8080] ready [10.42.0.2] not ready []
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn endpoints_go_with_their_service_unless_someone_else_made_them() {
-    let created = check(SERVICE, &[], None, expect![[r#"
+    let created = check(
+        SERVICE,
+        &[],
+        None,
+        expect![[r#"
         create
-    "#]]);
-    check("kind: Pod", &[], created, expect![[r#"
+    "#]],
+    );
+    check(
+        "kind: Pod",
+        &[],
+        created,
+        expect![[r#"
         delete
-    "#]]);
+    "#]],
+    );
     let by_hand = objects::<Endpoints>("kind: Endpoints\nmetadata: {name: web, namespace: n}").pop();
-    check("kind: Pod", &[], by_hand, expect![[r#"
+    check(
+        "kind: Pod",
+        &[],
+        by_hand,
+        expect![[r#"
         nothing
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_service_without_selector_is_left_alone() {
-    check(&SERVICE.replace("selector: {app: web}", "selector: {}"), &[], None, expect![[r#"
+    check(
+        &SERVICE.replace("selector: {app: web}", "selector: {}"),
+        &[],
+        None,
+        expect![[r#"
         nothing
-    "#]]);
+    "#]],
+    );
 }

@@ -44,7 +44,11 @@ fn graph(records: &[Record]) -> Graph {
 fn fate(graph: &Graph, uid: &str) -> Action {
     let (record, dependents) = graph.look(uid).expect("known");
     let owners: Vec<_> = match needs_owners(&record) {
-        true => record.owners.iter().map(|owner| (owner.clone(), graph.owner(&record, owner).unwrap_or(Owner::Absent))).collect(),
+        true => record
+            .owners
+            .iter()
+            .map(|owner| (owner.clone(), graph.owner(&record, owner).unwrap_or(Owner::Absent)))
+            .collect(),
         false => Vec::new(),
     };
     plan(&record, &dependents, &owners)
@@ -70,7 +74,12 @@ fn completing_the_graph_finds_what_is_due() {
 
 #[test]
 fn dependents_follow_their_owner() {
-    let mut graph = graph(&[record("parent", &[], ""), record("a", &["parent"], ""), record("b", &["parent", "other"], ""), record("other", &[], "")]);
+    let mut graph = graph(&[
+        record("parent", &[], ""),
+        record("a", &["parent"], ""),
+        record("b", &["parent", "other"], ""),
+        record("other", &[], ""),
+    ]);
     assert!(graph.complete().is_empty());
     assert_eq!(graph.remove(&record("parent", &[], "")), ["a", "b"]);
     assert_eq!(fate(&graph, "a"), Action::Delete(Policy::Background));
@@ -79,7 +88,12 @@ fn dependents_follow_their_owner() {
 
 #[test]
 fn an_owner_waits_for_dependents_that_block_it() {
-    let mut graph = graph(&[record("parent", &[], ""), record("blocks", &["parent!"], ""), record("free", &["parent"], ""), record("grandchild", &["blocks!"], "")]);
+    let mut graph = graph(&[
+        record("parent", &[], ""),
+        record("blocks", &["parent!"], ""),
+        record("free", &["parent"], ""),
+        record("grandchild", &["blocks!"], ""),
+    ]);
     graph.complete();
     let due = graph.apply(Arc::new(record("parent", &[], "foreground")));
     assert_eq!(due, ["blocks", "free", "parent"]);

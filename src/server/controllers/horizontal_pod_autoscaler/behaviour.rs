@@ -37,10 +37,14 @@ fn sized(replicas: i32, reason: &'static str, message: &'static str) -> Sized {
 }
 
 const READY: (&str, &str) = ("ReadyForNewScale", "recommended size matches current size");
-const DOWN: (&str, &str) =
-    ("ScaleDownStabilized", "recent recommendations were higher than current one, applying the highest recent recommendation");
-const UP: (&str, &str) =
-    ("ScaleUpStabilized", "recent recommendations were lower than current one, applying the lowest recent recommendation");
+const DOWN: (&str, &str) = (
+    "ScaleDownStabilized",
+    "recent recommendations were higher than current one, applying the highest recent recommendation",
+);
+const UP: (&str, &str) = (
+    "ScaleUpStabilized",
+    "recent recommendations were lower than current one, applying the lowest recent recommendation",
+);
 
 impl Memory {
     /// The size at which the autoscaler was first seen counts as recommended.
@@ -55,11 +59,18 @@ impl Memory {
     }
 
     /// What of a recommendation is left when recent ones are considered.
-    pub(super) fn stabilize(&mut self, spec: &HorizontalPodAutoscalerSpec, current: i32, wanted: i32, now: Timestamp) -> Sized {
+    pub(super) fn stabilize(
+        &mut self,
+        spec: &HorizontalPodAutoscalerSpec,
+        current: i32,
+        wanted: i32,
+        now: Timestamp,
+    ) -> Sized {
         self.recommendations.retain(|(time, _)| now.duration_since(*time) < FORGOTTEN);
         self.changes.retain(|(time, _)| now.duration_since(*time) < FORGOTTEN);
         let known = &self.recommendations;
-        let recent = |seconds: i32| known.iter().filter(move |(time, _)| within(*time, seconds, now)).map(|(_, size)| *size);
+        let recent =
+            |seconds: i32| known.iter().filter(move |(time, _)| within(*time, seconds, now)).map(|(_, size)| *size);
         let behavior = spec.behavior.as_ref();
         let window = |rules: Option<&HPAScalingRules>, default| {
             rules.and_then(|rules| rules.stabilization_window_seconds).unwrap_or(default)
@@ -93,12 +104,15 @@ impl Memory {
             let fastest = behavior.scale_up.as_ref().map_or(i32::MAX, |rules| self.up_to(rules, current, now));
             from_above(wanted, max, fastest.max(current))
         } else if wanted < current {
-            let fastest = behavior.scale_down.as_ref().map_or(0, |rules| self.down_to(rules, current, now)).min(current);
+            let fastest =
+                behavior.scale_down.as_ref().map_or(0, |rules| self.down_to(rules, current, now)).min(current);
             match (wanted < min.max(fastest), min < fastest) {
                 (false, _) => in_range(wanted),
-                (true, true) => {
-                    sized(fastest, "ScaleDownLimit", "the desired replica count is decreasing faster than the maximum scale rate")
-                }
+                (true, true) => sized(
+                    fastest,
+                    "ScaleDownLimit",
+                    "the desired replica count is decreasing faster than the maximum scale rate",
+                ),
                 (true, false) => too_few(min),
             }
         } else {

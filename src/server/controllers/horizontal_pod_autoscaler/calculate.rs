@@ -124,9 +124,11 @@ fn request_of(pod: &Pod, resource: &str, container: &str) -> Result<i64, String>
         let request = requests.get(resource).map(|text| milli(&text.0));
         return request.ok_or_else(|| format!("missing pod-level request for {resource} in Pod {}", pod.name_any()));
     }
-    let sidecars = spec.init_containers.iter().flatten().filter(|known| known.restart_policy.as_deref() == Some("Always"));
+    let sidecars =
+        spec.init_containers.iter().flatten().filter(|known| known.restart_policy.as_deref() == Some("Always"));
     let mut sum = 0_i64;
-    for known in spec.containers.iter().chain(sidecars).filter(|known| container.is_empty() || known.name == container) {
+    for known in spec.containers.iter().chain(sidecars).filter(|known| container.is_empty() || known.name == container)
+    {
         let request = known.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get(resource));
         let request = request.ok_or_else(|| {
             format!("missing request for {resource} in container {} of Pod {}", known.name, pod.name_any())
@@ -206,7 +208,8 @@ pub(super) fn by_pods(
     let (careful, _, _) = ratio(&readings, goal, requests)?;
     let turned = (factor < 1.0 && careful > 1.0) || (factor > 1.0 && careful < 1.0);
     let replicas = ceil(careful * readings.len() as f64);
-    let wrong_way = (careful < 1.0 && replicas > target.spec_replicas) || (careful > 1.0 && replicas < target.spec_replicas);
+    let wrong_way =
+        (careful < 1.0 && replicas > target.spec_replicas) || (careful > 1.0 && replicas < target.spec_replicas);
     let same = target.tolerance.holds(careful) || turned || wrong_way;
     Ok(found(if same { target.spec_replicas } else { replicas }))
 }
@@ -222,7 +225,9 @@ pub(super) fn by_value(target: &Target<'_>, milli: i64, goal: i64) -> Result<Fou
         return found(target.spec_replicas);
     }
     if target.pods.is_empty() {
-        return Err("unable to calculate ready pods: no pods returned by selector while calculating replica count".to_owned());
+        return Err(
+            "unable to calculate ready pods: no pods returned by selector while calculating replica count".to_owned()
+        );
     }
     let ready = target.pods.iter().filter(|pod| phase(pod) == "Running" && is_ready(pod)).count();
     found(ceil(factor * ready as f64))

@@ -21,9 +21,20 @@ use serde_json::Value;
 #[async_trait]
 pub(super) trait Metrics: Send + Sync {
     /// What pods use of a resource; of one container where it is named.
-    async fn resource(&self, namespace: &str, resource: &str, selector: &str, container: &str) -> Result<Readings, String>;
+    async fn resource(
+        &self,
+        namespace: &str,
+        resource: &str,
+        selector: &str,
+        container: &str,
+    ) -> Result<Readings, String>;
     async fn pods(&self, namespace: &str, metric: &MetricIdentifier, selector: &str) -> Result<Readings, String>;
-    async fn object(&self, namespace: &str, metric: &MetricIdentifier, of: &CrossVersionObjectReference) -> Result<i64, String>;
+    async fn object(
+        &self,
+        namespace: &str,
+        metric: &MetricIdentifier,
+        of: &CrossVersionObjectReference,
+    ) -> Result<i64, String>;
     async fn external(&self, namespace: &str, metric: &MetricIdentifier) -> Result<i64, String>;
 }
 
@@ -36,8 +47,11 @@ pub(super) struct Served {
 impl Served {
     async fn get(&self, path: &str, query: &[(&str, &str)], what: &str) -> Result<Value, String> {
         let failed = |why: String| format!("unable to fetch metrics from {what} metrics API: {why}");
-        let query: Vec<String> =
-            query.iter().filter(|(_, value)| !value.is_empty()).map(|(name, value)| format!("{name}={}", encoded(value))).collect();
+        let query: Vec<String> = query
+            .iter()
+            .filter(|(_, value)| !value.is_empty())
+            .map(|(name, value)| format!("{name}={}", encoded(value)))
+            .collect();
         let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
         let request = http::Request::get(uri).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
         self.ctx.client.request::<Value>(request).await.map_err(|error| failed(said(&error)))
@@ -55,7 +69,10 @@ fn selector_text(selector: Option<&LabelSelector>) -> String {
 }
 
 fn milli(amount: &Value) -> Option<i64> {
-    Some(amount).filter(|amount| !amount.is_null()).and_then(|amount| Quantity::from_json(amount).ok()).map(Quantity::millis)
+    Some(amount)
+        .filter(|amount| !amount.is_null())
+        .and_then(|amount| Quantity::from_json(amount).ok())
+        .map(Quantity::millis)
 }
 
 fn time_of(item: &Value) -> Timestamp {
@@ -69,7 +86,13 @@ fn window_of(item: &Value) -> SignedDuration {
 
 #[async_trait]
 impl Metrics for Served {
-    async fn resource(&self, namespace: &str, resource: &str, selector: &str, container: &str) -> Result<Readings, String> {
+    async fn resource(
+        &self,
+        namespace: &str,
+        resource: &str,
+        selector: &str,
+        container: &str,
+    ) -> Result<Readings, String> {
         let path = format!("/apis/metrics.k8s.io/v1beta1/namespaces/{namespace}/pods");
         let found = self.get(&path, &[("labelSelector", selector)], "resource").await?;
         of_resource(&found, namespace, resource, container)
@@ -88,10 +111,16 @@ impl Metrics for Served {
         if readings.is_empty() { Err("no metrics returned from custom metrics API".to_owned()) } else { Ok(readings) }
     }
 
-    async fn object(&self, namespace: &str, metric: &MetricIdentifier, of: &CrossVersionObjectReference) -> Result<i64, String> {
+    async fn object(
+        &self,
+        namespace: &str,
+        metric: &MetricIdentifier,
+        of: &CrossVersionObjectReference,
+    ) -> Result<i64, String> {
         let kind = self.inventory.kinds().find(of.api_version.as_deref().unwrap_or_default(), &of.kind).cloned();
         let kind = kind.ok_or_else(|| format!("no matches for kind {:?}", of.kind))?;
-        let resource = if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) };
+        let resource =
+            if kind.group.is_empty() { kind.plural.clone() } else { format!("{}.{}", kind.plural, kind.group) };
         let place = if kind.namespaced { format!("namespaces/{namespace}/") } else { String::new() };
         let path = format!("/apis/custom.metrics.k8s.io/v1beta2/{place}{resource}/{}/{}", of.name, metric.name);
         let metric_selector = selector_text(metric.selector.as_ref());
@@ -127,7 +156,9 @@ pub(super) fn of_resource(found: &Value, namespace: &str, resource: &str, contai
             "" => containers.iter().map(used).sum::<Option<i64>>(),
             _ => {
                 let known = containers.iter().find(|known| text(known, "name") == container);
-                used(known.ok_or_else(|| format!("container {container} not present in metrics for pod {namespace}/{name}"))?)
+                used(known.ok_or_else(|| {
+                    format!("container {container} not present in metrics for pod {namespace}/{name}")
+                })?)
             }
         };
         if let Some(milli) = milli {

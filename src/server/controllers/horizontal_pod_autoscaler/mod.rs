@@ -156,7 +156,11 @@ impl Controller {
         }
     }
 
-    async fn scale_of(&self, key: &Key, autoscaler: &HorizontalPodAutoscaler) -> Result<(Api<DynamicObject>, Scale), String> {
+    async fn scale_of(
+        &self,
+        key: &Key,
+        autoscaler: &HorizontalPodAutoscaler,
+    ) -> Result<(Api<DynamicObject>, Scale), String> {
         let target = &autoscaler.spec.scale_target_ref;
         let version = target.api_version.as_deref().unwrap_or_default();
         let kind = self.inventory.kinds().find(version, &target.kind).cloned();
@@ -179,7 +183,13 @@ impl Controller {
     }
 
     async fn observe(&self, key: &Key, autoscaler: &Arc<HorizontalPodAutoscaler>, scale: Scale) -> Observed {
-        let mut observed = Observed { autoscaler: autoscaler.clone(), scale, pods: Vec::new(), rivals: Vec::new(), answers: Vec::new() };
+        let mut observed = Observed {
+            autoscaler: autoscaler.clone(),
+            scale,
+            pods: Vec::new(),
+            rivals: Vec::new(),
+            answers: Vec::new(),
+        };
         if !needs_metrics(autoscaler, &observed.scale) || observed.scale.selector.is_empty() {
             return observed;
         }
@@ -189,7 +199,8 @@ impl Controller {
             selectors.insert(key.clone(), selector);
             let selects = |other: &LabelSelector| observed.pods.iter().any(|pod| other.matches(&pod.metadata.labels));
             let in_namespace = selectors.iter().filter(|(other, _)| other.namespace == key.namespace);
-            let mut all: Vec<String> = in_namespace.filter(|(_, other)| selects(other)).map(|(other, _)| other.to_string()).collect();
+            let mut all: Vec<String> =
+                in_namespace.filter(|(_, other)| selects(other)).map(|(other, _)| other.to_string()).collect();
             all.sort();
             observed.rivals = if all.len() > 1 { all } else { Vec::new() };
         }
@@ -220,7 +231,12 @@ impl Controller {
         }
     }
 
-    async fn write_status(&self, key: &Key, autoscaler: &HorizontalPodAutoscaler, status: HorizontalPodAutoscalerStatus) -> Result<()> {
+    async fn write_status(
+        &self,
+        key: &Key,
+        autoscaler: &HorizontalPodAutoscaler,
+        status: HorizontalPodAutoscalerStatus,
+    ) -> Result<()> {
         if autoscaler.status.as_ref() == Some(&status) {
             return Ok(());
         }

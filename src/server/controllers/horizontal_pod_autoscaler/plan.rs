@@ -59,7 +59,14 @@ pub(super) struct Plan {
     pub(super) events: Vec<Report>,
 }
 
-pub(super) fn put(status: &mut HorizontalPodAutoscalerStatus, kind: &str, value: &str, reason: &str, message: impl Into<String>, now: Timestamp) {
+pub(super) fn put(
+    status: &mut HorizontalPodAutoscalerStatus,
+    kind: &str,
+    value: &str,
+    reason: &str,
+    message: impl Into<String>,
+    now: Timestamp,
+) {
     let conditions = status.conditions.get_or_insert_default();
     let mut condition = HorizontalPodAutoscalerCondition {
         type_: kind.to_owned(),
@@ -88,11 +95,7 @@ pub(super) fn needs_metrics(autoscaler: &HorizontalPodAutoscaler, scale: &Scale)
 
 pub(super) fn plan(now: Timestamp, observed: &Observed, memory: &mut Memory) -> Plan {
     let autoscaler = observed.autoscaler.as_ref();
-    let mut plan = Plan {
-        rescale: None,
-        status: autoscaler.status.clone().unwrap_or_default(),
-        events: Vec::new(),
-    };
+    let mut plan = Plan { rescale: None, status: autoscaler.status.clone().unwrap_or_default(), events: Vec::new() };
     let spec = &autoscaler.spec;
     let current = observed.scale.spec_replicas;
     let able = "the HPA controller was able to get the target's current scale";
@@ -118,7 +121,8 @@ pub(super) fn plan(now: Timestamp, observed: &Observed, memory: &mut Memory) -> 
         let limited = memory.limit(spec, current, stable.replicas, now);
         let is_limited = if limited.replicas == stable.replicas { "False" } else { "True" };
         put(&mut plan.status, "ScalingLimited", is_limited, limited.reason, limited.message, now);
-        let why = if wanted > current { format!("{metric} above target") } else { "All metrics below target".to_owned() };
+        let why =
+            if wanted > current { format!("{metric} above target") } else { "All metrics below target".to_owned() };
         plan.rescale = (limited.replicas != current).then_some((limited.replicas, why));
     } else {
         return plan;
@@ -204,7 +208,8 @@ fn ambiguous(observed: &Observed) -> Option<(&'static str, String, &'static str,
         return None;
     }
     let selector = &observed.scale.selector;
-    let message = format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", observed.rivals.join(" "));
+    let message =
+        format!("pods by selector {selector} are controlled by multiple HPAs: [{}]", observed.rivals.join(" "));
     Some(("AmbiguousSelector", message.clone(), "AmbiguousSelector", message))
 }
 
@@ -249,7 +254,8 @@ fn propose(target: &Target<'_>, metric: &MetricSpec, answer: &Result<Answer, Str
                 prefix: format!("failed to get {} resource metric value", source.name),
                 message,
             };
-            let (found, current, name) = of_resource(target, &source.name, "", &source.target, answer).map_err(problem)?;
+            let (found, current, name) =
+                of_resource(target, &source.name, "", &source.target, answer).map_err(problem)?;
             let resource = Some(ResourceMetricStatus { name: source.name.clone(), current });
             let status = MetricStatus { type_: metric.type_.clone(), resource, ..MetricStatus::default() };
             Ok(Proposal { replicas: found.replicas, name, status })
@@ -260,7 +266,8 @@ fn propose(target: &Target<'_>, metric: &MetricSpec, answer: &Result<Answer, Str
                 prefix: format!("failed to get {} container metric value", source.container),
                 message,
             };
-            let found = of_resource(target, &source.name, &source.container, &source.target, answer).map_err(problem)?;
+            let found =
+                of_resource(target, &source.name, &source.container, &source.target, answer).map_err(problem)?;
             let (found, current, name) = found;
             let (container, resource) = (source.container.clone(), source.name.clone());
             let container_resource = Some(ContainerResourceMetricStatus { name: resource, container, current });
@@ -276,7 +283,9 @@ fn propose(target: &Target<'_>, metric: &MetricSpec, answer: &Result<Answer, Str
             let goal = source.target.average_value.as_ref().map(milli).unwrap_or_default();
             let unknown = |why: &String| format!("unable to get metric {}: {why}", source.metric.name);
             let found = match answer {
-                Ok(Answer::Pods(readings)) => by_pods(target, readings.clone(), Goal::Milli(goal), false, &BTreeMap::new()),
+                Ok(Answer::Pods(readings)) => {
+                    by_pods(target, readings.clone(), Goal::Milli(goal), false, &BTreeMap::new())
+                }
                 Ok(Answer::Value(_)) => Err("no readings of pods".to_owned()),
                 Err(why) => Err(unknown(why)),
             };
@@ -293,7 +302,8 @@ fn propose(target: &Target<'_>, metric: &MetricSpec, answer: &Result<Answer, Str
                 message,
             };
             let (kind, name) = (&source.described_object.kind, &source.metric.name);
-            let unknown = |why: String| format!("unable to get metric {name}: {why} on {kind} {}", source.described_object.name);
+            let unknown =
+                |why: String| format!("unable to get metric {name}: {why} on {kind} {}", source.described_object.name);
             let neither = "invalid object metric source: neither a value target nor an average value target was set";
             let (found, current) = of_value(target, &source.target, answer, &unknown, neither).map_err(problem)?;
             let object = Some(ObjectMetricStatus {
@@ -357,11 +367,8 @@ fn of_resource(
         (Goal::Percent(_), "") => format!("{resource} resource utilization (percentage of request)"),
         (Goal::Percent(_), _) => format!("{resource} container resource utilization (percentage of request)"),
     };
-    let current = MetricValueStatus {
-        average_value: amount(found.milli),
-        average_utilization: found.utilization,
-        value: None,
-    };
+    let current =
+        MetricValueStatus { average_value: amount(found.milli), average_utilization: found.utilization, value: None };
     Ok((found, current, name))
 }
 

@@ -62,13 +62,8 @@ struct Followed {
 impl Inventory {
     pub(crate) fn new(client: Client) -> Inventory {
         let (synced, _) = watch::channel(false);
-        let shared = Shared {
-            client,
-            kinds: RwLock::default(),
-            followed: Mutex::default(),
-            handlers: Mutex::default(),
-            synced,
-        };
+        let shared =
+            Shared { client, kinds: RwLock::default(), followed: Mutex::default(), handlers: Mutex::default(), synced };
         Inventory { shared: Arc::new(shared) }
     }
 
@@ -168,7 +163,13 @@ impl Inventory {
     fn start(&self, stop: &CancellationToken, kind: Arc<ApiKind>) -> Arc<Followed> {
         let (synced, _) = watch::channel(false);
         let stop = stop.child_token();
-        let followed = Arc::new(Followed { kind, records: Mutex::default(), counts: Mutex::default(), synced, stop: stop.clone() });
+        let followed = Arc::new(Followed {
+            kind,
+            records: Mutex::default(),
+            counts: Mutex::default(),
+            synced,
+            stop: stop.clone(),
+        });
         let mirror = KindMirror { shared: self.shared.clone(), followed: followed.clone() };
         let resource = followed.kind.resource();
         let api: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(self.shared.client.clone(), &resource);
@@ -230,8 +231,7 @@ impl Mirror<PartialObjectMeta<DynamicObject>> for KindMirror {
     }
 
     fn listed(&self, keys: &HashSet<Key>) {
-        let gone: Vec<Key> =
-            self.followed.records.lock().keys().filter(|key| !keys.contains(*key)).cloned().collect();
+        let gone: Vec<Key> = self.followed.records.lock().keys().filter(|key| !keys.contains(*key)).cloned().collect();
         gone.iter().for_each(|key| self.shared.removed(&self.followed, key));
         self.followed.synced.send_replace(true);
     }

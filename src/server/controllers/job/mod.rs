@@ -75,7 +75,9 @@ pub(crate) async fn run(ctx: Context) {
         let (queue, strays, jobs) = (queue.clone(), strays.clone(), controller.jobs.clone());
         move |change| {
             owners::queue(change, "Job", &queue);
-            let selects = |job: &Job, labels: &_| owners::matches(job.spec.as_ref().and_then(|spec| spec.selector.as_ref()), labels);
+            let selects = |job: &Job, labels: &_| {
+                owners::matches(job.spec.as_ref().and_then(|spec| spec.selector.as_ref()), labels)
+            };
             owners::queue_adopters(change, &jobs, selects, &queue);
             let pod = change.object();
             if spec::is_tracked(pod) && controller_of(&pod.metadata).is_none() {
@@ -251,5 +253,7 @@ type Report = (EventType, String, String);
 /// Whether a Job has come to its end, and how it says so.
 pub(crate) fn finished(job: &Job) -> Option<&k8s_openapi::api::batch::v1::JobCondition> {
     let conditions = job.status.as_ref().and_then(|status| status.conditions.as_ref()).into_iter().flatten();
-    conditions.into_iter().find(|known| ["Complete", "Failed"].contains(&known.type_.as_str()) && known.status == "True")
+    conditions
+        .into_iter()
+        .find(|known| ["Complete", "Failed"].contains(&known.type_.as_str()) && known.status == "True")
 }

@@ -166,7 +166,13 @@ pub(super) fn finish_time(pod: &Pod) -> Option<Timestamp> {
         all_ended &= ended.is_some();
         last = last.max(ended.map(|time| time.0));
     }
-    let unready = || pods::condition(pod, "Ready").filter(|ready| ready.status == "False")?.last_transition_time.as_ref().map(|time| time.0);
+    let unready = || {
+        pods::condition(pod, "Ready")
+            .filter(|ready| ready.status == "False")?
+            .last_transition_time
+            .as_ref()
+            .map(|time| time.0)
+    };
     let deleted = || {
         let grace = SignedDuration::from_secs(pod.metadata.deletion_grace_period_seconds.unwrap_or_default());
         pod.metadata.deletion_timestamp.as_ref()?.0.checked_sub(grace).ok()

@@ -10,8 +10,7 @@ use super::{
 };
 use crate::common::{
     claims::{Claim, claim, is_controlled_by},
-    pods,
-    selectors,
+    pods, selectors,
     updates::{positive, whole_second},
 };
 use jiff::Timestamp;
@@ -30,16 +29,29 @@ pub(super) struct Observed {
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Action {
-    Release { pod: String },
-    Adopt { pod: String },
+    Release {
+        pod: String,
+    },
+    Adopt {
+        pod: String,
+    },
     /// Pods whose end counts.
-    Delete { pods: Vec<String> },
+    Delete {
+        pods: Vec<String>,
+    },
     /// Pods that are not wanted any more: what becomes of them does not count.
-    Discard { pods: Vec<String> },
+    Discard {
+        pods: Vec<String>,
+    },
     /// `indexes` is empty for Jobs whose pods have none.
-    Create { count: usize, indexes: Vec<Index> },
+    Create {
+        count: usize,
+        indexes: Vec<Index>,
+    },
     /// Take the tracking finalizer away, once the status is written.
-    Strip { pods: Vec<String> },
+    Strip {
+        pods: Vec<String>,
+    },
 }
 
 pub(super) struct Plan {
@@ -169,7 +181,9 @@ fn claim_pods(observed: &Observed) -> (Vec<Action>, Vec<Arc<Pod>>) {
 fn put(status: &mut JobStatus, kind: &str, value: &str, reason: &str, message: &str, now: Timestamp) -> bool {
     let conditions = status.conditions.get_or_insert_default();
     let text = |text: &Option<String>| text.clone().unwrap_or_default();
-    let is_same = |known: &JobCondition| known.status == value && text(&known.reason) == reason && text(&known.message) == message;
+    let is_same = |known: &JobCondition| {
+        known.status == value && text(&known.reason) == reason && text(&known.message) == message
+    };
     let condition = JobCondition {
         type_: kind.to_owned(),
         status: value.to_owned(),

@@ -29,7 +29,8 @@ pub(super) struct Failures {
 
 /// What a pod was told of those before it.
 pub(super) fn failures_before(pod: &Pod) -> Failures {
-    let read = |key: &str| pod.annotations().get(key).and_then(|text| text.parse().ok()).filter(|count: &i32| *count >= 0);
+    let read =
+        |key: &str| pod.annotations().get(key).and_then(|text| text.parse().ok()).filter(|count: &i32| *count >= 0);
     Failures { counted: read(FAILURES).unwrap_or_default(), ignored: read(IGNORED_FAILURES).unwrap_or_default() }
 }
 

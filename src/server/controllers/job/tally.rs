@@ -10,7 +10,9 @@ use super::{
     indexes::Indexes,
     pod::failures_before,
     policy::{Verdict, judge},
-    spec::{completed_before, counting_index, counts, failed_before, has_failed, is_indexed, is_tracked, limit_per_index},
+    spec::{
+        completed_before, counting_index, counts, failed_before, has_failed, is_indexed, is_tracked, limit_per_index,
+    },
 };
 use crate::common::{pods, updates::positive};
 use k8s_openapi::api::{
@@ -140,7 +142,13 @@ pub(super) struct Recorded {
 }
 
 /// Puts newly ended pods on record.
-pub(super) fn record(job: &Job, pods: &[Arc<Pod>], tally: &mut Tally, ending: Ending, status: &mut JobStatus) -> Recorded {
+pub(super) fn record(
+    job: &Job,
+    pods: &[Arc<Pod>],
+    tally: &mut Tally,
+    ending: Ending,
+    status: &mut JobStatus,
+) -> Recorded {
     let is_indexed = is_indexed(job);
     let dying = job.metadata.deletion_timestamp.is_some();
     let before = completed_before(job);

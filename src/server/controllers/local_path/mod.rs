@@ -123,8 +123,10 @@ impl Provisioner {
         let answer = self.ask(http::Method::POST, node, folder).await?;
         let answer: Value = serde_json::from_str(&answer).unwrap_or_default();
         let path = answer["path"].as_str().filter(|path| path.starts_with('/'));
-        let path = path.ok_or_else(|| Failure::Other(format!("node {node:?} does not say where the folder {folder:?} is")))?;
-        let volume = volume_for(observed, path).ok_or_else(|| Failure::Other("the claim has lost its class or node".to_owned()))?;
+        let path =
+            path.ok_or_else(|| Failure::Other(format!("node {node:?} does not say where the folder {folder:?} is")))?;
+        let volume = volume_for(observed, path)
+            .ok_or_else(|| Failure::Other("the claim has lost its class or node".to_owned()))?;
         let name = volume.name_any();
         let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
         match api.create(&PostParams::default(), &volume).await {
@@ -141,16 +143,18 @@ impl Provisioner {
             VolumeStep::Delete { node, folder } => {
                 // What was on a node that is no more is gone with it.
                 if self.nodes.get("", &node).is_some()
-                    && let Err(failure) = self.ask(http::Method::DELETE, &node, &folder).await {
-                        self.events.event(volume.as_ref(), EventType::Warning, "VolumeFailedDelete", failure.message());
-                        return Err(failure);
-                    }
+                    && let Err(failure) = self.ask(http::Method::DELETE, &node, &folder).await
+                {
+                    self.events.event(volume.as_ref(), EventType::Warning, "VolumeFailedDelete", failure.message());
+                    return Err(failure);
+                }
                 let params = DeleteParams {
                     preconditions: Some(Preconditions { uid: volume.uid(), resource_version: None }),
                     ..DeleteParams::default()
                 };
                 let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
-                unless_gone(api.delete(&key.name, &params).await).doing(format_args!("deleting PersistentVolume {key}"))?;
+                unless_gone(api.delete(&key.name, &params).await)
+                    .doing(format_args!("deleting PersistentVolume {key}"))?;
             }
         }
         self.let_go(&key).await

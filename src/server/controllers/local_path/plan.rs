@@ -3,8 +3,8 @@
 use k8s_openapi::{
     api::{
         core::v1::{
-            LocalVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference, PersistentVolume,
-            PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
+            LocalVolumeSource, Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, ObjectReference,
+            PersistentVolume, PersistentVolumeClaim, PersistentVolumeSpec, VolumeNodeAffinity,
         },
         storage::v1::StorageClass,
     },
@@ -35,17 +35,27 @@ pub(super) struct Observed {
 #[derive(Debug, PartialEq)]
 pub(super) enum Step {
     Nothing,
-    Provision { node: String, folder: String },
+    Provision {
+        node: String,
+        folder: String,
+    },
     /// It will never do, as it is.
-    Refuse { why: String },
+    Refuse {
+        why: String,
+    },
     /// Another node is to be chosen.
-    Reschedule { why: String },
+    Reschedule {
+        why: String,
+    },
 }
 
 #[derive(Debug, PartialEq)]
 pub(super) enum VolumeStep {
     Nothing,
-    Delete { node: String, folder: String },
+    Delete {
+        node: String,
+        folder: String,
+    },
     /// What is kept needs no one to delete its folder.
     LetGo,
 }
@@ -70,7 +80,9 @@ pub(super) fn plan_claim(observed: &Observed) -> Step {
     let asked = ASKED.iter().find_map(|key| claim.annotations().get(*key)).is_some_and(|name| name == PROVISIONER);
     let bound = spec.volume_name.as_ref().is_some_and(|name| !name.is_empty());
     let leaving = claim.metadata.deletion_timestamp.is_some();
-    let Some(class) = observed.class.as_deref().filter(|class| class.provisioner == PROVISIONER) else { return Step::Nothing };
+    let Some(class) = observed.class.as_deref().filter(|class| class.provisioner == PROVISIONER) else {
+        return Step::Nothing;
+    };
     if !asked || bound || leaving || observed.provisioned {
         return Step::Nothing;
     }
@@ -104,7 +116,8 @@ pub(super) fn volume_for(observed: &Observed, path: &str) -> Option<PersistentVo
     let spec = claim.spec.as_ref()?;
     let requested = spec.resources.as_ref().and_then(|resources| resources.requests.as_ref()?.get("storage")).cloned();
     let hostname = node.labels().get(HOSTNAME).cloned().unwrap_or_else(|| node.name_any());
-    let on_node = NodeSelectorRequirement { key: HOSTNAME.to_owned(), operator: "In".to_owned(), values: Some(vec![hostname]) };
+    let on_node =
+        NodeSelectorRequirement { key: HOSTNAME.to_owned(), operator: "In".to_owned(), values: Some(vec![hostname]) };
     let term = NodeSelectorTerm { match_expressions: Some(vec![on_node]), match_fields: None };
     Some(PersistentVolume {
         metadata: ObjectMeta {
@@ -124,7 +137,9 @@ pub(super) fn volume_for(observed: &Observed, path: &str) -> Option<PersistentVo
             storage_class_name: Some(class.name_any()),
             mount_options: class.mount_options.clone(),
             local: Some(LocalVolumeSource { path: path.to_owned(), fs_type: None }),
-            node_affinity: Some(VolumeNodeAffinity { required: Some(NodeSelector { node_selector_terms: vec![term] }) }),
+            node_affinity: Some(VolumeNodeAffinity {
+                required: Some(NodeSelector { node_selector_terms: vec![term] }),
+            }),
             claim_ref: Some(ObjectReference {
                 api_version: Some("v1".to_owned()),
                 kind: Some("PersistentVolumeClaim".to_owned()),
@@ -152,7 +167,8 @@ pub(super) fn plan_volume(volume: &PersistentVolume) -> VolumeStep {
         return if leaving && ours { VolumeStep::LetGo } else { VolumeStep::Nothing };
     }
     let released = volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Released");
-    let folder = spec.local.as_ref().and_then(|local| local.path.rsplit('/').next()).filter(|name| name.starts_with("pvc-"));
+    let folder =
+        spec.local.as_ref().and_then(|local| local.path.rsplit('/').next()).filter(|name| name.starts_with("pvc-"));
     match (released, volume.annotations().get(NODE), folder) {
         (true, Some(node), Some(folder)) => VolumeStep::Delete { node: node.clone(), folder: folder.to_owned() },
         _ => VolumeStep::Nothing,

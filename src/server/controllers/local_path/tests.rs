@@ -38,23 +38,53 @@ const ONCE: &str = "accessModes: [ReadWriteOnce]";
 
 #[test]
 fn claims_with_a_node_get_a_folder() {
-    check(&claim(&[ASKED, CHOSEN], ONCE), &[CLASS, NODE], expect![[r#"Provision { node: "one", folder: "pvc-u-1_n_data" }"#]]);
+    check(
+        &claim(&[ASKED, CHOSEN], ONCE),
+        &[CLASS, NODE],
+        expect![[r#"Provision { node: "one", folder: "pvc-u-1_n_data" }"#]],
+    );
     check(&claim(&[ASKED], ONCE), &[CLASS], expect!["Nothing"]);
     check(&claim(&[CHOSEN], ONCE), &[CLASS, NODE], expect!["Nothing"]);
-    check(&claim(&["volume.kubernetes.io/storage-provisioner: example.com/other", CHOSEN], ONCE), &[CLASS, NODE], expect!["Nothing"]);
+    check(
+        &claim(&["volume.kubernetes.io/storage-provisioner: example.com/other", CHOSEN], ONCE),
+        &[CLASS, NODE],
+        expect!["Nothing"],
+    );
     check(&claim(&[ASKED, CHOSEN], "accessModes: [ReadWriteOnce], volumeName: v"), &[CLASS, NODE], expect!["Nothing"]);
     let made = "---\nkind: PersistentVolume\nmetadata: {name: pvc-u-1}\n";
     check(&claim(&[ASKED, CHOSEN], ONCE), &[CLASS, NODE, made], expect!["Nothing"]);
-    check(&claim(&[ASKED, CHOSEN], ONCE), &[CLASS], expect![[r#"Reschedule { why: "failed to get target node: node \"one\" not found" }"#]]);
+    check(
+        &claim(&[ASKED, CHOSEN], ONCE),
+        &[CLASS],
+        expect![[r#"Reschedule { why: "failed to get target node: node \"one\" not found" }"#]],
+    );
 }
 
 #[test]
 fn what_a_folder_cannot_be_is_refused() {
-    check(&claim(&[ASKED, CHOSEN], "accessModes: [ReadWriteMany]"), &[CLASS, NODE], expect![[r#"Refuse { why: "NodePath only supports ReadWriteOnce and ReadWriteOncePod (1.22+) access modes" }"#]]);
-    check(&claim(&[ASKED, CHOSEN], "volumeMode: Block"), &[CLASS, NODE], expect![[r#"Refuse { why: "local-path volumes are folders: volumeMode Block is not supported" }"#]]);
-    check(&claim(&[ASKED, CHOSEN], "selector: {}"), &[CLASS, NODE], expect![[r#"Refuse { why: "claim.Spec.Selector is not supported" }"#]]);
+    check(
+        &claim(&[ASKED, CHOSEN], "accessModes: [ReadWriteMany]"),
+        &[CLASS, NODE],
+        expect![[
+            r#"Refuse { why: "NodePath only supports ReadWriteOnce and ReadWriteOncePod (1.22+) access modes" }"#
+        ]],
+    );
+    check(
+        &claim(&[ASKED, CHOSEN], "volumeMode: Block"),
+        &[CLASS, NODE],
+        expect![[r#"Refuse { why: "local-path volumes are folders: volumeMode Block is not supported" }"#]],
+    );
+    check(
+        &claim(&[ASKED, CHOSEN], "selector: {}"),
+        &[CLASS, NODE],
+        expect![[r#"Refuse { why: "claim.Spec.Selector is not supported" }"#]],
+    );
     let at_once = CLASS.replace("WaitForFirstConsumer", "Immediate");
-    check(&claim(&[ASKED], ONCE), &[&at_once], expect![[r#"Refuse { why: "configuration error, no node was specified" }"#]]);
+    check(
+        &claim(&[ASKED], ONCE),
+        &[&at_once],
+        expect![[r#"Refuse { why: "configuration error, no node was specified" }"#]],
+    );
 }
 
 #[test]

@@ -117,7 +117,8 @@ impl Controller {
             self.inventory.kinds()
         });
         let deletable = kinds.all().filter(|kind| kind.namespaced && kind.supports("delete") && kind.supports("list"));
-        let (pods, others): (Vec<_>, Vec<_>) = deletable.cloned().partition(|kind| kind.group.is_empty() && kind.kind == "Pod");
+        let (pods, others): (Vec<_>, Vec<_>) =
+            deletable.cloned().partition(|kind| kind.group.is_empty() && kind.kind == "Pod");
         for kinds in [pods, others] {
             let emptied = stream::iter(kinds).map(|kind| async move {
                 let result = self.empty_kind(namespace, &kind).await;
@@ -158,4 +159,3 @@ impl Controller {
         Ok(Remaining::of(left.items.iter().map(|object| &object.metadata)))
     }
 }
-

@@ -79,7 +79,11 @@ pub(super) fn finalized(namespace: &Namespace) -> Namespace {
 /// The namespace with conditions that tell how its emptying goes, when they say something new.
 pub(super) fn conditions(namespace: &Namespace, contents: &Contents, now: Timestamp) -> Option<Namespace> {
     let listed = |counts: &BTreeMap<String, usize>, word: &str| {
-        counts.iter().map(|(name, count)| format!("{name} {word} {count} resource instances")).collect::<Vec<_>>().join(", ")
+        counts
+            .iter()
+            .map(|(name, count)| format!("{name} {word} {count} resource instances"))
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     let mut failures = contents.failures.clone();
     failures.sort();
@@ -118,7 +122,10 @@ pub(super) fn conditions(namespace: &Namespace, contents: &Contents, now: Timest
             troubled(
                 !contents.finalizers.is_empty(),
                 "SomeFinalizersRemain",
-                format!("Some content in the namespace has finalizers remaining: {}", listed(&contents.finalizers, "in")),
+                format!(
+                    "Some content in the namespace has finalizers remaining: {}",
+                    listed(&contents.finalizers, "in")
+                ),
             ),
             ("ContentHasNoFinalizers", "All content-preserving finalizers finished"),
         ),

@@ -17,7 +17,13 @@ fn report(namespace: &Namespace) -> String {
     let status = namespace.status.clone().expect("a status");
     let conditions = status.conditions.unwrap_or_default();
     let line = |condition: &k8s_openapi::api::core::v1::NamespaceCondition| {
-        format!("{}={} {}: {}\n", condition.type_, condition.status, condition.reason.as_deref().unwrap_or(""), condition.message.as_deref().unwrap_or(""))
+        format!(
+            "{}={} {}: {}\n",
+            condition.type_,
+            condition.status,
+            condition.reason.as_deref().unwrap_or(""),
+            condition.message.as_deref().unwrap_or("")
+        )
     };
     conditions.iter().map(line).collect()
 }
@@ -34,7 +40,10 @@ fn what_remains_is_told_by_kind_and_finalizer() {
     let namespace: Namespace = one(NAMESPACE);
     let mut contents = Contents::default();
     let stuck = ObjectMeta { finalizers: Some(vec!["example.com/x".into()]), ..ObjectMeta::default() };
-    contents.add(&ApiKind::example("apps", "Deployment", true), Remaining::of([&stuck, &ObjectMeta::default()].into_iter()));
+    contents.add(
+        &ApiKind::example("apps", "Deployment", true),
+        Remaining::of([&stuck, &ObjectMeta::default()].into_iter()),
+    );
     contents.add(&ApiKind::example("", "Pod", true), Remaining::default());
     contents.failures.push("the server is closed".into());
     assert!(!contents.is_empty());

@@ -184,7 +184,8 @@ impl Controller {
 
     /// Pods on a node that is not ready are not ready: Services must not send them traffic.
     async fn mark_pods(&self, node: &str, now: Timestamp) -> Result<()> {
-        let ready: Vec<Arc<Pod>> = self.pods.indexed(BY_NODE, node).into_iter().filter(|pod| pods::is_ready(pod)).collect();
+        let ready: Vec<Arc<Pod>> =
+            self.pods.indexed(BY_NODE, node).into_iter().filter(|pod| pods::is_ready(pod)).collect();
         all_at_once(ready.iter().map(|pod| self.mark_pod(pod, now))).await
     }
 

@@ -38,16 +38,25 @@ fn node(ready: &str, more: &str, spec: &str) -> String {
 
 #[test]
 fn a_node_that_reports_is_left_alone() {
-    check(&node("True", "", ""), 10, true, expect![[r#"
+    check(
+        &node("True", "", ""),
+        10,
+        true,
+        expect![[r#"
         taints stay
         look again Some(30.01s)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_silent_node_is_unknown_and_unreachable() {
     let memory = ", {type: MemoryPressure, status: \"False\"}, {type: NetworkUnavailable, status: \"False\"}";
-    check(&node("True", memory, "taints: [{key: mine, effect: NoSchedule}]"), 41, true, expect![[r#"
+    check(
+        &node("True", memory, "taints: [{key: mine, effect: NoSchedule}]"),
+        41,
+        true,
+        expect![[r#"
         Ready=Unknown NodeStatusUnknown
         MemoryPressure=Unknown NodeStatusUnknown
         NetworkUnavailable=False 
@@ -55,33 +64,49 @@ fn a_silent_node_is_unknown_and_unreachable() {
         PIDPressure=Unknown NodeStatusNeverUpdated
         taints: mine:NoSchedule node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute
         look again None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn with_no_node_ready_nothing_is_evicted() {
     let tainted = "taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute}]";
-    check(&node("False", "", tainted), 1, false, expect![[r#"
+    check(
+        &node("False", "", tainted),
+        1,
+        false,
+        expect![[r#"
         taints: node.kubernetes.io/not-ready:NoSchedule
         look again Some(39.01s)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn conditions_and_cordons_show_as_taints() {
     let pressure = ", {type: DiskPressure, status: \"True\"}";
     let spec = "unschedulable: true, taints: [{key: node.kubernetes.io/not-ready, effect: NoSchedule}]";
-    check(&node("True", pressure, spec), 1, true, expect![[r#"
+    check(
+        &node("True", pressure, spec),
+        1,
+        true,
+        expect![[r#"
         taints: node.kubernetes.io/disk-pressure:NoSchedule node.kubernetes.io/unschedulable:NoSchedule
         look again Some(39.01s)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_node_that_never_reported_gets_a_minute() {
     let bare = "kind: Node\nmetadata: {name: n1}\n";
-    check(bare, 50, true, expect![[r#"
+    check(
+        bare,
+        50,
+        true,
+        expect![[r#"
         taints stay
         look again Some(10.01s)
-    "#]]);
+    "#]],
+    );
 }

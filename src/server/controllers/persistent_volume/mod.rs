@@ -35,7 +35,10 @@ use mk8s_client::{
         api::{Patch, PatchParams},
     },
 };
-use plan::{Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, ObservedVolume, PROVISIONERS, Plan, SELECTED_NODE, plan_claim, plan_volume};
+use plan::{
+    Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, ObservedVolume, PROVISIONERS, Plan, SELECTED_NODE,
+    plan_claim, plan_volume,
+};
 use serde_json::{Value, json};
 use std::sync::Arc;
 
@@ -167,20 +170,25 @@ impl Controller {
         if self.volumes.by_key(&key).is_none() {
             return Ok(Outcome::Done);
         }
-        let known = self.own_volumes.read(&volume_key(""), &self.volumes, || self.volumes.by_key(&key).into_iter().collect());
-        let Some(volume) = known.into_iter().find(|volume| volume.name_any() == key.name) else { return Ok(Outcome::Done) };
+        let known =
+            self.own_volumes.read(&volume_key(""), &self.volumes, || self.volumes.by_key(&key).into_iter().collect());
+        let Some(volume) = known.into_iter().find(|volume| volume.name_any() == key.name) else {
+            return Ok(Outcome::Done);
+        };
         let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone());
         let uid = reference.as_ref().and_then(|reference| reference.uid.clone());
-        let claim_key = reference.map(|reference| {
-            Key::new(reference.namespace.unwrap_or_default(), reference.name.unwrap_or_default())
-        });
+        let claim_key = reference
+            .map(|reference| Key::new(reference.namespace.unwrap_or_default(), reference.name.unwrap_or_default()));
         let claim = match &claim_key {
             Some(key) => match self.own_claims.one(key, &self.claims).filter(|known| known.metadata.uid == uid) {
                 Some(known) => Some(known),
                 // A release is for ever: the server is asked whether the claim is really gone.
                 None => {
                     let api = self.ctx.api::<PersistentVolumeClaim>(&key.namespace);
-                    api.get_opt(&key.name).await.doing(format_args!("reading PersistentVolumeClaim {key}"))?.map(Arc::new)
+                    api.get_opt(&key.name)
+                        .await
+                        .doing(format_args!("reading PersistentVolumeClaim {key}"))?
+                        .map(Arc::new)
                 }
             },
             None => None,
@@ -210,7 +218,8 @@ impl Controller {
             DEFAULT_CLASS.iter().any(|key| class.annotations().get(*key).is_some_and(|value| value == "true"))
         };
         let classes = self.classes.list().into_iter().filter(is_default);
-        let youngest = classes.max_by_key(|class| (class.metadata.creation_timestamp.clone(), std::cmp::Reverse(class.name_any())));
+        let youngest = classes
+            .max_by_key(|class| (class.metadata.creation_timestamp.clone(), std::cmp::Reverse(class.name_any())));
         youngest.map(|class| class.name_any())
     }
 
@@ -228,7 +237,9 @@ impl Controller {
         let claim = observed.claim.as_ref();
         match action {
             Action::Bind { volume } => {
-                let Some(volume) = observed.volumes.iter().find(|known| known.name_any() == *volume) else { return Ok(()) };
+                let Some(volume) = observed.volumes.iter().find(|known| known.name_any() == *volume) else {
+                    return Ok(());
+                };
                 self.bind(key, claim, volume).await
             }
             Action::Classify { class } => {
@@ -292,13 +303,26 @@ impl Controller {
         let known = claim.status.clone().unwrap_or_default();
         // What was expanded since says so itself.
         let capacity = if known.phase.as_deref() == Some("Bound") { known.capacity.clone() } else { spec.capacity };
-        if known.phase.as_deref() == Some("Bound") && known.access_modes == spec.access_modes && known.capacity.is_some() {
+        if known.phase.as_deref() == Some("Bound")
+            && known.access_modes == spec.access_modes
+            && known.capacity.is_some()
+        {
             return Ok(());
         }
-        self.patch_claim_status(key, &claim, json!({"phase": "Bound", "accessModes": spec.access_modes, "capacity": capacity})).await
+        self.patch_claim_status(
+            key,
+            &claim,
+            json!({"phase": "Bound", "accessModes": spec.access_modes, "capacity": capacity}),
+        )
+        .await
     }
 
-    async fn patch_claim(&self, key: &Key, claim: &PersistentVolumeClaim, mut patch: Value) -> Result<Option<PersistentVolumeClaim>> {
+    async fn patch_claim(
+        &self,
+        key: &Key,
+        claim: &PersistentVolumeClaim,
+        mut patch: Value,
+    ) -> Result<Option<PersistentVolumeClaim>> {
         patch["metadata"]["resourceVersion"] = json!(claim.resource_version());
         let api = self.ctx.api::<PersistentVolumeClaim>(&key.namespace);
         let patched = unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)
@@ -341,8 +365,12 @@ impl Controller {
         let name = volume.name_any();
         let version = volume.resource_version();
         let patch = match volume.annotations().contains_key(BOUND_BY_CONTROLLER) {
-            true => json!({"metadata": {"resourceVersion": version, "annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}}),
-            false => json!({"metadata": {"resourceVersion": version}, "spec": {"claimRef": {"uid": null, "resourceVersion": null}}}),
+            true => {
+                json!({"metadata": {"resourceVersion": version, "annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}})
+            }
+            false => {
+                json!({"metadata": {"resourceVersion": version}, "spec": {"claimRef": {"uid": null, "resourceVersion": null}}})
+            }
         };
         let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
         let patched = unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await)

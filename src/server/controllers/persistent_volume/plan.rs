@@ -101,7 +101,8 @@ pub(super) fn plan_claim(observed: &ObservedClaim) -> Plan {
             let other = other.map(|other| {
                 format!("{}/{}", other.namespace.clone().unwrap_or_default(), other.name.clone().unwrap_or_default())
             });
-            let message = format!("volume {wanted:?} already bound to a different claim ({}).", other.unwrap_or_default());
+            let message =
+                format!("volume {wanted:?} already bound to a different claim ({}).", other.unwrap_or_default());
             pending().tell(EventType::Warning, "FailedBinding", message)
         }
     }
@@ -122,7 +123,9 @@ fn keep(claim: &PersistentVolumeClaim, wanted: &str, volume: Option<&Arc<Persist
     let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
     match reference {
         None => Plan::default().then(Action::Bind { volume: wanted.to_owned() }),
-        Some(reference) if reference.uid == claim.metadata.uid => Plan::default().then(Action::Bind { volume: wanted.to_owned() }),
+        Some(reference) if reference.uid == claim.metadata.uid => {
+            Plan::default().then(Action::Bind { volume: wanted.to_owned() })
+        }
         Some(_) => lost("ClaimMisbound", "Two claims are bound to the same volume, this one is bound incorrectly"),
     }
 }
@@ -218,7 +221,10 @@ fn reclaim(volume: &PersistentVolume, phase: &str, plan: Plan) -> Plan {
     let (reason, message) = match policy(volume) {
         "Delete" if !provisioned => {
             let name = volume.name_any();
-            ("VolumeFailedDelete", format!("error getting deleter volume plugin for volume {name:?}: no deletable volume plugin matched"))
+            (
+                "VolumeFailedDelete",
+                format!("error getting deleter volume plugin for volume {name:?}: no deletable volume plugin matched"),
+            )
         }
         "Recycle" => ("VolumeFailedRecycle", "No recycler plugin found for the volume!".to_owned()),
         _ => return plan,

@@ -1,4 +1,4 @@
-use super::plan::{ObservedClaim, ObservedVolume, plan_claim, plan_volume, Plan};
+use super::plan::{ObservedClaim, ObservedVolume, Plan, plan_claim, plan_volume};
 use crate::common::fixtures::{objects, shared};
 use expect_test::{Expect, expect};
 use k8s_openapi::api::{
@@ -52,91 +52,183 @@ fn check(yaml: &[String], default_class: Option<&str>, expected: Expect) {
 
 #[test]
 fn the_smallest_volume_that_fits_is_taken() {
-    let volumes = [volume("a", "9Gi", ""), volume("b", "3Gi", ""), volume("c", "1Gi", ""), volume("d", "2Gi", "storageClassName: gold")];
-    check(&[claim("storageClassName: \"\"", ""), volumes.concat()], None, expect![[r#"
+    let volumes = [
+        volume("a", "9Gi", ""),
+        volume("b", "3Gi", ""),
+        volume("c", "1Gi", ""),
+        volume("d", "2Gi", "storageClassName: gold"),
+    ];
+    check(
+        &[claim("storageClassName: \"\"", ""), volumes.concat()],
+        None,
+        expect![[r#"
         Bind { volume: "b" }
-    "#]]);
-    check(&[claim("storageClassName: gold", ""), volumes.concat()], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: gold", ""), volumes.concat()],
+        None,
+        expect![[r#"
         Bind { volume: "d" }
-    "#]]);
-    check(&[claim("storageClassName: \"\", selector: {matchLabels: {disk: a}}", ""), volumes.concat()], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: \"\", selector: {matchLabels: {disk: a}}", ""), volumes.concat()],
+        None,
+        expect![[r#"
         Bind { volume: "a" }
-    "#]]);
-    check(&[claim("volumeMode: Block, storageClassName: \"\"", ""), volumes.concat()], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeMode: Block, storageClassName: \"\"", ""), volumes.concat()],
+        None,
+        expect![[r#"
         event FailedBinding: no persistent volumes available for this claim and no storage class is set
-    "#]]);
-    let fewer_modes = volumes.concat() + &volume("e", "2Gi", "").replace("[ReadWriteOnce]", "[ReadWriteOnce, ReadWriteMany]");
-    check(&[claim("storageClassName: \"\"", ""), fewer_modes], None, expect![[r#"
+    "#]],
+    );
+    let fewer_modes =
+        volumes.concat() + &volume("e", "2Gi", "").replace("[ReadWriteOnce]", "[ReadWriteOnce, ReadWriteMany]");
+    check(
+        &[claim("storageClassName: \"\"", ""), fewer_modes],
+        None,
+        expect![[r#"
         Bind { volume: "b" }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_reserved_is_for_its_claim() {
     let other = volume("b", "2Gi", "claimRef: {namespace: n, name: other}");
-    check(&[claim("storageClassName: \"\"", ""), volume("a", "9Gi", RESERVED), other.clone(), volume("d", "2Gi", "")], None, expect![[r#"
+    check(
+        &[claim("storageClassName: \"\"", ""), volume("a", "9Gi", RESERVED), other.clone(), volume("d", "2Gi", "")],
+        None,
+        expect![[r#"
         Bind { volume: "a" }
-    "#]]);
-    check(&[claim("storageClassName: \"\"", ""), other.clone()], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: \"\"", ""), other.clone()],
+        None,
+        expect![[r#"
         event FailedBinding: no persistent volumes available for this claim and no storage class is set
-    "#]]);
-    check(&[claim("volumeName: b", ""), other], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeName: b", ""), other],
+        None,
+        expect![[r#"
         event FailedBinding: volume "b" already bound to a different claim (n/other).
-    "#]]);
-    check(&[claim("volumeName: d", ""), volume("d", "1Gi", "")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeName: d", ""), volume("d", "1Gi", "")],
+        None,
+        expect![[r#"
         event VolumeMismatch: Cannot bind to requested volume "d": requested PV is too small
-    "#]]);
-    check(&[claim("volumeName: d", ""), volume("d", "2Gi", "")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeName: d", ""), volume("d", "2Gi", "")],
+        None,
+        expect![[r#"
         Bind { volume: "d" }
-    "#]]);
+    "#]],
+    );
     check(&[claim("volumeName: none", "")], None, expect![[r#""#]]);
 }
 
 #[test]
 fn classes_provision_and_wait() {
     let now = WAITING.replace("WaitForFirstConsumer", "Immediate");
-    check(&[claim("storageClassName: slow", ""), now.clone()], None, expect![[r#"
+    check(
+        &[claim("storageClassName: slow", ""), now.clone()],
+        None,
+        expect![[r#"
         Provision { provisioner: "example.com/disk", node: None }
         event ExternalProvisioning: Waiting for a volume to be created either by the external provisioner 'example.com/disk' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.
-    "#]]);
-    check(&[claim("storageClassName: slow", ""), WAITING.into(), volume("a", "2Gi", "storageClassName: slow")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: slow", ""), WAITING.into(), volume("a", "2Gi", "storageClassName: slow")],
+        None,
+        expect![[r#"
         event WaitForFirstConsumer: waiting for first consumer to be created before binding
-    "#]]);
+    "#]],
+    );
     let node = "---\nkind: Node\nmetadata: {name: k, labels: {zone: z}}\n".to_owned();
-    check(&[claim("storageClassName: slow", ""), WAITING.into(), node.clone()], None, expect![[r#"
+    check(
+        &[claim("storageClassName: slow", ""), WAITING.into(), node.clone()],
+        None,
+        expect![[r#"
         Provision { provisioner: "example.com/disk", node: Some("k") }
         event ExternalProvisioning: Waiting for a volume to be created either by the external provisioner 'example.com/disk' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.
-    "#]]);
+    "#]],
+    );
     let near = "storageClassName: slow, nodeAffinity: {required: {nodeSelectorTerms: [{matchExpressions: [{key: zone, operator: In, values: [z]}]}]}}";
     let far = near.replace("[z]", "[y]");
-    check(&[claim("storageClassName: slow", ""), WAITING.into(), node, volume("far", "2Gi", &far), volume("near", "3Gi", near)], None, expect![[r#"
+    check(
+        &[
+            claim("storageClassName: slow", ""),
+            WAITING.into(),
+            node,
+            volume("far", "2Gi", &far),
+            volume("near", "3Gi", near),
+        ],
+        None,
+        expect![[r#"
         Bind { volume: "near" }
-    "#]]);
-    check(&[claim("storageClassName: none", "")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: none", "")],
+        None,
+        expect![[r#"
         event ProvisioningFailed: storageclass.storage.k8s.io "none" not found
-    "#]]);
-    check(&[claim("storageClassName: slow", ""), now.replace("example.com/disk", "kubernetes.io/no-provisioner")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("storageClassName: slow", ""), now.replace("example.com/disk", "kubernetes.io/no-provisioner")],
+        None,
+        expect![[r#"
         event ProvisioningFailed: no volume plugin matched name: kubernetes.io/no-provisioner
-    "#]]);
-    check(&[claim("volumeMode: Filesystem", ""), now], Some("slow"), expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeMode: Filesystem", ""), now],
+        Some("slow"),
+        expect![[r#"
         Classify { class: "slow" }
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn bound_claims_keep_their_volume_or_are_lost() {
     let done = ", annotations: {pv.kubernetes.io/bind-completed: \"yes\"}";
-    check(&[claim("volumeName: a", done), volume("a", "2Gi", RESERVED)], None, expect![[r#"
+    check(
+        &[claim("volumeName: a", done), volume("a", "2Gi", RESERVED)],
+        None,
+        expect![[r#"
         Bind { volume: "a" }
-    "#]]);
-    check(&[claim("volumeName: a", done)], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeName: a", done)],
+        None,
+        expect![[r#"
         Claim { phase: "Lost" }
         event ClaimLost: Bound claim has lost its PersistentVolume. Data on the volume is lost!
-    "#]]);
-    check(&[claim("volumeName: a", done), volume("a", "2Gi", "claimRef: {namespace: n, name: x, uid: x}")], None, expect![[r#"
+    "#]],
+    );
+    check(
+        &[claim("volumeName: a", done), volume("a", "2Gi", "claimRef: {namespace: n, name: x, uid: x}")],
+        None,
+        expect![[r#"
         Claim { phase: "Lost" }
         event ClaimMisbound: Two claims are bound to the same volume, this one is bound incorrectly
-    "#]]);
+    "#]],
+    );
 }
 
 fn check_volume(yaml: &[String], expected: Expect) {
@@ -148,38 +240,65 @@ fn check_volume(yaml: &[String], expected: Expect) {
 
 #[test]
 fn a_volume_is_what_its_claim_makes_it() {
-    check_volume(&[volume_in("a", "2Gi", "", "Pending")], expect![[r#"
+    check_volume(
+        &[volume_in("a", "2Gi", "", "Pending")],
+        expect![[r#"
         Volume { phase: "Available", message: "" }
-    "#]]);
+    "#]],
+    );
     check_volume(&[volume("a", "2Gi", "claimRef: {namespace: n, name: c}")], expect![[r#""#]]);
-    check_volume(&[claim("volumeName: a", ""), volume("a", "2Gi", RESERVED)], expect![[r#"
+    check_volume(
+        &[claim("volumeName: a", ""), volume("a", "2Gi", RESERVED)],
+        expect![[r#"
         Volume { phase: "Bound", message: "" }
-    "#]]);
-    check_volume(&[claim("storageClassName: x", ""), volume("a", "2Gi", RESERVED)], expect![[r#"
+    "#]],
+    );
+    check_volume(
+        &[claim("storageClassName: x", ""), volume("a", "2Gi", RESERVED)],
+        expect![[r#"
         WakeClaim
-    "#]]);
-    check_volume(&[claim("volumeName: b", ""), volume("a", "2Gi", RESERVED)], expect![[r#"
+    "#]],
+    );
+    check_volume(
+        &[claim("volumeName: b", ""), volume("a", "2Gi", RESERVED)],
+        expect![[r#"
         Unbind
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_released_volume_is_reclaimed_by_policy() {
-    let released = |policy: &str, phase: &str| volume_in("a", "2Gi", &format!("{RESERVED}, persistentVolumeReclaimPolicy: {policy}"), phase);
-    check_volume(&[released("Retain", "Bound")], expect![[r#"
+    let released = |policy: &str, phase: &str| {
+        volume_in("a", "2Gi", &format!("{RESERVED}, persistentVolumeReclaimPolicy: {policy}"), phase)
+    };
+    check_volume(
+        &[released("Retain", "Bound")],
+        expect![[r#"
         Volume { phase: "Released", message: "" }
-    "#]]);
-    check_volume(&[released("Delete", "Bound")], expect![[r#"
+    "#]],
+    );
+    check_volume(
+        &[released("Delete", "Bound")],
+        expect![[r#"
         Volume { phase: "Failed", message: "error getting deleter volume plugin for volume \"a\": no deletable volume plugin matched" }
         event VolumeFailedDelete: error getting deleter volume plugin for volume "a": no deletable volume plugin matched
-    "#]]);
+    "#]],
+    );
     check_volume(&[released("Delete", "Failed")], expect![[r#""#]]);
-    check_volume(&[released("Recycle", "Bound")], expect![[r#"
+    check_volume(
+        &[released("Recycle", "Bound")],
+        expect![[r#"
         Volume { phase: "Failed", message: "No recycler plugin found for the volume!" }
         event VolumeFailedRecycle: No recycler plugin found for the volume!
-    "#]]);
-    let provisioned = released("Delete", "Bound").replace("labels:", "annotations: {pv.kubernetes.io/provisioned-by: example.com/disk}, labels:");
-    check_volume(&[provisioned], expect![[r#"
+    "#]],
+    );
+    let provisioned = released("Delete", "Bound")
+        .replace("labels:", "annotations: {pv.kubernetes.io/provisioned-by: example.com/disk}, labels:");
+    check_volume(
+        &[provisioned],
+        expect![[r#"
         Volume { phase: "Released", message: "" }
-    "#]]);
+    "#]],
+    );
 }

@@ -34,8 +34,7 @@ struct Controller {
 }
 
 pub(crate) async fn run(ctx: Context) {
-    let controller =
-        Arc::new(Controller { nodes: ctx.informers.all(), pods: ctx.informers.all(), ctx: ctx.clone() });
+    let controller = Arc::new(Controller { nodes: ctx.informers.all(), pods: ctx.informers.all(), ctx: ctx.clone() });
     index_by_node(&controller.pods);
     controller.pods.index(FINISHED, |pod| is_finished(pod).then(String::new).into_iter().collect());
     controller.nodes.synced().await;

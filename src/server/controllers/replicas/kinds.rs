@@ -5,14 +5,15 @@ use crate::common::{
     updates::{positive, whole_second},
 };
 use jiff::Timestamp;
-use k8s_openapi::{
-    api::{
-        apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
-        core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus},
-    },
+use k8s_openapi::api::{
+    apps::v1::{ReplicaSet, ReplicaSetCondition, ReplicaSetStatus},
+    core::v1::{PodTemplateSpec, ReplicationController, ReplicationControllerCondition, ReplicationControllerStatus},
 };
 use mk8s_api::select::LabelSelector;
-use mk8s_client::{Kind, kube::{Resource, core::NamespaceResourceScope}};
+use mk8s_client::{
+    Kind,
+    kube::{Resource, core::NamespaceResourceScope},
+};
 use serde::Serialize;
 
 /// What a set reports.
@@ -89,13 +90,18 @@ impl ReplicaKind for ReplicaSet {
 
     fn with_counts(&self, counts: &Counts, now: Timestamp) -> Option<Self> {
         let old = self.status.clone().unwrap_or_default();
-        let conditions = with_failure(old.conditions.clone(), counts, |condition| &condition.type_, |reason, message| ReplicaSetCondition {
-            type_: FAILURE.to_owned(),
-            status: "True".to_owned(),
-            last_transition_time: Some(whole_second(now)),
-            reason: Some(reason),
-            message: Some(message),
-        });
+        let conditions = with_failure(
+            old.conditions.clone(),
+            counts,
+            |condition| &condition.type_,
+            |reason, message| ReplicaSetCondition {
+                type_: FAILURE.to_owned(),
+                status: "True".to_owned(),
+                last_transition_time: Some(whole_second(now)),
+                reason: Some(reason),
+                message: Some(message),
+            },
+        );
         let status = ReplicaSetStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: positive(counts.fully_labeled),
@@ -132,13 +138,18 @@ impl ReplicaKind for ReplicationController {
 
     fn with_counts(&self, counts: &Counts, now: Timestamp) -> Option<Self> {
         let old = self.status.clone().unwrap_or_default();
-        let conditions = with_failure(old.conditions.clone(), counts, |condition| &condition.type_, |reason, message| ReplicationControllerCondition {
-            type_: FAILURE.to_owned(),
-            status: "True".to_owned(),
-            last_transition_time: Some(whole_second(now)),
-            reason: Some(reason),
-            message: Some(message),
-        });
+        let conditions = with_failure(
+            old.conditions.clone(),
+            counts,
+            |condition| &condition.type_,
+            |reason, message| ReplicationControllerCondition {
+                type_: FAILURE.to_owned(),
+                status: "True".to_owned(),
+                last_transition_time: Some(whole_second(now)),
+                reason: Some(reason),
+                message: Some(message),
+            },
+        );
         let status = ReplicationControllerStatus {
             replicas: counts.replicas,
             fully_labeled_replicas: positive(counts.fully_labeled),

@@ -23,7 +23,10 @@ use k8s_openapi::api::{
     core::v1::{Pod, ReplicationController},
 };
 use kinds::ReplicaKind;
-use mk8s_client::{EventRecorder, Informer, Key, Outcome, WorkQueue, kube::{ResourceExt, api::PostParams}};
+use mk8s_client::{
+    EventRecorder, Informer, Key, Outcome, WorkQueue,
+    kube::{ResourceExt, api::PostParams},
+};
 use plan::{Action, Observed, plan};
 use std::{collections::HashMap, sync::Arc};
 
@@ -128,8 +131,7 @@ impl<K: ReplicaKind> Controller<K> {
     }
 
     async fn act(&self, key: &Key, set: &K, observed: &Observed<K>, actions: &[Action]) -> Result<()> {
-        let writer =
-            PodWriter { ctx: &self.ctx, events: &self.events, writes: &self.writes, owner: set, key };
+        let writer = PodWriter { ctx: &self.ctx, events: &self.events, writes: &self.writes, owner: set, key };
         let named = |name: &String| observed.pods.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
         for action in actions {
             match action {

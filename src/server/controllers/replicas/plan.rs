@@ -98,7 +98,8 @@ fn count<K: ReplicaKind>(now: Timestamp, observed: &Observed<K>, active: &[Arc<P
     let set = observed.set.as_ref();
     let labels = set.template().and_then(|template| template.metadata.as_ref()?.labels.clone()).unwrap_or_default();
     let number = |wanted: &dyn Fn(&Pod) -> bool| active.iter().filter(|pod| wanted(pod)).count() as i32;
-    let terminating = observed.claims().filter(|(claim, pod)| *claim == Claim::Own && pods::is_terminating(pod)).count();
+    let terminating =
+        observed.claims().filter(|(claim, pod)| *claim == Claim::Own && pods::is_terminating(pod)).count();
     Counts {
         replicas: active.len() as i32,
         fully_labeled: number(&|pod| has_all(pod.metadata.labels.as_ref(), &labels)),

@@ -1,4 +1,7 @@
-use super::{kinds::ReplicaKind, plan::{Observed, plan}};
+use super::{
+    kinds::ReplicaKind,
+    plan::{Observed, plan},
+};
 use crate::common::fixtures::{lines, noon, one, shared};
 use expect_test::{Expect, expect};
 use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
@@ -19,7 +22,9 @@ spec:
 fn pod(name: &str, owner: &str, meta: &str, phase: &str, ready: &str) -> String {
     let owners = match owner {
         "" => String::new(),
-        uid => format!("ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: x, uid: {uid}, controller: true}}]"),
+        uid => format!(
+            "ownerReferences: [{{apiVersion: apps/v1, kind: ReplicaSet, name: x, uid: {uid}, controller: true}}]"
+        ),
     };
     let conditions = match ready {
         "" => String::new(),
@@ -53,11 +58,15 @@ const LABELS: &str = "labels: {app: web}";
 
 #[test]
 fn missing_pods_are_created() {
-    check(SET, &[], expect![[r#"
+    check(
+        SET,
+        &[],
+        expect![[r#"
         Create { count: 2 }
         replicas 0 labeled 0 ready 0 available 0 terminating Some(0)
         look again None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -68,11 +77,15 @@ fn finished_and_terminating_pods_do_not_count() {
         pod("dying", "set", &dying, "Running", "2026-01-01T11:00:00Z"),
         pod("new", "set", LABELS, "Running", "2026-01-01T11:59:56Z"),
     ];
-    check(SET, &pods, expect![[r#"
+    check(
+        SET,
+        &pods,
+        expect![[r#"
         Create { count: 1 }
         replicas 1 labeled 1 ready 1 available 0 terminating Some(1)
         look again Some(6s)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -83,12 +96,16 @@ fn pods_change_hands_by_labels() {
         pod("renamed", "set", "labels: {app: other}", "Running", ""),
         pod("mine", "set", LABELS, "Running", "2026-01-01T11:00:00Z"),
     ];
-    check(SET, &pods, expect![[r#"
+    check(
+        SET,
+        &pods,
+        expect![[r#"
         Release { pod: "renamed" }
         Adopt { pod: "orphan" }
         replicas 2 labeled 2 ready 1 available 1 terminating Some(0)
         look again None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -101,20 +118,28 @@ fn surplus_pods_that_are_missed_least_go_first() {
         pod("unready", "set", LABELS, "Running", ""),
         pod("pending", "set", LABELS, "Pending", ""),
     ];
-    check(SET, &pods, expect![[r#"
+    check(
+        SET,
+        &pods,
+        expect![[r#"
         Delete { pods: ["cheap", "pending", "unready"] }
         replicas 5 labeled 5 ready 3 available 3 terminating Some(0)
         look again None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_set_that_is_being_deleted_only_reports() {
     let set = SET.replace("generation: 3", "generation: 3, deletionTimestamp: \"2026-01-01T11:59:59Z\"");
-    check(&set, &[pod("orphan", "", LABELS, "Running", "")], expect![[r#"
+    check(
+        &set,
+        &[pod("orphan", "", LABELS, "Running", "")],
+        expect![[r#"
         replicas 0 labeled 0 ready 0 available 0 terminating Some(0)
         look again None
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -2,10 +2,7 @@
 
 use jiff::Timestamp;
 use mk8s_api::quota::Charge;
-use mk8s_client::{
-    Informer, Kind,
-    kube::ResourceExt,
-};
+use mk8s_client::{Informer, Kind, kube::ResourceExt};
 use parking_lot::Mutex;
 use serde::Serialize;
 use std::{collections::HashMap, sync::Arc};
@@ -27,7 +24,12 @@ impl Charges {
         Charges { plural, known: Mutex::default() }
     }
 
-    pub(super) fn of<K: Kind + Serialize>(&self, informer: &Informer<K>, namespace: &str, now: Timestamp) -> Vec<Arc<Charge>> {
+    pub(super) fn of<K: Kind + Serialize>(
+        &self,
+        informer: &Informer<K>,
+        namespace: &str,
+        now: Timestamp,
+    ) -> Vec<Arc<Charge>> {
         let before = self.known.lock().remove(namespace).unwrap_or_default();
         let mut known = HashMap::new();
         for object in informer.list_in(namespace) {

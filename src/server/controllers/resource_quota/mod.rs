@@ -92,7 +92,12 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
     ctx.serve(queue, WORKERS, reconcile).await;
 }
 
-fn follow<K: Kind>(informer: &Informer<K>, plural: &'static str, quotas: &Informer<ResourceQuota>, queue: &WorkQueue<Key>) {
+fn follow<K: Kind>(
+    informer: &Informer<K>,
+    plural: &'static str,
+    quotas: &Informer<ResourceQuota>,
+    queue: &WorkQueue<Key>,
+) {
     let (quotas, queue) = (quotas.clone(), queue.clone());
     informer.handle(move |change| {
         let namespace = change.object().namespace().unwrap_or_default();

@@ -22,7 +22,10 @@ fn check(quota: &str, expected: Expect) {
             ("pods", vec![pod("", "250m"), pod("high", "1")]),
             ("persistentvolumeclaims", vec![Arc::new(Charge::of("", "persistentvolumeclaims", &claim, noon()))]),
         ]),
-        counts: BTreeMap::from([(("".into(), "secrets".into()), 4), (("stable.example.com".into(), "widgets".into()), 2)]),
+        counts: BTreeMap::from([
+            (("".into(), "secrets".into()), 4),
+            (("stable.example.com".into(), "widgets".into()), 2),
+        ]),
         next_gone: Some(noon() + jiff::SignedDuration::from_secs(5)),
     };
     let plan = plan(noon(), &observed);
@@ -39,7 +42,9 @@ fn what_is_limited_is_counted() {
     let hard = "pods: 5, requests.cpu: 2, cpu: 2, limits.memory: 1Gi, requests.storage: 1Ti, persistentvolumeclaims: 9, \
                 gold.storageclass.storage.k8s.io/requests.storage: 4Gi, secrets: 10, count/secrets: 10, \
                 count/widgets.stable.example.com: 1, count/unknown.example.com: 1, services: 2";
-    check(&quota(&format!("hard: {{{hard}}}"), ""), expect![[r#"
+    check(
+        &quota(&format!("hard: {{{hard}}}"), ""),
+        expect![[r#"
         count/secrets: 4
         count/widgets.stable.example.com: 2
         cpu: 1250m
@@ -52,33 +57,46 @@ fn what_is_limited_is_counted() {
         secrets: 4
         services: 0
         look again in 5.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn scopes_count_what_is_in_them() {
     let high = "scopeSelector: {matchExpressions: [{scopeName: PriorityClass, operator: In, values: [high]}]}";
-    check(&quota(&format!("hard: {{pods: 5, requests.cpu: 2, count/secrets: 1}}, {high}"), ""), expect![[r#"
+    check(
+        &quota(&format!("hard: {{pods: 5, requests.cpu: 2, count/secrets: 1}}, {high}"), ""),
+        expect![[r#"
         count/secrets: 0
         pods: 1
         requests.cpu: 1
         look again in 5.1s
-    "#]]);
-    check(&quota("hard: {pods: 5}, scopes: [BestEffort]", ""), expect![[r#"
+    "#]],
+    );
+    check(
+        &quota("hard: {pods: 5}, scopes: [BestEffort]", ""),
+        expect![[r#"
         pods: 0
         look again in 5.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn what_is_right_stays() {
-    check(&quota("hard: {requests.cpu: 2}", "hard: {requests.cpu: 2}, used: {requests.cpu: 1.25}"), expect![[r#"
+    check(
+        &quota("hard: {requests.cpu: 2}", "hard: {requests.cpu: 2}, used: {requests.cpu: 1.25}"),
+        expect![[r#"
         look again in 5.1s
-    "#]]);
-    check(&quota("hard: {requests.cpu: 2}", "hard: {requests.cpu: 1}, used: {requests.cpu: 1.25}"), expect![[r#"
+    "#]],
+    );
+    check(
+        &quota("hard: {requests.cpu: 2}", "hard: {requests.cpu: 1}, used: {requests.cpu: 1.25}"),
+        expect![[r#"
         requests.cpu: 1250m
         look again in 5.1s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -88,7 +88,8 @@ impl Controller {
         });
         // Ranges are few, and what becomes of one may depend on any other.
         let this = self.clone();
-        self.ranges.handle(move |_| this.ranges.list().iter().for_each(|range| this.range_queue.add(Key::of(range.as_ref()))));
+        self.ranges
+            .handle(move |_| this.ranges.list().iter().for_each(|range| this.range_queue.add(Key::of(range.as_ref()))));
         let this = self.clone();
         self.addresses.handle(move |_| {
             let leaving = this.ranges.list().into_iter().filter(|range| range.metadata.deletion_timestamp.is_some());
@@ -111,7 +112,8 @@ impl Controller {
                     if step == Step::Protect {
                         finalizers.push(FINALIZER.to_owned());
                     }
-                    let patch = json!({"metadata": {"resourceVersion": range.resource_version(), "finalizers": finalizers}});
+                    let patch =
+                        json!({"metadata": {"resourceVersion": range.resource_version(), "finalizers": finalizers}});
                     unless_gone(api.patch(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)
                         .doing(format_args!("changing the finalizers of ServiceCIDR {key}"))?;
                 }
@@ -138,7 +140,9 @@ impl Controller {
         let Ok(address) = key.name.parse::<IpAddr>() else { return Ok(Outcome::Done) };
         let known = self.addresses.by_key(&key);
         let mut users = self.services.indexed(BY_ADDRESS, &address.to_string());
-        users.sort_by_key(|service| (service.metadata.creation_timestamp.clone(), service.namespace(), service.name_any()));
+        users.sort_by_key(|service| {
+            (service.metadata.creation_timestamp.clone(), service.namespace(), service.name_any())
+        });
         let api = Api::<IPAddress>::all(self.ctx.client.clone());
         match plan_address(address, users.first().map(AsRef::as_ref), known.as_deref()) {
             AddressStep::Nothing => {}
@@ -149,7 +153,10 @@ impl Controller {
             },
             AddressStep::Delete => {
                 let uid = known.as_ref().and_then(|known| known.uid());
-                let params = DeleteParams { preconditions: Some(Preconditions { uid, resource_version: None }), ..DeleteParams::default() };
+                let params = DeleteParams {
+                    preconditions: Some(Preconditions { uid, resource_version: None }),
+                    ..DeleteParams::default()
+                };
                 unless_gone(api.delete(&key.name, &params).await).doing(format_args!("deleting IPAddress {key}"))?;
             }
         }

@@ -45,7 +45,8 @@ pub(super) fn plan_range(observed: &Observed, now: Timestamp) -> Vec<Step> {
         return protect.into_iter().chain(ready).collect();
     };
     if !can_go(observed) {
-        let message = "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
+        let message =
+            "There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR";
         return say(range, "False", "Terminating", message, now).into_iter().collect();
     }
     let left = until(deleted.0, GRACE, now);
@@ -58,7 +59,8 @@ pub(super) fn plan_range(observed: &Observed, now: Timestamp) -> Vec<Step> {
 
 /// The condition, unless the range says so already.
 fn say(range: &ServiceCIDR, status: &str, reason: &str, message: &str, now: Timestamp) -> Option<Step> {
-    let known = range.status.as_ref().and_then(|status| status.conditions.as_ref()?.iter().find(|known| known.type_ == READY));
+    let known =
+        range.status.as_ref().and_then(|status| status.conditions.as_ref()?.iter().find(|known| known.type_ == READY));
     if known.is_some_and(|known| known.status == status && known.reason == reason && known.message == message) {
         return None;
     }
@@ -89,7 +91,8 @@ fn can_go(observed: &Observed) -> bool {
     let others: Vec<IpNet> =
         observed.ranges.iter().filter(|range| range.name_any() != own).flat_map(|range| networks(range)).collect();
     let mut own = networks(&observed.range);
-    let uncovered: Vec<IpNet> = own.by_ref().filter(|network| !others.iter().any(|other| other.contains(network))).collect();
+    let uncovered: Vec<IpNet> =
+        own.by_ref().filter(|network| !others.iter().any(|other| other.contains(network))).collect();
     let managed = observed.addresses.iter().filter(|address| is_managed(address));
     let mut addresses = managed.filter_map(|address| address.name_any().parse::<IpAddr>().ok());
     !addresses.any(|address| {
@@ -133,7 +136,8 @@ pub(super) fn plan_address(address: IpAddr, user: Option<&Service>, known: Optio
         (Some(user), Some(known)) => {
             let wanted = parent_of(user);
             let parent = &known.spec.parent_ref;
-            let same = (&parent.resource, &parent.namespace, &parent.name) == (&wanted.resource, &wanted.namespace, &wanted.name);
+            let same = (&parent.resource, &parent.namespace, &parent.name)
+                == (&wanted.resource, &wanted.namespace, &wanted.name);
             // Its parent cannot be changed: it is made anew.
             if same { AddressStep::Nothing } else { AddressStep::Delete }
         }

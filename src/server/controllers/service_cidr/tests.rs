@@ -10,7 +10,10 @@ fn range(name: &str, networks: &str, metadata: &str, ready: Option<(&str, &str)>
     let status = ready.map(|(status, message)| {
         format!("status: {{conditions: [{{type: Ready, status: \"{status}\", reason: \"\", message: {message}, lastTransitionTime: \"2026-01-01T00:00:00Z\"}}]}}\n")
     });
-    format!("---\nkind: ServiceCIDR\nmetadata: {{name: {name}, {metadata}}}\nspec: {{cidrs: {networks}}}\n{}", status.unwrap_or_default())
+    format!(
+        "---\nkind: ServiceCIDR\nmetadata: {{name: {name}, {metadata}}}\nspec: {{cidrs: {networks}}}\n{}",
+        status.unwrap_or_default()
+    )
 }
 
 fn address(name: &str, managed: bool) -> String {
@@ -28,7 +31,9 @@ fn check(objects: &[&str], expected: Expect) {
     let ranges = shared::<ServiceCIDR>(&yaml);
     let observed = Observed { range: ranges[0].clone(), ranges, addresses: shared::<IPAddress>(&yaml) };
     let line = |step: &Step| match step {
-        Step::Say(condition) => format!("Say {}={} {} {}\n", condition.type_, condition.status, condition.reason, condition.message),
+        Step::Say(condition) => {
+            format!("Say {}={} {} {}\n", condition.type_, condition.status, condition.reason, condition.message)
+        }
         other => format!("{other:?}\n"),
     };
     expected.assert_eq(&plan_range(&observed, noon()).iter().map(line).collect::<String>());
@@ -36,11 +41,17 @@ fn check(objects: &[&str], expected: Expect) {
 
 #[test]
 fn new_ranges_become_ready() {
-    check(&[&range("a", "[10.0.0.0/24]", "", None)], expect![[r#"
+    check(
+        &[&range("a", "[10.0.0.0/24]", "", None)],
+        expect![[r#"
         Protect
         Say Ready=True  Kubernetes Service CIDR is ready
-    "#]]);
-    check(&[&range("a", "[10.0.0.0/24]", PROTECTED, Some(("True", "Kubernetes Service CIDR is ready")))], expect![[""]]);
+    "#]],
+    );
+    check(
+        &[&range("a", "[10.0.0.0/24]", PROTECTED, Some(("True", "Kubernetes Service CIDR is ready")))],
+        expect![[""]],
+    );
 }
 
 #[test]
@@ -48,9 +59,12 @@ fn ranges_in_use_stay() {
     let leaving = |since: &str| format!("{PROTECTED}, deletionTimestamp: \"2026-01-01T{since}Z\"");
     let a = range("a", "[10.0.0.0/24]", &leaving("11:59:00"), None);
     let used = address("10.0.0.7", true);
-    check(&[&a, &used], expect![[r#"
+    check(
+        &[&a, &used],
+        expect![[r#"
         Say Ready=False Terminating There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR
-    "#]]);
+    "#]],
+    );
     // Not the allocator's, outside, or covered by another range.
     let (larger, smaller) = (range("b", "[10.0.0.0/16]", "", None), range("b", "[10.0.0.0/29]", "", None));
     for others in [
@@ -63,12 +77,18 @@ fn ranges_in_use_stay() {
         let all: Vec<&str> = std::iter::once(&a).chain(&others).map(String::as_str).collect();
         check(&all, expect![["LetGo\n"]]);
     }
-    check(&[&a, &used, &range("b", "[10.0.0.0/29]", "", None)], expect![[r#"
+    check(
+        &[&a, &used, &range("b", "[10.0.0.0/29]", "", None)],
+        expect![[r#"
         Say Ready=False Terminating There are still IPAddresses referencing the ServiceCIDR, please remove them or create a new ServiceCIDR
-    "#]]);
-    check(&[&range("a", "[10.0.0.0/24]", &leaving("11:59:57"), None)], expect![[r#"
+    "#]],
+    );
+    check(
+        &[&range("a", "[10.0.0.0/24]", &leaving("11:59:57"), None)],
+        expect![[r#"
         Wait(7s)
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

@@ -1,8 +1,7 @@
 //! Carries a plan out, and tells of each pod and claim what became of it.
 
 use super::{
-    Controller, Revisions,
-    identity,
+    Controller, Revisions, identity,
     plan::{Action, Observed},
     retention,
 };
@@ -28,7 +27,13 @@ use serde_json::json;
 
 impl Controller {
     /// In order; where the set is managed in parallel, creations go together.
-    pub(super) async fn act_all(&self, key: &Key, observed: &Observed, revisions: &Revisions, actions: &[Action]) -> Result<()> {
+    pub(super) async fn act_all(
+        &self,
+        key: &Key,
+        observed: &Observed,
+        revisions: &Revisions,
+        actions: &[Action],
+    ) -> Result<()> {
         let mut rest = actions;
         while let Some(first) = rest.first() {
             let together = rest.iter().take_while(|action| matches!(action, Action::Create { .. })).count().max(1);
@@ -65,7 +70,9 @@ impl Controller {
             Action::Create { ordinal, updated } => {
                 let (revision, template) = if *updated { &revisions.update } else { &revisions.current };
                 let pod = identity::new_pod(set, template, revision, *ordinal);
-                self.make_claims(key, observed, *ordinal).await.inspect_err(|why| self.tell_failure("Create", set, &pod.name_any(), why))?;
+                self.make_claims(key, observed, *ordinal)
+                    .await
+                    .inspect_err(|why| self.tell_failure("Create", set, &pod.name_any(), why))?;
                 self.create(key, set, &pod).await
             }
             Action::Claim { ordinal } => self.make_claims(key, observed, *ordinal).await,
@@ -114,8 +121,10 @@ impl Controller {
                 Err(error) if already_exists(&error) => {}
                 Err(error) => {
                     let failure = Failure::Api { doing: format!("failed to create PVC {claim_name}"), source: error };
-                    let message =
-                        format!("Create Claim {claim_name} for Pod {pod} in StatefulSet {name} failed error: {}", failure.message());
+                    let message = format!(
+                        "Create Claim {claim_name} for Pod {pod} in StatefulSet {name} failed error: {}",
+                        failure.message()
+                    );
                     self.events.event(set, EventType::Warning, "FailedCreate", message);
                     result = result.and(Err(failure));
                 }

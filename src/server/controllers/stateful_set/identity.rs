@@ -102,7 +102,8 @@ pub(super) fn is_itself(set: &StatefulSet, ordinal: i32, pod: &Pod) -> bool {
     let mounted = |template: &PersistentVolumeClaim| {
         let (name, claim) = (template.name_any(), claim_name(set, template, ordinal));
         let is_it = |volume: &Volume| {
-            volume.name == name && volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
+            volume.name == name
+                && volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
         };
         volumes.iter().any(is_it)
     };

@@ -83,7 +83,8 @@ pub(crate) async fn run(ctx: Context) {
         let (queue, sets) = (queue.clone(), controller.sets.clone());
         move |change| {
             owners::queue(change, "StatefulSet", &queue);
-            let selects = |set: &StatefulSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
+            let selects =
+                |set: &StatefulSet, labels: &_| owners::matches(set.spec.as_ref().map(|spec| &spec.selector), labels);
             owners::queue_adopters(change, &sets, selects, &queue);
         }
     });
@@ -223,7 +224,13 @@ impl Controller {
         Ok(())
     }
 
-    async fn forget_history(&self, key: &Key, set: &StatefulSet, observed: &Observed, revisions: &Revisions) -> Result<()> {
+    async fn forget_history(
+        &self,
+        key: &Key,
+        set: &StatefulSet,
+        observed: &Observed,
+        revisions: &Revisions,
+    ) -> Result<()> {
         let limit = set.spec.as_ref().and_then(|spec| spec.revision_history_limit).unwrap_or(10);
         let of_pods = observed.pods.iter().filter_map(|pod| pod.labels().get(POD_HASH).map(String::as_str));
         let in_use: Vec<&str> = of_pods.chain([observed.current.as_str(), observed.update.as_str()]).collect();

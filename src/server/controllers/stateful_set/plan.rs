@@ -46,17 +46,34 @@ pub(super) struct Observed {
 
 #[derive(Debug, Clone, PartialEq)]
 pub(super) enum Action {
-    Release { pod: String },
-    Adopt { pod: String },
+    Release {
+        pod: String,
+    },
+    Adopt {
+        pod: String,
+    },
     /// A pod for an ordinal, of the update revision or of the current one, after its claims.
-    Create { ordinal: i32, updated: bool },
+    Create {
+        ordinal: i32,
+        updated: bool,
+    },
     /// Claims that a pending pod lacks.
-    Claim { ordinal: i32 },
+    Claim {
+        ordinal: i32,
+    },
     /// A pod gets back the labels and volumes of its ordinal.
-    Restore { pod: String, ordinal: i32 },
+    Restore {
+        pod: String,
+        ordinal: i32,
+    },
     /// A claim gets the owners that the retention policy asks for.
-    Own { claim: String, owners: Vec<OwnerReference> },
-    Delete { pod: String },
+    Own {
+        claim: String,
+        owners: Vec<OwnerReference>,
+    },
+    Delete {
+        pod: String,
+    },
 }
 
 pub(super) struct Plan {
@@ -247,9 +264,7 @@ impl Round<'_> {
         if strategy(self.set) == "OnDelete" {
             return 0;
         }
-        let is_old = |pod: &Pod| {
-            revision_of(pod) != Some(&self.observed.update) && pods::is_active(pod)
-        };
+        let is_old = |pod: &Pod| revision_of(pod) != Some(&self.observed.update) && pods::is_active(pod);
         let partition = rolling(self.set).and_then(|rolling| rolling.partition).unwrap_or_default();
         let eligible = ordinals(self.set).skip(usize::try_from(partition).unwrap_or_default());
         let eligible: Vec<i32> = eligible.collect();

@@ -67,13 +67,19 @@ pub(super) fn has_other_controller(claim: &PersistentVolumeClaim, set: &Stateful
 }
 
 /// The owners a claim should have, or `None` when it has them.
-pub(super) fn owners(claim: &PersistentVolumeClaim, set: &StatefulSet, ordinal: i32, pod: &Pod) -> Option<Vec<OwnerReference>> {
+pub(super) fn owners(
+    claim: &PersistentVolumeClaim,
+    set: &StatefulSet,
+    ordinal: i32,
+    pod: &Pod,
+) -> Option<Vec<OwnerReference>> {
     if is_stale(claim, set) || is_stale(claim, pod) {
         return None;
     }
     let (by_set, by_pod) = (is_owned_by(claim, set), is_owned_by(claim, pod));
     let others = || {
-        let others = claim.owner_references().iter().filter(|reference| !names(reference, set) && !names(reference, pod));
+        let others =
+            claim.owner_references().iter().filter(|reference| !names(reference, set) && !names(reference, pod));
         others.cloned().collect::<Vec<_>>()
     };
     if has_other_controller(claim, set, pod) {

@@ -42,7 +42,9 @@ fn old(ordinal: i32) -> String {
 }
 
 fn claim(name: &str, owners: &str) -> String {
-    format!("---\nkind: PersistentVolumeClaim\nmetadata: {{name: {name}, namespace: n, ownerReferences: [{owners}]}}\nspec: {{}}\n")
+    format!(
+        "---\nkind: PersistentVolumeClaim\nmetadata: {{name: {name}, namespace: n, ownerReferences: [{owners}]}}\nspec: {{}}\n"
+    )
 }
 
 const DYING: &str = "deletionTimestamp: \"2026-01-01T12:00:10Z\", ";
@@ -96,117 +98,205 @@ fn check(set: &str, objects: &[String], expected: Expect) {
 
 #[test]
 fn pods_start_one_after_the_other() {
-    check(&set("replicas: 3"), &[], expect![[r#"
+    check(
+        &set("replicas: 3"),
+        &[],
+        expect![[r#"
         Create { ordinal: 0, updated: true }
         replicas 0 ready 0 available 0 current 0 updated 0 at old
-    "#]]);
-    check(&set("replicas: 3"), &[pod(0, "new", "Running", false, "")], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 3"),
+        &[pod(0, "new", "Running", false, "")],
+        expect![[r#"
         replicas 1 ready 0 available 0 current 0 updated 1 at old
-    "#]]);
-    check(&set("replicas: 3"), &[ready(0)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 3"),
+        &[ready(0)],
+        expect![[r#"
         Create { ordinal: 1, updated: true }
         replicas 1 ready 1 available 1 current 0 updated 1 at old
-    "#]]);
-    check(&set("replicas: 3"), &[ready(0), ready(1), ready(2)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 3"),
+        &[ready(0), ready(1), ready(2)],
+        expect![[r#"
         replicas 3 ready 3 available 3 current 3 updated 3 at new
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn pods_in_parallel_start_at_once() {
-    check(&set("replicas: 3\n  podManagementPolicy: Parallel"), &[pod(1, "new", "Pending", false, "")], expect![[r#"
+    check(
+        &set("replicas: 3\n  podManagementPolicy: Parallel"),
+        &[pod(1, "new", "Pending", false, "")],
+        expect![[r#"
         Create { ordinal: 0, updated: true }
         Create { ordinal: 2, updated: true }
         replicas 1 ready 0 available 0 current 0 updated 1 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn ordinals_start_where_asked() {
-    check(&set("replicas: 2\n  ordinals: {start: 5}"), &[ready(0), ready(5)], expect![[r#"
+    check(
+        &set("replicas: 2\n  ordinals: {start: 5}"),
+        &[ready(0), ready(5)],
+        expect![[r#"
         Create { ordinal: 6, updated: true }
         replicas 2 ready 2 available 2 current 2 updated 2 at new
-    "#]]);
-    check(&set("replicas: 2\n  ordinals: {start: 5}"), &[ready(0), ready(5), ready(6)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 2\n  ordinals: {start: 5}"),
+        &[ready(0), ready(5), ready(6)],
+        expect![[r#"
         Delete { pod: "web-0" }
         replicas 3 ready 3 available 3 current 0 updated 3 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn availability_is_waited_for() {
-    check(&set("replicas: 2\n  minReadySeconds: 30"), &[ready(0)], expect![[r#"
+    check(
+        &set("replicas: 2\n  minReadySeconds: 30"),
+        &[ready(0)],
+        expect![[r#"
         replicas 1 ready 1 available 0 current 0 updated 1 at old
         look again in 20s
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn surplus_goes_from_the_top() {
-    check(&set("replicas: 1"), &[ready(0), ready(1), ready(2)], expect![[r#"
+    check(
+        &set("replicas: 1"),
+        &[ready(0), ready(1), ready(2)],
+        expect![[r#"
         Delete { pod: "web-2" }
         replicas 3 ready 3 available 3 current 0 updated 3 at old
-    "#]]);
-    check(&set("replicas: 1"), &[ready(0), ready(1), pod(2, "new", "Running", true, DYING)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 1"),
+        &[ready(0), ready(1), pod(2, "new", "Running", true, DYING)],
+        expect![[r#"
         replicas 3 ready 3 available 3 current 0 updated 2 at old
-    "#]]);
+    "#]],
+    );
     // What is below is not well: only the lowest of those that are not may go.
-    check(&set("replicas: 1"), &[ready(0), pod(1, "new", "Running", false, ""), ready(2)], expect![[r#"
+    check(
+        &set("replicas: 1"),
+        &[ready(0), pod(1, "new", "Running", false, ""), ready(2)],
+        expect![[r#"
         Delete { pod: "web-2" }
         replicas 3 ready 2 available 2 current 0 updated 3 at old
-    "#]]);
-    check(&set("replicas: 1"), &[ready(0), ready(1), pod(2, "new", "Running", false, "")], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 1"),
+        &[ready(0), ready(1), pod(2, "new", "Running", false, "")],
+        expect![[r#"
         Delete { pod: "web-2" }
         replicas 3 ready 2 available 2 current 0 updated 3 at old
-    "#]]);
-    check(&set("replicas: 1"), &[pod(0, "new", "Running", false, ""), ready(1)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 1"),
+        &[pod(0, "new", "Running", false, ""), ready(1)],
+        expect![[r#"
         replicas 2 ready 1 available 1 current 0 updated 2 at old
-    "#]]);
-    check(&set("replicas: 0\n  podManagementPolicy: Parallel"), &[ready(0), pod(1, "new", "Running", false, "")], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 0\n  podManagementPolicy: Parallel"),
+        &[ready(0), pod(1, "new", "Running", false, "")],
+        expect![[r#"
         Delete { pod: "web-1" }
         Delete { pod: "web-0" }
         replicas 2 ready 1 available 1 current 0 updated 2 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn ended_pods_are_replaced() {
-    check(&set("replicas: 2"), &[pod(0, "new", "Failed", false, ""), ready(1)], expect![[r#"
+    check(
+        &set("replicas: 2"),
+        &[pod(0, "new", "Failed", false, ""), ready(1)],
+        expect![[r#"
         Delete { pod: "web-0" }
         replicas 2 ready 1 available 1 current 0 updated 2 at old
-    "#]]);
-    check(&set("replicas: 2"), &[pod(0, "new", "Succeeded", false, DYING), ready(1)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 2"),
+        &[pod(0, "new", "Succeeded", false, DYING), ready(1)],
+        expect![[r#"
         replicas 2 ready 1 available 1 current 0 updated 1 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_rollout_goes_from_the_top() {
     let rolling = |strategy: &str| set(&format!("replicas: 3\n  updateStrategy: {{{strategy}}}"));
     let all = [old(0), old(1), old(2)];
-    check(&rolling("type: RollingUpdate, rollingUpdate: {partition: 0}"), &all, expect![[r#"
+    check(
+        &rolling("type: RollingUpdate, rollingUpdate: {partition: 0}"),
+        &all,
+        expect![[r#"
         Delete { pod: "web-2" }
         replicas 3 ready 3 available 3 current 2 updated 0 at old
-    "#]]);
-    check(&rolling("type: RollingUpdate, rollingUpdate: {partition: 0}"), &[old(0), old(1), ready(2)], expect![[r#"
+    "#]],
+    );
+    check(
+        &rolling("type: RollingUpdate, rollingUpdate: {partition: 0}"),
+        &[old(0), old(1), ready(2)],
+        expect![[r#"
         Delete { pod: "web-1" }
         replicas 3 ready 3 available 3 current 1 updated 1 at old
-    "#]]);
-    check(&rolling("type: RollingUpdate, rollingUpdate: {partition: 2}"), &[old(0), old(1), ready(2)], expect![[r#"
+    "#]],
+    );
+    check(
+        &rolling("type: RollingUpdate, rollingUpdate: {partition: 2}"),
+        &[old(0), old(1), ready(2)],
+        expect![[r#"
         replicas 3 ready 3 available 3 current 2 updated 1 at old
-    "#]]);
-    check(&rolling("type: RollingUpdate, rollingUpdate: {maxUnavailable: 2}"), &all, expect![[r#"
+    "#]],
+    );
+    check(
+        &rolling("type: RollingUpdate, rollingUpdate: {maxUnavailable: 2}"),
+        &all,
+        expect![[r#"
         Delete { pod: "web-2" }
         Delete { pod: "web-1" }
         replicas 3 ready 3 available 3 current 1 updated 0 at old
-    "#]]);
-    check(&rolling("type: RollingUpdate, rollingUpdate: {maxUnavailable: \"50%\"}"), &all, expect![[r#"
+    "#]],
+    );
+    check(
+        &rolling("type: RollingUpdate, rollingUpdate: {maxUnavailable: \"50%\"}"),
+        &all,
+        expect![[r#"
         Delete { pod: "web-2" }
         replicas 3 ready 3 available 3 current 2 updated 0 at old
-    "#]]);
-    check(&rolling("type: OnDelete"), &all, expect![[r#"
+    "#]],
+    );
+    check(
+        &rolling("type: OnDelete"),
+        &all,
+        expect![[r#"
         replicas 3 ready 3 available 3 current 3 updated 0 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
@@ -220,87 +310,146 @@ fn below_the_partition_the_current_revision_is_kept() {
         "#]],
     );
     let ongoing = set_with("replicas: 3\n  updateStrategy: {type: RollingUpdate}", "currentReplicas: 2");
-    check(&ongoing, &[old(0), ready(2)], expect![[r#"
+    check(
+        &ongoing,
+        &[old(0), ready(2)],
+        expect![[r#"
         Create { ordinal: 1, updated: false }
         replicas 2 ready 2 available 2 current 1 updated 1 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_finished_rollout_makes_its_revision_the_current_one() {
-    check(&set("replicas: 2"), &[ready(0), ready(1)], expect![[r#"
+    check(
+        &set("replicas: 2"),
+        &[ready(0), ready(1)],
+        expect![[r#"
         replicas 2 ready 2 available 2 current 2 updated 2 at new
-    "#]]);
-    check(&set("replicas: 2\n  updateStrategy: {type: OnDelete}"), &[ready(0), ready(1)], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 2\n  updateStrategy: {type: OnDelete}"),
+        &[ready(0), ready(1)],
+        expect![[r#"
         replicas 2 ready 2 available 2 current 0 updated 2 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn claims_follow_the_retention_policy() {
     let policy = |deleted, scaled| {
-        set(&format!("replicas: 1\n  {CLAIMS}\n  persistentVolumeClaimRetentionPolicy: {{whenDeleted: {deleted}, whenScaled: {scaled}}}"))
+        set(&format!(
+            "replicas: 1\n  {CLAIMS}\n  persistentVolumeClaimRetentionPolicy: {{whenDeleted: {deleted}, whenScaled: {scaled}}}"
+        ))
     };
     let objects = [ready(0), ready(1), claim("data-web-0", ""), claim("data-web-1", "")];
-    check(&policy("Retain", "Retain"), &objects, expect![[r#"
+    check(
+        &policy("Retain", "Retain"),
+        &objects,
+        expect![[r#"
         Delete { pod: "web-1" }
         replicas 2 ready 2 available 2 current 0 updated 2 at old
-    "#]]);
-    check(&policy("Delete", "Retain"), &objects, expect![[r#"
+    "#]],
+    );
+    check(
+        &policy("Delete", "Retain"),
+        &objects,
+        expect![[r#"
         Own data-web-0 by ["StatefulSet/web"]
         Own data-web-1 by ["StatefulSet/web"]
         Delete { pod: "web-1" }
         replicas 2 ready 2 available 2 current 0 updated 2 at old
-    "#]]);
-    check(&policy("Retain", "Delete"), &objects, expect![[r#"
+    "#]],
+    );
+    check(
+        &policy("Retain", "Delete"),
+        &objects,
+        expect![[r#"
         Own data-web-1 by ["Pod/web-1"]
         Delete { pod: "web-1" }
         replicas 2 ready 2 available 2 current 0 updated 2 at old
-    "#]]);
-    check(&policy("Delete", "Delete"), &objects, expect![[r#"
+    "#]],
+    );
+    check(
+        &policy("Delete", "Delete"),
+        &objects,
+        expect![[r#"
         Own data-web-0 by ["StatefulSet/web"]
         Own data-web-1 by ["Pod/web-1"]
         Delete { pod: "web-1" }
         replicas 2 ready 2 available 2 current 0 updated 2 at old
-    "#]]);
+    "#]],
+    );
     let other = "{apiVersion: v1, kind: X, name: x, uid: x, controller: true}, {apiVersion: apps/v1, kind: StatefulSet, name: web, uid: w, controller: true}";
-    check(&policy("Delete", "Delete"), &[ready(0), claim("data-web-0", other)], expect![[r#"
+    check(
+        &policy("Delete", "Delete"),
+        &[ready(0), claim("data-web-0", other)],
+        expect![[r#"
         Own data-web-0 by ["X/x"]
         conflict over data-web-0
         replicas 1 ready 1 available 1 current 1 updated 1 at new
-    "#]]);
+    "#]],
+    );
     // The claim of the pod before goes with that pod; the next one waits for it.
     let stale = "{apiVersion: v1, kind: Pod, name: web-0, uid: before, controller: true}";
-    check(&policy("Retain", "Delete"), &[claim("data-web-0", stale)], expect![[r#"
+    check(
+        &policy("Retain", "Delete"),
+        &[claim("data-web-0", stale)],
+        expect![[r#"
         replicas 0 ready 0 available 0 current 0 updated 0 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn a_pending_pod_gets_the_claims_it_lacks() {
-    check(&set(&format!("replicas: 1\n  {CLAIMS}")), &[pod(0, "new", "Pending", false, "")], expect![[r#"
+    check(
+        &set(&format!("replicas: 1\n  {CLAIMS}")),
+        &[pod(0, "new", "Pending", false, "")],
+        expect![[r#"
         Claim { ordinal: 0 }
         replicas 1 ready 0 available 0 current 0 updated 1 at old
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]
 fn pods_are_taken_by_owner_labels_and_name() {
-    let orphan = |name: &str| ready(0).replace("web-0", name).replace("kind: StatefulSet", "kind: X").replace("controller: true", "controller: false");
-    check(&set("replicas: 1"), &[orphan("web-0"), orphan("web-x"), orphan("other-1")], expect![[r#"
+    let orphan = |name: &str| {
+        ready(0)
+            .replace("web-0", name)
+            .replace("kind: StatefulSet", "kind: X")
+            .replace("controller: true", "controller: false")
+    };
+    check(
+        &set("replicas: 1"),
+        &[orphan("web-0"), orphan("web-x"), orphan("other-1")],
+        expect![[r#"
         Adopt { pod: "web-0" }
         replicas 1 ready 1 available 1 current 1 updated 1 at new
-    "#]]);
-    check(&set("replicas: 1"), &[ready(0).replace("labels: {app: w", "labels: {app: x")], expect![[r#"
+    "#]],
+    );
+    check(
+        &set("replicas: 1"),
+        &[ready(0).replace("labels: {app: w", "labels: {app: x")],
+        expect![[r#"
         Release { pod: "web-0" }
         Create { ordinal: 0, updated: true }
         replicas 0 ready 0 available 0 current 0 updated 0 at old
-    "#]]);
+    "#]],
+    );
     let unlabelled = ready(0).replace("pod-name: web-0", "pod-name: x");
-    check(&set("replicas: 1"), &[unlabelled], expect![[r#"
+    check(
+        &set("replicas: 1"),
+        &[unlabelled],
+        expect![[r#"
         Restore { pod: "web-0", ordinal: 0 }
         replicas 1 ready 1 available 1 current 1 updated 1 at new
-    "#]]);
+    "#]],
+    );
 }
 
 #[test]

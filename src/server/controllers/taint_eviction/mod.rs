@@ -99,12 +99,8 @@ impl Controller {
         let message = format!("Marking for deletion Pod {key}");
         self.events.event(pod, EventType::Normal, "TaintManagerEviction", message);
         let api = self.ctx.api::<Pod>(&key.namespace);
-        let conditions = disrupted(
-            pod,
-            "DeletionByTaintManager",
-            "Taint manager: deleting due to NoExecute taint",
-            now,
-        );
+        let conditions =
+            disrupted(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", now);
         let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": conditions}});
         unless_gone(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)
             .doing(format_args!("marking pod {key} for eviction"))?;

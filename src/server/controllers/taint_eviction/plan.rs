@@ -27,7 +27,9 @@ pub(super) fn fate(pod: &Pod, taints: &[&Taint], now: Timestamp) -> Fate {
         if matching.is_empty() {
             return Fate::Leave;
         }
-        let Some(seconds) = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min() else { continue };
+        let Some(seconds) = matching.iter().filter_map(|toleration| toleration.toleration_seconds).min() else {
+            continue;
+        };
         let since = taint.time_added.as_ref().map_or(now, |time| time.0);
         let left = until(since, SignedDuration::from_secs(seconds.max(0)), now);
         if left.is_zero() {

@@ -36,7 +36,9 @@ pub(crate) async fn run(ctx: Context) {
 }
 
 async fn expire(ctx: &Context, jobs: &Informer<Job>, key: Key) -> Result<Outcome> {
-    let Some(left) = jobs.by_key(&key).and_then(|job| expires_in(&job, Timestamp::now())) else { return Ok(Outcome::Done) };
+    let Some(left) = jobs.by_key(&key).and_then(|job| expires_in(&job, Timestamp::now())) else {
+        return Ok(Outcome::Done);
+    };
     if !left.is_zero() {
         return Ok(Outcome::After(left));
     }
@@ -76,7 +78,9 @@ mod tests {
             ("ttlSecondsAfterFinished: 0", "active: 1", None),
         ];
         for (spec, status, expected) in table {
-            let job: Job = one(&format!("kind: Job\nmetadata: {{name: j}}\nspec: {{template: {{}}, {spec}}}\nstatus: {{{status}}}"));
+            let job: Job = one(&format!(
+                "kind: Job\nmetadata: {{name: j}}\nspec: {{template: {{}}, {spec}}}\nstatus: {{{status}}}"
+            ));
             assert_eq!(expires_in(&job, noon()), expected.map(Duration::from_secs), "{spec} {status}");
         }
     }

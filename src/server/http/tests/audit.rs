@@ -43,7 +43,10 @@ async fn requests_and_answers_are_written_down() {
     assert_eq!(events.len(), 2, "{events:?}");
     let (made, refused) = (&events[0], &events[1]);
     assert_eq!((made["stage"].as_str(), made["level"].as_str()), (Some("ResponseComplete"), Some("RequestResponse")));
-    assert_eq!((made["auditID"].as_str(), made["userAgent"].as_str(), made["verb"].as_str()), (Some("mine"), Some("test"), Some("create")));
+    assert_eq!(
+        (made["auditID"].as_str(), made["userAgent"].as_str(), made["verb"].as_str()),
+        (Some("mine"), Some("test"), Some("create"))
+    );
     assert_eq!(made["requestObject"]["data"]["k"], "v");
     assert_eq!(made["responseObject"]["kind"], "ConfigMap");
     assert_eq!(made["responseObject"]["metadata"].get("managedFields"), None);
@@ -79,7 +82,8 @@ async fn whom_a_request_acts_as_is_written_down() {
     assert_eq!(api.raw("GET", CONFIG_MAPS, &headers, "").await.status(), 403);
     let events = events(&api, &dir).await;
     assert_eq!(events[0]["user"]["username"], "admin");
-    let acted = json!({"username": "ann", "uid": "7", "groups": ["system:authenticated"], "extra": {"scope": ["view"]}});
+    let acted =
+        json!({"username": "ann", "uid": "7", "groups": ["system:authenticated"], "extra": {"scope": ["view"]}});
     assert_eq!(events[0]["impersonatedUser"], acted);
     assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
 }

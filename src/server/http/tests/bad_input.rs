@@ -435,7 +435,9 @@ async fn content_types_that_are_unknown() {
         (
             406,
             &json!("NotAcceptable"),
-            &json!("only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf")
+            &json!(
+                "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+            )
         )
     );
 }

@@ -32,7 +32,10 @@ async fn converter(change: Change) -> Backend {
                 object.as_object_mut().expect("an object").remove("hostPort");
             } else {
                 object["hostPort"] = json!(format!("{}:{}", text(&object["host"]), text(&object["port"])));
-                object.as_object_mut().expect("an object").retain(|field, _| !matches!(field.as_str(), "host" | "port"));
+                object
+                    .as_object_mut()
+                    .expect("an object")
+                    .retain(|field, _| !matches!(field.as_str(), "host" | "port"));
             }
             (change.lock())(object);
         }
@@ -74,13 +77,19 @@ impl Api {
     }
 
     async fn host(&self, name: &str) {
-        let (code, made) = self.post(V1, json!({"apiVersion": "example.com/v1", "kind": "Host", "metadata": {"name": name}, "hostPort": "a:1"})).await;
+        let (code, made) = self
+            .post(
+                V1,
+                json!({"apiVersion": "example.com/v1", "kind": "Host", "metadata": {"name": name}, "hostPort": "a:1"}),
+            )
+            .await;
         assert_eq!(code, 201, "{made}");
     }
 
     async fn store_as(&self, version: &str) {
         let patch = json!({"spec": {"versions": versions(version)}});
-        let (code, patched) = self.send("PATCH", DEFINITION, &[("content-type", "application/merge-patch+json")], patch).await;
+        let (code, patched) =
+            self.send("PATCH", DEFINITION, &[("content-type", "application/merge-patch+json")], patch).await;
         assert_eq!(code, 200, "{patched}");
     }
 }
@@ -240,9 +249,7 @@ async fn parameters_are_read_in_the_version_that_the_policy_names() {
             "matchConstraints": {"resourceRules": [{"apiGroups": [""], "apiVersions": ["v1"], "resources": ["configmaps"], "operations": ["CREATE"]}]},
             "validations": [{"expression": expression, "message": name}]}})
     };
-    let binding = |policy: &str, params: Value| {
-        json!({"metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"], "paramRef": params}})
-    };
+    let binding = |policy: &str, params: Value| json!({"metadata": {"name": policy}, "spec": {"policyName": policy, "validationActions": ["Deny"], "paramRef": params}});
     let by_name = json!({"name": "limits", "namespace": "default", "parameterNotFoundAction": "Deny"});
     let by_label = json!({"selector": {}, "namespace": "default", "parameterNotFoundAction": "Deny"});
     let both = [

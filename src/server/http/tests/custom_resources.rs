@@ -109,11 +109,13 @@ async fn a_definition_is_completed_and_served_once_established() {
     assert_eq!(names, ["crontabs", "crontabs/status", "crontabs/scale"]);
     assert_eq!(resources[0]["shortNames"], json!(["ct"]));
     assert_eq!(resources[0]["categories"], json!(["all"]));
-    let (_, aggregated) = api
-        .send("GET", "/apis", &[("accept", mk8s_api::discovery::AGGREGATED)], Value::Null)
-        .await;
-    let groups: Vec<&str> =
-        aggregated["items"].as_array().into_iter().flatten().filter_map(|item| item["metadata"]["name"].as_str()).collect();
+    let (_, aggregated) = api.send("GET", "/apis", &[("accept", mk8s_api::discovery::AGGREGATED)], Value::Null).await;
+    let groups: Vec<&str> = aggregated["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .collect();
     assert_eq!(groups.last(), Some(&"stable.example.com"));
 }
 
@@ -121,10 +123,22 @@ async fn a_definition_is_completed_and_served_once_established() {
 async fn definitions_are_refused_in_upstream_words() {
     let api = Api::new().await;
     let cases: [(&str, Value, &str); 9] = [
-        ("/metadata/name", json!("x.y"), "metadata.name: Invalid value: \"x.y\": must be spec.names.plural+\".\"+spec.group"),
-        ("/spec/scope", json!("Everywhere"), "spec.scope: Unsupported value: \"Everywhere\": supported values: \"Cluster\", \"Namespaced\""),
+        (
+            "/metadata/name",
+            json!("x.y"),
+            "metadata.name: Invalid value: \"x.y\": must be spec.names.plural+\".\"+spec.group",
+        ),
+        (
+            "/spec/scope",
+            json!("Everywhere"),
+            "spec.scope: Unsupported value: \"Everywhere\": supported values: \"Cluster\", \"Namespaced\"",
+        ),
         ("/spec/versions/0/storage", json!(false), "must have exactly one version marked as storage version"),
-        ("/spec/names/kind", json!("Cron_Tab"), "spec.names.kind: Invalid value: \"Cron_Tab\": may have mixed case, but should otherwise match: a DNS-1035 label"),
+        (
+            "/spec/names/kind",
+            json!("Cron_Tab"),
+            "spec.names.kind: Invalid value: \"Cron_Tab\": may have mixed case, but should otherwise match: a DNS-1035 label",
+        ),
         (
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/color/type",
             json!("colour"),
@@ -163,13 +177,17 @@ async fn definitions_are_refused_in_upstream_words() {
 #[tokio::test]
 async fn objects_are_pruned_defaulted_and_counted() {
     let api = Api::with_tabs().await;
-    let spec = json!({"cronSpec": "* * * * *", "unknown": 1, "any": {"kept": {"a": [1]}}, "port": "http", "color": null});
+    let spec =
+        json!({"cronSpec": "* * * * *", "unknown": 1, "any": {"kept": {"a": [1]}}, "port": "http", "color": null});
     let mut sent = tab("a", spec);
     sent["status"] = json!({"replicas": 5});
     sent["metadata"]["unknown"] = json!(true);
     let (code, made) = api.post(TABS, sent.clone()).await;
     assert_eq!(code, 201, "{made}");
-    assert_eq!(made["spec"], json!({"cronSpec": "* * * * *", "replicas": 2, "any": {"kept": {"a": [1]}}, "port": "http"}));
+    assert_eq!(
+        made["spec"],
+        json!({"cronSpec": "* * * * *", "replicas": 2, "any": {"kept": {"a": [1]}}, "port": "http"})
+    );
     assert_eq!((made.get("status"), &made["metadata"]["generation"]), (None, &json!(1)));
     assert_eq!(made["metadata"].get("unknown"), None);
     sent["metadata"]["name"] = json!("b");
@@ -180,11 +198,17 @@ async fn objects_are_pruned_defaulted_and_counted() {
         "CronTab in version \"v1\" cannot be handled as a CronTab: strict decoding error: unknown field \"metadata.unknown\", unknown field \"spec.unknown\""
     );
     let warned = api.raw("POST", &format!("{TABS}?fieldValidation=Warn"), &[], sent.to_string()).await;
-    let warnings: Vec<&str> = warned.headers().get_all(header::WARNING).iter().filter_map(|w| w.to_str().ok()).collect();
-    assert_eq!(warnings, ["299 - \"unknown field \\\"metadata.unknown\\\"\"", "299 - \"unknown field \\\"spec.unknown\\\"\""]);
+    let warnings: Vec<&str> =
+        warned.headers().get_all(header::WARNING).iter().filter_map(|w| w.to_str().ok()).collect();
+    assert_eq!(
+        warnings,
+        ["299 - \"unknown field \\\"metadata.unknown\\\"\"", "299 - \"unknown field \\\"spec.unknown\\\"\""]
+    );
     let (code, patched) = api.send("PATCH", &one("a"), &[MERGE], json!({"spec": {"replicas": 3}})).await;
     assert_eq!((code, &patched["metadata"]["generation"]), (200, &json!(2)), "{patched}");
-    let (_, labelled) = api.send("PATCH", &one("a"), &[MERGE], json!({"metadata": {"labels": {"x": "y"}}, "status": {"replicas": 1}})).await;
+    let (_, labelled) = api
+        .send("PATCH", &one("a"), &[MERGE], json!({"metadata": {"labels": {"x": "y"}}, "status": {"replicas": 1}}))
+        .await;
     assert_eq!((labelled.get("status"), &labelled["metadata"]["generation"]), (None, &json!(2)));
     let status = json!({"spec": {"replicas": 9}, "status": {"replicas": 3}, "metadata": {"labels": {"x": "z"}}});
     let (_, told) = api.send("PATCH", &format!("{}/status", one("a")), &[MERGE], status).await;
@@ -198,25 +222,55 @@ async fn objects_are_refused_in_upstream_words() {
     let good = "* * * * *";
     let cases = [
         (json!({}), "spec.cronSpec: Required value"),
-        (json!({"cronSpec": 1}), "spec.cronSpec: Invalid value: \"integer\": spec.cronSpec in body must be of type string: \"integer\""),
-        (json!({"cronSpec": "x"}), "spec.cronSpec: Invalid value: \"x\": spec.cronSpec in body should match '^(\\S+ ?){5}$'"),
-        (json!({"cronSpec": good, "replicas": 11}), "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10"),
-        (json!({"cronSpec": good, "replicas": 0}), "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1"),
-        (json!({"cronSpec": good, "color": "green"}), "spec.color: Unsupported value: \"green\": supported values: \"red\", \"blue\""),
-        (json!({"cronSpec": good, "port": 1.5}), "spec.port: Invalid value: \"number\": spec.port in body must be of type integer,string: \"number\""),
-        (json!({"cronSpec": good, "rules": [{"name": "a"}, {"name": "a"}]}), "spec.rules[1]: Duplicate value: {\"name\":\"a\"}"),
-        (json!({"cronSpec": good, "rules": [{"name": "a", "weight": 9}]}), "spec.rules[0].weight: Invalid value: 9: spec.rules[0].weight in body should be less than or equal to 5"),
+        (
+            json!({"cronSpec": 1}),
+            "spec.cronSpec: Invalid value: \"integer\": spec.cronSpec in body must be of type string: \"integer\"",
+        ),
+        (
+            json!({"cronSpec": "x"}),
+            "spec.cronSpec: Invalid value: \"x\": spec.cronSpec in body should match '^(\\S+ ?){5}$'",
+        ),
+        (
+            json!({"cronSpec": good, "replicas": 11}),
+            "spec.replicas: Invalid value: 11: spec.replicas in body should be less than or equal to 10",
+        ),
+        (
+            json!({"cronSpec": good, "replicas": 0}),
+            "spec.replicas: Invalid value: 0: spec.replicas in body should be greater than or equal to 1",
+        ),
+        (
+            json!({"cronSpec": good, "color": "green"}),
+            "spec.color: Unsupported value: \"green\": supported values: \"red\", \"blue\"",
+        ),
+        (
+            json!({"cronSpec": good, "port": 1.5}),
+            "spec.port: Invalid value: \"number\": spec.port in body must be of type integer,string: \"number\"",
+        ),
+        (
+            json!({"cronSpec": good, "rules": [{"name": "a"}, {"name": "a"}]}),
+            "spec.rules[1]: Duplicate value: {\"name\":\"a\"}",
+        ),
+        (
+            json!({"cronSpec": good, "rules": [{"name": "a", "weight": 9}]}),
+            "spec.rules[0].weight: Invalid value: 9: spec.rules[0].weight in body should be less than or equal to 5",
+        ),
     ];
     for (spec, expected) in cases {
         let (code, status) = api.post(TABS, tab("a", spec)).await;
-        assert_eq!((code, message(&status)), (422, format!("CronTab.stable.example.com \"a\" is invalid: {expected}").as_str()));
+        assert_eq!(
+            (code, message(&status)),
+            (422, format!("CronTab.stable.example.com \"a\" is invalid: {expected}").as_str())
+        );
     }
     let mut other = tab("a", json!({"cronSpec": good}));
     other["apiVersion"] = json!("stable.example.com/v2");
     let (code, status) = api.post(TABS, other).await;
     assert_eq!(
         (code, message(&status)),
-        (400, "the API version in the data (stable.example.com/v2) does not match the expected API version (stable.example.com/v1)")
+        (
+            400,
+            "the API version in the data (stable.example.com/v2) does not match the expected API version (stable.example.com/v1)"
+        )
     );
     let strategic = ("content-type", "application/strategic-merge-patch+json");
     assert_eq!(api.send("PATCH", &one("a"), &[strategic], json!({})).await.0, 415);
@@ -228,7 +282,8 @@ async fn what_did_not_change_is_forgiven() {
     let rules = json!([{"name": "a", "weight": 4}, {"name": "b", "weight": 1}]);
     api.tab("a", json!({"cronSpec": "* * * * *", "rules": rules})).await;
     let (_, mut stored) = api.get(&format!("{DEFINITIONS}/crontabs.stable.example.com")).await;
-    let properties = &mut stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
+    let properties =
+        &mut stored["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"];
     properties["rules"]["items"]["properties"]["weight"]["maximum"] = json!(2);
     let (code, changed) = api.put(&format!("{DEFINITIONS}/crontabs.stable.example.com"), stored).await;
     assert_eq!((code, &changed["metadata"]["generation"]), (200, &json!(2)), "{changed}");
@@ -248,15 +303,18 @@ async fn rules_in_cel_are_kept() {
     let api = Api::new().await;
     let mut wanted = definition(json!([version("v1", true)]));
     let spec = &mut wanted["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"];
-    spec["x-kubernetes-validations"] = json!([{"rule": "self.replicas <= 5 || self.color == 'red'", "message": "many are red"}]);
+    spec["x-kubernetes-validations"] =
+        json!([{"rule": "self.replicas <= 5 || self.color == 'red'", "message": "many are red"}]);
     let mut wrong = wanted.clone();
-    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"][0]["rule"] = json!("self.nothing");
+    wrong["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["x-kubernetes-validations"][0]["rule"] =
+        json!("self.nothing");
     let (code, status) = api.post(DEFINITIONS, wrong).await;
     assert_eq!(code, 422);
     let place = "spec.validation.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value";
     assert!(message(&status).contains(place), "{}", message(&status));
     api.define(wanted).await;
-    let (code, status) = api.post(TABS, tab("a", json!({"cronSpec": "* * * * *", "replicas": 9, "color": "blue"}))).await;
+    let (code, status) =
+        api.post(TABS, tab("a", json!({"cronSpec": "* * * * *", "replicas": 9, "color": "blue"}))).await;
     assert_eq!(code, 422);
     assert!(message(&status).contains("spec: Invalid value") && message(&status).contains("many are red"), "{status}");
     api.tab("a", json!({"cronSpec": "* * * * *", "replicas": 9, "color": "red"})).await;
@@ -275,7 +333,8 @@ async fn tables_scales_and_selections() {
     assert_eq!(table["rows"][1]["cells"], json!(["b", "1 * * * *", 4]));
     let (_, scale) = api.get(&format!("{}/scale", one("b"))).await;
     assert_eq!((&scale["spec"]["replicas"], &scale["kind"]), (&json!(4), &json!("Scale")));
-    let (code, scaled) = api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": 5}})).await;
+    let (code, scaled) =
+        api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": 5}})).await;
     assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(5)), "{scaled}");
     assert_eq!(api.get(&one("b")).await.1["spec"]["replicas"], 5);
     let (_, blue) = api.get(&format!("{TABS}?fieldSelector=spec.color%3Dblue")).await;
@@ -338,7 +397,8 @@ async fn documents_tell_of_them() {
     assert_eq!(*open, json!({"x-kubernetes-preserve-unknown-fields": true}));
     assert!(document["paths"].get("/apis/stable.example.com/v1/namespaces/{namespace}/crontabs").is_some());
     let (_, index) = api.get("/openapi/v3").await;
-    let address = index["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().expect("a document").to_owned();
+    let address =
+        index["paths"]["apis/stable.example.com/v1"]["serverRelativeURL"].as_str().expect("a document").to_owned();
     let (_, document) = api.get(&address).await;
     let tab = &document["components"]["schemas"]["com.example.stable.v1.CronTab"];
     assert_eq!(tab["x-kubernetes-selectable-fields"], json!([{"fieldPath": "spec.color"}]));

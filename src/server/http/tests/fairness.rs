@@ -31,7 +31,10 @@ async fn answers_say_how_their_requests_were_classified() {
         tokio::task::yield_now().await;
     };
     assert_eq!(uid(&labelled, "x-kubernetes-pf-flowschema-uid"), schema["metadata"]["uid"].as_str().unwrap_or("none"));
-    assert_eq!(uid(&labelled, "x-kubernetes-pf-prioritylevel-uid"), level["metadata"]["uid"].as_str().unwrap_or("none"));
+    assert_eq!(
+        uid(&labelled, "x-kubernetes-pf-prioritylevel-uid"),
+        level["metadata"]["uid"].as_str().unwrap_or("none")
+    );
     stop.cancel();
     following.await.expect("no panic");
 }
@@ -39,8 +42,11 @@ async fn answers_say_how_their_requests_were_classified() {
 #[tokio::test]
 async fn mandatory_objects_are_what_they_are() {
     let api = Api::new().await;
-    let spec = json!({"type": "Limited", "limited": {"nominalConcurrencyShares": 7, "limitResponse": {"type": "Reject"}}});
-    let (code, refused) = api.post(&format!("{FLOW}/prioritylevelconfigurations"), json!({"metadata": {"name": "catch-all"}, "spec": spec})).await;
+    let spec =
+        json!({"type": "Limited", "limited": {"nominalConcurrencyShares": 7, "limitResponse": {"type": "Reject"}}});
+    let (code, refused) = api
+        .post(&format!("{FLOW}/prioritylevelconfigurations"), json!({"metadata": {"name": "catch-all"}, "spec": spec}))
+        .await;
     assert_eq!(code, 422);
     let message = refused["message"].as_str().unwrap_or_default();
     assert!(message.ends_with("spec of 'catch-all' must equal the fixed value"), "{message}");

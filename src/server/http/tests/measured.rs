@@ -27,12 +27,11 @@ async fn api() -> Api {
         assert_eq!(code, 200, "{done}");
     }
     for (time, cpu) in [("2024-01-01T00:00:00.5Z", 1_000_000_000_u64), ("2024-01-01T00:00:20.5Z", 3_000_000_000)] {
-        let figures = |factor: u64| {
-            json!({"cpu": {"time": time, "usageCoreNanoSeconds": cpu * factor}, "memory": {"workingSetBytes": (1 << 20) * factor}})
-        };
+        let figures = |factor: u64| json!({"cpu": {"time": time, "usageCoreNanoSeconds": cpu * factor}, "memory": {"workingSetBytes": (1 << 20) * factor}});
         let mut container = figures(1);
         container["name"] = json!("c");
-        let pods = [json!({"podRef": {"name": "a", "namespace": "default", "uid": uids[0]}, "containers": [container]})];
+        let pods =
+            [json!({"podRef": {"name": "a", "namespace": "default", "uid": uids[0]}, "containers": [container]})];
         let summary = json!({"node": figures(3), "pods": pods});
         api.router.usage().note("n", &serde_json::from_value::<Summary>(summary).expect("a summary"));
     }
@@ -119,11 +118,16 @@ async fn other_forms() {
 async fn discovery_tells_of_it() {
     let api = Api::new().await;
     let (_, list) = api.get(API).await;
-    let shown: Vec<String> =
-        list["resources"].as_array().expect("resources").iter().map(|one| format!("{} {} {}", one["name"], one["kind"], one["verbs"])).collect();
+    let shown: Vec<String> = list["resources"]
+        .as_array()
+        .expect("resources")
+        .iter()
+        .map(|one| format!("{} {} {}", one["name"], one["kind"], one["verbs"]))
+        .collect();
     expect![[r#"
         "nodes" "NodeMetrics" ["get","list"]
-        "pods" "PodMetrics" ["get","list"]"#]].assert_eq(&shown.join("\n"));
+        "pods" "PodMetrics" ["get","list"]"#]]
+    .assert_eq(&shown.join("\n"));
     let (_, document) = api.get("/openapi/v3/apis/metrics.k8s.io/v1beta1").await;
     let kind = &document["components"]["schemas"]["io.k8s.metrics.pkg.apis.metrics.v1beta1.PodMetrics"];
     assert_eq!(kind["required"], json!(["timestamp", "window", "containers"]));

@@ -131,9 +131,8 @@ async fn webhooks_deny_with_their_words() {
     let made = api.config_map("before", "1").await;
     api.hook("validating", "a", backend.client_config("/"), json!({})).await;
     let refusal = "admission webhook \"a.example.com\" denied the request: not this one";
-    let response = api
-        .raw("POST", CONFIG_MAPS, &[], json!({"metadata": {"name": "x"}, "data": {"k": "no"}}).to_string())
-        .await;
+    let response =
+        api.raw("POST", CONFIG_MAPS, &[], json!({"metadata": {"name": "x"}, "data": {"k": "no"}}).to_string()).await;
     assert_eq!(response.headers()[header::WARNING], "299 - \"careful\"");
     let (code, status) = read(response).await;
     assert_eq!((code, &status["message"], &status["reason"]), (403, &json!(refusal), &json!("Forbidden")));
@@ -165,13 +164,20 @@ async fn failures_are_tolerated_where_it_says_so() {
         (code, &status["message"]),
         (
             500,
-            &json!("Internal error occurred: failed calling webhook \"b.example.com\": failed to call webhook: an error on the server (\"boom\") has prevented the request from succeeding")
+            &json!(
+                "Internal error occurred: failed calling webhook \"b.example.com\": failed to call webhook: an error on the server (\"boom\") has prevented the request from succeeding"
+            )
         )
     );
     let (_, metrics) = read(api.raw("GET", "/metrics", &[], "").await).await;
     let metrics = metrics.as_str().unwrap_or_default();
-    assert!(metrics.contains("apiserver_admission_webhook_fail_open_count{name=\"a.example.com\",type=\"validating\"} 2"), "{metrics}");
-    assert!(metrics.contains("error_type=\"calling_webhook_error\",name=\"b.example.com\",operation=\"CREATE\",rejection_code=\"500\""));
+    assert!(
+        metrics.contains("apiserver_admission_webhook_fail_open_count{name=\"a.example.com\",type=\"validating\"} 2"),
+        "{metrics}"
+    );
+    assert!(metrics.contains(
+        "error_type=\"calling_webhook_error\",name=\"b.example.com\",operation=\"CREATE\",rejection_code=\"500\""
+    ));
 }
 
 #[tokio::test]
@@ -200,7 +206,8 @@ fn seen() -> (Arc<Mutex<Vec<String>>>, impl Fn(&Value) -> Value + Send + Sync) {
     let into = seen.clone();
     let note = move |request: &Value| {
         let text = |value: &Value| value.as_str().unwrap_or_default().to_string();
-        let version = |of: &Value, name: &str| format!("{}/{}/{}", text(&of["group"]), text(&of["version"]), text(&of[name]));
+        let version =
+            |of: &Value, name: &str| format!("{}/{}/{}", text(&of["group"]), text(&of["version"]), text(&of[name]));
         into.lock().push(format!(
             "{} {} {} {} ns={} name={} object={} old={} options={} dryRun={}",
             text(&request["operation"]),
@@ -228,11 +235,13 @@ async fn every_operation_is_reviewed_as_what_it_is() {
     let deployments = "/apis/apps/v1/namespaces/default/deployments";
     let made = api.post("/api/v1/namespaces/default/serviceaccounts", json!({"metadata": {"name": "default"}})).await;
     assert_eq!(made.0, 201, "{}", made.1);
-    let everything = json!({"rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"], "operations": ["*"]}]});
+    let everything =
+        json!({"rules": [{"apiGroups": ["*"], "apiVersions": ["*"], "resources": ["*/*"], "operations": ["*"]}]});
     api.hook("validating", "a", backend.client_config("/"), everything).await;
     let container = json!({"name": "c", "image": "i"});
     let template = json!({"metadata": {"labels": {"a": "b"}}, "spec": {"containers": [container]}});
-    let deployment = json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
+    let deployment =
+        json!({"metadata": {"name": "d"}, "spec": {"selector": {"matchLabels": {"a": "b"}}, "template": template}});
     let merge = [("content-type", "application/merge-patch+json")];
     let pod = json!({"metadata": {"generateName": "p-"}, "spec": {"containers": [container]}});
     let requests = [
@@ -241,13 +250,23 @@ async fn every_operation_is_reviewed_as_what_it_is() {
         ("POST", format!("{pods}/p/binding"), json!({"metadata": {"name": "p"}, "target": {"name": "n"}}), 201),
         ("PATCH", format!("{pods}/p/status"), json!({"status": {"phase": "Running"}}), 200),
         ("POST", format!("{pods}/p/exec?command=ls&stdout=1"), Value::Null, 400),
-        ("POST", format!("{pods}/p/eviction"), json!({"metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": 0}}), 201),
+        (
+            "POST",
+            format!("{pods}/p/eviction"),
+            json!({"metadata": {"name": "p"}, "deleteOptions": {"gracePeriodSeconds": 0}}),
+            201,
+        ),
         ("POST", deployments.to_string(), deployment, 201),
         ("PATCH", format!("{deployments}/d/scale"), json!({"spec": {"replicas": 2}}), 200),
         ("DELETE", format!("{deployments}/d"), Value::Null, 200),
         ("POST", "/api/v1/namespaces".to_string(), json!({"metadata": {"name": "other"}}), 201),
         ("POST", "/api/v1/namespaces/default/serviceaccounts/default/token".to_string(), json!({}), 201),
-        ("POST", "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_string(), json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}), 201),
+        (
+            "POST",
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews".to_string(),
+            json!({"spec": {"nonResourceAttributes": {"path": "/", "verb": "get"}}}),
+            201,
+        ),
     ];
     for (method, path, body, expected) in requests {
         let headers: &[(&str, &str)] = if method == "PATCH" { &merge } else { &[] };
@@ -284,7 +303,10 @@ async fn other_versions_are_converted_for_webhooks() {
     let scaler = json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
     let (code, made) = api.post("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", scaler).await;
     assert_eq!((code, &made["apiVersion"]), (201, &json!("autoscaling/v1")), "{made}");
-    assert_eq!((&made["spec"]["maxReplicas"], &made["spec"]["targetCPUUtilizationPercentage"]), (&json!(7), &json!(50)));
+    assert_eq!(
+        (&made["spec"]["maxReplicas"], &made["spec"]["targetCPUUtilizationPercentage"]),
+        (&json!(7), &json!(50))
+    );
     let request = objects.lock()[0].clone();
     assert_eq!(request["object"]["apiVersion"], "autoscaling/v2");
     assert_eq!((&request["resource"]["version"], &request["requestResource"]["version"]), (&json!("v2"), &json!("v1")));

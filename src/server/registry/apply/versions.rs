@@ -17,7 +17,11 @@ pub(in crate::registry) struct Kinds<'a> {
 }
 
 impl<'a> Kinds<'a> {
-    pub(in crate::registry) fn new(resources: &'a Resources, resource: &'a Resource, subresource: &'a str) -> Kinds<'a> {
+    pub(in crate::registry) fn new(
+        resources: &'a Resources,
+        resource: &'a Resource,
+        subresource: &'a str,
+    ) -> Kinds<'a> {
         Kinds { resources, resource, subresource, all: OnceCell::new() }
     }
 

@@ -154,12 +154,7 @@ impl Presenter {
         Ok(objects)
     }
 
-    async fn convert(
-        &self,
-        resource: &Resource,
-        objects: Vec<Value>,
-        api_version: &str,
-    ) -> Result<Vec<Value>, Status> {
+    async fn convert(&self, resource: &Resource, objects: Vec<Value>, api_version: &str) -> Result<Vec<Value>, Status> {
         let Some(custom) = resource.as_custom() else { return Ok(objects) };
         custom.converter.convert(&custom.definition, objects, api_version).await
     }

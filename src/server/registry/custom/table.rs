@@ -1,6 +1,10 @@
 //! All kinds at one moment: the built-in ones and those of the definitions.
 
-use std::{cmp::Reverse, collections::HashMap, sync::{Arc, OnceLock}};
+use std::{
+    cmp::Reverse,
+    collections::HashMap,
+    sync::{Arc, OnceLock},
+};
 
 use base64::Engine;
 use mk8s_api::{

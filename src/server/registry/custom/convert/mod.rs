@@ -116,7 +116,8 @@ impl Converter {
         let version = review::Version::of(spoken);
         let version = version.ok_or_else(|| call("no supported conversion review versions".to_owned()))?;
         let endpoint = Endpoint::of_client_config(&webhook["clientConfig"]);
-        let endpoint = endpoint.ok_or_else(|| call("webhook configuration must have either service or URL".to_owned()))?;
+        let endpoint =
+            endpoint.ok_or_else(|| call("webhook configuration must have either service or URL".to_owned()))?;
         let uid = uuid::Uuid::new_v4().to_string();
         let shown: Vec<&Value> = objects.iter().map(|object| &**object).collect();
         let question = review::question(version, &uid, &shown, api_version);

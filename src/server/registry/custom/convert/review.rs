@@ -53,7 +53,9 @@ pub(super) fn answer(version: Version, uid: &str, document: &[u8]) -> Result<Vec
     let malformed = |why: String| Err((FailureType::MalformedResponse, why));
     let mut review: Value = serde_json::from_slice(document).map_err(|error| call(error.to_string()))?;
     if !review.is_object() {
-        return Err(call("couldn't get version/kind; the webhook answered with something that is no object".to_owned()));
+        return Err(call(
+            "couldn't get version/kind; the webhook answered with something that is no object".to_owned(),
+        ));
     }
     let (kind, api_version) = (text(&review, "kind"), meta::api_version(&review));
     if version == Version::V1 && (kind, api_version) != ("ConversionReview", version.api_version()) {
