@@ -9,7 +9,7 @@ use serde_json::{Map, Number, Value};
 
 use crate::{
     crd::DefinitionVersion,
-    field::{FieldError, Path},
+    field::{FieldError, Path, quote},
     kinds,
     schema::{DecodeError, Schema},
     status::Status,
@@ -189,12 +189,12 @@ impl Doubles {
 }
 
 fn unknown_fields(paths: &[String]) -> Vec<String> {
-    paths.iter().map(|path| format!("unknown field {}", crate::field::quote(path))).collect()
+    paths.iter().map(|path| format!("unknown field {}", quote(path))).collect()
 }
 
 /// `duplicate field "data.a"` for each of the paths.
 pub fn duplicate_fields(paths: &[String]) -> Vec<String> {
-    paths.iter().map(|path| format!("duplicate field {}", crate::field::quote(path))).collect()
+    paths.iter().map(|path| format!("duplicate field {}", quote(path))).collect()
 }
 
 /// Why a parsed object is not one of its kind.
@@ -510,7 +510,7 @@ impl<'de> Visitor<'de> for Seed<'_> {
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Value, A::Error> {
         let mut map = Map::new();
         let levels = self.deeper()?;
-        while let Some(key) = entries.next_key_seed(Key)? {
+        while let Some(key) = entries.next_key_seed(Key::<false>)? {
             let at = At::Key(self.at, &key);
             if let Some(mut order) = self.order.map(RefCell::borrow_mut)
                 && order.len() < ORDERED
@@ -540,10 +540,10 @@ impl Seed<'_> {
     }
 }
 
-/// A key: YAML also has numbers and booleans there.
-struct Key;
+/// A key: YAML also has numbers and booleans there. With `QUOTED`, text stands in quotes, which tells it from those.
+struct Key<const QUOTED: bool>;
 
-impl<'de> DeserializeSeed<'de> for Key {
+impl<'de, const QUOTED: bool> DeserializeSeed<'de> for Key<QUOTED> {
     type Value = String;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
@@ -551,7 +551,7 @@ impl<'de> DeserializeSeed<'de> for Key {
     }
 }
 
-impl Visitor<'_> for Key {
+impl<const QUOTED: bool> Visitor<'_> for Key<QUOTED> {
     type Value = String;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -559,11 +559,11 @@ impl Visitor<'_> for Key {
     }
 
     fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
-        Ok(key.to_owned())
+        Ok(if QUOTED { quote(key) } else { key.to_owned() })
     }
 
     fn visit_string<E: Error>(self, key: String) -> Result<String, E> {
-        Ok(key)
+        Ok(if QUOTED { quote(&key) } else { key })
     }
 
     fn visit_bool<E: Error>(self, key: bool) -> Result<String, E> {

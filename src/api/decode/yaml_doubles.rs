@@ -11,7 +11,7 @@ use std::{
 
 use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 
-use crate::field::quote;
+use super::Key;
 
 /// How many keys are told.
 const TOLD: usize = 100;
@@ -101,7 +101,7 @@ impl<'de> Visitor<'de> for Again<'_> {
 
     fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<(), A::Error> {
         let mut known = HashSet::new();
-        while let Some(key) = entries.next_key_seed(Key)? {
+        while let Some(key) = entries.next_key_seed(Key::<true>)? {
             if !known.contains(&key) {
                 entries.next_value_seed(self)?;
                 known.insert(key);
@@ -134,45 +134,6 @@ impl Visitor<'_> for Stop {
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("nothing here")
-    }
-}
-
-/// A key as Go writes it: text in quotes, numbers and booleans as they are.
-struct Key;
-
-impl<'de> DeserializeSeed<'de> for Key {
-    type Value = String;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<String, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl Visitor<'_> for Key {
-    type Value = String;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a key")
-    }
-
-    fn visit_str<E: Error>(self, key: &str) -> Result<String, E> {
-        Ok(quote(key))
-    }
-
-    fn visit_bool<E: Error>(self, key: bool) -> Result<String, E> {
-        Ok(key.to_string())
-    }
-
-    fn visit_i64<E: Error>(self, key: i64) -> Result<String, E> {
-        Ok(key.to_string())
-    }
-
-    fn visit_u64<E: Error>(self, key: u64) -> Result<String, E> {
-        Ok(key.to_string())
-    }
-
-    fn visit_f64<E: Error>(self, key: f64) -> Result<String, E> {
-        Ok(key.to_string())
     }
 }
 
