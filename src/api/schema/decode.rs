@@ -115,6 +115,7 @@ impl<'g> Walk<'g> {
     fn value(&mut self, id: ShapeId, value: &mut Value, at: &At<'_>, owner: Option<Owner<'g>>) {
         match (self.shape(id), &mut *value) {
             (Shape::Any, _) | (Shape::String, Value::String(_)) | (Shape::Boolean, Value::Bool(_)) => {}
+            (Shape::Objects(id), value) => self.objects(*id, value, at, owner),
             (Shape::Object(object), Value::Object(map)) => self.object(object, map, at),
             (Shape::Map(values), Value::Object(map)) => {
                 for (key, item) in map.iter_mut() {
@@ -166,6 +167,19 @@ impl<'g> Walk<'g> {
         }
     }
 
+    /// Go decodes such a value by itself, and nobody hears of its unknown fields.
+    fn objects(&mut self, id: ShapeId, value: &mut Value, at: &At<'_>, owner: Option<Owner<'g>>) {
+        let known = self.unknown.len();
+        match value {
+            Value::Object(_) => self.value(id, value, at, owner),
+            Value::Array(list) => list.iter_mut().filter(|item| item.is_object()).for_each(|item| {
+                self.value(id, item, at, owner);
+            }),
+            _ => {}
+        }
+        self.unknown.truncate(known);
+    }
+
     fn object(&mut self, object: &'g Struct, map: &mut Map<String, Value>, at: &At<'_>) {
         // Both sides are sorted, so most fields are found next to the one before.
         let mut next = 0;
@@ -206,7 +220,7 @@ impl<'g> Walk<'g> {
     /// What Go encodes for a value that was never set.
     fn zero(&self, id: ShapeId) -> Value {
         match self.shape(id) {
-            Shape::Any | Shape::Time { .. } | Shape::Map(_) | Shape::List(_) => Value::Null,
+            Shape::Any | Shape::Objects(_) | Shape::Time { .. } | Shape::Map(_) | Shape::List(_) => Value::Null,
             Shape::String | Shape::Bytes => Value::String(String::new()),
             Shape::Integer { .. } | Shape::Number | Shape::IntOrString => Value::from(0),
             Shape::Boolean => Value::Bool(false),
@@ -265,9 +279,12 @@ impl<'g> Walk<'g> {
 
     fn go_type(&self, id: ShapeId) -> String {
         match self.shape(id) {
-            Shape::Any | Shape::String | Shape::Quantity | Shape::Time { .. } | Shape::IntOrString => {
-                "string".to_owned()
-            }
+            Shape::Any
+            | Shape::Objects(_)
+            | Shape::String
+            | Shape::Quantity
+            | Shape::Time { .. }
+            | Shape::IntOrString => "string".to_owned(),
             Shape::Bytes => "[]uint8".to_owned(),
             Shape::Integer { bits } => format!("int{bits}"),
             Shape::Number => "float64".to_owned(),

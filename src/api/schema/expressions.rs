@@ -18,7 +18,7 @@ struct Walk {
 impl Walk {
     fn at(&mut self, node: Node<'_>, name: &str) -> Option<DeclType> {
         let kind = match node.shape() {
-            Shape::Any => return None,
+            Shape::Any | Shape::Objects(_) => return None,
             Shape::String | Shape::Quantity => Kind::String,
             Shape::Bytes => Kind::Bytes,
             Shape::Integer { .. } => Kind::Int,

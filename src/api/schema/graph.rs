@@ -17,6 +17,8 @@ pub(super) struct Graph {
 pub(super) enum Shape {
     /// Anything; kept as it is.
     Any,
+    /// Anything, of which objects, and those in a list, are of this type: `items` of a CRD's schema.
+    Objects(ShapeId),
     String,
     /// Base64 text.
     Bytes,
@@ -188,7 +190,7 @@ impl<'a> Node<'a> {
 
     /// Anything goes: raw extensions.
     pub fn is_any(self) -> bool {
-        matches!(self.shape(), Shape::Any)
+        matches!(self.shape(), Shape::Any | Shape::Objects(_))
     }
 
     /// The names of a struct's fields.
@@ -223,7 +225,7 @@ impl<'a> Node<'a> {
             Shape::Integer { .. } | Shape::Number => Some(Plain::Number),
             Shape::Boolean => Some(Plain::Flag),
             Shape::IntOrString | Shape::Quantity | Shape::Time { .. } => Some(Plain::Any),
-            Shape::Any | Shape::Object(_) | Shape::Map(_) | Shape::List(_) => None,
+            Shape::Any | Shape::Objects(_) | Shape::Object(_) | Shape::Map(_) | Shape::List(_) => None,
         }
     }
 

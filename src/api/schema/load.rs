@@ -72,6 +72,10 @@ impl Loader<'_> {
             "io.k8s.apimachinery.pkg.apis.meta.v1.MicroTime" => Shape::Time { micro: true },
             "io.k8s.apimachinery.pkg.api.resource.Quantity" => Shape::Quantity,
             "io.k8s.apimachinery.pkg.util.intstr.IntOrString" => Shape::IntOrString,
+            _ if name.contains(".JSONSchemaPropsOr") => {
+                let one = name.split_once("Or").and_then(|(one, _)| self.names.get(one).copied());
+                one.map_or(Shape::Any, Shape::Objects)
+            }
             _ if schema.get("properties").is_some() => Shape::Object(self.object(name, schema)?),
             _ if schema["type"] == "object" && schema.get("x-kubernetes-group-version-kind").is_none() => {
                 // Structs without fields (emptyDir-like markers) are closed; raw extensions are not.

@@ -7,18 +7,20 @@ use crate::{
 };
 use bytes::{BufMut, Bytes};
 
-pub(super) fn log_entry(entry: &LogEntry) -> Vec<u8> {
-    let mut out = Vec::with_capacity(28 + entry.data.len() + entry.context.len());
+/// How many bytes an entry needs.
+pub(super) fn log_entry_length(entry: &LogEntry) -> usize {
+    28 + entry.data.len() + entry.context.len()
+}
+
+pub(super) fn put_log_entry(out: &mut Vec<u8>, entry: &LogEntry) {
     out.put_u64(entry.index);
     out.put_u64(entry.term);
     out.put_u32(entry.kind.cast_unsigned());
-    put_bytes(&mut out, &entry.context);
-    put_bytes(&mut out, &entry.data);
-    out
+    put_bytes(out, &entry.context);
+    put_bytes(out, &entry.data);
 }
 
-pub(super) fn read_log_entry(bytes: &[u8]) -> Option<LogEntry> {
-    let mut from = Reader(bytes);
+pub(super) fn read_log_entry(from: &mut Reader<'_>) -> Option<LogEntry> {
     Some(LogEntry {
         index: from.u64()?,
         term: from.u64()?,
@@ -28,8 +30,11 @@ pub(super) fn read_log_entry(bytes: &[u8]) -> Option<LogEntry> {
     })
 }
 
+/// The bytes of a hard state.
+pub(super) const HARD_STATE: usize = 24;
+
 pub(super) fn hard_state(state: HardState) -> Vec<u8> {
-    let mut out = Vec::with_capacity(24);
+    let mut out = Vec::with_capacity(HARD_STATE);
     for number in [state.term, state.vote, state.commit] {
         out.put_u64(number);
     }

@@ -2,11 +2,13 @@
 
 mod codec;
 mod memory;
+mod migrate;
 mod parts;
 mod room;
 mod sled;
 #[cfg(test)]
 mod tests;
+mod wal;
 
 pub use memory::{Fault, MemoryEngine};
 pub use sled::SledEngine;
@@ -14,8 +16,8 @@ pub use sled::SledEngine;
 use crate::mvcc::{Change, Entry};
 use std::{io, sync::Arc};
 
-/// The on-disk format that this code writes. Another one is refused.
-pub const FORMAT: u64 = 2;
+/// The on-disk format that this code writes. The one before is brought to it, another one is refused.
+pub const FORMAT: u64 = 3;
 
 /// One entry of raft's log.
 #[derive(Debug, Clone, PartialEq, Eq)]

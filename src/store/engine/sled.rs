@@ -1,20 +1,21 @@
-//! The engine on sled.
+//! The engine: checkpoints in sled, and the log beside it ([`super::wal`]).
 //!
 //! ```text
-//! raft   l<index><part>      log entry, in parts      h  hard state      m  checkpoint mark, with its generation
+//! raft   m  checkpoint mark, with its generation      e  epoch of the log      h  hard state when that epoch began
 //! keys   <g><revision><part> what the key of that revision became, in parts; <g> is the generation
 //! meta   format              format version       identity  whose this is
 //! ```
 //!
 //! A checkpoint adds records of new revisions, which do not count until the mark says so; then what they supersede is
 //! removed. So it needs no large atomic step, which in sled would hold up every append meanwhile. A keyspace that comes
-//! from another replica, or is written anew as a whole, is the next generation.
+//! from another replica, or is written anew as a whole, is the next generation. With another replica's keyspace the log
+//! begins anew too: the mark and the epoch are one batch, and a log of an epoch before does not count.
 //!
 //! Invariant: sled's own flush does not make bytes survive a power failure on Linux (it asks `sync_file_range` for the
 //! data, and nothing for the file's size or the drive's cache): [`SledEngine::sync`] does, and nothing is called durable
 //! without it.
 
-use super::{CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec, parts, room::Room};
+use super::{CheckpointMark, Engine, FORMAT, HardState, Loaded, LogEntry, codec, migrate, parts, room::Room, wal::Wal};
 use crate::{
     mvcc::{Change, Entry, Now},
     options::OpenError,
@@ -35,10 +36,11 @@ pub struct SledEngine {
     meta: sled::Tree,
     raft: sled::Tree,
     keys: sled::Tree,
+    wal: Wal,
     /// sled's file once more, to sync it.
     file: File,
     dir: PathBuf,
-    state: Mutex<State>,
+    generation: Mutex<u8>,
     /// Held by what is slow, of which there is one at a time.
     slow: Mutex<()>,
     room: Room,
@@ -46,19 +48,14 @@ pub struct SledEngine {
     db: sled::Db,
 }
 
-#[derive(Clone, Copy)]
-struct State {
-    /// The log's last index, to know when an append replaces entries.
-    last: u64,
-    generation: u8,
-}
-
 /// How long a directory that somebody has is waited for.
 const LOCKED: Duration = Duration::from_secs(1);
 
-const HARD_STATE: &[u8] = b"h";
-const MARK: &[u8] = b"m";
-const LOG: u8 = b'l';
+pub(super) const HARD_STATE: &[u8] = b"h";
+pub(super) const MARK: &[u8] = b"m";
+const EPOCH: &[u8] = b"e";
+/// Where the log is, in the store's directory.
+const LOG_DIRECTORY: &str = "log";
 
 /// A checkpoint syncs after so many bytes, so that no sync has much to do and appends do not wait long behind it.
 const SYNC_EVERY: usize = 256 << 10;
@@ -74,13 +71,22 @@ impl SledEngine {
         let db = open_db(dir)?;
         let tree = |name: &str| db.open_tree(name).map_err(|error| open_error(dir, error));
         let (meta, raft, keys) = (tree("meta")?, tree("raft")?, tree("keys")?);
-        let format = meta.get("format").map_err(|error| open_error(dir, error))?;
-        check_format(dir, format.as_deref())?;
         let file = File::options().write(true).open(dir.join("db")).map_err(io)?;
-        let state = Mutex::new(State { last: 0, generation: 0 });
-        let slow = Mutex::default();
-        let engine = Self { meta, raft, keys, file, dir: dir.to_owned(), state, slow, room: Room::default(), db };
-        if format.is_none() {
+        let log = dir.join(LOG_DIRECTORY);
+        let found = meta.get("format").map_err(|error| open_error(dir, error))?;
+        let wal = match format(dir, found.as_deref())? {
+            Some(FORMAT) => open_log(&log, &raft),
+            // What does not say its format has nothing in it that counts.
+            None => Wal::create(&log, 0, HardState::default()),
+            Some(_) => migrate::log_of_2(&log, &raft),
+        };
+        let wal = wal.map_err(|source| match source.kind() {
+            io::ErrorKind::InvalidData => OpenError::Damaged { dir: dir.to_owned(), detail: source.to_string() },
+            _ => io(source),
+        })?;
+        let (generation, slow, room) = Default::default();
+        let engine = Self { meta, raft, keys, wal, file, dir: dir.to_owned(), generation, slow, room, db };
+        if found.as_deref() != Some(&FORMAT.to_be_bytes()) {
             engine.meta.insert("format", &FORMAT.to_be_bytes()).map_err(|error| open_error(dir, error))?;
             engine.sync().map_err(io)?;
             // The files' names must last as well.
@@ -88,6 +94,7 @@ impl SledEngine {
                 File::open(named).and_then(|d| d.sync_all()).map_err(io)?;
             }
         }
+        migrate::remove_log_of_2(&engine.raft).map_err(io)?;
         Ok(engine)
     }
 
@@ -117,7 +124,7 @@ impl SledEngine {
         self.room.keep(&self.file);
     }
 
-    /// Makes everything written so far durable.
+    /// Makes everything written to sled so far durable.
     fn sync(&self) -> io::Result<()> {
         self.db.flush().map_err(to_io)?;
         self.file.sync_data()?;
@@ -129,20 +136,12 @@ impl SledEngine {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {detail}", self.dir.display()))
     }
 
-    fn load_log(&self, loaded: &mut Loaded) -> io::Result<()> {
-        let mut joiner = parts::Joiner::default();
-        for pair in self.raft.range(parts::keys(LOG, loaded.mark.index + 1..u64::MAX)) {
-            let (key, value) = pair.map_err(to_io)?;
-            let unreadable = || self.damaged("an entry of the log cannot be read");
-            let Some((index, record)) = joiner.add(&key, &value).ok_or_else(unreadable)? else { continue };
-            let entry = codec::read_log_entry(&record).filter(|entry| entry.index == index).ok_or_else(unreadable)?;
-            let expected = loaded.log.last().map_or(loaded.mark.index, |e: &LogEntry| e.index) + 1;
-            if entry.index != expected {
-                return Err(self.damaged(&format!("the log goes from entry {} to {}", expected - 1, entry.index)));
-            }
-            loaded.log.push(entry);
+    fn load_log(&self, mark: u64) -> io::Result<Vec<LogEntry>> {
+        if let Some((first, _)) = self.wal.range().filter(|(first, _)| *first > mark + 1) {
+            return Err(self.damaged(&format!("the log begins with entry {first}, the checkpoint ends with {mark}")));
         }
-        if joiner.is_done() { Ok(()) } else { Err(self.damaged("the last entry of the log is cut short")) }
+        self.wal.cut(mark)?;
+        self.wal.entries(mark + 1, u64::MAX, u64::MAX)
     }
 
     /// Reads the keyspace, and removes what a checkpoint left behind that did not end.
@@ -219,17 +218,31 @@ impl SledEngine {
     }
 }
 
-fn check_format(dir: &Path, format: Option<&[u8]>) -> Result<(), OpenError> {
+/// A format that is read; `None` in a directory that has none yet.
+fn format(dir: &Path, bytes: Option<&[u8]>) -> Result<Option<u64>, OpenError> {
     let dir = dir.to_owned();
-    let Some(bytes) = format else { return Ok(()) };
+    let Some(bytes) = bytes else { return Ok(None) };
     let Ok(found) = bytes.try_into().map(u64::from_be_bytes) else {
         return Err(OpenError::Damaged { dir, detail: "its format version cannot be read".to_owned() });
     };
-    match found.cmp(&FORMAT) {
-        std::cmp::Ordering::Equal => Ok(()),
-        std::cmp::Ordering::Greater => Err(OpenError::Newer { dir, found, supported: FORMAT }),
-        std::cmp::Ordering::Less => Err(OpenError::Older { dir, found, supported: FORMAT }),
+    match found {
+        migrate::OLDEST..=FORMAT => Ok(Some(found)),
+        ..migrate::OLDEST => Err(OpenError::Older { dir, found, supported: migrate::OLDEST }),
+        _ => Err(OpenError::Newer { dir, found, supported: FORMAT }),
     }
+}
+
+fn open_log(log: &Path, raft: &sled::Tree) -> io::Result<Wal> {
+    let unreadable = || io::Error::new(io::ErrorKind::InvalidData, "the log's epoch cannot be read");
+    let (epoch, hard_state) = match raft.get(EPOCH).map_err(to_io)? {
+        None => (0, HardState::default()),
+        Some(bytes) => {
+            let epoch = u64::from_be_bytes(bytes.as_ref().try_into().map_err(|_| unreadable())?);
+            let state = raft.get(HARD_STATE).map_err(to_io)?.ok_or_else(unreadable)?;
+            (epoch, codec::read_hard_state(&state).ok_or_else(unreadable)?)
+        }
+    };
+    Wal::open(log, epoch, hard_state)
 }
 
 /// Who had the directory before may still be ending: sled gives its lock up in the background.
@@ -264,7 +277,7 @@ fn open_error(dir: &Path, error: sled::Error) -> OpenError {
     }
 }
 
-fn to_io(error: sled::Error) -> io::Error {
+pub(super) fn to_io(error: sled::Error) -> io::Error {
     match error {
         sled::Error::Io(error) => error,
         other => io::Error::other(other),
@@ -273,70 +286,29 @@ fn to_io(error: sled::Error) -> io::Error {
 
 impl Engine for SledEngine {
     fn load(&self) -> io::Result<Loaded> {
-        let mut loaded = Loaded::default();
+        let mut loaded = Loaded { hard_state: self.wal.hard_state(), ..Loaded::default() };
         let mut generation = 0;
-        if let Some(bytes) = self.raft.get(HARD_STATE).map_err(to_io)? {
-            loaded.hard_state =
-                codec::read_hard_state(&bytes).ok_or_else(|| self.damaged("raft's state cannot be read"))?;
-        }
         if let Some(bytes) = self.raft.get(MARK).map_err(to_io)? {
             (loaded.mark, generation) =
                 codec::read_mark(&bytes).ok_or_else(|| self.damaged("the checkpoint's mark cannot be read"))?;
         }
-        self.load_log(&mut loaded)?;
+        loaded.log = self.load_log(loaded.mark.index)?;
         loaded.entries = self.load_keys(generation, loaded.mark.revision)?;
-        let last = loaded.log.last().map_or(loaded.mark.index, |entry| entry.index);
-        *self.state.lock() = State { last, generation };
+        *self.generation.lock() = generation;
         Ok(loaded)
     }
 
     fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()> {
-        let mut state = *self.state.lock();
-        let mut batch = sled::Batch::default();
-        if let (Some(first), Some(last)) = (entries.first(), entries.last()) {
-            if first.index <= state.last {
-                // What another leader's entries replace is gone for good.
-                for replaced in self.raft.range(parts::keys(LOG, first.index..u64::MAX)).keys() {
-                    batch.remove(replaced.map_err(to_io)?);
-                }
-            }
-            state.last = last.index;
-        }
-        for entry in entries {
-            for (key, value) in parts::split(LOG, entry.index, &codec::log_entry(entry)) {
-                batch.insert(&key, value);
-            }
-        }
-        if let Some(state) = hard_state {
-            batch.insert(HARD_STATE, codec::hard_state(state));
-        }
-        self.raft.apply_batch(batch).map_err(to_io)?;
-        self.sync()?;
-        self.state.lock().last = state.last;
-        Ok(())
+        self.wal.append(entries, hard_state)
     }
 
     fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>> {
-        let mut entries = Vec::new();
-        let mut joiner = parts::Joiner::default();
-        let mut bytes = 0;
-        for pair in self.raft.range(parts::keys(LOG, low..high)) {
-            let (key, value) = pair.map_err(to_io)?;
-            let unreadable = || self.damaged("an entry of the log cannot be read");
-            bytes += value.len() as u64;
-            if bytes > bytes_max && !entries.is_empty() {
-                break;
-            }
-            if let Some((_, record)) = joiner.add(&key, &value).ok_or_else(unreadable)? {
-                entries.push(codec::read_log_entry(&record).ok_or_else(unreadable)?);
-            }
-        }
-        Ok(entries)
+        self.wal.entries(low, high, bytes_max)
     }
 
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {
         let _alone = self.slow.lock();
-        let generation = self.state.lock().generation;
+        let generation = *self.generation.lock();
         let records = changes.iter().map(|change| {
             let record = match &change.now {
                 Now::Entry(entry) => codec::entry(entry),
@@ -360,41 +332,37 @@ impl Engine for SledEngine {
 
     fn rewrite(&self, entries: &mut dyn Iterator<Item = Arc<Entry>>, mark: &CheckpointMark) -> io::Result<()> {
         let _alone = self.slow.lock();
-        let before = self.state.lock().generation;
+        let before = *self.generation.lock();
         let generation = self.write_generation(before, entries.map(|entry| (entry.modified, codec::entry(&entry))))?;
         self.raft.insert(MARK, codec::mark(mark, generation)).map_err(to_io)?;
         self.sync()?;
-        self.state.lock().generation = generation;
+        *self.generation.lock() = generation;
         self.remove_generation(before)
     }
 
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
         let _alone = self.slow.lock();
-        let before = self.state.lock().generation;
+        let before = *self.generation.lock();
         let records = entries.iter().map(|entry| (entry.modified, codec::entry(entry)));
         let generation = self.write_generation(before, records)?;
         let mut batch = sled::Batch::default();
-        for key in self.raft.range(parts::keys(LOG, 0..u64::MAX)).keys() {
-            batch.remove(key.map_err(to_io)?);
-        }
+        let epoch = self.wal.epoch() + 1;
         batch.insert(MARK, codec::mark(mark, generation));
+        batch.insert(EPOCH, &epoch.to_be_bytes());
         batch.insert(HARD_STATE, codec::hard_state(hard_state));
         self.raft.apply_batch(batch).map_err(to_io)?;
         self.sync()?;
-        *self.state.lock() = State { last: mark.index, generation };
+        *self.generation.lock() = generation;
+        self.wal.restart(epoch, hard_state)?;
         self.remove_generation(before)
     }
 
     fn cut(&self, through: u64) -> io::Result<()> {
-        let _alone = self.slow.lock();
-        for key in self.raft.range(parts::keys(LOG, 0..through + 1)).keys() {
-            self.raft.remove(key.map_err(to_io)?).map_err(to_io)?;
-        }
-        Ok(())
+        self.wal.cut(through)
     }
 
     fn free_bytes(&self) -> Option<u64> {
-        if !self.room.keep(&self.file) {
+        if !self.wal.has_room() || !self.room.keep(&self.file) {
             return Some(0);
         }
         let stat = nix::sys::statvfs::statvfs(&self.dir).ok()?;
@@ -402,6 +370,6 @@ impl Engine for SledEngine {
     }
 
     fn used_bytes(&self) -> Option<u64> {
-        self.db.size_on_disk().ok()
+        Some(self.db.size_on_disk().ok()? + self.wal.used_bytes())
     }
 }

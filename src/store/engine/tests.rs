@@ -207,7 +207,7 @@ fn anothers_directory_is_refused() {
 
 #[test]
 fn another_format_is_refused() {
-    for (found, says) in [(FORMAT + 1, "use the newer mk8s"), (FORMAT - 1, "use the older mk8s")] {
+    for (found, says) in [(FORMAT + 1, "use the newer mk8s"), (1, "use the older mk8s")] {
         let dir = tempfile::tempdir().expect("a scratch directory");
         drop(SledEngine::open(dir.path()).expect("it opens"));
         let db = open_raw(dir.path());
@@ -225,21 +225,99 @@ fn a_path_that_is_a_file_is_an_error_that_names_it() {
     assert!(error.to_string().contains(&file.path().display().to_string()), "{error}");
 }
 
+/// A directory as the format before had it: the log in sled.
+fn of_format_2(dir: &Path, log: &[Arc<LogEntry>], hard_state: HardState) {
+    drop(SledEngine::open(dir).expect("it opens"));
+    std::fs::remove_dir_all(dir.join("log")).expect("the newer log goes");
+    let db = open_raw(dir);
+    let raft = db.open_tree("raft").expect("a tree");
+    for entry in log {
+        let mut record = Vec::new();
+        super::codec::put_log_entry(&mut record, entry);
+        for (key, value) in parts::split(b'l', entry.index, &record) {
+            raft.insert(key, value).expect("written");
+        }
+    }
+    raft.insert("h", super::codec::hard_state(hard_state)).expect("written");
+    db.open_tree("meta").expect("a tree").insert("format", &2u64.to_be_bytes()).expect("written");
+}
+
 #[test]
-fn a_hole_in_the_log_is_damage() {
+fn the_log_of_the_format_before_is_taken_over() {
     let dir = tempfile::tempdir().expect("a scratch directory");
-    let engine = SledEngine::open(dir.path()).expect("it opens");
-    engine
-        .append(&(1..=3).map(|index| log_entry(index, 1, 2 * parts::PART)).collect::<Vec<_>>(), None)
-        .expect("it appends");
-    drop(engine);
+    let log: Vec<_> = (1..=40).map(|index| log_entry(index, 1, 20 * parts::PART)).collect();
+    let hard_state = HardState { term: 3, vote: 2, commit: 30 };
+    of_format_2(dir.path(), &log, hard_state);
+    // The second time it is of today's format.
+    for _ in 0..2 {
+        let loaded = SledEngine::open(dir.path()).expect("it opens").load().expect("it loads");
+        assert!(same(&loaded.log, &log) && loaded.hard_state == hard_state);
+    }
+    let left = open_raw(dir.path()).open_tree("raft").expect("a tree").scan_prefix("l").count();
+    assert_eq!(left, 0, "it is not there twice");
+}
+
+#[test]
+fn what_a_cut_left_of_the_format_before_is_no_damage() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let log: Vec<_> = (1..=5).map(|index| log_entry(index, 1, 2 * parts::PART)).collect();
+    of_format_2(dir.path(), &log, HardState::default());
+    let db = open_raw(dir.path());
+    let raft = db.open_tree("raft").expect("a tree");
+    raft.insert("m", super::codec::mark(&mark(3, 3), 0)).expect("written");
+    raft.remove(parts::key(b'l', 2, 0)).expect("removed");
+    drop((raft, db));
+    let loaded = SledEngine::open(dir.path()).expect("it opens").load().expect("it loads");
+    assert!(same(&loaded.log, &log[3..]));
+}
+
+#[test]
+fn a_hole_in_the_log_of_the_format_before_is_damage() {
     for lost in [parts::key(b'l', 3, 1), parts::key(b'l', 2, 1), parts::key(b'l', 2, 0)] {
+        let dir = tempfile::tempdir().expect("a scratch directory");
+        let log: Vec<_> = (1..=3).map(|index| log_entry(index, 1, 2 * parts::PART)).collect();
+        of_format_2(dir.path(), &log, HardState::default());
         let db = open_raw(dir.path());
         db.open_tree("raft").expect("a tree").remove(lost).expect("removed");
         drop(db);
-        let error = SledEngine::open(dir.path()).expect("it opens").load().expect_err("it is damaged");
-        assert_eq!(error.kind(), std::io::ErrorKind::InvalidData, "{error}");
+        let error = SledEngine::open(dir.path()).err().expect("it is damaged");
+        assert!(matches!(error, OpenError::Damaged { .. }), "{error}");
     }
+}
+
+#[test]
+fn a_log_that_does_not_reach_the_checkpoint_or_is_gone_is_damage() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let engine = SledEngine::open(dir.path()).expect("it opens");
+    engine.append(&[log_entry(7, 1, 10)], None).expect("it appends");
+    assert_eq!(engine.load().expect_err("entries are missing").kind(), std::io::ErrorKind::InvalidData);
+    drop(engine);
+    std::fs::remove_dir_all(dir.path().join("log")).expect("removed");
+    let error = SledEngine::open(dir.path()).err().expect("it is damaged");
+    assert!(matches!(&error, OpenError::Damaged { .. }) && error.to_string().contains("missing"), "{error}");
+}
+
+#[test]
+fn anothers_state_counts_although_the_log_before_it_is_still_there() {
+    let dir = tempfile::tempdir().expect("a scratch directory");
+    let engine = SledEngine::open(dir.path()).expect("it opens");
+    engine.append(&(1..=9).map(|index| log_entry(index, 1, 10)).collect::<Vec<_>>(), None).expect("it appends");
+    let first = dir.path().join("log/0000000000000001.log");
+    let before = std::fs::read(&first).expect("a segment");
+    let hard_state = HardState { term: 4, vote: 0, commit: 5 };
+    engine.install(&[entry("a", 17, 5)], &mark(5, 20), hard_state).expect("installed");
+    drop(engine);
+    // As if it had been cut off before the log was begun anew.
+    for file in std::fs::read_dir(dir.path().join("log")).expect("a directory") {
+        std::fs::remove_file(file.expect("a file").path()).expect("removed");
+    }
+    std::fs::write(&first, before).expect("put back");
+    for _ in 0..2 {
+        let engine = SledEngine::open(dir.path()).expect("it opens");
+        let loaded = engine.load().expect("it loads");
+        assert_eq!((loaded.hard_state, loaded.mark, loaded.log), (hard_state, mark(5, 20), vec![]));
+    }
+    SledEngine::open(dir.path()).expect("it opens").append(&[log_entry(6, 4, 1)], None).expect("it appends");
 }
 
 proptest! {

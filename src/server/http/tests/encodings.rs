@@ -158,6 +158,8 @@ async fn forms_that_do_not_fit_are_refused() {
 #[tokio::test]
 async fn bodies_in_protobuf_leave_no_empty_fields() {
     let api = Api::new().await;
+    let list = json!({"type": "array", "nullable": false, "items": {"type": "object", "nullable": false,
+        "additionalProperties": {"type": "string", "x-kubernetes-int-or-string": false}}});
     let crd = json!({
         "apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
         "metadata": {"name": "things.example.com", "namespace": "", "generateName": "", "selfLink": "", "uid": "", "resourceVersion": "", "generation": 0},
@@ -166,7 +168,8 @@ async fn bodies_in_protobuf_leave_no_empty_fields() {
             "versions": [{"name": "v1", "served": true, "storage": true, "deprecated": false,
                 "schema": {"openAPIV3Schema": {"id": "", "$schema": "", "description": "", "type": "object", "format": "", "title": "",
                     "exclusiveMaximum": false, "exclusiveMinimum": false, "pattern": "", "uniqueItems": false, "nullable": false,
-                    "x-kubernetes-embedded-resource": false, "x-kubernetes-int-or-string": false, "x-kubernetes-preserve-unknown-fields": true}}}]}});
+                    "x-kubernetes-embedded-resource": false, "x-kubernetes-int-or-string": false, "x-kubernetes-preserve-unknown-fields": true,
+                    "properties": {"list": list}}}}]}});
     let encoder = protobuf::Encoder::of("apiextensions.k8s.io/v1", "CustomResourceDefinition").expect("a kind");
     let body = encoder.object(crd.to_string().as_bytes()).expect("JSON");
     let path = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
@@ -175,7 +178,8 @@ async fn bodies_in_protobuf_leave_no_empty_fields() {
     assert_eq!(code, 201, "{made}");
     assert_eq!(
         made["spec"]["versions"][0]["schema"]["openAPIV3Schema"],
-        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true})
+        json!({"type": "object", "x-kubernetes-preserve-unknown-fields": true, "properties": {
+            "list": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}}}})
     );
     assert_eq!(
         (&made["metadata"]["generateName"], &made["spec"]["preserveUnknownFields"]),
