@@ -4,7 +4,7 @@
 
 use std::{cell::RefCell, fmt};
 
-use serde::de::{DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
 
 use crate::{
@@ -23,6 +23,15 @@ pub use json_error::JsonError;
 /// How deeply objects may nest. Readers of JSON stop somewhat later (lists and watch events wrap objects), so what is
 /// within this can be read by all of them.
 pub const DEPTH: usize = 100;
+
+/// A typed object of JSON that is there already. By way of text: whoever follows a kind decodes text, and another way to
+/// decode would put every type into the executable once more.
+///
+/// # Errors
+/// What of it is not of the type.
+pub fn typed<T: DeserializeOwned>(value: &Value) -> serde_json::Result<T> {
+    serde_json::from_str(&value.to_string())
+}
 
 /// Whether a value nests at most so many levels.
 pub fn nests_within(value: &Value, levels: usize) -> bool {

@@ -9,7 +9,9 @@ use kube::{
     Api, ResourceExt,
     api::{DeleteParams, PostParams, Preconditions},
 };
+use mk8s_api::decode;
 use mk8s_client::Informer;
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use std::{collections::HashMap, path::Path, sync::Arc, time::Duration};
 
@@ -61,7 +63,8 @@ fn read_folder(folder: &Path, node_name: &str) -> HashMap<String, Arc<Pod>> {
 
 /// A pod of a file, named after the node as Kubernetes does, with a uid that changes with its text.
 fn read_pod(text: &str, file: &str, node_name: &str) -> Result<Pod, String> {
-    let mut pod: Pod = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let value: Value = serde_yaml::from_str(text).map_err(|error| error.to_string())?;
+    let mut pod: Pod = decode::typed(&value).map_err(|error| error.to_string())?;
     let name = pod.metadata.name.clone().filter(|name| !name.is_empty()).ok_or("metadata.name is missing")?;
     let spec = pod.spec.as_mut().ok_or("spec is missing")?;
     if spec.containers.is_empty() {

@@ -11,6 +11,7 @@
 //! decide again when it moves.
 
 mod lean;
+mod places;
 mod reflect;
 mod store;
 mod subscription;

@@ -7,6 +7,7 @@ use k8s_openapi::{
     api::{autoscaling::v1::Scale, core::v1::Pod},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
+use mk8s_api::decode;
 use mk8s_client::kube::{
     self, ResourceExt,
     api::{Api, DynamicObject},
@@ -78,7 +79,7 @@ impl Controller {
             Ok(scale) => {
                 let uid = scale.metadata.uid.clone().unwrap_or_default();
                 let scale: Option<Scale> =
-                    serde_json::to_value(scale).ok().and_then(|scale| serde_json::from_value(scale).ok());
+                    serde_json::to_value(scale).ok().and_then(|scale| decode::typed(&scale).ok());
                 let replicas = scale.and_then(|scale| scale.spec?.replicas).unwrap_or_default();
                 Ok((uid == owner.uid).then_some((uid, replicas)))
             }

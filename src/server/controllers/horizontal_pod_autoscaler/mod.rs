@@ -32,7 +32,7 @@ use k8s_openapi::api::{
     core::v1::Pod,
 };
 use metrics::{Metrics, Served};
-use mk8s_api::select::LabelSelector;
+use mk8s_api::{decode, select::LabelSelector};
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -171,7 +171,7 @@ impl Controller {
         let api = Api::<DynamicObject>::namespaced_with(self.ctx.client.clone(), &key.namespace, &kind.resource());
         let found = api.get_subresource("scale", &target.name).await.map_err(|error| said(&error))?;
         let found: v1::Scale = serde_json::to_value(found)
-            .and_then(serde_json::from_value)
+            .and_then(|found| decode::typed(&found))
             .map_err(|error| format!("the scale of {} cannot be read: {error}", target.name))?;
         let status = found.status.unwrap_or_default();
         let scale = Scale {

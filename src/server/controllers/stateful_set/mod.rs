@@ -28,6 +28,7 @@ use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
     core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
 };
+use mk8s_api::decode;
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -240,6 +241,5 @@ impl Controller {
 
 /// The template that a revision holds.
 fn template_of(revision: &ControllerRevision) -> Option<PodTemplateSpec> {
-    let template = revision.data.as_ref()?.0.get("spec")?.get("template")?;
-    serde_json::from_value(template.clone()).ok()
+    decode::typed(revision.data.as_ref()?.0.get("spec")?.get("template")?).ok()
 }
