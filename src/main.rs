@@ -179,6 +179,9 @@ fn asked_to_stop() -> anyhow::Result<CancellationToken> {
 
 async fn server(options: ServerOptions) -> anyhow::Result<()> {
     let stop = asked_to_stop()?;
+    if options.witness {
+        return mk8s_server::witness::run(options, stop).await;
+    }
     let node = (!options.disable_agent).then(|| options.clone());
     let (node_ip, found, joined) = (options.node.node_ip, options.node.node_ip_found, options.join.clone());
     let server = Server::start(options, stop.clone()).await?;

@@ -1,7 +1,7 @@
 //! The handle that the rest of the process holds.
 
 use crate::{
-    engine::{Engine, MemoryEngine, SledEngine},
+    engine::{CACHE, Engine, MemoryEngine, SledEngine},
     hub::{Hub, Watcher},
     metrics::{Gauges, Metrics},
     mvcc::{Compacted, View, Window, WindowLimits},
@@ -12,6 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
@@ -32,6 +33,9 @@ pub struct Store {
     keeper: Option<Arc<Keeper>>,
     timeout: Duration,
 }
+
+/// Bytes of sled's cache for a witness, which is to be small.
+const WITNESS_CACHE: u64 = 1 << 20;
 
 const ROOM_UNIT: usize = 1024;
 
@@ -67,7 +71,8 @@ impl Store {
         let begin = move || {
             let engine: Arc<dyn Engine> = match &options.dir {
                 Some(dir) => {
-                    let engine = SledEngine::open(dir)?;
+                    let cache = if options.witness { WITNESS_CACHE } else { CACHE };
+                    let engine = SledEngine::open_with_cache(dir, cache)?;
                     if let Some(identity) = &options.identity {
                         engine.claim(identity)?;
                     }
@@ -319,6 +324,11 @@ impl Store {
     /// [`Store::leadership`].
     pub fn transfer_lead(&self, to: Option<u64>) {
         drop(self.requests.send(Request::Transfer { to }));
+    }
+
+    /// Says which of the others are witnesses, see [`Options::witness`].
+    pub fn know_witnesses(&self, witnesses: BTreeSet<u64>) {
+        drop(self.requests.send(Request::Witnesses(witnesses)));
     }
 
     /// A peer cannot be reached at the moment.

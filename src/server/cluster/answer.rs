@@ -12,7 +12,7 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Removed, SERVERS, frames,
+    Lines, Removed, SERVERS, frames,
     members::{self, Member},
     seal,
     talk::{Answer, EncryptionStatus, MemberState, Question, Status},
@@ -34,6 +34,7 @@ pub struct Cluster {
     pub store: Store,
     pub pki: Arc<Pki>,
     pub me: Member,
+    pub lines: Lines,
     pub removed: Removed,
     /// What is said once it is.
     pub remedy: Arc<str>,
@@ -68,6 +69,9 @@ impl Cluster {
         if !is_trusted(peer) {
             return Err(untrusted());
         }
+        if self.me.witness {
+            return Err(Answer::Refused { why: "this is a witness, which has no data: ask another server".to_owned() });
+        }
         let view = self.store.fresh().await.map_err(|error| Answer::Later { why: error.to_string() })?;
         let about = snapshot::describe(&self.pki, &self.me.name, &view, Timestamp::now());
         let about = about.map_err(|error| Answer::Later { why: format!("{:#}", anyhow::Error::new(error)) })?;
@@ -79,14 +83,14 @@ impl Cluster {
         match question {
             Question::Ca => Answer::Ca { pem: self.pki.ca_pem().to_owned() },
             _ if self.removed.is_known() => Answer::Refused { why: self.remedy.to_string() },
-            Question::Join { secret, name, address } => {
+            Question::Join { secret, name, address, witness } => {
                 if !same_secret(self.pki.join_secret().as_bytes(), secret.as_bytes()) {
                     tracing::warn!(address = ?peer.addr, name, "a server with a wrong token wanted to join");
                     tokio::time::sleep(WRONG_SECRET).await;
                     let why = "the token is wrong: it is in <data-dir>/server/token on any server of the cluster";
                     return Answer::Refused { why: why.to_owned() };
                 }
-                self.join(&name, &address).await.unwrap_or_else(|answer| answer)
+                self.join(&name, &address, witness).await.unwrap_or_else(|answer| answer)
             }
             _ if !is_trusted(peer) => untrusted(),
             Question::Status => self.status().await,
@@ -104,14 +108,17 @@ impl Cluster {
         if leadership.here {
             return Ok(());
         }
-        let leader = leadership.leader.and_then(|id| members::all(&self.store.view()).remove(&id));
-        Err(match leader {
-            Some(leader) => Answer::Elsewhere { address: leader.address },
+        let address = |id| {
+            let known = members::all(&self.store.view()).remove(&id).map(|leader| leader.address);
+            known.or_else(|| self.lines.address_of(id))
+        };
+        Err(match leadership.leader.filter(|leader| *leader != self.me.id).and_then(address) {
+            Some(address) => Answer::Elsewhere { address },
             None => Answer::Later { why: "the cluster has no leader at the moment; try again".to_owned() },
         })
     }
 
-    async fn join(&self, name: &str, address: &str) -> Result<Answer, Answer> {
+    async fn join(&self, name: &str, address: &str, witness: bool) -> Result<Answer, Answer> {
         self.leads()?;
         if name.is_empty() || name.len() > 253 || address.is_empty() || address.len() > 300 {
             return Err(Answer::Refused { why: "a server's name and address must not be empty or very long".into() });
@@ -119,7 +126,11 @@ impl Cluster {
         // Whoever joins takes messages only of those it knows.
         members::say(&self.store, &self.me).await.map_err(undecided)?;
         self.make_room_for(name).await?;
-        let member = members::add(&self.store, name, address).await.map_err(undecided)?;
+        if witness && let Some(id) = members::witnesses(&self.store.view()).first() {
+            let why = format!("there is a witness already, one is enough: remove it first with mk8s cluster remove {id}");
+            return Err(Answer::Refused { why });
+        }
+        let member = members::add(&self.store, name, address, witness).await.map_err(undecided)?;
         let added = self.store.change_member(MemberChange::AddLearner(member.id)).await;
         if let Err(error) = added {
             // It has no vote and no record, so that whoever tries again finds room.
@@ -182,7 +193,9 @@ impl Cluster {
             return Ok(Answer::Done);
         }
         let status = self.store.members().await.map_err(|_| closing())?;
-        if !status.iter().any(|member| member.voter && to.map_or(member.id != self.me.id, |to| member.id == to)) {
+        let witnesses = members::witnesses(&self.store.view());
+        let can = |id: u64| !witnesses.contains(&id) && to.map_or(id != self.me.id, |to| id == to);
+        if !status.iter().any(|member| member.voter && can(member.id)) {
             return Err(Answer::Refused { why: "there is no such voter to take the lead".to_owned() });
         }
         self.store.transfer_lead(to);

@@ -39,6 +39,8 @@ pub(crate) enum RebuildError {
     Record(#[from] RecordError),
     #[error(transparent)]
     Pki(#[from] PkiError),
+    #[error("{dir} is that of a witness, which has no data: recover on a server that has some")]
+    Witness { dir: String },
     #[error("{path} has no CA of a cluster: is that the --data-dir of a server?")]
     NoCa { path: String },
 }
@@ -65,12 +67,8 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
         fs::remove_dir_all(&new).map_err(failed("remove", &new))?;
     }
     let keys = whole.entries().len();
-    let record = Record {
-        id: members::first_of_next_hundred(whole.entries()),
-        founder: false,
-        members: Vec::new(),
-        removed: false,
-    };
+    let record =
+        Record { id: members::first_of_next_hundred(whole.entries()), founder: false, ..Record::founder() };
     let first = |view: &mk8s_store::View| members::only(view, record.id);
     let revision = mk8s_store::found(&new, whole, first, record.id, &record.identity(cluster))?;
     let mut before = None;
@@ -89,6 +87,9 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
 pub(crate) fn recover(dir: &Path, now: Timestamp) -> Result<Rebuilt, RebuildError> {
     let cluster = crate::auth::pki::cluster_of(dir)?
         .ok_or_else(|| RebuildError::NoCa { path: dir.join("tls").display().to_string() })?;
+    if Record::load(dir)?.is_some_and(|record| record.witness) {
+        return Err(RebuildError::Witness { dir: dir.display().to_string() });
+    }
     let whole = mk8s_store::salvage(&dir.join("store"))?;
     rebuild(dir, &cluster, whole, now)
 }

@@ -34,6 +34,8 @@ pub enum Question {
         secret: String,
         name: String,
         address: String,
+        #[serde(default)]
+        witness: bool,
     },
     /// These by administrators, and by other servers.
     Status,
@@ -121,6 +123,8 @@ pub struct MemberState {
     pub address: String,
     pub voter: bool,
     pub leader: bool,
+    #[serde(default)]
+    pub witness: bool,
     /// Known to the leader only.
     pub behind: Option<u64>,
     pub active: Option<bool>,
@@ -130,7 +134,8 @@ impl MemberState {
     pub(super) fn new(status: MemberStatus, member: Option<&Member>) -> MemberState {
         let MemberStatus { id, voter, leader, behind, active } = status;
         let (name, address) = member.map_or_else(Default::default, |m| (m.name.clone(), m.address.clone()));
-        MemberState { id, name, address, voter, leader, behind, active }
+        let witness = member.is_some_and(|member| member.witness);
+        MemberState { id, name, address, voter, leader, witness, behind, active }
     }
 }
 

@@ -97,7 +97,8 @@ impl Replica {
         };
         let refuse = |why: String| Err(CommitError::Unavailable(why));
         let voters: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
-        if change == MemberChange::Remove(node_id) && voters == [node_id] {
+        let stays = voters.iter().any(|id| *id != node_id && !self.witnesses.contains(id));
+        if change == MemberChange::Remove(node_id) && !stays {
             let refusal = refuse("the last voter cannot be removed".to_owned());
             return self.effects.answers.push(Settled::Member(answer, refusal));
         }
@@ -132,7 +133,13 @@ impl Replica {
                 tracing::warn!("the disk has not done a write for long; another server takes the lead");
             }
         }
-        self.promote();
+        if !self.is_witness() {
+            return self.promote();
+        }
+        // Whoever is asked takes the lead when it has the whole log; till then the others get what is here.
+        if self.raw.raft.lead_transferee.is_none() {
+            self.step_aside();
+        }
     }
 
     fn promote(&mut self) {
@@ -160,7 +167,8 @@ impl Replica {
         let others = raft
             .prs()
             .iter()
-            .filter(|(id, _)| **id != self.settings.node_id && voters.contains(**id) && self.heard.just_now(**id));
+            .filter(|(id, _)| **id != self.settings.node_id && !self.witnesses.contains(*id))
+            .filter(|(id, _)| voters.contains(**id) && self.heard.just_now(**id));
         let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
         let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
         self.raw.transfer_leader(nearest);

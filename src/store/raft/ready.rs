@@ -12,6 +12,7 @@ use super::{
     codec,
     effects::{Outgoing, Settled, Show, What, Write},
     log::{Applied, Position},
+    pieces::Whole,
     replica::Replica,
 };
 use crate::{metrics::Metrics, mvcc::Keyspace};
@@ -124,7 +125,11 @@ impl Replica {
     }
 
     pub(super) fn send(&mut self, messages: Vec<Message>) {
-        for message in messages {
+        for mut message in messages {
+            if message.msg_type() == MessageType::MsgHeartbeat {
+                // Raft has no use for this field of a heartbeat; a witness has.
+                message.index = self.everyone_has();
+            }
             let keyspace = match message.msg_type() {
                 MessageType::MsgSnapshot => {
                     let at = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map_or(0, |m| m.index);
@@ -173,6 +178,7 @@ impl Replica {
         let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot {what}"));
         let metadata = ready.snapshot().metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
         let whole = self.arrived.take().ok_or_else(|| wrong("without a keyspace"))?;
+        let whole = if self.is_witness() { Whole::default() } else { whole };
         self.keyspace = Keyspace::restored(self.keeper.clone(), whole.revision, whole.entries.iter().cloned())?;
         let members = metadata.conf_state.clone().unwrap_or_default();
         tracing::info!(
@@ -189,7 +195,10 @@ impl Replica {
         let (mark, hard_state) = self.log.restart(applied, ready.hs().map(codec::hard_state_from_raft));
         let write = self.ask_write(What::Install { entries: whole.entries, mark, hard_state });
         self.installing = Some((write, at.index));
-        self.effects.shows.push(Show::Restart(self.keyspace.view()));
+        match &mut self.witness {
+            Some(witness) => witness.restart(),
+            None => self.effects.shows.push(Show::Restart(self.keyspace.view())),
+        }
         self.sizes.restart();
         Ok(())
     }

@@ -17,6 +17,7 @@ use super::{
     pieces::Whole,
     proposals::{Inbox, Outbox},
     ready::Held,
+    witness::Witness,
 };
 use crate::{
     engine::{CheckpointMark, Engine, HardState, Loaded},
@@ -30,7 +31,11 @@ use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
     eraftpb::{Entry, Message, MessageType},
 };
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    sync::Arc,
+};
 
 /// Ticks without a word from the leader before another one is chosen: this many to twice as many.
 pub(crate) const ELECTION_TICKS: usize = 6;
@@ -45,12 +50,14 @@ pub(crate) struct Settings {
     pub(crate) life: u64,
     /// How many bytes of log are kept behind a checkpoint for replicas that are late.
     pub(crate) keep_bytes: u64,
+    /// See [`Options::witness`].
+    pub(crate) witness: bool,
 }
 
 impl Settings {
     pub(crate) fn new(options: &Options, life: u64) -> Self {
-        let Options { node_id, founders, keep_bytes, .. } = options.clone();
-        Self { node_id, founders, life, keep_bytes }
+        let Options { node_id, founders, keep_bytes, witness, .. } = options.clone();
+        Self { node_id, founders, life, keep_bytes, witness }
     }
 }
 
@@ -89,6 +96,9 @@ pub(crate) struct Replica {
     /// Ticks since a write became durable, while one is asked for.
     pub(super) stalled_ticks: usize,
     pub(super) sizes: Sizes,
+    /// There when this one is a witness.
+    pub(super) witness: Option<Witness>,
+    pub(super) witnesses: BTreeSet<u64>,
 }
 
 impl Replica {
@@ -108,11 +118,12 @@ impl Replica {
             return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
         let applied = Applied { at, members: codec::members(&mark), view: keyspace.view() };
-        let log = Log::shared(engine, hard_state, log, applied);
+        let log = Log::shared(engine, hard_state, log, applied, settings.witness);
         let config = Config {
             id: settings.node_id,
             applied: at.index,
             election_tick: ELECTION_TICKS,
+            max_election_tick: Self::election_ticks_max(settings.witness),
             heartbeat_tick: 1,
             pre_vote: true,
             check_quorum: true,
@@ -123,6 +134,7 @@ impl Replica {
             max_committed_size_per_ready: 16 << 20,
             ..Config::default()
         };
+        let witness = settings.witness.then(Witness::default);
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log.clone(), &logger).map_err(io::Error::other)?;
         Ok(Self {
@@ -149,6 +161,8 @@ impl Replica {
             heard: Heard::default(),
             stalled_ticks: 0,
             sizes: Sizes::default(),
+            witness,
+            witnesses: BTreeSet::new(),
         })
     }
 
@@ -180,18 +194,21 @@ impl Replica {
 
     /// Elects itself when there is nobody else, without waiting for a leader who never comes.
     pub(crate) fn lead_if_alone(&mut self) -> io::Result<()> {
-        if self.is_alone() && !self.is_writing() && !self.leads() {
+        if self.is_alone() && !self.is_witness() && !self.is_writing() && !self.leads() {
             self.raw.campaign().map_err(io::Error::other)?;
         }
         self.settle()
     }
 
     /// Takes a message from a peer, with the keyspace if one came with it.
-    pub(crate) fn receive(&mut self, message: Message, keyspace: Option<Whole>) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, mut message: Message, keyspace: Option<Whole>) -> io::Result<()> {
         if message.to != self.settings.node_id {
             return Ok(());
         }
         self.heard.of(message.from);
+        if message.msg_type() == MessageType::MsgHeartbeat {
+            self.hear_everyone_has(std::mem::take(&mut message.index));
+        }
         match message.msg_type() {
             MessageType::MsgPropose => {
                 if self.leads() && self.inbox.is_new(&message, self.raw.raft.term) {
@@ -206,7 +223,7 @@ impl Replica {
                 }
             }
             // It cannot lead before it has what it was given.
-            MessageType::MsgTimeoutNow if self.installing.is_some() => {}
+            MessageType::MsgTimeoutNow if self.installing.is_some() || self.is_witness() => {}
             MessageType::MsgHeartbeat if self.has_forgotten(&message) => {
                 let detail = "this server confirmed entries of the log which its disk does not have any more";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
@@ -300,7 +317,8 @@ impl Replica {
 
     pub(crate) fn leadership(&self) -> Leadership {
         let leader = Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID);
-        Leadership { leader, here: self.leads(), term: self.raw.raft.term, alone: !self.has_peers() }
+        // A witness that leads only passes the lead on.
+        Leadership { leader, here: self.leads() && !self.is_witness(), term: self.raw.raft.term, alone: !self.has_peers() }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -316,7 +334,7 @@ impl Replica {
             mixed ^= mixed >> 29;
         }
         let jitter = usize::try_from(mixed % ELECTION_TICKS as u64).expect("small");
-        self.raw.raft.set_randomized_election_timeout(ELECTION_TICKS + jitter);
+        self.raw.raft.set_randomized_election_timeout(self.election_ticks() + jitter);
     }
 }
 

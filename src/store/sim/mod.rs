@@ -1,6 +1,6 @@
 //! Several replicas in a world of chance: messages are lost, doubled, delayed and overtake each other, lines work one
 //! way only, machines stop and start, power cuts take what was not synced or tear it, disks are slow, members come and
-//! go. One seed is one world; it is the same each time it is played.
+//! go, one of three may be a witness. One seed is one world; it is the same each time it is played.
 //!
 //! Reading order: [`world`] (what happens), [`node`] (a machine and its disk), [`client`], [`history`] (what must hold).
 //!
@@ -93,13 +93,15 @@ fn in_these_worlds_things_do_happen() {
         sum.checkpoints += tally.checkpoints;
         sum.crashes += tally.crashes;
         sum.member_changes += tally.member_changes;
+        sum.witness_led += tally.witness_led;
     }
     let enough = sum.answered > 20 * worlds
         && sum.elections > 2 * worlds
         && sum.snapshots > worlds / 2
         && sum.checkpoints > 2 * worlds
         && sum.crashes > 2 * worlds
-        && sum.member_changes > worlds / 4;
+        && sum.member_changes > worlds / 4
+        && sum.witness_led > worlds / 30;
     assert!(enough, "in {worlds} worlds: {sum:?}");
 }
 

@@ -23,6 +23,8 @@ pub(super) struct Node {
     pub(super) paused_until: u64,
     pub(super) tick_us: u64,
     founders: Vec<u64>,
+    /// The one among all machines that is one, if there is one.
+    pub(super) witness: Option<u64>,
     plant: Option<Plant>,
     /// The revision that was shown last in this life.
     pub(super) shown: u64,
@@ -44,6 +46,7 @@ impl Node {
             paused_until: 0,
             tick_us: 100_000,
             founders,
+            witness: None,
             plant,
             shown: 0,
         }
@@ -57,12 +60,18 @@ impl Node {
             founders: Some(self.founders.clone()),
             life: chance.next(),
             keep_bytes: chance.between(0, 600),
+            witness: self.is_witness(),
         };
         let mut replica = Replica::start(Arc::new(self.engine.clone()), settings, None, Arc::new(Metrics::default()))?;
         self.shown = replica.view().revision();
+        replica.know_witnesses(self.witness.into_iter().collect());
         replica.begin()?;
         self.replica = Some(replica);
         Ok(())
+    }
+
+    pub(super) fn is_witness(&self) -> bool {
+        self.witness == Some(self.id)
     }
 
     /// The power goes: of what was not synced some is there, up to a point, and something there is torn.

@@ -35,6 +35,8 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) crashes: u64,
     pub(super) member_changes: u64,
+    /// How often a witness led for a moment.
+    pub(super) witness_led: u64,
 }
 
 enum Happens {
@@ -75,6 +77,9 @@ pub(super) struct World {
     last_leader: Option<u64>,
 }
 
+/// The machine that is a witness where there is one.
+const WITNESS: u64 = 3;
+
 impl World {
     pub(super) fn new(seed: u64, plant: Option<Plant>) -> Self {
         let mut chance = Random::new(seed);
@@ -84,6 +89,9 @@ impl World {
             founders.iter().map(|id| (*id, Node::new(*id, founders.clone(), plant))).collect();
         let spare: Vec<u64> = (count + 1..=count + 2).collect();
         nodes.extend(spare.iter().map(|id| (*id, Node::new(*id, Vec::new(), plant))));
+        if count == 3 && chance.happens(400) {
+            nodes.values_mut().for_each(|node| node.witness = Some(WITNESS));
+        }
         let (lost, doubled, delayed) = match chance.between(0, 2) {
             0 => (0, 0, 0),
             1 => (20, 20, 20),
@@ -143,7 +151,7 @@ impl World {
                 ));
             }
         }
-        for node in self.members() {
+        for node in self.members().into_iter().filter(|node| !self.nodes[node].is_witness()) {
             if let Some(replica) = &self.nodes[&node].replica {
                 self.history.is(&replica.view()).map_err(|wrong| format!("replica {node}: {wrong}"))?;
             }
@@ -293,6 +301,7 @@ impl World {
         if leads && self.last_leader != Some(id) {
             self.last_leader = Some(id);
             self.tally.elections += 1;
+            self.tally.witness_led += u64::from(self.nodes[&id].is_witness());
         }
         for client in 0..self.clients.len() {
             if self.clients[client].waits_for(id) && self.clients[client].look(self.now, &mut self.history) {
@@ -361,7 +370,8 @@ impl World {
             }
             return Ok(None);
         }
-        let awake: Vec<u64> = self.nodes.values().filter(|node| node.replica.is_some()).map(|node| node.id).collect();
+        let asked = self.nodes.values().filter(|node| node.replica.is_some() && !node.is_witness());
+        let awake: Vec<u64> = asked.map(|node| node.id).collect();
         let Some(node) = self.chance.pick(&awake).copied() else {
             self.after(20_000, Happens::Client(at));
             return Ok(None);
@@ -507,14 +517,16 @@ impl World {
         Ok(())
     }
 
-    /// Every member has everything, and all of them vote.
+    /// Every member has everything, all of them vote, and one that can serve leads.
     fn is_settled(&self) -> bool {
         let Some(leader) = self.leader().and_then(|leader| self.nodes[&leader].replica.as_ref()) else { return false };
         let newest = self.history.newest();
-        leader.members().iter().all(|member| {
-            let view = self.nodes[&member.id].replica.as_ref().map(crate::raft::Replica::view);
-            member.voter && member.behind == Some(0) && view.is_some_and(|view| view.revision() == newest)
-        })
+        let has_all = |id: u64| {
+            let view = self.nodes[&id].replica.as_ref().map(crate::raft::Replica::view);
+            self.nodes[&id].is_witness() || view.is_some_and(|view| view.revision() == newest)
+        };
+        let settled = |member: &crate::MemberStatus| member.voter && member.behind == Some(0) && has_all(member.id);
+        leader.leadership().here && leader.members().iter().all(settled)
     }
 
     fn state(&self) -> String {
