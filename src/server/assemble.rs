@@ -133,7 +133,8 @@ impl Server {
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
         let end = CancellationToken::new();
         let removed = Removed::default();
-        let lines = Lines::new(record.id, me.address.clone(), pki.clone(), &record.members, removed.clone(), end.clone());
+        let lines =
+            Lines::new(record.id, me.address.clone(), pki.clone(), &record.members, removed.clone(), end.clone());
         let store_options = mk8s_store::Options {
             sealing: Some(encryption::sealing(&pki, &options.encrypted)),
             dir: Some(dir.join("store")),
@@ -385,10 +386,20 @@ pub(crate) async fn member_record(options: &ServerOptions, address: &str) -> any
     }
     let record = match &options.join {
         Some(url) => {
-            return Ok(cluster::join::join(url, options.token.as_deref(), &dir, &options.node.node_name, address, options.witness).await?);
+            return Ok(cluster::join::join(
+                url,
+                options.token.as_deref(),
+                &dir,
+                &options.node.node_name,
+                address,
+                options.witness,
+            )
+            .await?);
         }
         None if options.witness => {
-            anyhow::bail!("--witness: a witness joins a cluster that is there; give --join https://HOST:6443 and --token")
+            anyhow::bail!(
+                "--witness: a witness joins a cluster that is there; give --join https://HOST:6443 and --token"
+            )
         }
         None => Record::founder(),
     };

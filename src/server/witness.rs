@@ -62,8 +62,7 @@ pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Res
     let record = member_record(&options, &address).await?;
     let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
     let (end, removed) = (CancellationToken::new(), Removed::default());
-    let lines =
-        Lines::new(record.id, address.clone(), pki.clone(), &record.members, removed.clone(), end.clone());
+    let lines = Lines::new(record.id, address.clone(), pki.clone(), &record.members, removed.clone(), end.clone());
     let store_options = mk8s_store::Options {
         dir: Some(dir.join("store")),
         identity: Some(record.identity(pki.cluster_name())),
@@ -151,7 +150,12 @@ async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAccepto
     let stream = TokioIo::new(stream);
     let visit = async {
         match http2 {
-            true => http2::Builder::new(TokioExecutor::new()).timer(TokioTimer::new()).serve_connection(stream, service).await,
+            true => {
+                http2::Builder::new(TokioExecutor::new())
+                    .timer(TokioTimer::new())
+                    .serve_connection(stream, service)
+                    .await
+            }
             false => http1::Builder::new().timer(TokioTimer::new()).serve_connection(stream, service).await,
         }
     };

@@ -127,7 +127,8 @@ impl Cluster {
         members::say(&self.store, &self.me).await.map_err(undecided)?;
         self.make_room_for(name).await?;
         if witness && let Some(id) = members::witnesses(&self.store.view()).first() {
-            let why = format!("there is a witness already, one is enough: remove it first with mk8s cluster remove {id}");
+            let why =
+                format!("there is a witness already, one is enough: remove it first with mk8s cluster remove {id}");
             return Err(Answer::Refused { why });
         }
         let member = members::add(&self.store, name, address, witness).await.map_err(undecided)?;

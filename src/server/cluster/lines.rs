@@ -307,7 +307,8 @@ impl Shared {
         let address = self.addresses.lock().get(&to).cloned().ok_or(LineError::Unknown(to))?;
         let tls = talk::to_server(self.pki.ca_pem(), Some(&self.pki.leaf(Role::Peer)), RAFT)?;
         let mut stream = talk::connect(&address, tls).await?;
-        let hello = serde_json::to_vec(&Hello { from: self.me, to, address: Some(self.address.clone()) }).expect("numbers become JSON");
+        let hello = serde_json::to_vec(&Hello { from: self.me, to, address: Some(self.address.clone()) })
+            .expect("numbers become JSON");
         let greeting = async {
             frames::write(&mut stream, HELLO, &hello).await?;
             stream.flush().await?;

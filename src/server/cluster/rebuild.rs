@@ -67,8 +67,7 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
         fs::remove_dir_all(&new).map_err(failed("remove", &new))?;
     }
     let keys = whole.entries().len();
-    let record =
-        Record { id: members::first_of_next_hundred(whole.entries()), founder: false, ..Record::founder() };
+    let record = Record { id: members::first_of_next_hundred(whole.entries()), founder: false, ..Record::founder() };
     let first = |view: &mk8s_store::View| members::only(view, record.id);
     let revision = mk8s_store::found(&new, whole, first, record.id, &record.identity(cluster))?;
     let mut before = None;

@@ -6,7 +6,7 @@
 //!
 //! Both slow parts run beside everything else; there is one of them at a time.
 
-use super::{pieces::Pieces, replica::Replica, witness::Witness};
+use super::{pieces::Pieces, replica::Replica};
 use crate::{
     engine::{CheckpointMark, Engine},
     metrics::Metrics,
@@ -122,7 +122,7 @@ impl Replica {
     /// How many bytes of log came since the last checkpoint.
     pub(crate) fn bytes_since_checkpoint(&self) -> u64 {
         if let Some(witness) = &self.witness {
-            return witness.bytes_since(self.sizes.at_checkpoint);
+            return witness.ripe_bytes(self.sizes.total, self.sizes.at_checkpoint);
         }
         self.sizes.since_checkpoint()
     }
@@ -134,7 +134,7 @@ impl Replica {
 
     /// What a checkpoint of now holds; [`Replica::checkpointed`] is told when it is durable.
     pub(crate) fn checkpoint(&mut self) -> Checkpoint {
-        if let Some((mark, bytes)) = self.witness.as_mut().and_then(Witness::take) {
+        if let Some((mark, bytes)) = self.witness.as_mut().and_then(|witness| witness.take(self.sizes.total)) {
             self.sizes.at_checkpoint = bytes;
             return Checkpoint { contents: Contents::Changes(Vec::new()), sealer: None, mark };
         }

@@ -106,6 +106,19 @@ impl Replica {
             let refusal = refuse("this server leads; another one takes the lead now, try again".to_owned());
             return self.effects.answers.push(Settled::Member(answer, refusal));
         }
+        // With a witness a majority may hold with one server that has data: it must not be the one that goes.
+        if self.has_witness() && matches!(change, MemberChange::Remove(_)) {
+            let leads = self.leads() && !self.is_witness();
+            let why = match leads {
+                true if node_id != self.settings.node_id => None,
+                true => Some("this server is the only one with data that is up: start another one first"),
+                false => Some("only the leader removes a member; try again"),
+            };
+            if let Some(why) = why {
+                let refusal = refuse(why.to_owned());
+                return self.effects.answers.push(Settled::Member(answer, refusal));
+            }
+        }
         if matches!(change, MemberChange::AddLearner(_)) && voters.contains(&node_id) {
             let refusal = refuse(format!("member {node_id} has a vote already; remove it first"));
             return self.effects.answers.push(Settled::Member(answer, refusal));
@@ -134,12 +147,13 @@ impl Replica {
             }
         }
         if !self.is_witness() {
-            return self.promote();
+            self.promote();
         }
-        // Whoever is asked takes the lead when it has the whole log; till then the others get what is here.
-        if self.raw.raft.lead_transferee.is_none() {
-            self.step_aside();
-        }
+    }
+
+    /// Whether it answers at this moment.
+    pub(super) fn heard_just_now(&self, id: u64) -> bool {
+        self.heard.just_now(id)
     }
 
     fn promote(&mut self) {
@@ -151,7 +165,9 @@ impl Replica {
         let learners = raft.prs().conf().learners();
         let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(id, progress)| {
             let near = progress.matched + CAUGHT_UP >= committed && progress.matched > 0;
-            near && self.heard.lately(**id) && progress.state == ProgressState::Replicate
+            // A witness must be able to hand it all that it lacks.
+            let held = !self.has_witness() || progress.matched >= self.witness_from;
+            near && held && self.heard.lately(**id) && progress.state == ProgressState::Replicate
         });
         if let Some(id) = caught_up.map(|(id, _)| *id).min() {
             let context = self.pending.nobodys(raft.term);

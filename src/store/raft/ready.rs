@@ -39,6 +39,7 @@ impl Replica {
         self.apply()?;
         loop {
             self.propose_waiting();
+            self.hand_on();
             if !self.raw.has_ready() {
                 break;
             }
@@ -120,6 +121,7 @@ impl Replica {
         }
         if self.leads() {
             self.heard.begin();
+            self.witness_begins(self.raw.raft.raft_log.last_index());
         }
         self.inbox.clear();
     }
@@ -134,7 +136,12 @@ impl Replica {
                 MessageType::MsgSnapshot => {
                     let at = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map_or(0, |m| m.index);
                     let Some(view) = self.log.offered(message.to, at) else { continue };
-                    Some(view)
+                    // A witness is told the place in the log, and needs nothing else.
+                    let bare = self.witnesses.contains(&message.to);
+                    if bare {
+                        self.witness_begins(at);
+                    }
+                    Some(if bare { Keyspace::default().view() } else { view })
                 }
                 _ => None,
             };

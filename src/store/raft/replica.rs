@@ -99,6 +99,8 @@ pub(crate) struct Replica {
     /// There when this one is a witness.
     pub(super) witness: Option<Witness>,
     pub(super) witnesses: BTreeSet<u64>,
+    /// Where the logs of witnesses begin at most, as far as this replica led.
+    pub(super) witness_from: u64,
 }
 
 impl Replica {
@@ -134,7 +136,8 @@ impl Replica {
             max_committed_size_per_ready: 16 << 20,
             ..Config::default()
         };
-        let witness = settings.witness.then(Witness::default);
+        let config = if settings.witness { small(config) } else { config };
+        let witness = settings.witness.then(|| Witness::new(settings.keep_bytes));
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log.clone(), &logger).map_err(io::Error::other)?;
         Ok(Self {
@@ -163,6 +166,7 @@ impl Replica {
             sizes: Sizes::default(),
             witness,
             witnesses: BTreeSet::new(),
+            witness_from: 0,
         })
     }
 
@@ -209,9 +213,12 @@ impl Replica {
         if message.msg_type() == MessageType::MsgHeartbeat {
             self.hear_everyone_has(std::mem::take(&mut message.index));
         }
+        let leads_instead = self.must_lead_instead(&message);
         match message.msg_type() {
             MessageType::MsgPropose => {
-                if self.leads() && self.inbox.is_new(&message, self.raw.raft.term) {
+                // A witness passes the lead on before anything is written.
+                let takes = self.leads() && !self.is_witness();
+                if takes && self.inbox.is_new(&message, self.raw.raft.term) {
                     // Raft refuses it while it hands the lead over; whoever asked hears of that.
                     drop(self.raw.step(message));
                 }
@@ -230,6 +237,9 @@ impl Replica {
             }
             // Raft refuses what comes from those it does not know; that is no error of ours.
             _ => drop(self.raw.step(message)),
+        }
+        if leads_instead {
+            self.lead_instead()?;
         }
         self.settle()
     }
@@ -318,7 +328,12 @@ impl Replica {
     pub(crate) fn leadership(&self) -> Leadership {
         let leader = Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID);
         // A witness that leads only passes the lead on.
-        Leadership { leader, here: self.leads() && !self.is_witness(), term: self.raw.raft.term, alone: !self.has_peers() }
+        Leadership {
+            leader,
+            here: self.leads() && !self.is_witness(),
+            term: self.raw.raft.term,
+            alone: !self.has_peers(),
+        }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -338,12 +353,17 @@ impl Replica {
     }
 }
 
+/// Raft's settings for a replica that is to be small.
+fn small(config: Config) -> Config {
+    Config { max_size_per_msg: 256 << 10, max_inflight_msgs: 8, max_committed_size_per_ready: 1 << 20, ..config }
+}
+
 /// What the engine holds; where it holds nothing, the beginning that every founder writes.
 ///
 /// It is a checkpoint of nothing at index 1, so that whoever joins later begins with a snapshot: the founders' names are
 /// nowhere in the log.
 fn found_or_new(engine: &dyn Engine, settings: &Settings) -> io::Result<Loaded> {
-    let loaded = engine.load()?;
+    let loaded = if settings.witness { engine.load_end()? } else { engine.load()? };
     let founders = settings.founders.clone().unwrap_or_else(|| vec![settings.node_id]);
     if loaded.mark.index > 0 || founders.is_empty() || loaded.hard_state != HardState::default() {
         return Ok(loaded);

@@ -24,9 +24,8 @@ fn with_a_witness_either_of_two_servers_may_be_lost() {
     let a = Server::start(&host, "a", 6443, Vec::new());
     a.wait_until_ready();
     let joining = a.joining(&a.token());
-    let witness = |name: &str, port| {
-        Server::start(&host, name, port, [joining.clone(), vec!["--witness".into()]].concat())
-    };
+    let witness =
+        |name: &str, port| Server::start(&host, name, port, [joining.clone(), vec!["--witness".into()]].concat());
     let b = Server::start(&host, "b", 6444, joining.clone());
     b.wait_until_ready();
     let w = witness("w", 6445);
