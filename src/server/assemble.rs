@@ -181,6 +181,7 @@ impl Server {
             pki: server.pki.clone(),
             me,
             lines: lines.clone(),
+            remembered: Arc::default(),
             removed,
             remedy,
             end,

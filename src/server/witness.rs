@@ -11,6 +11,7 @@
 use std::{
     convert::Infallible,
     net::SocketAddr,
+    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -37,7 +38,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{
     assemble::{listen_on, member_record, pki_options},
     auth::{Peer, Pki},
-    cluster::{self, Cluster, Lines, RAFT, Removed, TALK, members::Member},
+    cluster::{self, Cluster, Lines, RAFT, Record, Removed, TALK, members::Member},
     options::ServerOptions,
 };
 
@@ -49,7 +50,9 @@ const HANDSHAKE: Duration = Duration::from_secs(10);
 const VISIT: Duration = Duration::from_secs(30);
 
 /// The log is cut when everyone has so many bytes of it, since the last time.
-const CUT_BYTES: u64 = 4 << 20;
+const CUT_BYTES: u64 = 1 << 20;
+/// So much of the log is kept for a server that is away. One that is away for longer gets what it lacks from the other.
+const KEEP_BYTES: u64 = 32 << 20;
 
 /// Runs a witness until `stop`.
 ///
@@ -70,41 +73,45 @@ pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Res
         founders: Some(Vec::new()),
         witness: true,
         checkpoint_bytes: CUT_BYTES,
+        keep_bytes: KEEP_BYTES,
         ..mk8s_store::Options::default()
     };
     let store = Store::open_with(store_options, lines.transport()).await?;
-    let me = Member { id: record.id, name: options.node.node_name.clone(), address, witness: true };
-    let remedy: Arc<str> = cluster::remedy(record.id, &dir).into();
+    let me = Member { id: record.id, name: options.node.node_name.clone(), address, seals: true, witness: true };
     let cluster = Cluster {
         store: store.clone(),
         pki: pki.clone(),
         me,
         lines: lines.clone(),
-        removed: removed.clone(),
-        remedy: remedy.clone(),
+        remembered: record.members.clone().into(),
+        removed,
+        remedy: cluster::remedy(record.id, &dir).into(),
         end: end.clone(),
     };
     tracing::info!(id = record.id, "this server is a witness");
+    let acceptor = TlsAcceptor::from(Arc::new(pki.server_config(&ALPN)?));
     let mut tasks = JoinSet::new();
     tasks.spawn(lines.clone().doubt(store.clone()));
     tasks.spawn(lines.follow(store.clone()));
-    tasks.spawn({
-        let (pki, stop) = (pki.clone(), stop.clone());
-        async move { pki.keep_fresh(stop).await }
-    });
-    tasks.spawn({
-        let stop = stop.clone();
-        async move {
-            if stop.run_until_cancelled(removed.known()).await.is_some() {
-                tracing::error!("{remedy}");
-            }
-        }
-    });
-    serve(listener, TlsAcceptor::from(Arc::new(pki.server_config(&ALPN)?)), cluster, stop).await;
-    end.cancel();
-    tasks.abort_all();
+    let fresh = stop.clone();
+    tasks.spawn(async move { pki.keep_fresh(fresh).await });
+    tasks.spawn(say_when_removed(cluster.clone(), record, dir));
+    serve(listener, acceptor, cluster, stop).await;
+    // While the lines are open, so that it can give the lead away.
     store.close().await;
+    end.cancel();
     Ok(())
+}
+
+async fn say_when_removed(cluster: Cluster, record: Record, dir: PathBuf) {
+    if record.removed {
+        cluster.removed.hear();
+    }
+    cluster.removed.known().await;
+    tracing::error!("{}", cluster.remedy);
+    if let Err(error) = (Record { removed: true, ..record }).save(&dir) {
+        tracing::warn!(%error, "it cannot be written down that this server was removed");
+    }
 }
 
 async fn serve(listener: TcpListener, acceptor: TlsAcceptor, cluster: Cluster, stop: CancellationToken) {
@@ -167,12 +174,13 @@ async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAccepto
 
 fn answer(cluster: &Cluster, path: &str) -> Response<Full<Bytes>> {
     let status = match path {
+        "/livez" => return Response::new(Full::from("ok")),
         _ if cluster.removed.is_known() => Status::unavailable(cluster.remedy.to_string()),
-        "/healthz" | "/livez" | "/readyz" => match cluster.store.leadership().borrow().leader {
+        "/healthz" | "/readyz" => match cluster.store.leadership().borrow().leader {
             Some(_) => return Response::new(Full::from("ok")),
             None => Status::unavailable("the cluster has no leader, or it cannot be reached"),
         },
-        _ => Status::unavailable("this server is a witness: it has no data and serves no API; ask another server"),
+        _ => Status::unavailable(cluster.has_no_data()),
     };
     let mut answer = Response::new(Full::from(status.to_json()));
     *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;

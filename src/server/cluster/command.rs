@@ -96,8 +96,11 @@ fn summary(status: &Status) -> Vec<String> {
         None => "no write is taken".to_owned(),
     };
     let leader = status.members.iter().find(|member| member.leader);
-    let leader =
-        leader.map_or_else(|| "no leader".to_owned(), |leader| format!("leader {} ({})", leader.name, leader.id));
+    let leader = match leader {
+        Some(witness) if witness.witness => format!("no leader; the witness {} looks for one", witness.name),
+        Some(leader) => format!("leader {} ({})", leader.name, leader.id),
+        None => "no leader".to_owned(),
+    };
     vec![
         format!("{leader}, term {}, revision {}", status.term, status.revision),
         format!("{up} of {voters} voting servers are up, {needed} are needed: {spare}"),
@@ -117,8 +120,8 @@ fn table(status: &Status) -> Vec<String> {
 
 fn role(member: &MemberState) -> String {
     let role = match (member.leader, member.voter) {
+        (_, true) if member.witness => "witness",
         (true, _) => "leader",
-        (false, true) if member.witness => "witness",
         (false, true) => "voter",
         (false, false) => "learner",
     };

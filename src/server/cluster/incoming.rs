@@ -43,8 +43,8 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
         frames::write(stream, kind, why.as_bytes()).await?;
         return stream.flush().await;
     }
-    if let Some(address) = hello.address.as_deref().filter(|_| cluster.me.witness) {
-        cluster.lines.hear_of(hello.from, address);
+    if let Some(address) = hello.address.as_deref().filter(|address| !address.is_empty() && address.len() <= 300) {
+        cluster.heard_from(hello.from, address);
     }
     frames::write(stream, WELCOME, &[]).await?;
     stream.flush().await?;

@@ -11,7 +11,7 @@ use super::{
     TALK,
     record::{Record, RecordError},
     seal,
-    talk::{self, Answer, Question, TalkError},
+    talk::{self, Answer, Joiner, Question, TalkError},
 };
 use crate::auth::{Pki, PkiError};
 use mk8s_client::join_token::{BadToken, JoinToken};
@@ -92,8 +92,7 @@ pub async fn join(
         _ => return Err(failed(TalkError::NoAnswer { address: server.clone() })),
     };
     let tls = talk::to_server(&ca_pem, None, TALK).map_err(failed)?;
-    let question =
-        Question::Join { secret: token.secret.clone(), name: name.to_owned(), address: address.to_owned(), witness };
+    let question = Question::Join { secret: token.secret.clone(), joiner: Joiner::new(name, address, witness) };
     let (id, sealed, members) = match talk::ask_leader(&server, tls, &question).await.map_err(failed)? {
         Answer::Joined { id, sealed, members } => (id, sealed, members),
         Answer::Refused { why } | Answer::Later { why } => return Err(refused(why)),

@@ -39,7 +39,9 @@ pub(crate) enum RebuildError {
     Record(#[from] RecordError),
     #[error(transparent)]
     Pki(#[from] PkiError),
-    #[error("{dir} is that of a witness, which has no data: recover on a server that has some")]
+    #[error(
+        "{dir} is that of a witness, which votes and has no data: do this on a server that has some, or on a new one"
+    )]
     Witness { dir: String },
     #[error("{path} has no CA of a cluster: is that the --data-dir of a server?")]
     NoCa { path: String },
@@ -57,6 +59,7 @@ pub(crate) struct Rebuilt {
 
 /// Puts a keyspace in the place of a server's store.
 pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -> Result<Rebuilt, RebuildError> {
+    refuse_witness(dir)?;
     let (store, new) = (dir.join("store"), dir.join("store.new"));
     mk8s_store::ensure_free(&store)?;
     let failed = |action, path: &Path| {
@@ -82,13 +85,18 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
     Ok(Rebuilt { member: record.id, revision, keys, before })
 }
 
+fn refuse_witness(dir: &Path) -> Result<(), RebuildError> {
+    match Record::load(dir)? {
+        Some(record) if record.witness => Err(RebuildError::Witness { dir: dir.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
 /// The last server that is left begins a new cluster with all that it has.
 pub(crate) fn recover(dir: &Path, now: Timestamp) -> Result<Rebuilt, RebuildError> {
     let cluster = crate::auth::pki::cluster_of(dir)?
         .ok_or_else(|| RebuildError::NoCa { path: dir.join("tls").display().to_string() })?;
-    if Record::load(dir)?.is_some_and(|record| record.witness) {
-        return Err(RebuildError::Witness { dir: dir.display().to_string() });
-    }
+    refuse_witness(dir)?;
     let whole = mk8s_store::salvage(&dir.join("store"))?;
     rebuild(dir, &cluster, whole, now)
 }

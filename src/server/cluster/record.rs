@@ -43,7 +43,8 @@ impl Record {
 
     /// What the store of this member is claimed for.
     pub fn identity(&self, cluster: &str) -> String {
-        format!("member {} of the cluster {cluster}", self.id)
+        let witness = if self.witness { " (a witness)" } else { "" };
+        format!("member {}{witness} of the cluster {cluster}", self.id)
     }
 
     /// What was saved in a server's directory, if anything was.
