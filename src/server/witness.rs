@@ -52,7 +52,7 @@ const VISIT: Duration = Duration::from_secs(30);
 /// The log is cut when everyone has so many bytes of it, since the last time.
 const CUT_BYTES: u64 = 1 << 20;
 /// So much of the log is kept for a server that is away. One that is away for longer gets what it lacks from the other.
-const KEEP_BYTES: u64 = 32 << 20;
+const KEEP_BYTES: u64 = 64 << 20;
 
 /// Runs a witness until `stop`.
 ///

@@ -1,7 +1,7 @@
 //! The handle that the rest of the process holds.
 
 use crate::{
-    engine::{CACHE, Engine, MemoryEngine, SledEngine},
+    engine::{Engine, MemoryEngine, SledEngine},
     hub::{Hub, Watcher},
     metrics::{Gauges, Metrics},
     mvcc::{Compacted, View, Window, WindowLimits},
@@ -33,9 +33,6 @@ pub struct Store {
     keeper: Option<Arc<Keeper>>,
     timeout: Duration,
 }
-
-/// Bytes of sled's cache for a witness, which is to be small.
-const WITNESS_CACHE: u64 = 1 << 20;
 
 const ROOM_UNIT: usize = 1024;
 
@@ -71,8 +68,7 @@ impl Store {
         let begin = move || {
             let engine: Arc<dyn Engine> = match &options.dir {
                 Some(dir) => {
-                    let cache = if options.witness { WITNESS_CACHE } else { CACHE };
-                    let engine = SledEngine::open_with_cache(dir, cache)?;
+                    let engine = SledEngine::open(dir)?;
                     if let Some(identity) = &options.identity {
                         engine.claim(identity)?;
                     }

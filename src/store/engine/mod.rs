@@ -11,7 +11,7 @@ mod tests;
 mod wal;
 
 pub use memory::{Fault, MemoryEngine};
-pub use sled::{CACHE, SledEngine};
+pub use sled::SledEngine;
 
 use crate::mvcc::{Change, Entry};
 use std::{io, sync::Arc};
