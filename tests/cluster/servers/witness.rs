@@ -66,9 +66,11 @@ fn with_a_witness_either_of_two_servers_may_be_lost() {
     assert!(refused.contains("member 3 is a witness"), "{refused}");
     let said = w.cluster(&["status"]).expect("whoever is asked, the leader answers");
     assert!(said.contains("3 of 3 voting servers are up"), "{said}");
-    let told =
-        a.kubectl(&["get", "configmap", "-n", "kube-system", "mk8s-servers", "-o", "yaml"]).expect("it is there");
-    assert!(told.contains(":6443") && told.contains(":6444") && !told.contains(":6445"), "{told}");
+    let told = a.wait("agents are told of both servers", SOON, |server| {
+        let told = server.kubectl(&["get", "configmap", "-n", "kube-system", "mk8s-servers", "-o", "yaml"])?;
+        (told.contains(":6443") && told.contains(":6444")).then_some(told)
+    });
+    assert!(!told.contains(":6445"), "{told}");
 
     let mut written = Vec::new();
     for n in 0..4 {
