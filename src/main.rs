@@ -181,8 +181,15 @@ async fn server(options: ServerOptions) -> anyhow::Result<()> {
     let stop = asked_to_stop()?;
     let node = (!options.disable_agent).then(|| options.clone());
     let (node_ip, found, joined) = (options.node.node_ip, options.node.node_ip_found, options.join.clone());
-    let server = Server::start(options, stop.clone()).await?;
     let mut parts: JoinSet<anyhow::Result<()>> = JoinSet::new();
+    if options.witness {
+        parts.spawn(mk8s_server::witness::run(options, stop.clone()));
+        if found {
+            parts.spawn(until_moved(node_ip, joined, stop.clone()));
+        }
+        return ended(parts, &stop).await;
+    }
+    let server = Server::start(options, stop.clone()).await?;
     if let Some(options) = node {
         let identity = node_identity(server.pki().clone(), stop.clone())?;
         let ca_pem = server.pki().ca_pem().to_owned();

@@ -127,12 +127,14 @@ impl Server {
             name: options.node.node_name.clone(),
             address: SocketAddr::new(options.node.node_ip, address.port()).to_string(),
             seals: true,
+            witness: false,
         };
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
         let end = CancellationToken::new();
         let removed = Removed::default();
-        let lines = Lines::new(record.id, pki.clone(), &record.members, removed.clone(), end.clone());
+        let lines =
+            Lines::new(record.id, me.address.clone(), pki.clone(), &record.members, removed.clone(), end.clone());
         let store_options = mk8s_store::Options {
             sealing: Some(encryption::sealing(&pki, &options.encrypted)),
             dir: Some(dir.join("store")),
@@ -174,7 +176,16 @@ impl Server {
             server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
         }
         let remedy: Arc<str> = cluster::remedy(record.id, &dir).into();
-        let cluster = Cluster { store: server.store.clone(), pki: server.pki.clone(), me, removed, remedy, end };
+        let cluster = Cluster {
+            store: server.store.clone(),
+            pki: server.pki.clone(),
+            me,
+            lines: lines.clone(),
+            remembered: Arc::default(),
+            removed,
+            remedy,
+            end,
+        };
         if record.removed {
             server.router.retire(cluster.remedy.to_string());
         } else {
@@ -360,16 +371,36 @@ async fn say_where(store: Store, me: Member, stop: CancellationToken) {
 }
 
 /// Which member this server is: as it was before, or by joining, or as the first one.
-async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result<Record> {
+pub(crate) async fn member_record(options: &ServerOptions, address: &str) -> anyhow::Result<Record> {
     let dir = options.server_dir();
     if let Some(record) = Record::load(&dir)? {
-        return Ok(record);
+        let dir = dir.display();
+        return match (record.witness, options.witness) {
+            (true, false) => Err(anyhow::anyhow!(
+                "{dir} is that of a witness, which has no data: start it with --witness, or remove {dir} and join again"
+            )),
+            (false, true) => Err(anyhow::anyhow!(
+                "{dir} is that of a server with data: start it without --witness, or choose another --data-dir for a witness"
+            )),
+            _ => Ok(record),
+        };
     }
     let record = match &options.join {
         Some(url) => {
-            return Ok(
-                cluster::join::join(url, options.token.as_deref(), &dir, &options.node.node_name, address).await?
-            );
+            return Ok(cluster::join::join(
+                url,
+                options.token.as_deref(),
+                &dir,
+                &options.node.node_name,
+                address,
+                options.witness,
+            )
+            .await?);
+        }
+        None if options.witness => {
+            anyhow::bail!(
+                "--witness: a witness joins a cluster that is there; give --join https://HOST:6443 and --token"
+            )
         }
         None => Record::founder(),
     };
@@ -438,7 +469,7 @@ async fn say_servers(admin: &kube::Client, store: &Store, mut wanted: Bootstrap,
 /// Sees which servers there are now; whether that is new.
 async fn look_for_servers(store: &Store, wanted: &mut Bootstrap) -> bool {
     let own = SocketAddr::new(wanted.node_ip, wanted.port).to_string();
-    let known = members::all(&store.view()).into_values().map(|member| member.address);
+    let known = members::all(&store.view()).into_values().filter(|member| !member.witness).map(|member| member.address);
     let members: BTreeSet<String> = known.chain([own]).collect();
     let others = others(store, wanted).await;
     let news = members != wanted.members || others != wanted.others;
@@ -450,7 +481,8 @@ async fn look_for_servers(store: &Store, wanted: &mut Bootstrap) -> bool {
 async fn others(store: &Store, wanted: &Bootstrap) -> BTreeSet<IpAddr> {
     let known = members::all(&store.view());
     let active = store.members().await.unwrap_or_default().into_iter().filter(|member| member.active == Some(true));
-    let addresses = active.filter_map(|member| known.get(&member.id)?.address.parse::<SocketAddr>().ok());
+    let serving = active.filter_map(|member| known.get(&member.id)).filter(|member| !member.witness);
+    let addresses = serving.filter_map(|member| member.address.parse::<SocketAddr>().ok());
     let alike = |address: &SocketAddr| {
         address.port() == wanted.port && address.is_ipv4() == wanted.node_ip.is_ipv4() && address.ip() != wanted.node_ip
     };
@@ -458,13 +490,13 @@ async fn others(store: &Store, wanted: &Bootstrap) -> BTreeSet<IpAddr> {
 }
 
 /// Opens the port, or says why not and what to do.
-async fn listen_on(address: SocketAddr) -> anyhow::Result<TcpListener> {
+pub(crate) async fn listen_on(address: SocketAddr) -> anyhow::Result<TcpListener> {
     TcpListener::bind(address).await.with_context(|| {
         format!("cannot listen on {address}: stop what uses the port, or choose another one with --https-listen-port or --bind-address")
     })
 }
 
-fn pki_options(options: &ServerOptions) -> PkiOptions {
+pub(crate) fn pki_options(options: &ServerOptions) -> PkiOptions {
     PkiOptions {
         dir: options.server_dir(),
         node_name: options.node.node_name.clone(),

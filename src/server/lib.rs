@@ -3,7 +3,7 @@
 //! Reading order: [`assemble`] (what is started, in which order), [`cluster`] (several servers), [`encryption`] (what is sealed at rest), [`http`] (the way of a
 //! request from socket to answer), [`registry`] (what a verb does to an object), then [`auth`], [`flow`], [`audit`],
 //! [`admission`], [`table`], [`relay`],
-//! [`webhook`], [`aggregation`] and [`bootstrap`], each of which stands alone.
+//! [`webhook`], [`aggregation`], [`bootstrap`] and [`witness`], each of which stands alone.
 //!
 //! ```text
 //! socket -> TLS -> http::Router: authenticate -> flow -> authorize -> dispatch -> registry -> store
@@ -35,6 +35,7 @@ mod stored;
 pub mod table;
 pub mod usage;
 pub mod webhook;
+pub mod witness;
 
 pub use assemble::{Server, run};
 pub use options::*;

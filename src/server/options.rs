@@ -102,6 +102,9 @@ pub struct ServerArgs {
     /// Do not run pods on this machine
     #[arg(long, env = "MK8S_DISABLE_AGENT", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     pub disable_agent: Option<String>,
+    /// Join as a witness: a vote and the log, no data and no API, so that two servers survive the loss of either
+    #[arg(long, env = "MK8S_WITNESS", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub witness: Option<String>,
     /// A KubeSchedulerConfiguration: profiles of the scheduler [default: one profile, default-scheduler]
     #[arg(long, env = "MK8S_KUBE_SCHEDULER_CONFIG", value_name = "FILE")]
     pub kube_scheduler_config: Option<String>,
@@ -189,6 +192,8 @@ pub struct ServerOptions {
     pub write_kubeconfig_mode: u32,
     pub disable: Vec<String>,
     pub disable_agent: bool,
+    /// A vote and the log, and no data.
+    pub witness: bool,
     /// The text of the scheduler's configuration, which is good.
     pub kube_scheduler_config: Option<String>,
     /// What is encrypted at rest.
@@ -277,6 +282,7 @@ impl ServerArgs {
             write_kubeconfig_mode: mode(self.write_kubeconfig_mode.as_deref().unwrap_or("600"))?,
             disable: self.disable,
             disable_agent: parsed("disable-agent", self.disable_agent.as_deref(), "false", "use true or false")?,
+            witness: parsed("witness", self.witness.as_deref(), "false", "use true or false")?,
             kube_scheduler_config: self.kube_scheduler_config.map(scheduler_config).transpose()?,
             encrypted: encrypted(self.secrets_encryption.as_deref(), self.secrets_encryption_resources)?,
             snapshots: snapshots(self.snapshot_schedule, self.snapshot_retention.as_deref())?,

@@ -18,6 +18,9 @@ pub struct Options {
     /// The voters of a new cluster, the same on each of them; `None` is this one alone. Empty for a replica that waits to
     /// be added to a cluster that is there. Of no effect on a directory that has been used.
     pub founders: Option<Vec<u64>>,
+    /// Keeps the log and votes, and has no keyspace: views are empty, and it never leads for longer than it takes to hand
+    /// the lead on. One in a cluster, of whose members at least two are none.
+    pub witness: bool,
     /// How long events and old views can be read.
     pub event_window: Duration,
     /// How many events are kept at most, whatever their age.
@@ -44,6 +47,7 @@ impl Default for Options {
             identity: None,
             node_id: 1,
             founders: None,
+            witness: false,
             event_window: Duration::from_secs(5 * 60),
             event_window_count: 100_000,
             event_window_bytes: 128 << 20,

@@ -12,6 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use std::{
+    collections::BTreeSet,
     path::PathBuf,
     sync::{Arc, mpsc},
     time::Duration,
@@ -319,6 +320,11 @@ impl Store {
     /// [`Store::leadership`].
     pub fn transfer_lead(&self, to: Option<u64>) {
         drop(self.requests.send(Request::Transfer { to }));
+    }
+
+    /// Says which of the others are witnesses, see [`Options::witness`].
+    pub fn know_witnesses(&self, witnesses: BTreeSet<u64>) {
+        drop(self.requests.send(Request::Witnesses(witnesses)));
     }
 
     /// A peer cannot be reached at the moment.

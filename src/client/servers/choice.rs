@@ -6,15 +6,17 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A server that was missed is asked after all others for so long.
-const SHUN: Duration = Duration::from_secs(30);
+/// A server that was missed is asked after all others for so long,
+const MISSED: Duration = Duration::from_secs(30);
+/// and one that answered and could not help.
+const LEFT: Duration = Duration::from_secs(300);
 
 /// How a server was found.
 #[derive(Debug, Clone, Default)]
 struct Standing {
     /// A tunnel to it is open: it is there and serves.
     tunnel: bool,
-    missed: Option<Instant>,
+    shunned_until: Option<Instant>,
 }
 
 /// See the module. Addresses are `host:port`.
@@ -83,8 +85,8 @@ impl Choice {
     }
 
     fn is_shunned(&self, address: &str, now: Instant) -> bool {
-        let missed = self.standing.get(address).and_then(|standing| standing.missed);
-        missed.is_some_and(|at| now.saturating_duration_since(at) < SHUN)
+        let until = self.standing.get(address).and_then(|standing| standing.shunned_until);
+        until.is_some_and(|until| now < until)
     }
 
     fn of(&mut self, address: &str) -> &mut Standing {
@@ -92,19 +94,19 @@ impl Choice {
     }
 
     pub(super) fn reached(&mut self, address: &str) {
-        self.of(address).missed = None;
+        self.of(address).shunned_until = None;
         self.asked = Some(address.to_owned());
     }
 
     pub(super) fn missed(&mut self, address: &str, now: Instant) {
-        self.of(address).missed = Some(now);
+        self.of(address).shunned_until = Some(now + MISSED);
         self.asked.take_if(|asked| asked == address);
     }
 
     /// A server that came gets its share of those who ask.
     pub(super) fn tunnel_open(&mut self, address: &str, chance: &mut impl Rng) {
         let standing = self.of(address);
-        standing.missed = None;
+        standing.shunned_until = None;
         if std::mem::replace(&mut standing.tunnel, true) || self.own.is_some() {
             return;
         }
@@ -126,7 +128,7 @@ impl Choice {
     /// Whoever is asked now answers, and cannot help.
     pub(super) fn leave(&mut self, now: Instant) {
         if let Some(asked) = self.asked.clone().filter(|_| self.addresses().len() > 1) {
-            self.of(&asked).missed = Some(now);
+            self.of(&asked).shunned_until = Some(now + LEFT);
             self.turn_away();
         }
     }
@@ -168,7 +170,7 @@ mod tests {
         }
         choice.missed("b:1", now);
         assert_eq!(choice.order(now, &mut chance).last().map(String::as_str), Some("b:1"));
-        let later = now + SHUN;
+        let later = now + MISSED;
         assert_ne!(choice.order(later, &mut chance).last().map(String::as_str), Some("b:1"), "it is not forgotten");
         choice.tunnel_open("c:1", &mut chance);
         assert_eq!(choice.order(now, &mut chance)[0], "c:1", "it is known to be there");
@@ -227,6 +229,6 @@ mod tests {
         assert_eq!(choice.order(now, &mut chance)[0], "b:1");
         choice.reached("b:1");
         let turn = choice.turn(now);
-        assert_eq!(choice.turn(now + SHUN), turn + 1, "back to the own one");
+        assert_eq!(choice.turn(now + LEFT), turn + 1, "back to the own one");
     }
 }

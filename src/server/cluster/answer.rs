@@ -1,6 +1,6 @@
 //! What a server says when it is asked.
 
-use std::{io, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, sync::Arc, time::Duration};
 
 use jiff::Timestamp;
 use mk8s_store::{CommitError, MemberChange, Store, snapshot::Chunks};
@@ -12,10 +12,10 @@ use tokio::{
 use tokio_util::sync::CancellationToken;
 
 use super::{
-    Removed, SERVERS, frames,
+    Lines, Removed, SERVERS, frames,
     members::{self, Member},
     seal,
-    talk::{Answer, EncryptionStatus, MemberState, Question, Status},
+    talk::{Answer, EncryptionStatus, Joiner, MemberState, Question, Status},
 };
 use crate::{
     auth::{MASTERS, Peer, Pki, authenticate::same_secret},
@@ -34,6 +34,9 @@ pub struct Cluster {
     pub store: Store,
     pub pki: Arc<Pki>,
     pub me: Member,
+    pub lines: Lines,
+    /// Who was there when it joined, for when the store does not say.
+    pub remembered: Arc<[Member]>,
     pub removed: Removed,
     /// What is said once it is.
     pub remedy: Arc<str>,
@@ -68,6 +71,9 @@ impl Cluster {
         if !is_trusted(peer) {
             return Err(untrusted());
         }
+        if self.me.witness {
+            return Err(Answer::Refused { why: self.has_no_data() });
+        }
         let view = self.store.fresh().await.map_err(|error| Answer::Later { why: error.to_string() })?;
         let about = snapshot::describe(&self.pki, &self.me.name, &view, Timestamp::now());
         let about = about.map_err(|error| Answer::Later { why: format!("{:#}", anyhow::Error::new(error)) })?;
@@ -79,19 +85,20 @@ impl Cluster {
         match question {
             Question::Ca => Answer::Ca { pem: self.pki.ca_pem().to_owned() },
             _ if self.removed.is_known() => Answer::Refused { why: self.remedy.to_string() },
-            Question::Join { secret, name, address } => {
+            Question::Join { secret, joiner } => {
                 if !same_secret(self.pki.join_secret().as_bytes(), secret.as_bytes()) {
-                    tracing::warn!(address = ?peer.addr, name, "a server with a wrong token wanted to join");
+                    tracing::warn!(address = ?peer.addr, name = joiner.name, "a server with a wrong token wanted to join");
                     tokio::time::sleep(WRONG_SECRET).await;
                     let why = "the token is wrong: it is in <data-dir>/server/token on any server of the cluster";
                     return Answer::Refused { why: why.to_owned() };
                 }
-                self.join(&name, &address).await.unwrap_or_else(|answer| answer)
+                self.join(&joiner).await.unwrap_or_else(|answer| answer)
             }
             _ if !is_trusted(peer) => untrusted(),
             Question::Status => self.status().await,
             Question::Snapshot => unreachable!("answered with what follows"),
             Question::Remove { id } => self.remove(id).await.unwrap_or_else(|answer| answer),
+            Question::Encryption if self.me.witness => Answer::Refused { why: self.has_no_data() },
             Question::Encryption => self.encryption(),
             Question::RotateEncryption => self.rotate_encryption().await.unwrap_or_else(|answer| answer),
             Question::Transfer { to } => self.transfer(to).await.unwrap_or_else(|answer| answer),
@@ -104,22 +111,87 @@ impl Cluster {
         if leadership.here {
             return Ok(());
         }
-        let leader = leadership.leader.and_then(|id| members::all(&self.store.view()).remove(&id));
-        Err(match leader {
-            Some(leader) => Answer::Elsewhere { address: leader.address },
+        let other = leadership.leader.filter(|leader| *leader != self.me.id);
+        Err(match other.and_then(|leader| self.lines.address_of(leader)) {
+            Some(address) => Answer::Elsewhere { address },
             None => Answer::Later { why: "the cluster has no leader at the moment; try again".to_owned() },
         })
     }
 
-    async fn join(&self, name: &str, address: &str) -> Result<Answer, Answer> {
+    /// The members' records; a witness has none, and goes by what it heard.
+    fn known(&self) -> BTreeMap<u64, Member> {
+        if !self.me.witness {
+            return members::all(&self.store.view());
+        }
+        let known = self.remembered.iter().chain([&self.me]).map(|member| (member.id, member.clone()));
+        let mut known: BTreeMap<u64, Member> = known.collect();
+        for (id, member) in &mut known {
+            member.address = self.lines.address_of(*id).unwrap_or_else(|| member.address.clone());
+        }
+        known
+    }
+
+    /// A witness says whom to ask instead: the leader, or anyone else.
+    pub(crate) fn has_no_data(&self) -> String {
+        let leader = self.store.leadership().borrow().leader;
+        let address = leader.filter(|leader| *leader != self.me.id).and_then(|leader| self.lines.address_of(leader));
+        let address = address.or_else(|| {
+            let other = self.known().into_values().find(|member| !member.witness)?;
+            Some(other.address)
+        });
+        let whom = address.map_or_else(|| "another server".to_owned(), |address| format!("https://{address}"));
+        format!("this server is a witness: it votes and has no data; ask {whom}")
+    }
+
+    /// Another server has said where it is. A witness has no records to go by, and none to say it in: others do that.
+    pub(super) fn heard_from(&self, id: u64, address: &str) {
+        if self.me.witness {
+            return self.lines.hear_of(id, address);
+        }
+        let known = members::all(&self.store.view()).remove(&id);
+        let Some(moved) = known.filter(|member| member.witness && member.address != address) else { return };
+        tracing::info!(id, address, "the witness is at another address");
+        // To write it down the witness may be needed, so it must be reached first.
+        self.lines.hear_of(id, address);
+        let (store, moved) = (self.store.clone(), Member { address: address.to_owned(), ..moved });
+        tokio::spawn(async move {
+            if let Err(error) = members::say(&store, &moved).await {
+                tracing::info!(id, %error, "the witness' new address is written down when it connects again");
+            }
+        });
+    }
+
+    async fn join(&self, joiner: &Joiner) -> Result<Answer, Answer> {
         self.leads()?;
+        let Joiner { name, address, witness, .. } = joiner;
         if name.is_empty() || name.len() > 253 || address.is_empty() || address.len() > 300 {
             return Err(Answer::Refused { why: "a server's name and address must not be empty or very long".into() });
+        }
+        if let Some(why) = joiner.is_too_old(self.store.seal_status().is_some_and(|status| status.key.is_some())) {
+            tracing::warn!(name, address, why, "a server cannot join");
+            return Err(Answer::Refused { why });
         }
         // Whoever joins takes messages only of those it knows.
         members::say(&self.store, &self.me).await.map_err(undecided)?;
         self.make_room_for(name).await?;
-        let member = members::add(&self.store, name, address).await.map_err(undecided)?;
+        if *witness {
+            let view = self.store.view();
+            let witnesses = members::witnesses(&view);
+            let why = match witnesses.first() {
+                Some(id) => {
+                    format!("there is a witness already, one is enough: remove it first with mk8s cluster remove {id}")
+                }
+                None if members::all(&view).len() < 2 => {
+                    "a witness is the third vote beside two servers with data: let a second server join first"
+                        .to_owned()
+                }
+                None => String::new(),
+            };
+            if !why.is_empty() {
+                return Err(Answer::Refused { why });
+            }
+        }
+        let member = members::add(&self.store, name, address, *witness).await.map_err(undecided)?;
         let added = self.store.change_member(MemberChange::AddLearner(member.id)).await;
         if let Err(error) = added {
             // It has no vote and no record, so that whoever tries again finds room.
@@ -182,7 +254,14 @@ impl Cluster {
             return Ok(Answer::Done);
         }
         let status = self.store.members().await.map_err(|_| closing())?;
-        if !status.iter().any(|member| member.voter && to.map_or(member.id != self.me.id, |to| member.id == to)) {
+        let witnesses = members::witnesses(&self.store.view());
+        if let Some(id) = to.filter(|to| witnesses.contains(to)) {
+            return Err(Answer::Refused {
+                why: format!("member {id} is a witness, which has no data and does not lead"),
+            });
+        }
+        let can = |id: u64| !witnesses.contains(&id) && to.map_or(id != self.me.id, |to| id == to);
+        if !status.iter().any(|member| member.voter && can(member.id)) {
             return Err(Answer::Refused { why: "there is no such voter to take the lead".to_owned() });
         }
         self.store.transfer_lead(to);
@@ -226,7 +305,7 @@ impl Cluster {
             return elsewhere;
         }
         let Ok(status) = self.store.members().await else { return closing() };
-        let known = members::all(&self.store.view());
+        let known = self.known();
         let members = status.into_iter().map(|member| MemberState::new(member, known.get(&member.id))).collect();
         Answer::Status(Status { term: leadership.term, revision: self.store.revision(), members })
     }

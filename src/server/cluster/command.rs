@@ -96,8 +96,11 @@ fn summary(status: &Status) -> Vec<String> {
         None => "no write is taken".to_owned(),
     };
     let leader = status.members.iter().find(|member| member.leader);
-    let leader =
-        leader.map_or_else(|| "no leader".to_owned(), |leader| format!("leader {} ({})", leader.name, leader.id));
+    let leader = match leader {
+        Some(witness) if witness.witness => format!("no leader; the witness {} looks for one", witness.name),
+        Some(leader) => format!("leader {} ({})", leader.name, leader.id),
+        None => "no leader".to_owned(),
+    };
     vec![
         format!("{leader}, term {}, revision {}", status.term, status.revision),
         format!("{up} of {voters} voting servers are up, {needed} are needed: {spare}"),
@@ -117,6 +120,7 @@ fn table(status: &Status) -> Vec<String> {
 
 fn role(member: &MemberState) -> String {
     let role = match (member.leader, member.voter) {
+        (_, true) if member.witness => "witness",
         (true, _) => "leader",
         (false, true) => "voter",
         (false, false) => "learner",
@@ -146,6 +150,7 @@ mod tests {
             address: format!("10.0.0.{id}:6443"),
             voter,
             leader,
+            witness: id == 5,
             behind: Some(0),
             active: Some(active),
         };
@@ -154,18 +159,20 @@ mod tests {
             member(2, "bb", true, true, true),
             member(3, "c", false, true, false),
             member(4, "d", false, false, true),
+            member(5, "e", false, true, true),
         ];
         let status = Status { term: 7, revision: 1234, members };
         let lines: Vec<String> = summary(&status).into_iter().chain(table(&status)).collect();
         expect![[r"
             leader bb (2), term 7, revision 1234
-            2 of 3 voting servers are up, 2 are needed: 0 more may be lost
+            3 of 4 voting servers are up, 3 are needed: 0 more may be lost
 
             ID   NAME   ADDRESS         ROLE      HEALTH   BEHIND
             1    a      10.0.0.1:6443   voter     up       0
             2    bb     10.0.0.2:6443   leader    up       0
             3    c      10.0.0.3:6443   voter     down     0
-            4    d      10.0.0.4:6443   learner   up       0"]]
+            4    d      10.0.0.4:6443   learner   up       0
+            5    e      10.0.0.5:6443   witness   up       0"]]
         .assert_eq(&lines.join("\n"));
     }
 }

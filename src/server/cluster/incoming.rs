@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use mk8s_store::Assembly;
+use mk8s_store::{Assembly, Whole};
 use tokio::{
     io::{AsyncRead, AsyncWrite, AsyncWriteExt},
     time::timeout,
@@ -38,10 +38,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
         }
         _ => return Err(bad("it begins with no greeting")),
     };
-    if let Some((kind, why)) = refusal(cluster, hello, peer) {
+    if let Some((kind, why)) = refusal(cluster, &hello, peer) {
         tracing::warn!(from = hello.from, to = hello.to, address = ?peer.addr, why, "messages of another server were refused");
         frames::write(stream, kind, why.as_bytes()).await?;
         return stream.flush().await;
+    }
+    if let Some(address) = hello.address.as_deref().filter(|address| !address.is_empty() && address.len() <= 300) {
+        cluster.heard_from(hello.from, address);
     }
     frames::write(stream, WELCOME, &[]).await?;
     stream.flush().await?;
@@ -58,10 +61,13 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
         match (kind, &mut whole) {
             (MESSAGE, None) => cluster.store.deliver(&bytes).map_err(io::Error::other)?,
             (WITH_KEYSPACE, None) => whole = Some((bytes, Assembly::default())),
+            // A witness keeps nothing of it.
+            (PIECE, Some(_)) if cluster.me.witness => {}
             (PIECE, Some((_, assembly))) => assembly.add(&bytes)?,
             (END, Some(_)) => {
                 let (message, assembly) = whole.take().expect("just seen");
-                cluster.store.deliver_with(&message, assembly.finish()?).map_err(io::Error::other)?;
+                let keyspace = if cluster.me.witness { Whole::default() } else { assembly.finish()? };
+                cluster.store.deliver_with(&message, keyspace).map_err(io::Error::other)?;
                 frames::write(stream, WELCOME, &[]).await?;
                 stream.flush().await?;
             }
@@ -72,7 +78,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
 }
 
 /// Why messages are not taken, if they are not, and as what that is said.
-fn refusal(cluster: &Cluster, hello: Hello, peer: &Peer) -> Option<(u8, String)> {
+fn refusal(cluster: &Cluster, hello: &Hello, peer: &Peer) -> Option<(u8, String)> {
     if !peer.user.as_ref().is_some_and(|user| user.in_group(SERVERS)) {
         return Some((REFUSED, "the certificate is no server's".to_owned()));
     }

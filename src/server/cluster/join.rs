@@ -11,7 +11,7 @@ use super::{
     TALK,
     record::{Record, RecordError},
     seal,
-    talk::{self, Answer, Question, TalkError},
+    talk::{self, Answer, Joiner, Question, TalkError},
 };
 use crate::auth::{Pki, PkiError};
 use mk8s_client::join_token::{BadToken, JoinToken};
@@ -70,7 +70,14 @@ pub fn address_of(url: &str) -> Result<String, JoinError> {
 ///
 /// # Errors
 /// [`JoinError`] says what is wrong and what to do.
-pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, address: &str) -> Result<Record, JoinError> {
+pub async fn join(
+    url: &str,
+    token: Option<&str>,
+    dir: &Path,
+    name: &str,
+    address: &str,
+    witness: bool,
+) -> Result<Record, JoinError> {
     let server = address_of(url)?;
     let token = JoinToken::parse(token)?;
     if dir.join("store").exists() || dir.join("tls").join("ca.key").exists() {
@@ -85,7 +92,7 @@ pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, addres
         _ => return Err(failed(TalkError::NoAnswer { address: server.clone() })),
     };
     let tls = talk::to_server(&ca_pem, None, TALK).map_err(failed)?;
-    let question = Question::Join { secret: token.secret.clone(), name: name.to_owned(), address: address.to_owned() };
+    let question = Question::Join { secret: token.secret.clone(), joiner: Joiner::new(name, address, witness) };
     let (id, sealed, members) = match talk::ask_leader(&server, tls, &question).await.map_err(failed)? {
         Answer::Joined { id, sealed, members } => (id, sealed, members),
         Answer::Refused { why } | Answer::Later { why } => return Err(refused(why)),
@@ -94,7 +101,7 @@ pub async fn join(url: &str, token: Option<&str>, dir: &Path, name: &str, addres
     let keys: BTreeMap<String, String> =
         serde_json::from_slice(&seal::open(&token.secret, &sealed)?).map_err(|_| seal::Sealed)?;
     Pki::install(dir, &keys)?;
-    let record = Record { id, founder: false, members, removed: false };
+    let record = Record { id, founder: false, members, witness, ..Record::founder() };
     record.save(dir)?;
     tracing::info!(id, server, "joined the cluster");
     Ok(record)

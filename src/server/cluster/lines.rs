@@ -43,10 +43,13 @@ pub(super) const END: u8 = 6;
 pub(super) const REMOVED: u8 = 7;
 
 /// The first frame of a connection.
-#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub(super) struct Hello {
     pub(super) from: u64,
     pub(super) to: u64,
+    /// Where `from` is, for who has no record of that.
+    #[serde(default)]
+    pub(super) address: Option<String>,
 }
 
 /// What waits for one peer at most.
@@ -66,6 +69,8 @@ pub struct Lines(Arc<Shared>);
 
 struct Shared {
     me: u64,
+    /// Where this server is.
+    address: String,
     pki: Arc<Pki>,
     addresses: Mutex<BTreeMap<u64, String>>,
     store: OnceLock<Store>,
@@ -76,10 +81,18 @@ struct Shared {
 
 impl Lines {
     /// `removed` is told when another server says so.
-    pub fn new(me: u64, pki: Arc<Pki>, known: &[members::Member], removed: Removed, stop: CancellationToken) -> Lines {
+    pub fn new(
+        me: u64,
+        address: String,
+        pki: Arc<Pki>,
+        known: &[members::Member],
+        removed: Removed,
+        stop: CancellationToken,
+    ) -> Lines {
         let addresses = known.iter().map(|member| (member.id, member.address.clone())).collect();
         let shared = Shared {
             me,
+            address,
             pki,
             addresses: Mutex::new(addresses),
             store: OnceLock::new(),
@@ -95,6 +108,16 @@ impl Lines {
         Box::new(Outgoing { shared: self.0.clone(), lines: HashMap::new() })
     }
 
+    /// Where a member is, as far as it is known here.
+    pub(super) fn address_of(&self, id: u64) -> Option<String> {
+        self.0.addresses.lock().get(&id).cloned()
+    }
+
+    /// Another server says where it is.
+    pub(super) fn hear_of(&self, id: u64, address: &str) {
+        self.0.addresses.lock().insert(id, address.to_owned());
+    }
+
     /// The store that hears how it went; and from now on it says where the others are.
     pub async fn follow(self, store: Store) {
         let stop = self.0.stop.clone();
@@ -104,6 +127,7 @@ impl Lines {
             for member in members::all(&view).into_values() {
                 self.0.addresses.lock().insert(member.id, member.address);
             }
+            store.know_witnesses(members::witnesses(&view));
             let Ok(mut watch) = store.watch(members::PREFIX.as_bytes(), view.revision()) else { continue };
             match stop.run_until_cancelled(watch.next()).await {
                 None | Some(Ok(mk8s_store::WatchItem::Closed)) => return,
@@ -281,7 +305,8 @@ impl Shared {
         let address = self.addresses.lock().get(&to).cloned().ok_or(LineError::Unknown(to))?;
         let tls = talk::to_server(self.pki.ca_pem(), Some(&self.pki.leaf(Role::Peer)), RAFT)?;
         let mut stream = talk::connect(&address, tls).await?;
-        let hello = serde_json::to_vec(&Hello { from: self.me, to }).expect("numbers become JSON");
+        let hello = serde_json::to_vec(&Hello { from: self.me, to, address: Some(self.address.clone()) })
+            .expect("numbers become JSON");
         let greeting = async {
             frames::write(&mut stream, HELLO, &hello).await?;
             stream.flush().await?;

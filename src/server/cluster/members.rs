@@ -5,7 +5,10 @@
 //! /mk8s/members/<id>   {id, name, address, seals}
 //! ```
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
 
 use bytes::Bytes;
 use mk8s_store::{CommitError, Entry, Expect, Op, Stamped, Store, Txn, View};
@@ -21,6 +24,9 @@ pub struct Member {
     /// Whether it reads sealed values, as it says itself.
     #[serde(default)]
     pub seals: bool,
+    /// Whether it has a vote and no data.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub witness: bool,
 }
 
 pub(super) const PREFIX: &str = "/mk8s/members/";
@@ -42,6 +48,11 @@ fn put(member: &Member, expect: Expect) -> Op {
     Op::Put { key: key(member.id), value: Stamped::plain(value), expect }
 }
 
+/// Those of them that are witnesses.
+pub fn witnesses(view: &View) -> BTreeSet<u64> {
+    all(view).into_values().filter(|member| member.witness).map(|member| member.id).collect()
+}
+
 /// Says where this server is, if that is not known already.
 pub async fn say(store: &Store, member: &Member) -> Result<(), CommitError> {
     if all(&store.view()).get(&member.id) == Some(member) {
@@ -51,14 +62,15 @@ pub async fn say(store: &Store, member: &Member) -> Result<(), CommitError> {
 }
 
 /// Makes a record for a new member, under a number that nobody has had.
-pub async fn add(store: &Store, name: &str, address: &str) -> Result<Member, CommitError> {
+pub async fn add(store: &Store, name: &str, address: &str, witness: bool) -> Result<Member, CommitError> {
     loop {
         let view = store.view();
         let entry = view.get(NEXT.as_bytes());
         let known = all(&view).keys().max().copied().unwrap_or(0) + 1;
         let written = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
         let id = written.unwrap_or(0).max(known).max(2);
-        let member = Member { id, name: name.to_owned(), address: address.to_owned(), seals: false };
+        // A witness passes sealed values by.
+        let member = Member { id, name: name.to_owned(), address: address.to_owned(), seals: witness, witness };
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
         let next =
             Op::Put { key: Bytes::from_static(NEXT.as_bytes()), value: Stamped::plain((id + 1).to_string()), expect };
@@ -110,15 +122,15 @@ mod tests {
     #[tokio::test]
     async fn numbers_are_never_used_again() {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
-        let founder = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true };
+        let founder = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false };
         say(&store, &founder).await.expect("written");
         let revision = store.revision();
         say(&store, &founder).await.expect("nothing to write");
         assert_eq!(store.revision(), revision);
-        assert_eq!(add(&store, "b", "b:1").await.expect("added").id, 2);
-        assert_eq!(add(&store, "c", "c:1").await.expect("added").id, 3);
+        assert_eq!(add(&store, "b", "b:1", false).await.expect("added").id, 2);
+        assert_eq!(add(&store, "c", "c:1", false).await.expect("added").id, 3);
         forget(&store, 3).await.expect("forgotten");
-        assert_eq!(add(&store, "d", "d:1").await.expect("added").id, 4);
+        assert_eq!(add(&store, "d", "d:1", false).await.expect("added").id, 4);
         let names: Vec<_> = all(&store.view()).into_values().map(|member| member.name).collect();
         assert_eq!(names, ["a", "b", "d"]);
     }
@@ -127,17 +139,18 @@ mod tests {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
         let entries = || store.view().prefix(b"/").cloned().collect::<Vec<_>>();
         assert_eq!(first_of_next_hundred(&entries()), 101);
-        say(&store, &Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true }).await.expect("written");
+        let first = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false };
+        say(&store, &first).await.expect("written");
         for n in 2..=99 {
-            assert_eq!(add(&store, "b", "b:1").await.expect("added").id, n);
+            assert_eq!(add(&store, "b", "b:1", false).await.expect("added").id, n);
         }
         assert_eq!(first_of_next_hundred(&entries()), 101);
-        add(&store, "c", "c:1").await.expect("added");
+        add(&store, "c", "c:1", false).await.expect("added");
         assert_eq!(first_of_next_hundred(&entries()), 201);
         store.commit(only(&store.view(), 201)).await.expect("written");
         assert!(all(&store.view()).is_empty());
         assert!(was_removed(&store.view(), 100) && !was_removed(&store.view(), 202));
-        assert_eq!(add(&store, "d", "d:1").await.expect("added").id, 202);
+        assert_eq!(add(&store, "d", "d:1", false).await.expect("added").id, 202);
         assert_eq!(first_of_next_hundred(&entries()), 301);
     }
 }

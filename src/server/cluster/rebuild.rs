@@ -39,6 +39,10 @@ pub(crate) enum RebuildError {
     Record(#[from] RecordError),
     #[error(transparent)]
     Pki(#[from] PkiError),
+    #[error(
+        "{dir} is that of a witness, which votes and has no data: do this on a server that has some, or on a new one"
+    )]
+    Witness { dir: String },
     #[error("{path} has no CA of a cluster: is that the --data-dir of a server?")]
     NoCa { path: String },
 }
@@ -55,6 +59,7 @@ pub(crate) struct Rebuilt {
 
 /// Puts a keyspace in the place of a server's store.
 pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -> Result<Rebuilt, RebuildError> {
+    refuse_witness(dir)?;
     let (store, new) = (dir.join("store"), dir.join("store.new"));
     mk8s_store::ensure_free(&store)?;
     let failed = |action, path: &Path| {
@@ -65,12 +70,7 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
         fs::remove_dir_all(&new).map_err(failed("remove", &new))?;
     }
     let keys = whole.entries().len();
-    let record = Record {
-        id: members::first_of_next_hundred(whole.entries()),
-        founder: false,
-        members: Vec::new(),
-        removed: false,
-    };
+    let record = Record { id: members::first_of_next_hundred(whole.entries()), founder: false, ..Record::founder() };
     let first = |view: &mk8s_store::View| members::only(view, record.id);
     let revision = mk8s_store::found(&new, whole, first, record.id, &record.identity(cluster))?;
     let mut before = None;
@@ -85,10 +85,18 @@ pub(crate) fn rebuild(dir: &Path, cluster: &str, whole: Whole, now: Timestamp) -
     Ok(Rebuilt { member: record.id, revision, keys, before })
 }
 
+fn refuse_witness(dir: &Path) -> Result<(), RebuildError> {
+    match Record::load(dir)? {
+        Some(record) if record.witness => Err(RebuildError::Witness { dir: dir.display().to_string() }),
+        _ => Ok(()),
+    }
+}
+
 /// The last server that is left begins a new cluster with all that it has.
 pub(crate) fn recover(dir: &Path, now: Timestamp) -> Result<Rebuilt, RebuildError> {
     let cluster = crate::auth::pki::cluster_of(dir)?
         .ok_or_else(|| RebuildError::NoCa { path: dir.join("tls").display().to_string() })?;
+    refuse_witness(dir)?;
     let whole = mk8s_store::salvage(&dir.join("store"))?;
     rebuild(dir, &cluster, whole, now)
 }

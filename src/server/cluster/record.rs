@@ -19,6 +19,9 @@ pub struct Record {
     /// Whether it has heard that it was removed.
     #[serde(default)]
     pub removed: bool,
+    /// Whether it is a witness.
+    #[serde(default)]
+    pub witness: bool,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -35,12 +38,13 @@ const FILE: &str = "member.json";
 
 impl Record {
     pub fn founder() -> Record {
-        Record { id: 1, founder: true, members: Vec::new(), removed: false }
+        Record { id: 1, founder: true, members: Vec::new(), removed: false, witness: false }
     }
 
     /// What the store of this member is claimed for.
     pub fn identity(&self, cluster: &str) -> String {
-        format!("member {} of the cluster {cluster}", self.id)
+        let witness = if self.witness { " (a witness)" } else { "" };
+        format!("member {}{witness} of the cluster {cluster}", self.id)
     }
 
     /// What was saved in a server's directory, if anything was.

@@ -10,7 +10,7 @@ use tokio_util::sync::CancellationToken;
 pub struct Removed(CancellationToken);
 
 impl Removed {
-    pub(super) fn hear(&self) {
+    pub(crate) fn hear(&self) {
         self.0.cancel();
     }
 

@@ -2,8 +2,9 @@
 
 use std::{io, sync::Arc, time::Duration};
 
+use mk8s_api::version::GIT_VERSION;
 use mk8s_client::connect::{Anyone, SERVER_NAME};
-use mk8s_store::{MemberStatus, SealStatus};
+use mk8s_store::{MemberStatus, SealStatus, engine::FORMAT};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
 use serde::{Deserialize, Serialize};
@@ -32,8 +33,8 @@ pub enum Question {
     /// By whoever knows the token's secret.
     Join {
         secret: String,
-        name: String,
-        address: String,
+        #[serde(flatten)]
+        joiner: Joiner,
     },
     /// These by administrators, and by other servers.
     Status,
@@ -49,6 +50,49 @@ pub enum Question {
     RotateEncryption,
     /// All there is, as a file of a snapshot: [`Answer::Follows`], and then the file.
     Snapshot,
+}
+
+/// A server that wants to join, in its own words. What it does not say it does not know of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Joiner {
+    pub name: String,
+    pub address: String,
+    #[serde(default)]
+    pub witness: bool,
+    #[serde(default)]
+    pub version: Option<String>,
+    /// The newest format of the store that it reads.
+    #[serde(default)]
+    pub format: u64,
+    /// Whether it reads sealed values.
+    #[serde(default)]
+    pub seals: bool,
+}
+
+impl Joiner {
+    /// This executable.
+    pub fn new(name: &str, address: &str, witness: bool) -> Joiner {
+        Joiner {
+            name: name.to_owned(),
+            address: address.to_owned(),
+            witness,
+            version: Some(GIT_VERSION.to_owned()),
+            format: FORMAT,
+            seals: true,
+        }
+    }
+
+    /// Why it cannot take part, if it is too old for that: what it would be sent it could not read.
+    pub(super) fn is_too_old(&self, sealed: bool) -> Option<String> {
+        let lacks = match (self.format < FORMAT, sealed && !self.seals) {
+            (true, _) => format!("does not read the cluster's data, which has format {FORMAT}"),
+            (_, true) => "does not read encrypted Secrets, which this cluster has".to_owned(),
+            _ => return None,
+        };
+        let its = self.version.as_deref().unwrap_or("an older version than this cluster");
+        Some(format!("it runs {its}, which {lacks}: install {GIT_VERSION} or a newer one there, and let it join again"))
+    }
 }
 
 /// What it says.
@@ -121,6 +165,8 @@ pub struct MemberState {
     pub address: String,
     pub voter: bool,
     pub leader: bool,
+    #[serde(default)]
+    pub witness: bool,
     /// Known to the leader only.
     pub behind: Option<u64>,
     pub active: Option<bool>,
@@ -130,7 +176,8 @@ impl MemberState {
     pub(super) fn new(status: MemberStatus, member: Option<&Member>) -> MemberState {
         let MemberStatus { id, voter, leader, behind, active } = status;
         let (name, address) = member.map_or_else(Default::default, |m| (m.name.clone(), m.address.clone()));
-        MemberState { id, name, address, voter, leader, behind, active }
+        let witness = member.is_some_and(|member| member.witness);
+        MemberState { id, name, address, voter, leader, witness, behind, active }
     }
 }
 
@@ -283,4 +330,33 @@ pub async fn ask_leader(address: &str, tls: Arc<ClientConfig>, question: &Questi
         }
     }
     Ok(last.unwrap_or_else(|| Answer::Later { why: "the cluster has no leader".to_owned() }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_an_older_server_asks_is_understood_and_refused_with_a_remedy() {
+        let older = r#"{"join":{"secret":"s","name":"b","address":"b:1"}}"#;
+        let Question::Join { joiner, .. } = serde_json::from_str(older).expect("it is a question") else {
+            panic!("it wants to join");
+        };
+        assert!(!joiner.witness && joiner.version.is_none());
+        let why = joiner.is_too_old(false).expect("its format is not known");
+        assert!(why.contains("an older version") && why.contains(&format!("install {GIT_VERSION}")), "{why}");
+
+        let own = Joiner::new("b", "b:1", true);
+        assert_eq!(own.is_too_old(true), None);
+        let question = Question::Join { secret: "s".into(), joiner: own.clone() };
+        let text = serde_json::to_string(&question).expect("it becomes JSON");
+        let again = serde_json::from_str(&text).expect("it is a question");
+        assert!(matches!(again, Question::Join { joiner, .. } if joiner == own), "{text}");
+
+        let plain = Joiner { seals: false, version: Some("v1.2".into()), ..own.clone() };
+        assert_eq!(plain.is_too_old(false), None);
+        let why = plain.is_too_old(true).expect("Secrets are sealed");
+        assert!(why.contains("it runs v1.2") && why.contains("encrypted Secrets"), "{why}");
+        assert_eq!(Joiner { format: FORMAT + 1, ..own }.is_too_old(true), None, "newer");
+    }
 }

@@ -41,6 +41,7 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("write-kubeconfig-mode", One(&mut args.write_kubeconfig_mode)),
         ("disable", Many(&mut args.disable)),
         ("disable-agent", One(&mut args.disable_agent)),
+        ("witness", One(&mut args.witness)),
         ("kube-scheduler-config", One(&mut args.kube_scheduler_config)),
         ("secrets-encryption", One(&mut args.secrets_encryption)),
         ("secrets-encryption-resources", Many(&mut args.secrets_encryption_resources)),

@@ -83,6 +83,12 @@ impl Engine for MemoryEngine {
         })
     }
 
+    fn load_end(&self) -> io::Result<Loaded> {
+        let mut loaded = self.load()?;
+        loaded.log = loaded.log.pop().into_iter().collect();
+        Ok(loaded)
+    }
+
     fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()> {
         let fault = self.disk.lock().fault.take();
         if fault != Some(Fault::Lost) {

@@ -67,6 +67,9 @@ pub trait Engine: Send + Sync + 'static {
     /// Reads everything back; once, at open.
     fn load(&self) -> io::Result<Loaded>;
 
+    /// As [`Engine::load`], with the last entry alone of a log that may be long.
+    fn load_end(&self) -> io::Result<Loaded>;
+
     /// Appends entries, replacing those from the first one's index on, together with the hard state. All of it or
     /// nothing, with one fsync.
     fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()>;

@@ -136,12 +136,27 @@ impl SledEngine {
         io::Error::new(io::ErrorKind::InvalidData, format!("{}: {detail}", self.dir.display()))
     }
 
-    fn load_log(&self, mark: u64) -> io::Result<Vec<LogEntry>> {
+    /// Everything that is to be read back; where the log is read from is told by its last entry's index.
+    fn read_back(&self, log_from: impl FnOnce(u64) -> u64) -> io::Result<Loaded> {
+        let mut loaded = Loaded { hard_state: self.wal.hard_state(), ..Loaded::default() };
+        let mut generation = 0;
+        if let Some(bytes) = self.raft.get(MARK).map_err(to_io)? {
+            (loaded.mark, generation) =
+                codec::read_mark(&bytes).ok_or_else(|| self.damaged("the checkpoint's mark cannot be read"))?;
+        }
+        loaded.log = self.load_log(loaded.mark.index, log_from)?;
+        loaded.entries = self.load_keys(generation, loaded.mark.revision)?;
+        *self.generation.lock() = generation;
+        Ok(loaded)
+    }
+
+    fn load_log(&self, mark: u64, from: impl FnOnce(u64) -> u64) -> io::Result<Vec<LogEntry>> {
         if let Some((first, _)) = self.wal.range().filter(|(first, _)| *first > mark + 1) {
             return Err(self.damaged(&format!("the log begins with entry {first}, the checkpoint ends with {mark}")));
         }
         self.wal.cut(mark)?;
-        self.wal.entries(mark + 1, u64::MAX, u64::MAX)
+        let last = self.wal.range().map_or(0, |(_, last)| last);
+        self.wal.entries(from(last).max(mark + 1), u64::MAX, u64::MAX)
     }
 
     /// Reads the keyspace, and removes what a checkpoint left behind that did not end.
@@ -286,16 +301,11 @@ pub(super) fn to_io(error: sled::Error) -> io::Error {
 
 impl Engine for SledEngine {
     fn load(&self) -> io::Result<Loaded> {
-        let mut loaded = Loaded { hard_state: self.wal.hard_state(), ..Loaded::default() };
-        let mut generation = 0;
-        if let Some(bytes) = self.raft.get(MARK).map_err(to_io)? {
-            (loaded.mark, generation) =
-                codec::read_mark(&bytes).ok_or_else(|| self.damaged("the checkpoint's mark cannot be read"))?;
-        }
-        loaded.log = self.load_log(loaded.mark.index)?;
-        loaded.entries = self.load_keys(generation, loaded.mark.revision)?;
-        *self.generation.lock() = generation;
-        Ok(loaded)
+        self.read_back(|_| 0)
+    }
+
+    fn load_end(&self) -> io::Result<Loaded> {
+        self.read_back(|last| last)
     }
 
     fn append(&self, entries: &[Arc<LogEntry>], hard_state: Option<HardState>) -> io::Result<()> {

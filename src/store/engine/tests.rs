@@ -62,6 +62,8 @@ fn what_was_appended_is_there_whatever_its_size() {
         drop(engine);
         let loaded = again().load().expect("it loads");
         assert!(same(&loaded.log, &entries) && loaded.hard_state == hard_state);
+        let end = again().load_end().expect("it loads");
+        assert!(same(&end.log, &entries[5..]) && end.hard_state == hard_state);
         let engine = again();
         assert!(same(&engine.entries(2, 5, u64::MAX).expect("it reads"), &entries[1..4]));
         assert!(same(&engine.entries(6, 7, 0).expect("it reads"), &entries[5..6]), "the first comes whatever its size");

@@ -78,6 +78,10 @@ impl Sizes {
         }
     }
 
+    pub(super) fn total(&self) -> u64 {
+        self.total
+    }
+
     pub(super) fn restart(&mut self) {
         self.at_checkpoint = self.total;
         self.marks.clear();
@@ -117,6 +121,9 @@ impl Replica {
 
     /// How many bytes of log came since the last checkpoint.
     pub(crate) fn bytes_since_checkpoint(&self) -> u64 {
+        if let Some(witness) = &self.witness {
+            return witness.ripe_bytes(self.sizes.total, self.sizes.at_checkpoint);
+        }
         self.sizes.since_checkpoint()
     }
 
@@ -127,6 +134,10 @@ impl Replica {
 
     /// What a checkpoint of now holds; [`Replica::checkpointed`] is told when it is durable.
     pub(crate) fn checkpoint(&mut self) -> Checkpoint {
+        if let Some((mark, bytes)) = self.witness.as_mut().and_then(|witness| witness.take(self.sizes.total)) {
+            self.sizes.at_checkpoint = bytes;
+            return Checkpoint { contents: Contents::Changes(Vec::new()), sealer: None, mark };
+        }
         self.sizes.at_checkpoint = self.sizes.total;
         let (contents, sealer) = self.keyspace.take_contents();
         Checkpoint { contents, sealer, mark: self.log.applied().mark() }
@@ -139,7 +150,7 @@ impl Replica {
             self.keeper.iter().for_each(|keeper| keeper.set_rewriting(false));
         }
         // What was sealed in another way shall not stay in a log that nobody is likely to ask for.
-        let keeps = self.has_peers() && (self.leads() || !all);
+        let keeps = self.has_peers() && !self.is_witness() && (self.leads() || !all);
         let through = if keeps { self.needed_by_nobody().min(mark.index) } else { mark.index };
         // A snapshot may have come meanwhile, and the log may begin behind this already.
         (through > 0 && self.log.trim(through).is_ok()).then_some(through)

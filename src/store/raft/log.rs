@@ -19,6 +19,8 @@ use std::{
 pub(super) struct Log {
     engine: Arc<dyn Engine>,
     state: RwLock<State>,
+    /// There is no keyspace that could be sent.
+    witness: bool,
 }
 
 struct State {
@@ -66,6 +68,7 @@ impl Log {
         mut hard_state: HardState,
         log: Vec<LogEntry>,
         applied: Applied,
+        witness: bool,
     ) -> SharedLog {
         let trimmed = applied.at;
         // The commit index is not synced by itself; what is in the checkpoint was committed.
@@ -78,7 +81,7 @@ impl Log {
         let recent = log.into_iter().map(Arc::new).collect();
         let offers = BTreeMap::new();
         let state = RwLock::new(State { hard_state, recent, last, trimmed, applied, offers });
-        SharedLog(Arc::new(Self { engine, state }))
+        SharedLog(Arc::new(Self { engine, state, witness }))
     }
 
     /// Takes entries and state into memory, where raft sees them, and gives what makes them durable.
@@ -246,7 +249,7 @@ impl Storage for SharedLog {
     /// Only the place in the log: the keyspace travels beside the message.
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
         let Applied { at, members, view } = self.applied();
-        if at.index < request_index {
+        if at.index < request_index || self.witness {
             return Err(raft::Error::Store(StorageError::SnapshotTemporarilyUnavailable));
         }
         self.state.write().offers.insert(to, (at.index, view));

@@ -97,13 +97,27 @@ impl Replica {
         };
         let refuse = |why: String| Err(CommitError::Unavailable(why));
         let voters: Vec<u64> = self.raw.raft.prs().conf().voters().ids().iter().collect();
-        if change == MemberChange::Remove(node_id) && voters == [node_id] {
+        let stays = voters.iter().any(|id| *id != node_id && !self.witnesses.contains(id));
+        if change == MemberChange::Remove(node_id) && !stays {
             let refusal = refuse("the last voter cannot be removed".to_owned());
             return self.effects.answers.push(Settled::Member(answer, refusal));
         }
         if change == MemberChange::Remove(self.settings.node_id) && self.step_aside() {
             let refusal = refuse("this server leads; another one takes the lead now, try again".to_owned());
             return self.effects.answers.push(Settled::Member(answer, refusal));
+        }
+        // With a witness a majority may hold with one server that has data: it must not be the one that goes.
+        if self.has_witness() && matches!(change, MemberChange::Remove(_)) {
+            let leads = self.leads() && !self.is_witness();
+            let why = match leads {
+                true if node_id != self.settings.node_id => None,
+                true => Some("this server is the only one with data that is up: start another one first"),
+                false => Some("only the leader removes a member; try again"),
+            };
+            if let Some(why) = why {
+                let refusal = refuse(why.to_owned());
+                return self.effects.answers.push(Settled::Member(answer, refusal));
+            }
         }
         if matches!(change, MemberChange::AddLearner(_)) && voters.contains(&node_id) {
             let refusal = refuse(format!("member {node_id} has a vote already; remove it first"));
@@ -132,7 +146,14 @@ impl Replica {
                 tracing::warn!("the disk has not done a write for long; another server takes the lead");
             }
         }
-        self.promote();
+        if !self.is_witness() {
+            self.promote();
+        }
+    }
+
+    /// Whether it answers at this moment.
+    pub(super) fn heard_just_now(&self, id: u64) -> bool {
+        self.heard.just_now(id)
     }
 
     fn promote(&mut self) {
@@ -144,7 +165,9 @@ impl Replica {
         let learners = raft.prs().conf().learners();
         let caught_up = raft.prs().iter().filter(|(id, _)| learners.contains(*id)).filter(|(id, progress)| {
             let near = progress.matched + CAUGHT_UP >= committed && progress.matched > 0;
-            near && self.heard.lately(**id) && progress.state == ProgressState::Replicate
+            // A witness must be able to hand it all that it lacks.
+            let held = !self.has_witness() || progress.matched >= self.witness_from;
+            near && held && self.heard.lately(**id) && progress.state == ProgressState::Replicate
         });
         if let Some(id) = caught_up.map(|(id, _)| *id).min() {
             let context = self.pending.nobodys(raft.term);
@@ -160,7 +183,8 @@ impl Replica {
         let others = raft
             .prs()
             .iter()
-            .filter(|(id, _)| **id != self.settings.node_id && voters.contains(**id) && self.heard.just_now(**id));
+            .filter(|(id, _)| **id != self.settings.node_id && !self.witnesses.contains(*id))
+            .filter(|(id, _)| voters.contains(**id) && self.heard.just_now(**id));
         let nearest = others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id);
         let Some(nearest) = nearest.filter(|_| self.leads()) else { return false };
         self.raw.transfer_leader(nearest);

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! Reading order: `replica` (what it is told), `ready` (what raft then wants, in the order it must be done), `apply`,
-//! `effects` (what the world is to do), `members`, `proposals`; `owner` and `disk` (the world), `checkpoint` (how the
+//! `effects` (what the world is to do), `members`, `witness`, `proposals`; `owner` and `disk` (the world), `checkpoint` (how the
 //! log is kept short); `log` (raft's storage), `pending` (who waits), `pieces` (a keyspace on its way), `transport`.
 //!
 //! Invariant: raft's types do not leave this room.
@@ -27,6 +27,7 @@ mod proposals;
 mod ready;
 mod replica;
 mod transport;
+mod witness;
 
 #[cfg(test)]
 pub(crate) use checkpoint::Checkpoint;

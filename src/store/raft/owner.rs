@@ -17,6 +17,7 @@ use super::{
 use crate::{engine::Engine, hub::Hub, metrics::Metrics, mvcc::View, options::Options, seal::Keeper, txn::CommitError};
 use raft::eraftpb::Message;
 use std::{
+    collections::BTreeSet,
     io,
     sync::{
         Arc,
@@ -49,6 +50,8 @@ pub(crate) enum Request {
     Transfer {
         to: Option<u64>,
     },
+    /// Which of the others are witnesses.
+    Witnesses(BTreeSet<u64>),
     /// From a peer.
     Message(Box<Message>, Option<Whole>),
     Unreachable(u64),
@@ -225,6 +228,7 @@ impl Owner {
                 replica.step_aside();
                 replica.begin()
             }),
+            Request::Witnesses(witnesses) => self.replica.know_witnesses(witnesses),
             Request::Message(message, keyspace) => self.step(|replica| replica.receive(*message, keyspace)),
             Request::Unreachable(peer) => self.step(|replica| replica.unreachable(peer)),
             Request::SnapshotSent { to, arrived } => self.step(|replica| replica.snapshot_sent(to, arrived)),

@@ -134,6 +134,7 @@ impl Replica {
         let raft = &self.raw.raft;
         !self.outbox.closed
             && raft.leader_id != raft::INVALID_ID
+            && !self.witnesses.contains(&raft.leader_id)
             && raft.lead_transferee.is_none()
             && raft.prs().get(self.settings.node_id).is_some()
             && (!self.leads() || self.last_write - self.durable_write < WRITES_AHEAD)

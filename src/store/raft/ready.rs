@@ -12,6 +12,7 @@ use super::{
     codec,
     effects::{Outgoing, Settled, Show, What, Write},
     log::{Applied, Position},
+    pieces::Whole,
     replica::Replica,
 };
 use crate::{metrics::Metrics, mvcc::Keyspace};
@@ -38,6 +39,7 @@ impl Replica {
         self.apply()?;
         loop {
             self.propose_waiting();
+            self.hand_on();
             if !self.raw.has_ready() {
                 break;
             }
@@ -119,17 +121,27 @@ impl Replica {
         }
         if self.leads() {
             self.heard.begin();
+            self.witness_begins(self.raw.raft.raft_log.last_index());
         }
         self.inbox.clear();
     }
 
     pub(super) fn send(&mut self, messages: Vec<Message>) {
-        for message in messages {
+        for mut message in messages {
+            if message.msg_type() == MessageType::MsgHeartbeat {
+                // Raft has no use for this field of a heartbeat; a witness has.
+                message.index = self.everyone_has();
+            }
             let keyspace = match message.msg_type() {
                 MessageType::MsgSnapshot => {
                     let at = message.snapshot.as_ref().and_then(|s| s.metadata.as_ref()).map_or(0, |m| m.index);
                     let Some(view) = self.log.offered(message.to, at) else { continue };
-                    Some(view)
+                    // A witness is told the place in the log, and needs nothing else.
+                    let bare = self.witnesses.contains(&message.to);
+                    if bare {
+                        self.witness_begins(at);
+                    }
+                    Some(if bare { Keyspace::default().view() } else { view })
                 }
                 _ => None,
             };
@@ -173,6 +185,7 @@ impl Replica {
         let wrong = |what: &str| io::Error::new(io::ErrorKind::InvalidData, format!("a snapshot {what}"));
         let metadata = ready.snapshot().metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
         let whole = self.arrived.take().ok_or_else(|| wrong("without a keyspace"))?;
+        let whole = if self.is_witness() { Whole::default() } else { whole };
         self.keyspace = Keyspace::restored(self.keeper.clone(), whole.revision, whole.entries.iter().cloned())?;
         let members = metadata.conf_state.clone().unwrap_or_default();
         tracing::info!(
@@ -189,7 +202,10 @@ impl Replica {
         let (mark, hard_state) = self.log.restart(applied, ready.hs().map(codec::hard_state_from_raft));
         let write = self.ask_write(What::Install { entries: whole.entries, mark, hard_state });
         self.installing = Some((write, at.index));
-        self.effects.shows.push(Show::Restart(self.keyspace.view()));
+        match &mut self.witness {
+            Some(witness) => witness.restart(),
+            None => self.effects.shows.push(Show::Restart(self.keyspace.view())),
+        }
         self.sizes.restart();
         Ok(())
     }

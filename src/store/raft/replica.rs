@@ -17,6 +17,7 @@ use super::{
     pieces::Whole,
     proposals::{Inbox, Outbox},
     ready::Held,
+    witness::Witness,
 };
 use crate::{
     engine::{CheckpointMark, Engine, HardState, Loaded},
@@ -30,7 +31,11 @@ use raft::{
     Config, RawNode, SnapshotStatus, StateRole,
     eraftpb::{Entry, Message, MessageType},
 };
-use std::{collections::VecDeque, io, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    io,
+    sync::Arc,
+};
 
 /// Ticks without a word from the leader before another one is chosen: this many to twice as many.
 pub(crate) const ELECTION_TICKS: usize = 6;
@@ -45,12 +50,14 @@ pub(crate) struct Settings {
     pub(crate) life: u64,
     /// How many bytes of log are kept behind a checkpoint for replicas that are late.
     pub(crate) keep_bytes: u64,
+    /// See [`Options::witness`].
+    pub(crate) witness: bool,
 }
 
 impl Settings {
     pub(crate) fn new(options: &Options, life: u64) -> Self {
-        let Options { node_id, founders, keep_bytes, .. } = options.clone();
-        Self { node_id, founders, life, keep_bytes }
+        let Options { node_id, founders, keep_bytes, witness, .. } = options.clone();
+        Self { node_id, founders, life, keep_bytes, witness }
     }
 }
 
@@ -89,6 +96,11 @@ pub(crate) struct Replica {
     /// Ticks since a write became durable, while one is asked for.
     pub(super) stalled_ticks: usize,
     pub(super) sizes: Sizes,
+    /// There when this one is a witness.
+    pub(super) witness: Option<Witness>,
+    pub(super) witnesses: BTreeSet<u64>,
+    /// Where the logs of witnesses begin at most, as far as this replica led.
+    pub(super) witness_from: u64,
 }
 
 impl Replica {
@@ -108,11 +120,12 @@ impl Replica {
             return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
         }
         let applied = Applied { at, members: codec::members(&mark), view: keyspace.view() };
-        let log = Log::shared(engine, hard_state, log, applied);
+        let log = Log::shared(engine, hard_state, log, applied, settings.witness);
         let config = Config {
             id: settings.node_id,
             applied: at.index,
             election_tick: ELECTION_TICKS,
+            max_election_tick: Self::election_ticks_max(settings.witness),
             heartbeat_tick: 1,
             pre_vote: true,
             check_quorum: true,
@@ -123,6 +136,8 @@ impl Replica {
             max_committed_size_per_ready: 16 << 20,
             ..Config::default()
         };
+        let config = if settings.witness { small(config) } else { config };
+        let witness = settings.witness.then(|| Witness::new(settings.keep_bytes));
         let logger = slog::Logger::root(slog::Discard, slog::o!());
         let raw = RawNode::new(&config, log.clone(), &logger).map_err(io::Error::other)?;
         Ok(Self {
@@ -149,6 +164,9 @@ impl Replica {
             heard: Heard::default(),
             stalled_ticks: 0,
             sizes: Sizes::default(),
+            witness,
+            witnesses: BTreeSet::new(),
+            witness_from: 0,
         })
     }
 
@@ -180,21 +198,27 @@ impl Replica {
 
     /// Elects itself when there is nobody else, without waiting for a leader who never comes.
     pub(crate) fn lead_if_alone(&mut self) -> io::Result<()> {
-        if self.is_alone() && !self.is_writing() && !self.leads() {
+        if self.is_alone() && !self.is_witness() && !self.is_writing() && !self.leads() {
             self.raw.campaign().map_err(io::Error::other)?;
         }
         self.settle()
     }
 
     /// Takes a message from a peer, with the keyspace if one came with it.
-    pub(crate) fn receive(&mut self, message: Message, keyspace: Option<Whole>) -> io::Result<()> {
+    pub(crate) fn receive(&mut self, mut message: Message, keyspace: Option<Whole>) -> io::Result<()> {
         if message.to != self.settings.node_id {
             return Ok(());
         }
         self.heard.of(message.from);
+        if message.msg_type() == MessageType::MsgHeartbeat {
+            self.hear_everyone_has(std::mem::take(&mut message.index));
+        }
+        let leads_instead = self.must_lead_instead(&message);
         match message.msg_type() {
             MessageType::MsgPropose => {
-                if self.leads() && self.inbox.is_new(&message, self.raw.raft.term) {
+                // A witness passes the lead on before anything is written.
+                let takes = self.leads() && !self.is_witness();
+                if takes && self.inbox.is_new(&message, self.raw.raft.term) {
                     // Raft refuses it while it hands the lead over; whoever asked hears of that.
                     drop(self.raw.step(message));
                 }
@@ -206,13 +230,16 @@ impl Replica {
                 }
             }
             // It cannot lead before it has what it was given.
-            MessageType::MsgTimeoutNow if self.installing.is_some() => {}
+            MessageType::MsgTimeoutNow if self.installing.is_some() || self.is_witness() => {}
             MessageType::MsgHeartbeat if self.has_forgotten(&message) => {
                 let detail = "this server confirmed entries of the log which its disk does not have any more";
                 return Err(io::Error::new(io::ErrorKind::InvalidData, detail));
             }
             // Raft refuses what comes from those it does not know; that is no error of ours.
             _ => drop(self.raw.step(message)),
+        }
+        if leads_instead {
+            self.lead_instead()?;
         }
         self.settle()
     }
@@ -300,7 +327,13 @@ impl Replica {
 
     pub(crate) fn leadership(&self) -> Leadership {
         let leader = Some(self.raw.raft.leader_id).filter(|id| *id != raft::INVALID_ID);
-        Leadership { leader, here: self.leads(), term: self.raw.raft.term, alone: !self.has_peers() }
+        // A witness that leads only passes the lead on.
+        Leadership {
+            leader,
+            here: self.leads() && !self.is_witness(),
+            term: self.raw.raft.term,
+            alone: !self.has_peers(),
+        }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -316,8 +349,13 @@ impl Replica {
             mixed ^= mixed >> 29;
         }
         let jitter = usize::try_from(mixed % ELECTION_TICKS as u64).expect("small");
-        self.raw.raft.set_randomized_election_timeout(ELECTION_TICKS + jitter);
+        self.raw.raft.set_randomized_election_timeout(self.election_ticks() + jitter);
     }
+}
+
+/// Raft's settings for a replica that is to be small.
+fn small(config: Config) -> Config {
+    Config { max_size_per_msg: 256 << 10, max_inflight_msgs: 8, max_committed_size_per_ready: 1 << 20, ..config }
 }
 
 /// What the engine holds; where it holds nothing, the beginning that every founder writes.
@@ -325,7 +363,7 @@ impl Replica {
 /// It is a checkpoint of nothing at index 1, so that whoever joins later begins with a snapshot: the founders' names are
 /// nowhere in the log.
 fn found_or_new(engine: &dyn Engine, settings: &Settings) -> io::Result<Loaded> {
-    let loaded = engine.load()?;
+    let loaded = if settings.witness { engine.load_end()? } else { engine.load()? };
     let founders = settings.founders.clone().unwrap_or_else(|| vec![settings.node_id]);
     if loaded.mark.index > 0 || founders.is_empty() || loaded.hard_state != HardState::default() {
         return Ok(loaded);

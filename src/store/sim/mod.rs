@@ -1,6 +1,7 @@
 //! Several replicas in a world of chance: messages are lost, doubled, delayed and overtake each other, lines work one
 //! way only, machines stop and start, power cuts take what was not synced or tear it, disks are slow, members come and
-//! go. One seed is one world; it is the same each time it is played.
+//! go, one may be a witness, and then a machine with data may be lost for good. One seed is one world; it is the same each
+//! time it is played.
 //!
 //! Reading order: [`world`] (what happens), [`node`] (a machine and its disk), [`client`], [`history`] (what must hold).
 //!
@@ -27,6 +28,8 @@ enum Plant {
     StaleRead,
     /// For whom it voted is not written down.
     ForgottenVote,
+    /// A witness cuts what not everyone has.
+    CutsEarly,
 }
 
 /// Plays a world; says how much happened in it.
@@ -93,19 +96,21 @@ fn in_these_worlds_things_do_happen() {
         sum.checkpoints += tally.checkpoints;
         sum.crashes += tally.crashes;
         sum.member_changes += tally.member_changes;
+        sum.witness_led += tally.witness_led;
     }
     let enough = sum.answered > 20 * worlds
         && sum.elections > 2 * worlds
         && sum.snapshots > worlds / 2
         && sum.checkpoints > 2 * worlds
         && sum.crashes > 2 * worlds
-        && sum.member_changes > worlds / 4;
+        && sum.member_changes > worlds / 4
+        && sum.witness_led > worlds / 10;
     assert!(enough, "in {worlds} worlds: {sum:?}");
 }
 
 #[test]
 fn planted_bugs_are_found() {
-    for plant in [Plant::AcknowledgedUnsynced, Plant::StaleRead, Plant::ForgottenVote] {
-        assert!(first_wrong(0..5000, Some(plant)).is_some(), "{plant:?} was not found");
+    for plant in [Plant::AcknowledgedUnsynced, Plant::StaleRead, Plant::ForgottenVote, Plant::CutsEarly] {
+        assert!(first_wrong(0..20_000, Some(plant)).is_some(), "{plant:?} was not found");
     }
 }

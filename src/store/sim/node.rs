@@ -23,6 +23,10 @@ pub(super) struct Node {
     pub(super) paused_until: u64,
     pub(super) tick_us: u64,
     founders: Vec<u64>,
+    /// The one among all machines that is one, if there is one.
+    pub(super) witness: Option<u64>,
+    /// What a witness keeps has no bound.
+    pub(super) keeps_all: bool,
     plant: Option<Plant>,
     /// The revision that was shown last in this life.
     pub(super) shown: u64,
@@ -44,6 +48,8 @@ impl Node {
             paused_until: 0,
             tick_us: 100_000,
             founders,
+            witness: None,
+            keeps_all: false,
             plant,
             shown: 0,
         }
@@ -56,13 +62,29 @@ impl Node {
             node_id: self.id,
             founders: Some(self.founders.clone()),
             life: chance.next(),
-            keep_bytes: chance.between(0, 600),
+            keep_bytes: self.keep_bytes(chance),
+            witness: self.is_witness(),
         };
         let mut replica = Replica::start(Arc::new(self.engine.clone()), settings, None, Arc::new(Metrics::default()))?;
         self.shown = replica.view().revision();
+        replica.know_witnesses(self.witness.into_iter().collect());
         replica.begin()?;
         self.replica = Some(replica);
         Ok(())
+    }
+
+    /// Few, so that keyspaces are sent; but where a machine may be lost for good, a witness keeps what anyone lacks.
+    fn keep_bytes(&self, chance: &mut Random) -> u64 {
+        let few = chance.between(0, 600);
+        match self.is_witness() && self.keeps_all {
+            true if self.plant == Some(Plant::CutsEarly) => 0,
+            true => u64::MAX,
+            false => few,
+        }
+    }
+
+    pub(super) fn is_witness(&self) -> bool {
+        self.witness == Some(self.id)
     }
 
     /// The power goes: of what was not synced some is there, up to a point, and something there is torn.

@@ -35,6 +35,8 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) crashes: u64,
     pub(super) member_changes: u64,
+    /// How often a witness led for a moment.
+    pub(super) witness_led: u64,
 }
 
 enum Happens {
@@ -48,6 +50,7 @@ enum Happens {
     Start { node: u64 },
     Trouble,
     LinesHeal,
+    PowerGoes { node: u64, lasts: u64 },
     DiskHeals { node: u64 },
 }
 
@@ -73,7 +76,15 @@ pub(super) struct World {
     plant: Option<Plant>,
     tally: Tally,
     last_leader: Option<u64>,
+    /// A machine with data does not come back at the end; members stay the same then.
+    loses_one: bool,
+    lost_for_good: Option<u64>,
 }
+
+/// The machine that is a witness where there is one among three founders,
+const WITNESS: u64 = 3;
+/// or where one joins them: the first of those that do.
+const JOINING_WITNESS: u64 = 5;
 
 impl World {
     pub(super) fn new(seed: u64, plant: Option<Plant>) -> Self {
@@ -84,6 +95,14 @@ impl World {
             founders.iter().map(|id| (*id, Node::new(*id, founders.clone(), plant))).collect();
         let spare: Vec<u64> = (count + 1..=count + 2).collect();
         nodes.extend(spare.iter().map(|id| (*id, Node::new(*id, Vec::new(), plant))));
+        let has_witness = count == 3 && chance.happens(500);
+        let loses_one = has_witness && chance.happens(400);
+        if has_witness {
+            let witness = if loses_one || chance.happens(600) { WITNESS } else { JOINING_WITNESS };
+            for node in nodes.values_mut() {
+                (node.witness, node.keeps_all) = (Some(witness), loses_one);
+            }
+        }
         let (lost, doubled, delayed) = match chance.between(0, 2) {
             0 => (0, 0, 0),
             1 => (20, 20, 20),
@@ -108,6 +127,8 @@ impl World {
             plant,
             tally: Tally::default(),
             last_leader: None,
+            loses_one,
+            lost_for_good: None,
         };
         for node in founders {
             world.after(0, Happens::Start { node });
@@ -143,7 +164,7 @@ impl World {
                 ));
             }
         }
-        for node in self.members() {
+        for node in self.members().into_iter().filter(|node| !self.nodes[node].is_witness()) {
             if let Some(replica) = &self.nodes[&node].replica {
                 self.history.is(&replica.view()).map_err(|wrong| format!("replica {node}: {wrong}"))?;
             }
@@ -231,7 +252,7 @@ impl World {
             }
             Happens::Client(client) => self.client_asks(client),
             Happens::Start { node } => {
-                if self.nodes[&node].replica.is_some() {
+                if self.nodes[&node].replica.is_some() || self.lost_for_good == Some(node) {
                     return Ok(None);
                 }
                 let machine = self.nodes.get_mut(&node).expect("it is one of ours");
@@ -246,6 +267,12 @@ impl World {
                     self.trouble()?;
                     let next = self.chance.between(50_000, 700_000);
                     self.after(next, Happens::Trouble);
+                }
+                Ok(None)
+            }
+            Happens::PowerGoes { node, lasts } => {
+                if self.troubled {
+                    self.crash(node, lasts);
                 }
                 Ok(None)
             }
@@ -293,6 +320,7 @@ impl World {
         if leads && self.last_leader != Some(id) {
             self.last_leader = Some(id);
             self.tally.elections += 1;
+            self.tally.witness_led += u64::from(self.nodes[&id].is_witness());
         }
         for client in 0..self.clients.len() {
             if self.clients[client].waits_for(id) && self.clients[client].look(self.now, &mut self.history) {
@@ -361,7 +389,8 @@ impl World {
             }
             return Ok(None);
         }
-        let awake: Vec<u64> = self.nodes.values().filter(|node| node.replica.is_some()).map(|node| node.id).collect();
+        let asked = self.nodes.values().filter(|node| node.replica.is_some() && !node.is_witness());
+        let awake: Vec<u64> = asked.map(|node| node.id).collect();
         let Some(node) = self.chance.pick(&awake).copied() else {
             self.after(20_000, Happens::Client(at));
             return Ok(None);
@@ -378,7 +407,8 @@ impl World {
         let ids: Vec<u64> = self.members();
         let Some(node) = self.chance.pick(&ids).copied() else { return Ok(()) };
         let lasts = self.chance.between(20_000, 1_500_000);
-        match self.chance.between(0, 13) {
+        let kinds = if self.nodes[&node].witness.is_some() { 15 } else { 13 };
+        match self.chance.between(0, kinds) {
             0..=2 => self.crash(node, lasts),
             3 => {
                 // The power of the whole house.
@@ -425,7 +455,17 @@ impl World {
                     drop(self.carry_out(leader)?);
                 }
             }
-            _ => self.change_members(node)?,
+            11..=13 => self.change_members(node)?,
+            _ => {
+                // A witness alone hears the last words of a leader.
+                if let Some(leader) = self.leader() {
+                    let others = self.nodes.values().filter(|node| !node.is_witness()).map(|node| (leader, node.id));
+                    self.cut.extend(others);
+                    self.after(lasts, Happens::LinesHeal);
+                    let speaks = self.chance.between(1000, 400_000);
+                    self.after(speaks, Happens::PowerGoes { node: leader, lasts });
+                }
+            }
         }
         Ok(())
     }
@@ -441,7 +481,7 @@ impl World {
 
     fn change_members(&mut self, node: u64) -> io::Result<()> {
         self.notice_change();
-        if self.change.is_some() {
+        if self.change.is_some() || self.loses_one {
             return Ok(());
         }
         let Some(leader) = self.leader() else { return Ok(()) };
@@ -498,6 +538,12 @@ impl World {
         self.troubled = false;
         self.cut.clear();
         (self.lost, self.doubled, self.delayed) = (0, 0, 0);
+        if self.loses_one {
+            let with_data: Vec<u64> = (1..WITNESS).collect();
+            let lost = self.chance.pick(&with_data).copied();
+            self.lost_for_good = lost;
+            lost.iter().for_each(|lost| self.crash(*lost, 0));
+        }
         let started: Vec<u64> = self.nodes.values().filter(|node| node.life > 0).map(|node| node.id).collect();
         for node in started {
             let machine = self.nodes.get_mut(&node).expect("it is one of ours");
@@ -507,14 +553,18 @@ impl World {
         Ok(())
     }
 
-    /// Every member has everything, and all of them vote.
+    /// Every member has everything, all of them vote, and one that can serve leads.
     fn is_settled(&self) -> bool {
         let Some(leader) = self.leader().and_then(|leader| self.nodes[&leader].replica.as_ref()) else { return false };
         let newest = self.history.newest();
-        leader.members().iter().all(|member| {
-            let view = self.nodes[&member.id].replica.as_ref().map(crate::raft::Replica::view);
-            member.voter && member.behind == Some(0) && view.is_some_and(|view| view.revision() == newest)
-        })
+        let has_all = |id: u64| {
+            let view = self.nodes[&id].replica.as_ref().map(crate::raft::Replica::view);
+            self.nodes[&id].is_witness() || view.is_some_and(|view| view.revision() == newest)
+        };
+        let settled = |member: &crate::MemberStatus| member.voter && member.behind == Some(0) && has_all(member.id);
+        let members = leader.members();
+        let mut there = members.iter().filter(|member| self.lost_for_good != Some(member.id));
+        leader.leadership().here && there.all(settled)
     }
 
     fn state(&self) -> String {
@@ -546,6 +596,7 @@ impl Happens {
             | Happens::Start { .. }
             | Happens::Trouble
             | Happens::LinesHeal
+            | Happens::PowerGoes { .. }
             | Happens::DiskHeals { .. } => None,
         }
     }

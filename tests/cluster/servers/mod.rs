@@ -6,6 +6,7 @@ mod nodes;
 mod renewal;
 mod sealing;
 mod strangers;
+mod witness;
 
 use crate::support::{host::Host, tools, tools::Kubectl};
 use kube::{
