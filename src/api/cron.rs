@@ -261,7 +261,7 @@ fn number(text: &str, words: &[&str], first: u32) -> Result<u32, String> {
 }
 
 /// A duration as Go writes it (`1h30m`, `1.5s`), in nanoseconds.
-fn duration(text: &str) -> Result<i64, String> {
+pub fn duration(text: &str) -> Result<i64, String> {
     let wrong = || format!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
