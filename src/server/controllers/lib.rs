@@ -47,6 +47,7 @@ mod root_ca;
 mod service_account;
 mod service_cidr;
 mod stateful_set;
+mod storage_version_migration;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume_protection;
@@ -74,6 +75,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(resource_quota::prepare(context.clone(), inventory.clone()));
     loops.spawn(horizontal_pod_autoscaler::run(context.clone(), inventory.clone()));
     loops.spawn(disruption::run(context.clone(), inventory.clone()));
+    loops.spawn(storage_version_migration::run(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
     loops.spawn(node_ipam::run(context.clone()));
