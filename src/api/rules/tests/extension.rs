@@ -410,7 +410,7 @@ fn storage_version_migrations() {
     expect![[r#"
         status.conditions: Invalid value: [{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Succeeded"}]: Failed condition cannot be set to false once it is true
     "#]]
-    .assert_eq(&status(&with(&[failed.clone()]), &with(&[succeeded.clone()])));
+    .assert_eq(&status(&with(std::slice::from_ref(&failed)), &with(std::slice::from_ref(&succeeded))));
     expect![[r#"
         status.conditions: Invalid value: [{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Succeeded"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Failed"}]: Both success and failed conditions cannot be true at the same time
     "#]]
