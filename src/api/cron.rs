@@ -5,6 +5,8 @@
 
 use jiff::{SignedDuration, Span, Timestamp, Zoned, civil, tz::TimeZone};
 
+use crate::zones;
+
 /// When something is due again and again.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Schedule {
@@ -47,8 +49,7 @@ impl Schedule {
             return Ok(Schedule { when: When::parse(text)?, zone });
         };
         let (name, rest) = rest.split_once(' ').unwrap_or((rest, ""));
-        let zone =
-            TimeZone::get(name).map_err(|_| format!("provided bad location {name}: unknown time zone {name}"))?;
+        let zone = zones::get(name).map_err(|why| format!("provided bad location {name}: {why}"))?;
         Ok(Schedule { when: When::parse(rest.trim())?, zone })
     }
 
@@ -260,7 +261,7 @@ fn number(text: &str, words: &[&str], first: u32) -> Result<u32, String> {
 }
 
 /// A duration as Go writes it (`1h30m`, `1.5s`), in nanoseconds.
-fn duration(text: &str) -> Result<i64, String> {
+pub fn duration(text: &str) -> Result<i64, String> {
     let wrong = || format!("time: invalid duration {text:?}");
     let (negative, mut rest) = match text.strip_prefix('-') {
         Some(rest) => (true, rest),
@@ -306,7 +307,7 @@ mod tests {
     use super::*;
 
     fn zone(name: &str) -> TimeZone {
-        TimeZone::get(name).expect("a zone")
+        zones::get(name).expect("a zone")
     }
 
     fn next(schedule: &str, zone_name: &str, after: &str) -> String {

@@ -246,7 +246,7 @@ mod tests {
 
     #[test]
     fn groups_in_order() {
-        expect!["apiregistration.k8s.io apps events.k8s.io authentication.k8s.io authorization.k8s.io autoscaling batch certificates.k8s.io networking.k8s.io policy rbac.authorization.k8s.io storage.k8s.io admissionregistration.k8s.io apiextensions.k8s.io scheduling.k8s.io coordination.k8s.io node.k8s.io discovery.k8s.io resource.k8s.io flowcontrol.apiserver.k8s.io metrics.k8s.io"].assert_eq(&groups(builtin()).join(" "));
+        expect!["apiregistration.k8s.io apps events.k8s.io authentication.k8s.io authorization.k8s.io autoscaling batch certificates.k8s.io networking.k8s.io policy rbac.authorization.k8s.io storage.k8s.io admissionregistration.k8s.io apiextensions.k8s.io scheduling.k8s.io coordination.k8s.io node.k8s.io discovery.k8s.io resource.k8s.io flowcontrol.apiserver.k8s.io storagemigration.k8s.io metrics.k8s.io"].assert_eq(&groups(builtin()).join(" "));
     }
 
     #[test]
@@ -263,7 +263,7 @@ mod tests {
     #[test]
     fn documents() {
         let all = all(builtin());
-        assert_eq!(all.len(), 48);
+        assert_eq!(all.len(), 50);
         if let Ok(path) = std::env::var("MK8S_DISCOVERY_OUT") {
             std::fs::write(path, Value::Object(all).to_string()).expect("a writable path");
         }

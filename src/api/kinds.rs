@@ -232,7 +232,7 @@ mod tests {
 
     #[test]
     fn the_table_reads() {
-        assert_eq!(builtin().len(), 71);
+        assert_eq!(builtin().len(), 72);
         let deployment = find("apps", "v1", "deployments").expect("deployments are built in");
         assert_eq!(deployment.api_version(), "apps/v1");
         assert_eq!(deployment.list_kind, "DeploymentList");

@@ -7,10 +7,10 @@
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules),
-//! `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
+//! `zones` (their time zones), `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
 //! loops must understand alike, and `exposition` what `/metrics` is written with.
 //!
-//! Invariant: no I/O, no clock, no randomness that is not passed in; nothing here blocks.
+//! Invariant: no I/O (but for `zones`, which reads the machine's time zones), no clock, no randomness that is not passed in; nothing here blocks.
 //! Invariant: bad input is an error value, never a panic.
 //! Invariant: no kind is described twice; schemas come from k8s-openapi and one table of additions.
 
@@ -39,3 +39,4 @@ pub mod select;
 pub mod signing_request;
 pub mod status;
 pub mod version;
+pub mod zones;

@@ -2,7 +2,7 @@
 //!
 //! A missing field reads as its zero value (`""`, no entries), as it does for a Go client.
 
-use std::sync::LazyLock;
+use std::{cmp::Ordering, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
@@ -62,6 +62,16 @@ pub fn uid(object: &Value) -> &str {
 
 pub fn resource_version(object: &Value) -> &str {
     text(object, "resourceVersion")
+}
+
+/// Which of two versions of objects of a resource is the older one; they are numbers of any length.
+pub fn compare_versions(one: &str, other: &str) -> Result<Ordering, String> {
+    for version in [one, other] {
+        if version.is_empty() || version.starts_with('0') || !version.bytes().all(|byte| byte.is_ascii_digit()) {
+            return Err(format!("resource version is not well formed: {version}"));
+        }
+    }
+    Ok(one.len().cmp(&other.len()).then_with(|| one.cmp(other)))
 }
 
 pub fn creation_timestamp(object: &Value) -> Option<&str> {

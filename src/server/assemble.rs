@@ -281,7 +281,7 @@ impl Server {
             let scheduling = (scheduler_profiles(&options), counted.clone());
             let plane =
                 control_plane(router.clone(), store.clone(), wanted.clone(), loops.clone(), scheduling, stop.clone());
-            let expiry = expire_events(store.clone(), stop);
+            let expiry = expire_events(store.clone(), options.event_ttl, stop);
             async move {
                 tokio::join!(plane, expiry);
             }

@@ -20,11 +20,15 @@ use std::{
     ops::RangeInclusive,
     path::{Path, PathBuf},
     str::FromStr,
+    time::Duration,
 };
 
 use clap::Args;
 use ipnet::IpNet;
-use mk8s_api::{cron::Schedule, names};
+use mk8s_api::{
+    cron::{self, Schedule},
+    names,
+};
 
 pub use self::host::{Moved, moved};
 use self::node::{NodeArgs, NodeSettings};
@@ -129,6 +133,9 @@ pub struct ServerArgs {
     /// How many writing requests are served at once; 0 is as many as come [default: 200]
     #[arg(long, env = "MK8S_MAX_MUTATING_REQUESTS_INFLIGHT", value_name = "NUMBER")]
     pub max_mutating_requests_inflight: Option<String>,
+    /// For how long events are kept after they were last written, such as 90m; 0 is for ever [default: 1h]
+    #[arg(long, env = "MK8S_EVENT_TTL", value_name = "DURATION")]
+    pub event_ttl: Option<String>,
     /// OpenID Connect provider whose ID tokens are accepted, an https URL [default: none]
     #[arg(long, env = "MK8S_OIDC_ISSUER_URL", value_name = "URL")]
     pub oidc_issuer_url: Option<String>,
@@ -204,6 +211,8 @@ pub struct ServerOptions {
     pub overlay: String,
     pub max_requests_inflight: u32,
     pub max_mutating_requests_inflight: u32,
+    /// Events that were not written for this long go; zero keeps them.
+    pub event_ttl: Duration,
     pub oidc: Option<OidcOptions>,
     pub audit: Option<AuditOptions>,
 }
@@ -299,6 +308,7 @@ impl ServerArgs {
                 "200",
                 "use a number of requests",
             )?,
+            event_ttl: lifetime(self.event_ttl.as_deref().unwrap_or("1h"))?,
             oidc,
             audit,
         })
@@ -611,6 +621,15 @@ fn encrypted(on: Option<&str>, resources: Vec<String>) -> Result<Vec<Resource>, 
         false => Ok(Vec::new()),
         true if named.is_empty() => Ok(vec!["secrets".parse().expect("it is a resource")]),
         true => Ok(named),
+    }
+}
+
+fn lifetime(text: &str) -> Result<Duration, OptionsError> {
+    let remedy = "use a duration such as 90m or 1h30m";
+    match cron::duration(text).map(u64::try_from) {
+        Ok(Ok(nanoseconds)) => Ok(Duration::from_nanos(nanoseconds)),
+        Ok(Err(_)) => Err(wrong("event-ttl", text, format!("is negative; {remedy}"))),
+        Err(why) => Err(wrong("event-ttl", text, format!("{why}; {remedy}"))),
     }
 }
 

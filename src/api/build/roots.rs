@@ -124,6 +124,9 @@ pub(crate) fn visit(schemas: &mut SchemaGenerator) {
             VolumeAttachment,
             VolumeAttributesClass,
         }
+        api::storagemigration::v1beta1 {
+            StorageVersionMigration,
+        }
         apiextensions_apiserver::pkg::apis::apiextensions::v1 {
             CustomResourceDefinition,
         }

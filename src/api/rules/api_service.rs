@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::at::{flag, get, int, keep, list, set, sub, text};
-use super::check::{Errors, invalid_each, member};
+use super::check::{Errors, invalid_each, keep_metadata, member};
 use super::{GENERIC, Rules, Scope, client_config};
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -26,15 +26,7 @@ pub(super) static RULES: Rules = Rules {
         set(service, "status", status);
     },
     prepare_update: |new, old| keep(new, old, "status"),
-    prepare_status_update: |new, old| {
-        let kept = ["labels", "annotations", "finalizers", "ownerReferences"];
-        for field in kept {
-            match meta::metadata(old).get(field) {
-                Some(value) => meta::set(new, field, value.clone()),
-                None => meta::remove(new, field),
-            }
-        }
-    },
+    prepare_status_update: keep_metadata,
     validate: check,
     validate_status_update: |new, _, errors| {
         for (n, condition) in list(sub(new, "status"), "conditions").iter().enumerate() {

@@ -13,6 +13,7 @@ use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::names;
 use crate::select::LabelSelector;
+use crate::zones;
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
 
@@ -253,14 +254,14 @@ pub(super) static CRON_JOB: Rules = Rules {
     has_status: true,
     default: default_cron_job,
     validate: |job, errors| {
-        validate_cron_job(job, errors);
+        validate_cron_job(job, None, errors);
         let name = meta::name(job);
         if name.len() > 52 {
             let path = Path::new("metadata").child("name");
             errors.push(FieldError::invalid(&path, name, "must be no more than 52 characters"));
         }
     },
-    validate_update: Some(|new, _, errors| validate_cron_job(new, errors)),
+    validate_update: Some(|new, old, errors| validate_cron_job(new, Some(old), errors)),
     ..GENERIC
 };
 
@@ -278,8 +279,34 @@ fn default_cron_job(job: &mut Value) {
     }
 }
 
-fn validate_cron_job(job: &Value, errors: &mut Errors) {
+/// What is wrong with the name of a time zone.
+fn wrong_zone(zone: &str) -> Vec<String> {
+    if zone.is_empty() {
+        return vec!["timeZone must be nil or non-empty string".to_owned()];
+    }
+    let is_part = |part: &str| {
+        (1..=14).contains(&part.len())
+            && !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && part.bytes().all(|byte| byte.is_ascii_alphanumeric() || b".-_+".contains(&byte))
+    };
+    if !zone.split('/').all(is_part) {
+        return vec![format!("unknown time zone {zone}")];
+    }
+    let mut wrong = vec![];
+    if zone.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        wrong.push(why.to_owned());
+    }
+    wrong.extend(zones::get(zone).err().map(|why| why.to_string()));
+    wrong
+}
+
+/// What stood in an object before is not found fault with again.
+fn validate_cron_job(job: &Value, old: Option<&Value>, errors: &mut Errors) {
     let (spec, path) = (sub(job, "spec"), Path::new("spec"));
+    let old = old.map(|old| sub(old, "spec"));
+    let zone = maybe_text(spec, "timeZone");
     let schedule = text(spec, "schedule");
     let schedule_path = path.child("schedule");
     if schedule.is_empty() {
@@ -288,28 +315,18 @@ fn validate_cron_job(job: &Value, errors: &mut Errors) {
         if let Err(why) = Schedule::parse(schedule, TimeZone::UTC) {
             errors.push(FieldError::invalid(&schedule_path, schedule, why));
         }
-        if schedule.contains("TZ") {
-            errors.push(FieldError::invalid(
-                &schedule_path,
-                schedule,
-                "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-            ));
-        }
+        let had_zone = old.is_some_and(|old| text(old, "schedule").contains("TZ"));
+        let wrong = match schedule.contains("TZ") {
+            true if !had_zone => Some("cannot use TZ or CRON_TZ in schedule, use timeZone field instead"),
+            true if zone.is_some() => Some("cannot use both timeZone field and TZ or CRON_TZ in schedule"),
+            _ => None,
+        };
+        errors.extend(wrong.map(|why| FieldError::invalid(&schedule_path, schedule, why)));
     }
     non_negative(errors, int(spec, "startingDeadlineSeconds"), || path.child("startingDeadlineSeconds"));
-    if let Some(zone) = maybe_text(spec, "timeZone") {
+    if let Some(zone) = zone.filter(|_| old.is_none_or(|old| maybe_text(old, "timeZone") != zone)) {
         let zone_path = path.child("timeZone");
-        if zone.is_empty() {
-            errors.push(FieldError::invalid(&zone_path, zone, "timeZone must be nil or non-empty string"));
-        } else if zone.eq_ignore_ascii_case("local") {
-            errors.push(FieldError::invalid(
-                &zone_path,
-                zone,
-                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-            ));
-        } else if TimeZone::get(zone).is_err() {
-            errors.push(FieldError::invalid(&zone_path, zone, format!("unknown time zone {zone}")));
-        }
+        errors.extend(wrong_zone(zone).into_iter().map(|why| FieldError::invalid(&zone_path, zone, why)));
     }
     const POLICIES: &[&str] = &["Allow", "Forbid", "Replace"];
     word(errors, text(spec, "concurrencyPolicy"), POLICIES, &path.child("concurrencyPolicy"));

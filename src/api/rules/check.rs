@@ -2,8 +2,9 @@
 
 use serde_json::{Map, Value};
 
-use super::at::{list, map, text, texts};
+use super::at::{int, list, map, text, texts};
 use crate::field::{FieldError, Path};
+use crate::meta;
 use crate::names;
 
 pub(super) type Errors = Vec<FieldError>;
@@ -58,6 +59,53 @@ pub(super) fn immutable(errors: &mut Errors, new: Option<&Value>, old: Option<&V
     if !super::at::same(new, old) {
         errors.push(FieldError::invalid(path, new.clone(), IMMUTABLE));
     }
+}
+
+/// Undoes what writing a status alone may not change in metadata.
+pub(super) fn keep_metadata(new: &mut Value, old: &Value) {
+    for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
+        match meta::metadata(old).get(field) {
+            Some(value) => meta::set(new, field, value.clone()),
+            None => meta::remove(new, field),
+        }
+    }
+}
+
+/// Conditions of the common form.
+pub(super) fn conditions(errors: &mut Errors, conditions: &[Value], path: &Path) {
+    for (n, condition) in conditions.iter().enumerate() {
+        let path = path.index(n);
+        let of = text(condition, "type");
+        if conditions[..n].iter().any(|other| text(other, "type") == of) {
+            errors.push(FieldError::duplicate(&path.child("type"), of));
+        }
+        invalid_each(errors, names::qualified_name(of), || path.child("type"), of);
+        member(errors, text(condition, "status"), &["False", "True", "Unknown"], &path.child("status"));
+        if let Some(generation) = int(condition, "observedGeneration").filter(|generation| *generation < 0) {
+            let why = "must be greater than or equal to zero";
+            errors.push(FieldError::invalid(&path.child("observedGeneration"), generation, why));
+        }
+        required(errors, text(condition, "lastTransitionTime"), &path.child("lastTransitionTime"));
+        let (reason, reason_path) = (text(condition, "reason"), path.child("reason"));
+        if required(errors, reason, &reason_path) && !is_reason(reason) {
+            let words = "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'";
+            let examples = ["my_name", "MY_NAME", "MyName", "ReasonA,ReasonB", "ReasonA:ReasonB"];
+            let why = names::pattern_message(words, "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?", &examples);
+            errors.push(FieldError::invalid(&reason_path, reason, why));
+        }
+        for (field, max) in [("reason", 1024), ("message", 32 * 1024)] {
+            if text(condition, field).len() > max {
+                errors.push(FieldError::too_long(&path.child(field), max));
+            }
+        }
+    }
+}
+
+fn is_reason(text: &str) -> bool {
+    let is_word = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
+    text.bytes().next().is_some_and(|byte| byte.is_ascii_alphabetic())
+        && text.bytes().all(|byte| is_word(byte) || b",:".contains(&byte))
+        && text.bytes().last().is_some_and(is_word)
 }
 
 pub(super) fn label_key(errors: &mut Errors, key: &str, path: impl Fn() -> Path) {

@@ -57,6 +57,7 @@ mod service;
 mod service_account;
 mod stateful_set;
 mod storage;
+mod storage_migration;
 mod template;
 mod webhooks;
 

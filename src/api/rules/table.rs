@@ -5,7 +5,7 @@ use super::{
     addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment,
     device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress, lease, limits, namespace,
     network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service, service_account,
-    stateful_set, storage, webhooks,
+    stateful_set, storage, storage_migration, webhooks,
 };
 
 static UNKNOWN: Rules = GENERIC;
@@ -77,6 +77,7 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
         ("storage.k8s.io", "VolumeAttachment") => &WITH_STATUS,
+        ("storagemigration.k8s.io", "StorageVersionMigration") => &storage_migration::RULES,
         _ => &UNKNOWN,
     }
 }

@@ -82,6 +82,16 @@ fn deployments() {
 }
 
 #[test]
+fn what_may_be_empty_may_be_left_out() {
+    check(
+        "storagemigration.k8s.io/v1beta1",
+        "StorageVersionMigration",
+        json!({ "spec": { "resource": { "resource": "pods" } } }),
+        expect![[r#"{"metadata":{},"spec":{"resource":{"group":"","resource":"pods"}},"status":{}}"#]],
+    );
+}
+
+#[test]
 fn canonical_values() {
     check(
         "v1",

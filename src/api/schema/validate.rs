@@ -37,19 +37,18 @@ pub(super) fn validate(root: Node<'_>, object: &Value, path: &Path, errors: &mut
 }
 
 /// Strings the schema calls required although they may be empty.
-const MAY_BE_EMPTY: [(&str, &str); 2] = [("v1.HTTPHeader", "value"), ("v1.Sysctl", "value")];
+const MAY_BE_EMPTY: [(&str, &str); 3] =
+    [("v1.GroupResource", "group"), ("v1.HTTPHeader", "value"), ("v1.Sysctl", "value")];
 
 fn check(root: Node<'_>, owner: &str, field: &Field, value: Option<&Value>, at: &At<'_>, errors: &mut Vec<FieldError>) {
     let value = value.filter(|value| !value.is_null());
+    let required = field.required && !MAY_BE_EMPTY.contains(&(owner, &*field.name));
     match value {
-        None if field.required && wants_value(root, field) => errors.push(FieldError::required(&at.path(), "")),
+        None if required && wants_value(root, field) => errors.push(FieldError::required(&at.path(), "")),
         None => {}
         Some(Value::String(text)) if text.is_empty() => {
-            let is_missing = field.required
-                && field.presence == Presence::Always
-                && matches!(root.graph.shape(field.shape), Shape::String)
-                && !MAY_BE_EMPTY.contains(&(owner, &*field.name));
-            if is_missing {
+            let is_string = matches!(root.graph.shape(field.shape), Shape::String);
+            if required && is_string && field.presence == Presence::Always {
                 errors.push(FieldError::required(&at.path(), ""));
             }
         }

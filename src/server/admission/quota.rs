@@ -36,10 +36,16 @@ pub(super) struct Quota {
 struct InFlight {
     key: String,
     namespace: String,
-    object: Value,
+    charge: Charge,
+    /// What it counts, beyond what it replaces.
+    more: Resources,
     until: Instant,
     group: String,
     resource: String,
+    /// The revision of what it replaces; `None` for what is created.
+    before: Option<u64>,
+    /// Whose it is: another may get the name, and give it back.
+    uid: String,
     /// The claim under which it was let through: without it, it is never stored.
     claim: u64,
 }
@@ -70,6 +76,9 @@ impl Quota {
         if list(&self.store.view(), "", "resourcequotas", request.namespace).is_empty() {
             return Ok(());
         }
+        let group = if request.group.is_empty() { "core" } else { request.group };
+        let name = request.name_of(Some(object));
+        let key = format!("/registry/{group}/{}/{}/{name}", request.resource, request.namespace);
         let claim = self.claims.take(&claimed(request.namespace), request.notes).await?;
         let view = self.store.view();
         let quotas = list(&view, "", "resourcequotas", request.namespace);
@@ -77,30 +86,40 @@ impl Quota {
         let clock = Instant::now();
         in_flight.retain(|waiting| {
             let undecided = waiting.namespace != request.namespace || waiting.claim == claim;
-            undecided && clock < waiting.until && view.get(waiting.key.as_bytes()).is_none()
+            undecided && clock < waiting.until && !waiting.is_decided(&view)
         });
         let mut charged = false;
         for quota in quotas.iter().filter(|quota| charge.is_in_scope(&quota["spec"])) {
-            charged |= check(&view, &in_flight, request, object, quota, &more)?;
+            charged |= check(&view, &in_flight, request, (object, &key), quota, &more)?;
         }
-        if charged && created {
-            let group = if request.group.is_empty() { "core" } else { request.group };
+        // Who creates what is there already is refused.
+        if charged && !(created && view.get(key.as_bytes()).is_some()) {
             in_flight.push(InFlight {
-                key: format!(
-                    "/registry/{group}/{}/{}/{}",
-                    request.resource,
-                    request.namespace,
-                    request.name_of(Some(object))
-                ),
+                key,
                 namespace: request.namespace.to_string(),
-                object: object.clone(),
+                charge,
+                more,
                 until: clock + IN_FLIGHT,
                 group: request.group.to_string(),
                 resource: request.resource.to_string(),
+                uid: meta::uid(object).to_owned(),
+                before: request.old.filter(|_| !created).and_then(|old| meta::resource_version(old).parse().ok()),
                 claim,
             });
         }
         Ok(())
+    }
+}
+
+impl InFlight {
+    /// It is written, or cannot be any more.
+    fn is_decided(&self, view: &View) -> bool {
+        let Some(entry) = view.get(self.key.as_bytes()) else { return self.before.is_some() };
+        let is_it = || serde_json::from_slice(&entry.value).is_ok_and(|object: Value| meta::uid(&object) == self.uid);
+        match self.before {
+            Some(revision) => entry.modified != revision,
+            None => is_it(),
+        }
     }
 }
 
@@ -115,7 +134,7 @@ fn check(
     view: &View,
     in_flight: &[InFlight],
     request: &Request<'_>,
-    object: &Value,
+    (object, key): (&Value, &str),
     quota: &Value,
     usage: &Resources,
 ) -> Result<bool, Status> {
@@ -137,7 +156,7 @@ fn check(
     if counted.is_empty() {
         return Ok(false);
     }
-    let used = used(view, in_flight, request, quota, &hard);
+    let used = used(view, in_flight, request, key, quota, &hard);
     let zero = Quantity::parse("0").expect("a number");
     let exceeded: Vec<&String> = counted
         .iter()
@@ -160,18 +179,29 @@ fn check(
 }
 
 /// What the namespace holds of this kind, and what is on its way.
-fn used(view: &View, in_flight: &[InFlight], request: &Request<'_>, quota: &Value, hard: &Resources) -> Resources {
+fn used(
+    view: &View,
+    in_flight: &[InFlight],
+    request: &Request<'_>,
+    key: &str,
+    quota: &Value,
+    hard: &Resources,
+) -> Resources {
     let mut total: Resources =
         hard.keys().map(|name| (name.clone(), Quantity::parse("0").expect("a number"))).collect();
     let (group, resource) = (request.group, request.resource);
-    let stored = list(view, group, resource, request.namespace);
-    let waiting =
-        in_flight.iter().filter(|w| w.group == group && w.resource == resource && w.namespace == request.namespace);
     let now = Timestamp::now();
-    for object in stored.iter().chain(waiting.map(|waiting| &waiting.object)) {
+    for object in &list(view, group, resource, request.namespace) {
         let charge = Charge::of(group, resource, object, now);
         if charge.is_in_scope(&quota["spec"]) {
             add(&mut total, &charge.usage);
+        }
+    }
+    // Of two writes of one object only one takes place.
+    let others = in_flight.iter().filter(|waiting| waiting.key != key && waiting.namespace == request.namespace);
+    for waiting in others.filter(|waiting| waiting.group == group && waiting.resource == resource) {
+        if waiting.charge.is_in_scope(&quota["spec"]) {
+            add(&mut total, &waiting.more);
         }
     }
     total
@@ -216,4 +246,144 @@ fn unstated(hard: &Resources, pod: &Value) -> Vec<String> {
         .into_iter()
         .map(|(name, of)| format!("{name} for: {}", of.into_iter().collect::<Vec<_>>().join(",")))
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        admission::{Notes, Options},
+        auth::User,
+    };
+    use bytes::Bytes;
+    use mk8s_store::{Expect, Op, Stamped, Txn};
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    const HARD_CPU: u64 = 1000;
+    const HARD_PODS: usize = 4;
+
+    fn pod(name: &str, cpu: u64, uid: &str, revision: Option<u64>) -> Value {
+        let resources = json!({"requests": {"cpu": format!("{cpu}m")}});
+        let mut pod = json!({"metadata": {"name": name, "namespace": "a", "uid": uid}, "spec": {"containers": [{"name": "c", "resources": resources}]}});
+        if let Some(revision) = revision {
+            pod["metadata"]["resourceVersion"] = json!(revision.to_string());
+        }
+        pod
+    }
+
+    async fn put(store: &Store, key: &str, object: &Value, expect: Expect) -> bool {
+        let (key, value) = (Bytes::from(key.to_owned()), Stamped::plain(object.to_string()));
+        store.commit(Txn::one(Op::Put { key, value, expect })).await.is_ok()
+    }
+
+    fn cpu_of(object: &Value) -> u64 {
+        let text = object["spec"]["containers"][0]["resources"]["requests"]["cpu"].as_str().unwrap_or("0m");
+        text.trim_end_matches('m').parse().expect("a number")
+    }
+
+    /// What happens to the pods of a namespace.
+    #[derive(Debug, Clone)]
+    enum Step {
+        /// A pod is to be made, or to become larger; what is let through is on its way.
+        Ask {
+            pod: u8,
+            cpu: u64,
+        },
+        /// One that is on its way arrives, or comes too late.
+        Arrive(prop::sample::Index),
+        /// One that is on its way is never written.
+        Fail(prop::sample::Index),
+        Delete(u8),
+    }
+
+    fn any_step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            4 => (0_u8..6, 1_u64..600).prop_map(|(pod, cpu)| Step::Ask { pod, cpu }),
+            3 => any::<prop::sample::Index>().prop_map(Step::Arrive),
+            1 => any::<prop::sample::Index>().prop_map(Step::Fail),
+            1 => (0_u8..6).prop_map(Step::Delete),
+        ]
+    }
+
+    async fn never_exceeded(steps: Vec<Step>) -> Result<(), TestCaseError> {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("a store in memory");
+        let hard = json!({"requests.cpu": format!("{HARD_CPU}m"), "pods": HARD_PODS.to_string()});
+        let limit = json!({"metadata": {"name": "q", "namespace": "a"}, "spec": {"hard": hard}});
+        put(&store, "/registry/core/resourcequotas/a/q", &limit, Expect::Any).await;
+        let quota = Quota::new(store.clone());
+        let user = User::new("system:admin", ["system:masters"]);
+        let prefix = "/registry/core/pods/a/";
+        let mut on_their_way: Vec<(String, Value, Expect)> = vec![];
+        for (number_of_asks, step) in steps.into_iter().enumerate() {
+            match step {
+                Step::Ask { pod: number, cpu } => {
+                    let name = format!("p{number}");
+                    let key = format!("{prefix}{name}");
+                    let found = store.view().get(key.as_bytes()).cloned();
+                    let old = found.as_ref().map(|entry| {
+                        let old: Value = serde_json::from_slice(&entry.value).expect("JSON");
+                        pod(&name, cpu_of(&old), meta::uid(&old), Some(entry.modified))
+                    });
+                    let notes = Notes::default();
+                    let request = Request {
+                        operation: if old.is_some() { Operation::Update } else { Operation::Create },
+                        group: "",
+                        version: "v1",
+                        kind: "Pod",
+                        kind_version: ("", "v1"),
+                        resource: "pods",
+                        subresource: if old.is_some() { "resize" } else { "" },
+                        namespace: "a",
+                        name: &name,
+                        user: &user,
+                        old: old.as_ref(),
+                        dry_run: false,
+                        options: Options::None,
+                        target: None,
+                        notes: &notes,
+                    };
+                    let new = match &old {
+                        Some(old) => pod(&name, cpu, meta::uid(old), None),
+                        None => pod(&name, cpu, &number_of_asks.to_string(), None),
+                    };
+                    if quota.charge(&request, &new).await.is_ok() {
+                        let expect = found.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
+                        on_their_way.push((key, new, expect));
+                    }
+                }
+                Step::Arrive(which) if !on_their_way.is_empty() => {
+                    let (key, object, expect) = on_their_way.swap_remove(which.index(on_their_way.len()));
+                    put(&store, &key, &object, expect).await;
+                }
+                Step::Fail(which) if !on_their_way.is_empty() => {
+                    on_their_way.swap_remove(which.index(on_their_way.len()));
+                }
+                Step::Arrive(_) | Step::Fail(_) => {}
+                Step::Delete(number) => {
+                    let key = Bytes::from(format!("{prefix}p{number}"));
+                    let delete = Op::Delete { key, expect: Expect::Any };
+                    store.commit(Txn::one(delete)).await.expect("a store in memory takes it");
+                }
+            }
+            let view = store.view();
+            let pods: Vec<Value> = view
+                .prefix(prefix.as_bytes())
+                .map(|entry| serde_json::from_slice(&entry.value).expect("JSON"))
+                .collect();
+            let cpu: u64 = pods.iter().map(cpu_of).sum();
+            prop_assert!(pods.len() <= HARD_PODS && cpu <= HARD_CPU, "{} pods with {cpu}m", pods.len());
+        }
+        Ok(())
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(96))]
+        /// Whatever is on its way at the same time, arrives in any order, or never.
+        #[test]
+        fn no_quota_is_ever_exceeded(steps in prop::collection::vec(any_step(), 1..60)) {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+            runtime.block_on(never_exceeded(steps))?;
+        }
+    }
 }

@@ -27,6 +27,7 @@ const PRIORITIES: &[(&str, &str, i64, i64)] = &[
     ("discovery.k8s.io", "v1", 16200, 15),
     ("resource.k8s.io", "v1", 16200, 21),
     ("flowcontrol.apiserver.k8s.io", "v1", 16100, 21),
+    ("storagemigration.k8s.io", "v1beta1", 15800, 9),
     ("metrics.k8s.io", "v1beta1", 100, 100),
 ];
 

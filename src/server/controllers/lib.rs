@@ -12,6 +12,8 @@
 //!
 //! Invariant: a plan is a function of what was observed and of the time; it is printable and sorted.
 //! Invariant: an object of an informer is never changed; a controller changes a clone and sends it.
+//! Invariant: the leader may die between any two writes, and what comes out is the same; `common/interruption` plays
+//! controllers (`plays.rs`) with a death after each of their writes.
 //! Invariant: no controller waits for time to pass where a change would tell it; delays are deadlines of the API.
 //! Absent: the store and the server's inside; everything here goes through a client.
 
@@ -47,6 +49,7 @@ mod root_ca;
 mod service_account;
 mod service_cidr;
 mod stateful_set;
+mod storage_version_migration;
 mod taint_eviction;
 mod ttl_after_finished;
 mod volume_protection;
@@ -74,6 +77,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(resource_quota::prepare(context.clone(), inventory.clone()));
     loops.spawn(horizontal_pod_autoscaler::run(context.clone(), inventory.clone()));
     loops.spawn(disruption::run(context.clone(), inventory.clone()));
+    loops.spawn(storage_version_migration::run(context.clone(), inventory.clone()));
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
     loops.spawn(node_ipam::run(context.clone()));

@@ -50,6 +50,7 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("overlay", One(&mut args.overlay)),
         ("max-requests-inflight", One(&mut args.max_requests_inflight)),
         ("max-mutating-requests-inflight", One(&mut args.max_mutating_requests_inflight)),
+        ("event-ttl", One(&mut args.event_ttl)),
         ("oidc-issuer-url", One(&mut args.oidc_issuer_url)),
         ("oidc-client-id", One(&mut args.oidc_client_id)),
         ("oidc-username-claim", One(&mut args.oidc_username_claim)),

@@ -41,6 +41,7 @@ fn defaults_are_those_of_the_documentation() {
     assert_eq!(options.service_node_port_range, 30000..=32767);
     assert_eq!(options.token_issuer(), "https://kubernetes.default.svc.cluster.local");
     assert!(!options.disable_agent);
+    assert_eq!(options.event_ttl.as_secs(), 3600);
     assert_eq!(options.node.log_format, LogFormat::Text);
 }
 
@@ -54,10 +55,12 @@ fn values_follow_each_other() {
         ("disable-agent", "true"),
         ("node-label", "a=b,example.com/c="),
         ("tls-san", "*.example.org,203.0.113.4"),
+        ("event-ttl", "1h30m"),
     ]));
     let options = options.expect("good values");
     assert_eq!(options.service_cidr.to_string(), "10.96.0.0/12");
     assert_eq!(options.cluster_dns.to_string(), "10.96.0.10");
+    assert_eq!(options.event_ttl.as_secs(), 5400);
     assert_eq!(options.cluster_domain, "example.org");
     assert_eq!(options.write_kubeconfig_mode, 0o644);
     assert_eq!(options.disable, ["flowcontrol", "dns"]);

@@ -29,9 +29,6 @@ mod services;
 mod update;
 mod watch;
 
-#[cfg(test)]
-mod tests;
-
 pub(crate) use custom::Presenter;
 pub use custom::{Table, read_conversion};
 pub use delete::{Deleted, success};

@@ -6,6 +6,7 @@ use jiff::{Timestamp, civil};
 use super::{Function, Outcome};
 use crate::cel::error::EvalError;
 use crate::cel::value::Value;
+use crate::zones;
 
 pub(super) fn function(name: &str) -> Option<Function> {
     Some(match name {
@@ -49,7 +50,7 @@ fn part_or_total<'a>(args: &[Value<'a>], unit: i64, of: fn(civil::DateTime) -> i
 /// `America/Phoenix`, `UTC`, or an offset: `-07:00`.
 fn zone(name: &str) -> Result<TimeZone, EvalError> {
     let Some((hours, minutes)) = name.split_once(':') else {
-        return TimeZone::get(name).map_err(|_| EvalError::other(format!("unknown time zone {name}")));
+        return zones::get(name).map_err(|why| EvalError::other(why.to_string()));
     };
     let offset = || {
         let (hours, minutes): (i32, i32) = (hours.parse().ok()?, minutes.parse().ok()?);

@@ -340,3 +340,79 @@ fn a_device_class_selects_by_expressions() {
         "#]],
     );
 }
+
+#[test]
+fn storage_version_migrations() {
+    let kind = ("storagemigration.k8s.io", "StorageVersionMigration");
+    check(
+        kind.0,
+        kind.1,
+        "{}",
+        expect![[r#"
+            spec.resource.resource: Required value: resource is required to be set
+        "#]],
+    );
+    check(
+        kind.0,
+        kind.1,
+        "spec: {resource: {group: -, resource: 2pods}}",
+        expect![[r#"
+            spec.resource.resource: Invalid value: "2pods": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
+            spec.resource.group: Invalid value: "-": a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start and end with an alphanumeric character (e.g. 'example.com', regex used for validation is '[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*')
+        "#]],
+    );
+    check_update(
+        kind.0,
+        kind.1,
+        "spec: {resource: {group: '', resource: secrets}}",
+        "spec: {resource: {group: '', resource: pods}}",
+        expect![[r#"
+            spec: Invalid value: {"resource":{"group":"","resource":"pods"}}: field is immutable
+        "#]],
+    );
+    let status = |old: &str, new: &str| {
+        let object =
+            |status: &str| named(yaml(&format!("{{metadata: {{labels: {{a: b}}}}, status: {status}}}")), false);
+        let (old, mut new) = (object(old), object(new));
+        crate::meta::set(&mut new, "labels", json!({"a": "c"}));
+        let rules = rules(kind.0, kind.1);
+        rules.prepare_status_update(&mut new, &old);
+        assert_eq!(new["metadata"]["labels"], json!({"a": "b"}));
+        text_of(rules.validate_status_update(&new, &old))
+    };
+    let condition = |of: &str, holds: &str| {
+        format!("{{type: {of}, status: '{holds}', reason: R, message: '', lastTransitionTime: '2026-01-01T00:00:00Z'}}")
+    };
+    let with = |conditions: &[String]| format!("{{resourceVersion: '7', conditions: [{}]}}", conditions.join(","));
+    let (succeeded, failed) = (condition("Succeeded", "True"), condition("Failed", "True"));
+    expect![""].assert_eq(&status("{}", &with(&[condition("Running", "False"), succeeded.clone()])));
+    expect![[r#"
+        status.resourceVersion: Invalid value: "07": resource version is not well formed: 07
+        status.conditions[0].type: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+        status.conditions[0].status: Unsupported value: "Odd": supported values: "False", "True", "Unknown"
+        status.conditions[0].observedGeneration: Invalid value: -1: must be greater than or equal to zero
+        status.conditions[0].lastTransitionTime: Required value
+        status.conditions[0].reason: Invalid value: "1": a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_' (e.g. 'my_name',  or 'MY_NAME',  or 'MyName',  or 'ReasonA,ReasonB',  or 'ReasonA:ReasonB', regex used for validation is '[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?')
+        status.conditions[1].type: Duplicate value: "a b"
+        status.conditions[1].type: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+        status.conditions[1].reason: Required value
+    "#]]
+    .assert_eq(&status(
+        "{}",
+        "{resourceVersion: '07', conditions: [{type: a b, status: Odd, observedGeneration: -1, reason: '1'}, \
+         {type: a b, status: 'True', lastTransitionTime: '2026-01-01T00:00:00Z'}]}",
+    ));
+    expect![[r#"
+        status.resourceVersion: Invalid value: "": field is immutable
+        status.conditions: Invalid value: null: Success condition cannot be set to false once it is true
+    "#]]
+    .assert_eq(&status(&with(std::slice::from_ref(&succeeded)), "{}"));
+    expect![[r#"
+        status.conditions: Invalid value: [{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Succeeded"}]: Failed condition cannot be set to false once it is true
+    "#]]
+    .assert_eq(&status(&with(std::slice::from_ref(&failed)), &with(std::slice::from_ref(&succeeded))));
+    expect![[r#"
+        status.conditions: Invalid value: [{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Succeeded"},{"lastTransitionTime":"2026-01-01T00:00:00Z","message":"","reason":"R","status":"True","type":"Failed"}]: Both success and failed conditions cannot be true at the same time
+    "#]]
+    .assert_eq(&status("{}", &with(&[succeeded, failed])));
+}

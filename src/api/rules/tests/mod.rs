@@ -279,6 +279,63 @@ fn workloads() {
         spec.schedule: Invalid value: "61 */2 1-5 jan mon,fri": end of range (61) above maximum (59): 61
     "#]],
     );
+    let zone = |schedule: &str, zone: &str| {
+        cron(schedule).replace("Odd", "Allow").replacen("spec: {", &format!("spec: {{timeZone: '{zone}', "), 1)
+    };
+    let zones =
+        ["Europe/Berlin", "", "Local", "local", "Mars/Base", "europe/berlin", "../UTC", "-a/b", "Etc/TooLongForAZone"];
+    let told: Vec<String> = zones
+        .iter()
+        .map(|name| {
+            let rules = rules("batch", "CronJob");
+            let mut object = named(yaml(&zone("@daily", name)), true);
+            rules.default(&mut object);
+            text_of(rules.validate(&object))
+        })
+        .collect();
+    expect![[r#"
+        spec.timeZone: Invalid value: "": timeZone must be nil or non-empty string
+        spec.timeZone: Invalid value: "Local": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones
+        spec.timeZone: Invalid value: "local": timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones
+        spec.timeZone: Invalid value: "local": unknown time zone local
+        spec.timeZone: Invalid value: "Mars/Base": unknown time zone Mars/Base
+        spec.timeZone: Invalid value: "europe/berlin": unknown time zone europe/berlin
+        spec.timeZone: Invalid value: "../UTC": unknown time zone ../UTC
+        spec.timeZone: Invalid value: "-a/b": unknown time zone -a/b
+        spec.timeZone: Invalid value: "Etc/TooLongForAZone": unknown time zone Etc/TooLongForAZone
+    "#]]
+    .assert_eq(&told.concat());
+    let (mars, venus) = (zone("@daily", "Mars/Base"), zone("@daily", "Venus/Base"));
+    check_update("batch", "CronJob", &mars, &mars, expect![""]);
+    check_update(
+        "batch",
+        "CronJob",
+        &mars,
+        &venus,
+        expect![[r#"
+        spec.timeZone: Invalid value: "Venus/Base": unknown time zone Venus/Base
+    "#]],
+    );
+    let (old, both) = (cron("TZ=UTC 1 * * * *").replace("Odd", "Allow"), zone("TZ=UTC 1 * * * *", "UTC"));
+    check_update("batch", "CronJob", &old, &old, expect![""]);
+    check_update(
+        "batch",
+        "CronJob",
+        &old,
+        &both,
+        expect![[r#"
+        spec.schedule: Invalid value: "TZ=UTC 1 * * * *": cannot use both timeZone field and TZ or CRON_TZ in schedule
+    "#]],
+    );
+    check_update(
+        "batch",
+        "CronJob",
+        &zone("1 * * * *", "UTC"),
+        &both,
+        expect![[r#"
+        spec.schedule: Invalid value: "TZ=UTC 1 * * * *": cannot use TZ or CRON_TZ in schedule, use timeZone field instead
+    "#]],
+    );
 }
 
 #[test]

@@ -7,6 +7,8 @@ pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fixtures;
 pub(crate) mod history;
+#[cfg(test)]
+pub(crate) mod interruption;
 pub(crate) mod own_writes;
 pub(crate) mod owners;
 pub(crate) mod pods;

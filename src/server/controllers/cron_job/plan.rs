@@ -9,7 +9,7 @@ use k8s_openapi::{
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Time},
 };
-use mk8s_api::cron::Schedule;
+use mk8s_api::{cron::Schedule, zones};
 use mk8s_client::{
     events::EventType,
     kube::{Resource, ResourceExt},
@@ -132,9 +132,9 @@ impl Plan {
 
     fn schedule(&mut self, now: Timestamp, cron: &CronJob, spec: &CronJobSpec) {
         if let Some(zone) = &spec.time_zone
-            && TimeZone::get(zone).is_err()
+            && let Err(why) = zones::get(zone)
         {
-            let message = format!("invalid timeZone: {zone:?}: unknown time zone {zone}");
+            let message = format!("invalid timeZone: {zone:?}: {why}");
             return self.tell(EventType::Warning, "UnknownTimeZone", message);
         }
         if spec.suspend == Some(true) {
@@ -216,7 +216,7 @@ fn by_start(one: &Job, other: &Job) -> Ordering {
 
 /// In the zone of the spec, or where the server is.
 fn schedule_of(spec: &CronJobSpec) -> Result<Schedule, String> {
-    let zone = spec.time_zone.as_ref().and_then(|zone| TimeZone::get(zone).ok());
+    let zone = spec.time_zone.as_ref().and_then(|zone| zones::get(zone).ok());
     Schedule::parse(&spec.schedule, zone.unwrap_or_else(TimeZone::system))
 }
 
@@ -287,7 +287,7 @@ fn job_name(cron: &CronJob, at: Timestamp) -> String {
 
 /// The Job for one time: the same time gives the same name, so that it is started once.
 pub(super) fn new_job(cron: &CronJob, at: Timestamp) -> Job {
-    let zone = cron.spec.time_zone.as_deref().and_then(|zone| TimeZone::get(zone).ok()).unwrap_or(TimeZone::UTC);
+    let zone = cron.spec.time_zone.as_deref().and_then(|zone| zones::get(zone).ok()).unwrap_or(TimeZone::UTC);
     let template = cron.spec.job_template.clone();
     let meta = template.metadata.unwrap_or_default();
     let local = at.to_zoned(zone);

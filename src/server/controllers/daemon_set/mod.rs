@@ -4,6 +4,8 @@ mod failures;
 mod fit;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use fit::{term_matches, tolerates};

@@ -10,6 +10,8 @@
 
 mod conditions;
 mod plan;
+#[cfg(test)]
+mod plays;
 mod revisions;
 mod scaling;
 #[cfg(test)]

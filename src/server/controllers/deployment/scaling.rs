@@ -41,6 +41,12 @@ pub(super) fn available(set: &ReplicaSet) -> i32 {
     set.status.as_ref().and_then(|status| status.available_replicas).unwrap_or_default()
 }
 
+/// Whether what it reports is about its size of now.
+fn is_observed(set: &ReplicaSet) -> bool {
+    let observed = set.status.as_ref().and_then(|status| status.observed_generation).unwrap_or_default();
+    set.metadata.generation.unwrap_or_default() <= observed
+}
+
 pub(super) fn total(sets: &[ReplicaSet]) -> i32 {
     sets.iter().map(size).sum()
 }
@@ -65,26 +71,31 @@ pub(super) fn size_of_new(deployment: &Deployment, current: i32, all: i32) -> i3
 
 /// Shrinks old sets as far as availability allows, first by pods that are not available, then the oldest sets first.
 /// `old` is sorted by age. True when anything shrank.
+///
+/// What a set reports may be older than its size. Pods that it must give up do not count; of a set that has not seen its
+/// size yet none is certain to be available; and however many are reported, never more go than the sizes allow.
 pub(super) fn shrink_old(deployment: &Deployment, new: &ReplicaSet, old: &mut [ReplicaSet]) -> bool {
     if total(old) == 0 {
         return false;
     }
+    let staying = |set: &ReplicaSet| available(set).min(size(set));
+    let certain = |set: &ReplicaSet| if is_observed(set) { staying(set) } else { 0 };
+    let all_available: i32 = old.iter().map(certain).sum::<i32>() + certain(new);
     let min_available = replicas(deployment) - limits(deployment).unavailable;
-    let new_unavailable = size(new) - available(new);
+    let new_unavailable = size(new) - certain(new);
     let budget = total(old) + size(new) - min_available - new_unavailable;
     if budget <= 0 {
         return false;
     }
     let mut unhealthy = 0;
     for set in old.iter_mut() {
-        let down = (budget - unhealthy).min(size(set) - available(set));
+        let down = (budget - unhealthy).min(size(set) - staying(set));
         if down > 0 {
             resize(deployment, set, size(set) - down);
             unhealthy += down;
         }
     }
-    let all_available: i32 = old.iter().map(available).sum::<i32>() + available(new);
-    let budget = all_available - min_available;
+    let budget = (all_available - min_available).min(budget - unhealthy);
     let mut healthy = 0;
     for set in old.iter_mut() {
         let down = size(set).min(budget - healthy);

@@ -97,4 +97,8 @@ impl ApiKind {
             verbs: vec!["delete".to_owned(), "list".to_owned(), "watch".to_owned()],
         }
     }
+
+    pub(crate) fn with_verbs(self, verbs: &[&str]) -> ApiKind {
+        ApiKind { verbs: verbs.iter().map(|verb| (*verb).to_owned()).collect(), ..self }
+    }
 }

@@ -13,6 +13,8 @@ mod indexes;
 mod manage;
 mod outcome;
 mod plan;
+#[cfg(test)]
+mod plays;
 mod pod;
 mod policy;
 mod spec;

@@ -13,6 +13,8 @@
 mod matching;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{

@@ -5,6 +5,8 @@
 mod kinds;
 mod plan;
 #[cfg(test)]
+pub(crate) mod rounds;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{

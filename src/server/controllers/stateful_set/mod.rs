@@ -11,6 +11,8 @@
 mod act;
 mod identity;
 mod plan;
+#[cfg(test)]
+mod plays;
 mod retention;
 #[cfg(test)]
 mod tests;
