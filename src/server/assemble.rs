@@ -30,6 +30,7 @@ use crate::{
         self, Authentication, Authorization, Oidc, Pki, PkiError, PkiOptions, TokenIssuer, User,
         pki::{Role, kubeconfig},
         tokens::{BootstrapTokens, SigningKey, TokenReader},
+        webhook::TokenWebhook,
     },
     bootstrap::{self, Bootstrap},
     cluster::{
@@ -84,10 +85,15 @@ pub struct ApiOptions {
     pub stop: CancellationToken,
 }
 
+/// Whom tokens are for that are for this cluster.
+fn api_audiences(token_issuer: &str) -> Vec<String> {
+    vec![token_issuer.to_owned(), "mk8s".to_owned()]
+}
+
 /// The API over a store: all of the server that needs no socket.
 pub fn router(store: &Store, options: ApiOptions) -> Router {
     let ApiOptions { signing_key, token_issuer, admin_token, join_secret, services, seats, stop } = options;
-    let audiences = vec![token_issuer.clone(), "mk8s".to_string()];
+    let audiences = api_audiences(&token_issuer);
     let reader = TokenReader::new(store.clone(), signing_key.clone(), &token_issuer, audiences.clone());
     let authorization = Authorization::new(store.clone());
     let relay = Relay::default();
@@ -167,6 +173,12 @@ impl Server {
         }
         let provider = options.oidc.clone().map(|options| Arc::new(Oidc::new(options)));
         provider.iter().for_each(|provider| router.authentication().trust(provider.clone()));
+        let asker = webhook::Client::new(store.clone(), router.relay().clone());
+        if let Some(remote) = options.token_webhook.clone() {
+            let audiences = api_audiences(&options.token_issuer());
+            router.authentication().ask(TokenWebhook::new(remote, audiences, asker.clone()));
+        }
+        router.authorization().ask(options.authorizers.clone(), &asker);
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server =

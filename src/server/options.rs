@@ -13,6 +13,7 @@ mod host;
 pub mod node;
 #[cfg(test)]
 mod tests;
+mod webhooks;
 
 use std::{
     fmt::Display,
@@ -34,7 +35,7 @@ pub use self::host::{Moved, moved};
 use self::node::{NodeArgs, NodeSettings};
 use crate::{
     audit::{AuditOptions, LogOptions, Policy},
-    auth::{OidcOptions, oidc::ALGORITHMS},
+    auth::{AuthorizerOptions, OidcOptions, oidc::ALGORITHMS, webhook::TokenWebhookOptions},
     encryption::Resource,
     snapshot::schedule as snapshot,
 };
@@ -163,6 +164,30 @@ pub struct ServerArgs {
     /// Certificates that the provider is trusted by, PEM [default: those that the system trusts]
     #[arg(long, env = "MK8S_OIDC_CA_FILE", value_name = "FILE")]
     pub oidc_ca_file: Option<String>,
+    /// A kubeconfig of the webhook that is asked, by TokenReview, whose a token is [default: none]
+    #[arg(long, env = "MK8S_AUTHENTICATION_TOKEN_WEBHOOK_CONFIG_FILE", value_name = "FILE")]
+    pub authentication_token_webhook_config_file: Option<String>,
+    /// Version of the TokenReview that is sent, v1 or v1beta1 [default: v1beta1]
+    #[arg(long, env = "MK8S_AUTHENTICATION_TOKEN_WEBHOOK_VERSION", value_name = "VERSION")]
+    pub authentication_token_webhook_version: Option<String>,
+    /// How long its answers count [default: 2m]
+    #[arg(long, env = "MK8S_AUTHENTICATION_TOKEN_WEBHOOK_CACHE_TTL", value_name = "DURATION")]
+    pub authentication_token_webhook_cache_ttl: Option<String>,
+    /// Who is asked what users may do, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny [default: Node,RBAC]
+    #[arg(long, env = "MK8S_AUTHORIZATION_MODE", value_name = "MODE", value_delimiter = ',')]
+    pub authorization_mode: Vec<String>,
+    /// A kubeconfig of the webhook that --authorization-mode=Webhook asks, by SubjectAccessReview [default: none]
+    #[arg(long, env = "MK8S_AUTHORIZATION_WEBHOOK_CONFIG_FILE", value_name = "FILE")]
+    pub authorization_webhook_config_file: Option<String>,
+    /// Version of the SubjectAccessReview that is sent, v1 or v1beta1 [default: v1beta1]
+    #[arg(long, env = "MK8S_AUTHORIZATION_WEBHOOK_VERSION", value_name = "VERSION")]
+    pub authorization_webhook_version: Option<String>,
+    /// How long its yes counts [default: 5m]
+    #[arg(long, env = "MK8S_AUTHORIZATION_WEBHOOK_CACHE_AUTHORIZED_TTL", value_name = "DURATION")]
+    pub authorization_webhook_cache_authorized_ttl: Option<String>,
+    /// How long its no counts [default: 30s]
+    #[arg(long, env = "MK8S_AUTHORIZATION_WEBHOOK_CACHE_UNAUTHORIZED_TTL", value_name = "DURATION")]
+    pub authorization_webhook_cache_unauthorized_ttl: Option<String>,
     /// A Policy of audit.k8s.io/v1: which requests are written to the audit log [default: none]
     #[arg(long, env = "MK8S_AUDIT_POLICY_FILE", value_name = "FILE")]
     pub audit_policy_file: Option<String>,
@@ -214,6 +239,9 @@ pub struct ServerOptions {
     /// Events that were not written for this long go; zero keeps them.
     pub event_ttl: Duration,
     pub oidc: Option<OidcOptions>,
+    pub token_webhook: Option<TokenWebhookOptions>,
+    /// Who is asked what users may do, in order.
+    pub authorizers: Vec<AuthorizerOptions>,
     pub audit: Option<AuditOptions>,
 }
 
@@ -261,6 +289,7 @@ impl ServerArgs {
         check_networks(&cluster_cidr, &service_cidr)?;
         let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
         let (oidc, audit) = (self.oidc()?, self.audit()?);
+        let (token_webhook, authorizers) = (webhooks::token(&self)?, webhooks::authorizers(&self)?);
         let node = self.node.resolve(|| {
             let remedy = "this machine has no default route, give the address other nodes reach it by";
             host::address().ok_or_else(|| missing("node-ip", remedy))
@@ -310,6 +339,8 @@ impl ServerArgs {
             )?,
             event_ttl: lifetime(self.event_ttl.as_deref().unwrap_or("1h"))?,
             oidc,
+            token_webhook,
+            authorizers,
             audit,
         })
     }

@@ -1,5 +1,5 @@
 //! The chain of authenticators: client certificate, the administrator's token, that of machines that join, service-account
-//! token, bootstrap token, anonymous.
+//! token, bootstrap token, an OpenID provider's token, a webhook, anonymous.
 //!
 //! A certificate was already verified by TLS when a [`Peer`] is made, once per connection; a bearer token is looked up in
 //! the token cache. So the usual request costs a pointer copy.
@@ -24,6 +24,7 @@ use super::{
     AUTHENTICATED, MASTERS, User,
     oidc::{Oidc, OidcError},
     tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
+    webhook::{self, TokenWebhook, Unknown},
 };
 
 /// The other end of a connection, computed once after the TLS handshake.
@@ -64,6 +65,8 @@ pub enum AuthError {
     Token(#[source] TokenError),
     #[error("invalid bearer token of the OpenID provider")]
     Oidc(#[source] OidcError),
+    #[error("invalid bearer token: {here}; {webhook}")]
+    Webhook { here: Box<AuthError>, webhook: Unknown },
     #[error("invalid bearer token: no authenticator knows it")]
     UnknownToken,
 }
@@ -84,6 +87,7 @@ pub struct Authentication {
     tokens: TokenReader,
     bootstrap_tokens: BootstrapTokens,
     provider: OnceLock<Arc<Oidc>>,
+    webhook: OnceLock<TokenWebhook>,
     admin_token: Option<String>,
     admin: Arc<User>,
     join_secret: Option<String>,
@@ -106,6 +110,7 @@ impl Authentication {
             join_secret: join_secret.filter(|secret| !secret.is_empty()),
             joining: Arc::new(User::new("mk8s:join", [BOOTSTRAPPERS, AUTHENTICATED])),
             provider: OnceLock::new(),
+            webhook: OnceLock::new(),
             admin_token: admin_token.filter(|token| !token.is_empty()),
             admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
             anonymous: Arc::new(User::anonymous()),
@@ -118,13 +123,43 @@ impl Authentication {
         let _ = self.provider.set(provider);
     }
 
+    /// This webhook is asked from now on about tokens that nobody here knows.
+    pub fn ask(&self, webhook: TokenWebhook) {
+        // There is one.
+        let _ = self.webhook.set(webhook);
+    }
+
+    pub(crate) fn metrics_text(&self) -> String {
+        self.webhook.get().map(TokenWebhook::metrics_text).unwrap_or_default()
+    }
+
     /// The user of a request; anonymous when no credentials were presented.
-    pub fn identify(&self, parts: &Parts, peer: &Peer) -> Result<Arc<User>, AuthError> {
-        Ok(self.authenticate(parts, peer)?.unwrap_or_else(|| self.anonymous.clone()))
+    pub async fn identify(&self, parts: &Parts, peer: &Peer) -> Result<Arc<User>, AuthError> {
+        match (self.authenticate(parts, peer), self.webhook.get()) {
+            (Ok(user), _) => Ok(user.unwrap_or_else(|| self.anonymous.clone())),
+            (Err(AuthError::Malformed), _) => Err(AuthError::Malformed),
+            (Err(here), None) => Err(here),
+            (Err(here), Some(webhook)) => {
+                let token = bearer_token(parts)?.unwrap_or_default();
+                let read = webhook.read(&token, &[]).await;
+                read.map(|(user, _)| user).map_err(|webhook| AuthError::Webhook { here: Box::new(here), webhook })
+            }
+        }
     }
 
     /// Checks a token that came otherwise than by header (TokenReview). The user, and which of `audiences` it is good for.
     pub fn review(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), AuthError> {
+        match (self.review_here(token, audiences), self.webhook.get()) {
+            (Err(here), Some(webhook)) => match webhook::wait(webhook.read(token, audiences)) {
+                Some(Ok(known)) => Ok(known),
+                Some(Err(webhook)) => Err(AuthError::Webhook { here: Box::new(here), webhook }),
+                None => Err(here),
+            },
+            (reviewed, _) => reviewed,
+        }
+    }
+
+    fn review_here(&self, token: &str, audiences: &[String]) -> Result<(Arc<User>, Vec<String>), AuthError> {
         if let Some(user) = self.simple(token) {
             return Ok((user, audiences.to_vec()));
         }

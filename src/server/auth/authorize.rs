@@ -1,12 +1,20 @@
-//! The chain of authorizers: `system:masters` may everything, then the Node authorizer, then RBAC; first to allow or
-//! deny wins, silence of all is a no.
+//! Whether a request may be: `system:masters` may everything, then the [`chain`](super::chain) is asked: usually the Node
+//! authorizer, then RBAC.
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
 use mk8s_api::status::{GroupResource, Status};
 use mk8s_store::Store;
 
-use super::{ANONYMOUS, Attributes, MASTERS, node::NodeAuthorizer, rbac::Rbac};
+use super::{
+    ANONYMOUS, Attributes, AuthorizerOptions, MASTERS, User, Verdict,
+    chain::{Chain, Counted, Heard, Link, Who, aggregate},
+    node::NodeAuthorizer,
+    rbac::{Rbac, rule::Rule},
+    webhook,
+};
+use crate::webhook::Client;
 
 /// What one authorizer thinks of a request. The strings are reasons for the client; empty ones are not shown.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -28,11 +36,37 @@ const PUBLIC_PATHS: [&str; 4] = ["/healthz", "/livez", "/readyz", "/version"];
 pub struct Authorization {
     node: Arc<NodeAuthorizer>,
     rbac: Arc<Rbac>,
+    chain: Arc<ArcSwap<Chain>>,
+    counted: Arc<Counted>,
+}
+
+/// What a user may do, as far as it can be listed.
+#[derive(Default)]
+pub struct Rules {
+    pub rules: Vec<Rule>,
+    /// They may do everything.
+    pub all: bool,
+    /// They may be allowed more than is listed, and why that is not known.
+    pub incomplete: bool,
+    pub error: Option<String>,
 }
 
 impl Authorization {
+    /// The Node authorizer, and RBAC.
     pub fn new(store: Store) -> Authorization {
-        Authorization { node: Arc::new(NodeAuthorizer::new(store.clone())), rbac: Arc::new(Rbac::new(store)) }
+        let counted = Counted::default();
+        let chain = Chain::new(AuthorizerOptions::usual(), None, &counted);
+        Authorization {
+            node: Arc::new(NodeAuthorizer::new(store.clone())),
+            rbac: Arc::new(Rbac::new(store)),
+            chain: Arc::new(ArcSwap::from_pointee(chain)),
+            counted: Arc::new(counted),
+        }
+    }
+
+    /// These authorizers are asked from now on; webhooks by this client.
+    pub fn ask(&self, authorizers: Vec<AuthorizerOptions>, client: &Client) {
+        self.chain.store(Arc::new(Chain::new(authorizers, Some(client), &self.counted)));
     }
 
     /// The RBAC index, for escalation checks and SelfSubjectRulesReview.
@@ -45,11 +79,88 @@ impl Authorization {
         self.authorize(attributes).permit(attributes)
     }
 
+    /// What is thought of a request, without holding up a thread while others are asked.
+    pub async fn decide(&self, attributes: &Attributes<'_>) -> Verdict {
+        if allowed_unasked(attributes) {
+            return Decision::Allow.into();
+        }
+        let (chain, mut heard) = (self.chain.load_full(), Heard::default());
+        for link in &chain.links {
+            let verdict = match &link.who {
+                Who::Webhook(webhook) => webhook.decide(attributes).await,
+                _ => self.of(link, attributes).into(),
+            };
+            if let Some(verdict) = heard.hear(link, verdict) {
+                return verdict;
+            }
+        }
+        heard.silence()
+    }
+
+    /// As [`Authorization::decide`], where it is not possible to wait otherwise.
+    pub fn judge(&self, attributes: &Attributes<'_>) -> Verdict {
+        if allowed_unasked(attributes) {
+            return Decision::Allow.into();
+        }
+        let (chain, mut heard) = (self.chain.load(), Heard::default());
+        for link in &chain.links {
+            let verdict = match &link.who {
+                Who::Webhook(webhook) => webhook::wait(webhook.decide(attributes)).unwrap_or_else(|| Verdict {
+                    error: Some("a webhook cannot be asked here".to_owned()),
+                    ..Decision::NoOpinion(String::new()).into()
+                }),
+                _ => self.of(link, attributes).into(),
+            };
+            if let Some(verdict) = heard.hear(link, verdict) {
+                return verdict;
+            }
+        }
+        heard.silence()
+    }
+
+    /// What one thinks who knows by himself.
+    fn of(&self, link: &Link, attributes: &Attributes<'_>) -> Decision {
+        match &link.who {
+            Who::AlwaysAllow => Decision::Allow,
+            Who::AlwaysDeny => Decision::NoOpinion("Everything is forbidden.".to_owned()),
+            Who::Node => match attributes.user.node_name() {
+                Some(node) => self.node.authorize(node, attributes),
+                None => Decision::NoOpinion(String::new()),
+            },
+            Who::Rbac => self.rbac.authorize(attributes),
+            Who::Webhook(_) => Decision::NoOpinion(String::new()),
+        }
+    }
+
+    /// What a user may do cluster-wide and in a namespace, as far as it can be listed.
+    pub fn rules_of(&self, user: &User, namespace: &str) -> Rules {
+        let mut rules = Rules { all: user.in_group(MASTERS), ..Rules::default() };
+        let mut errors = Vec::new();
+        for link in &self.chain.load().links {
+            match &link.who {
+                Who::AlwaysAllow => rules.all = true,
+                Who::AlwaysDeny => {}
+                Who::Rbac => rules.rules.extend(self.rbac.rules_of(user, namespace)),
+                Who::Node if user.node_name().is_none() => {}
+                Who::Node => errors.push("node authorizer does not support user rule resolution".to_owned()),
+                Who::Webhook(_) => errors.push("webhook authorizer does not support user rule resolution".to_owned()),
+            }
+        }
+        rules.incomplete = !errors.is_empty();
+        rules.error = aggregate(errors);
+        rules
+    }
+
+    pub(crate) fn metrics_text(&self) -> String {
+        self.counted.text()
+    }
+
     /// Why it was decided so, as the audit log and reviews of access tell it.
-    pub fn reason(&self, attributes: &Attributes<'_>, decision: &Decision) -> String {
-        match decision {
+    pub fn reason(&self, attributes: &Attributes<'_>, verdict: &Verdict) -> String {
+        match &verdict.decision {
             Decision::Deny(reason) | Decision::NoOpinion(reason) => reason.clone(),
-            // Others than RBAC allow without a word.
+            Decision::Allow if !verdict.reason.is_empty() => verdict.reason.clone(),
+            // Others than webhooks and RBAC allow without a word.
             Decision::Allow if allowed_unasked(attributes) || self.allowed_as_node(attributes) => String::new(),
             Decision::Allow => self.rbac.explain(attributes).unwrap_or_default(),
         }
@@ -71,30 +182,22 @@ impl Decision {
     }
 }
 
-impl Authorizer for Authorization {
-    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
-        if allowed_unasked(attributes) {
-            return Decision::Allow;
-        }
-        if let Some(node) = attributes.user.node_name() {
-            match self.node.authorize(node, attributes) {
-                Decision::NoOpinion(reason) => return self.rbac_or(attributes, reason),
-                decided => return decided,
+impl Verdict {
+    /// Nothing, or what the client gets: a 403, or a 500 when somebody could have allowed it who did not answer.
+    pub fn permit(self, attributes: &Attributes<'_>) -> Result<(), Status> {
+        match (&self.decision, &self.error) {
+            (Decision::Allow, _) | (_, None) => self.decision.permit(attributes),
+            (_, Some(error)) => {
+                let message = sanitize(&format!("Internal Server Error: {:?}: {error}", attributes.path));
+                Err(Status::failure(500, "InternalError", message))
             }
         }
-        self.rbac.authorize(attributes)
     }
 }
 
-impl Authorization {
-    fn rbac_or(&self, attributes: &Attributes<'_>, node_reason: String) -> Decision {
-        match self.rbac.authorize(attributes) {
-            Decision::NoOpinion(reason) if reason.is_empty() => Decision::NoOpinion(node_reason),
-            Decision::NoOpinion(reason) if !node_reason.is_empty() => {
-                Decision::NoOpinion(format!("{node_reason}\n{reason}"))
-            }
-            decided => decided,
-        }
+impl Authorizer for Authorization {
+    fn authorize(&self, attributes: &Attributes<'_>) -> Decision {
+        self.judge(attributes).decision
     }
 }
 

@@ -1,13 +1,14 @@
 //! Who is asking, and may they: authentication and authorization of every request.
 //!
 //! Reading order: [`User`] and [`Attributes`] (the nouns), [`authenticate`] (peer certificate, bearer tokens, anonymous),
-//! [`authorize`] (the chain `system:masters` -> Node -> RBAC), then [`pki`] and [`tokens`] for the material both rest on, and
-//! [`oidc`] for the tokens of others.
+//! [`authorize`] and [`chain`] (`system:masters` -> Node -> RBAC, or what is configured), then [`pki`] and [`tokens`] for the
+//! material both rest on, [`oidc`] for the tokens of others, and [`webhook`] for others who are asked.
 //!
-//! Invariant: nothing here writes to the store, and nothing here waits: each check is a lookup in memory.
+//! Invariant: nothing here writes to the store, and nothing but [`webhook`] waits: each check is a lookup in memory.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod chain;
 pub mod escalation;
 pub(crate) mod follow;
 pub mod impersonate;
@@ -16,9 +17,11 @@ pub mod oidc;
 pub mod pki;
 pub mod rbac;
 pub mod tokens;
+pub mod webhook;
 
 pub use authenticate::{AuthError, Authentication, Authenticator, Peer};
-pub use authorize::{Authorization, Authorizer, Decision, forbidden};
+pub use authorize::{Authorization, Authorizer, Decision, Rules, forbidden};
+pub use chain::{AuthorizerOptions, Verdict};
 pub use oidc::{Oidc, OidcError, OidcOptions};
 pub use pki::{Pki, PkiError, PkiOptions};
 pub use tokens::{TokenIssuer, TokenReader};

@@ -6,7 +6,7 @@ use mk8s_api::{meta, status::Status};
 use serde_json::{Value, json};
 
 use super::dispatch::Asked;
-use crate::auth::{Attributes, Authorizer, Decision, User};
+use crate::auth::{Attributes, Decision, User};
 
 /// The review with its status filled.
 pub(super) fn answer(asked: &Asked<'_>, mut review: Value) -> Result<Value, Status> {
@@ -108,12 +108,15 @@ fn access(asked: &Asked<'_>, user: &User, spec: &Value) -> Result<Value, Status>
 
 fn decided(asked: &Asked<'_>, attributes: &Attributes<'_>) -> Value {
     let authorization = &asked.inner.authorization;
-    let decision = authorization.authorize(attributes);
-    let mut status = json!({"allowed": decision == Decision::Allow});
-    if matches!(decision, Decision::Deny(_)) {
+    let verdict = authorization.judge(attributes);
+    let mut status = json!({"allowed": verdict.decision == Decision::Allow});
+    if matches!(verdict.decision, Decision::Deny(_)) {
         status["denied"] = true.into();
     }
-    let reason = authorization.reason(attributes, &decision);
+    let reason = authorization.reason(attributes, &verdict);
+    if let Some(error) = verdict.error {
+        status["evaluationError"] = error.into();
+    }
     if !reason.is_empty() {
         status["reason"] = reason.into();
     }
@@ -127,14 +130,19 @@ fn rules(asked: &Asked<'_>, spec: &Value) -> Result<Value, Status> {
     }
     let user: &Arc<User> = asked.user;
     let (mut resources, mut paths) = (Vec::new(), Vec::new());
-    if user.in_group(crate::auth::MASTERS) {
+    let listed = asked.inner.authorization.rules_of(user, namespace);
+    if listed.all {
         resources.push(json!({"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"]}));
         paths.push(json!({"verbs": ["*"], "nonResourceURLs": ["*"]}));
     }
-    for rule in asked.inner.authorization.rbac().rules_of(user, namespace) {
+    for rule in listed.rules {
         let rule = serde_json::to_value(rule).map_err(Status::internal)?;
         let list = if rule.get("nonResourceURLs").is_some() { &mut paths } else { &mut resources };
         list.push(rule);
     }
-    Ok(json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": false}))
+    let mut status = json!({"resourceRules": resources, "nonResourceRules": paths, "incomplete": listed.incomplete});
+    if let Some(error) = listed.error {
+        status["evaluationError"] = error.into();
+    }
+    Ok(status)
 }

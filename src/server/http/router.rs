@@ -41,9 +41,7 @@ use crate::{
     admission::Notes,
     aggregation::{Aggregation, Forwarded},
     audit::{Audit, Record, Sent, UntilEnd},
-    auth::{
-        Attributes, Authentication, Authorization, Authorizer as _, Decision, Peer, TokenIssuer, User, impersonate,
-    },
+    auth::{Attributes, Authentication, Authorization, Decision, Peer, TokenIssuer, User, impersonate},
     flow::{Admitted, Flow, Running, Schema},
     registry::Registry,
     relay::Relay,
@@ -168,6 +166,10 @@ impl Router {
         &self.0.authentication
     }
 
+    pub(crate) fn authorization(&self) -> &Authorization {
+        &self.0.authorization
+    }
+
     pub(crate) fn flow(&self) -> Arc<Flow> {
         self.0.flow.clone()
     }
@@ -277,7 +279,7 @@ pub(super) async fn handle(
 ) -> Handled {
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let address = parts.extensions.get::<Arc<Peer>>().and_then(|peer| peer.addr).map(|address| address.ip());
-    let (caller, user) = match identify(inner, &parts) {
+    let (caller, user) = match identify(inner, &parts).await {
         Ok(users) => users,
         Err(status) => return Handled::refused(status),
     };
@@ -305,7 +307,7 @@ pub(super) async fn handle(
                 Ok(turn) => turn,
                 Err(schema) => return Handled { schema: Some(schema), ..handled("OTHER", "", Ok(too_many())) },
             };
-            let result = match permitted(inner, &attributes, record) {
+            let result = match permitted(inner, &attributes, record).await {
                 Ok(()) => other(inner, &method, path, &uri, &headers, &user, body).await,
                 Err(status) => Err(status),
             };
@@ -319,14 +321,15 @@ pub(super) async fn handle(
             };
             let selected =
                 query.get("fieldSelector").filter(|_| path.name.is_empty()).and_then(dispatch::selected_name);
+            let selects = matches!(verb, "list" | "watch" | "deletecollection");
             let attributes = Attributes {
                 version: path.version,
                 subresource: &path.subresource,
                 namespace: &path.namespace,
                 name: selected.as_deref().unwrap_or(&path.name),
                 path: uri.path(),
-                label_selector: query.get("labelSelector"),
-                field_selector: query.get("fieldSelector"),
+                label_selector: query.get("labelSelector").filter(|_| selects),
+                field_selector: query.get("fieldSelector").filter(|_| selects),
                 ..Attributes::for_resource(&user, verb, path.group, &path.resource)
             };
             let label = path.resource.clone();
@@ -355,7 +358,7 @@ pub(super) async fn handle(
                 },
             };
             let handled = |verb, resource: &str, result| Handled { schema, ..handled(verb, resource, result) };
-            if let Err(status) = permitted(inner, &attributes, record) {
+            if let Err(status) = permitted(inner, &attributes, record).await {
                 return handled(shown_verb, &label, Err(status));
             }
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
@@ -399,13 +402,19 @@ pub(super) async fn handle(
 }
 
 /// Whether the request is allowed, which the audit log learns with the reason.
-fn permitted(inner: &Inner, attributes: &Attributes<'_>, record: &mut Option<Record>) -> Result<(), Status> {
-    let decision = inner.authorization.authorize(attributes);
+async fn permitted(inner: &Inner, attributes: &Attributes<'_>, record: &mut Option<Record>) -> Result<(), Status> {
+    let verdict = inner.authorization.decide(attributes).await;
     if let Some(record) = record {
-        record.annotate(DECISION, if decision == Decision::Allow { "allow" } else { "forbid" });
-        record.annotate(REASON, inner.authorization.reason(attributes, &decision));
+        let allowed = verdict.decision == Decision::Allow;
+        match &verdict.error {
+            Some(_) if !allowed => record.annotate(REASON, "internal error"),
+            _ => {
+                record.annotate(DECISION, if allowed { "allow" } else { "forbid" });
+                record.annotate(REASON, inner.authorization.reason(attributes, &verdict));
+            }
+        }
     }
-    decision.permit(attributes)
+    verdict.permit(attributes)
 }
 
 /// Waits until it is a request's turn. The error is the schema for which there are too many.
@@ -524,13 +533,13 @@ async fn audited(mut record: Record, verb: &str, mut response: Response<Body>) -
 
 /// Who sent a request (the caller inside the process, or what its credentials say), and as whom: themselves, or whom they
 /// may act as.
-fn identify(inner: &Inner, parts: &Parts) -> Result<(Arc<User>, Arc<User>), Status> {
+async fn identify(inner: &Inner, parts: &Parts) -> Result<(Arc<User>, Arc<User>), Status> {
     let user = match parts.extensions.get::<Caller>() {
         Some(Caller(user)) => user.clone(),
         None => {
             let nobody = Peer::default();
             let peer = parts.extensions.get::<Arc<Peer>>().map_or(&nobody, |peer| peer);
-            inner.authentication.identify(parts, peer).map_err(|error| {
+            inner.authentication.identify(parts, peer).await.map_err(|error| {
                 tracing::debug!(%error, path = parts.uri.path(), "unable to authenticate the request");
                 Status::from(error)
             })?
@@ -593,6 +602,8 @@ fn metrics(inner: &Inner) -> Response<Body> {
         registry.admission().metrics_text(),
         registry.metrics_text(),
         inner.flow.metrics_text(),
+        inner.authentication.metrics_text(),
+        inner.authorization.metrics_text(),
         inner.audit.get().map(|audit| audit.metrics_text()).unwrap_or_default(),
         inner.scheduling.get().map(|scheduling| scheduling.render()).unwrap_or_default(),
         registry.store().metrics_text(),

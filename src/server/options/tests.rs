@@ -149,3 +149,49 @@ fn bad_files_are_explained() {
     .to_string();
     assert!(error.starts_with("--config /nowhere/c.yaml: cannot be read"), "{error}");
 }
+
+#[test]
+fn authorizers_are_asked_in_the_order_that_is_given() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let file = dir.path().join("webhook.yaml");
+    let text = "current-context: c\ncontexts: [{name: c, context: {cluster: k}}]\n\
+                clusters: [{name: k, cluster: {server: 'https://a'}}]\n";
+    std::fs::write(&file, text).expect("written");
+    let file = file.to_str().expect("text");
+    let (mode, webhook) = ("authorization-mode", "authorization-webhook-config-file");
+    let cases: [(&[(&str, &str)], Result<&str, &str>); 11] = [
+        (&[], Ok("Node RBAC")),
+        (&[(mode, "RBAC,Node")], Ok("RBAC Node")),
+        (&[(mode, "AlwaysAllow")], Ok("AlwaysAllow")),
+        (&[(mode, "Node,Webhook,RBAC"), (webhook, file)], Ok("Node Webhook RBAC")),
+        (&[(mode, "Webhook"), (webhook, file), ("authorization-webhook-version", "v1")], Ok("Webhook")),
+        (&[(mode, "Webhook")], Err("--authorization-webhook-config-file is needed")),
+        (&[(webhook, file)], Err("cannot be specified without mode Webhook")),
+        (&[(mode, "RBAC,RBAC")], Err("is specified more than once")),
+        (&[(mode, "ABAC")], Err("is not supported")),
+        (&[(mode, "rbac")], Err("is not a valid mode")),
+        (&[(mode, "Webhook"), (webhook, "/nowhere")], Err("\"/nowhere\": cannot be read")),
+    ];
+    for (settings, expected) in cases {
+        let resolved = resolve(args(settings)).map(|options| options.authorizers);
+        match (resolved, expected) {
+            (Ok(authorizers), Ok(expected)) => {
+                let kinds: Vec<_> = authorizers.iter().map(|authorizer| authorizer.kind()).collect();
+                assert_eq!(kinds.join(" "), expected);
+            }
+            (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+            (resolved, expected) => panic!("{settings:?}: {resolved:?}, not {expected:?}"),
+        }
+    }
+    let wrong = [
+        ("authentication-token-webhook-version", "v2", "use v1 or v1beta1"),
+        ("authentication-token-webhook-cache-ttl", "-1s", "is no duration from 0 on"),
+        ("authorization-webhook-cache-authorized-ttl", "5", "is no duration from 0 on"),
+    ];
+    for (key, value, expected) in wrong {
+        let error = resolve(args(&[(key, value)])).expect_err(key).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+    let options = resolve(args(&[("authentication-token-webhook-config-file", file)])).expect("good");
+    assert_eq!(options.token_webhook.expect("there").cache_ttl, std::time::Duration::from_secs(120));
+}

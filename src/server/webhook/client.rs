@@ -3,7 +3,7 @@
 use std::{collections::HashMap, error::Error as _, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Method, Request, Response, Uri, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, Uri, header};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper_util::{
@@ -55,21 +55,49 @@ impl Client {
     /// Posts a JSON document to the endpoint's path; the document that it answers.
     pub async fn post(&self, endpoint: &Endpoint, document: Bytes, timeout: Duration) -> Result<Bytes, CallError> {
         let url = format!("{}{}?timeout={}s", endpoint.origin(), endpoint.path(), timeout.as_secs());
+        let headers =
+            HeaderMap::from_iter([(header::USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"))]);
+        self.post_to(endpoint, url, headers, document, ANSWER_LIMIT, timeout).await
+    }
+
+    /// As [`Client::post`], at the endpoint's own path and query, with headers of the caller's; at most `limit` bytes are
+    /// read of the answer.
+    pub async fn post_with(
+        &self,
+        endpoint: &Endpoint,
+        headers: HeaderMap,
+        document: Bytes,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
+        let url = format!("{}{}", endpoint.origin(), endpoint.path());
+        self.post_to(endpoint, url, headers, document, limit, timeout).await
+    }
+
+    async fn post_to(
+        &self,
+        endpoint: &Endpoint,
+        url: String,
+        headers: HeaderMap,
+        document: Bytes,
+        limit: usize,
+        timeout: Duration,
+    ) -> Result<Bytes, CallError> {
         let mut request = Request::new(request_body(Full::new(document)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = parse(&url)?;
-        let headers = request.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json, */*"));
-        headers.insert(header::USER_AGENT, HeaderValue::from_static("kube-apiserver-admission"));
+        *request.headers_mut() = headers;
+        request.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json, */*"));
         let call = async {
             let response = self.exchange(endpoint, request, "Post", &url).await?;
             let code = response.status();
-            let limit = if code.is_success() { ANSWER_LIMIT } else { REFUSAL_LIMIT };
+            let retry = response.headers().get(header::RETRY_AFTER).and_then(|after| after.to_str().ok()?.parse().ok());
+            let limit = if code.is_success() { limit } else { REFUSAL_LIMIT };
             let read = read(response.into_body(), limit, "Post", &url).await;
             match code.is_success() {
                 true => read,
-                false => Err(refusal(code.as_u16(), &read.unwrap_or_default())),
+                false => Err(refusal(code.as_u16(), retry, &read.unwrap_or_default())),
             }
         };
         match tokio::time::timeout(timeout, call).await {

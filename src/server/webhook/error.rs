@@ -32,11 +32,20 @@ impl CallError {
 }
 
 /// The error of an answer that is no success: the Status it carries, or one made from its code.
-pub(super) fn refusal(code: u16, body: &[u8]) -> CallError {
+/// `retry_after_s`: what it said of when to come back.
+pub(super) fn refusal(code: u16, retry_after_s: Option<u32>, body: &[u8]) -> CallError {
+    let mut status = refused(code, body);
+    if let Some(seconds) = retry_after_s {
+        status.details.get_or_insert_default().retry_after_seconds = seconds;
+    }
+    CallError::Refused(Box::new(status))
+}
+
+fn refused(code: u16, body: &[u8]) -> Status {
     let carried = serde_json::from_slice::<serde_json::Value>(body).ok().filter(|body| body["kind"] == "Status");
     if let Some(status) = carried {
         let text = |field: &str| status[field].as_str().unwrap_or_default().to_string();
-        return CallError::Refused(Box::new(Status::failure(code, text("reason"), text("message"))));
+        return Status::failure(code, text("reason"), text("message"));
     }
     let text = String::from_utf8_lossy(body);
     let text = text.trim();
@@ -65,7 +74,7 @@ pub(super) fn refusal(code: u16, body: &[u8]) -> CallError {
         }
         _ => ("", format!("the server responded with the status code {code} but did not return more information")),
     };
-    CallError::Refused(Box::new(Status::failure(code, reason, message)))
+    Status::failure(code, reason, message)
 }
 
 #[cfg(test)]
@@ -81,7 +90,7 @@ mod tests {
             (403, r#"{"kind":"Status","message":"no"}"#, "no"),
         ];
         for (code, body, expected) in cases {
-            assert_eq!(refusal(code, body.as_bytes()).to_string(), expected);
+            assert_eq!(refusal(code, None, body.as_bytes()).to_string(), expected);
         }
     }
 }

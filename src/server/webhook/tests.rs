@@ -4,7 +4,7 @@ use std::{convert::Infallible, net::SocketAddr, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
-use http::{Request, Response};
+use http::{Request, Response, request::Parts};
 use http_body_util::{BodyExt, Full};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::rt::TokioIo;
@@ -18,7 +18,7 @@ use tokio_rustls::TlsAcceptor;
 use super::{CallError, Client, Endpoint};
 use crate::relay::Relay;
 
-type Handler = dyn Fn(&str, Bytes) -> (u16, Vec<u8>) + Send + Sync;
+type Handler = dyn Fn(&Parts, Bytes) -> (u16, Vec<u8>) + Send + Sync;
 
 /// A server on loopback that shows a certificate of its own. It ends with the value.
 pub(crate) struct Backend {
@@ -32,6 +32,14 @@ pub(crate) struct Backend {
 impl Backend {
     /// `handler` makes code and body of a request's path and body.
     pub(crate) async fn start(handler: impl Fn(&str, Bytes) -> (u16, Vec<u8>) + Send + Sync + 'static) -> Backend {
+        let path = |head: &Parts| head.uri.path_and_query().map_or("/", |path| path.as_str()).to_string();
+        Backend::start_with(move |head, body| handler(&path(head), body)).await
+    }
+
+    /// As [`Backend::start`], with all of the request's head.
+    pub(crate) async fn start_with(
+        handler: impl Fn(&Parts, Bytes) -> (u16, Vec<u8>) + Send + Sync + 'static,
+    ) -> Backend {
         let made = rcgen::generate_simple_self_signed(["localhost".to_string(), "127.0.0.1".to_string()])
             .expect("a certificate");
         let key = PrivateKeyDer::try_from(made.signing_key.serialize_der()).expect("a key");
@@ -59,9 +67,9 @@ impl Backend {
                     let service = service_fn(move |request: Request<Incoming>| {
                         let handler = handler.clone();
                         async move {
-                            let path = request.uri().path_and_query().map_or("/", |path| path.as_str()).to_string();
-                            let body = request.into_body().collect().await.expect("a body").to_bytes();
-                            let (code, body) = handler(&path, body);
+                            let (head, body) = request.into_parts();
+                            let body = body.collect().await.expect("a body").to_bytes();
+                            let (code, body) = handler(&head, body);
                             let mut response = Response::new(Full::new(Bytes::from(body)));
                             *response.status_mut() = http::StatusCode::from_u16(code).expect("a code");
                             Ok::<_, Infallible>(response)

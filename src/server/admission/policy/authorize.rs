@@ -2,7 +2,7 @@
 
 use mk8s_api::cel::authorize::{Authorize, Decision, Question};
 
-use crate::auth::{Attributes, Authorization, Authorizer as _, Decision as Verdict, User};
+use crate::auth::{Attributes, Authorization, Decision as Opinion, User};
 
 pub(in crate::admission) struct Asker<'a> {
     pub(in crate::admission) authorization: &'a Authorization,
@@ -31,8 +31,8 @@ impl Authorize for Asker<'_> {
             }
         };
         let verdict = match question {
-            Question::Path { path, verb } => self.authorization.authorize(&Attributes::for_path(user, verb, path)),
-            Question::Resource(asked) => self.authorization.authorize(&Attributes {
+            Question::Path { path, verb } => self.authorization.judge(&Attributes::for_path(user, verb, path)),
+            Question::Resource(asked) => self.authorization.judge(&Attributes {
                 subresource: &asked.subresource,
                 namespace: &asked.namespace,
                 name: &asked.name,
@@ -41,9 +41,10 @@ impl Authorize for Asker<'_> {
                 ..Attributes::for_resource(user, &asked.verb, &asked.group, &asked.resource)
             }),
         };
-        match verdict {
-            Verdict::Allow => Decision { allowed: true, ..Decision::default() },
-            Verdict::Deny(reason) | Verdict::NoOpinion(reason) => Decision { allowed: false, reason, error: None },
+        let error = verdict.error;
+        match verdict.decision {
+            Opinion::Allow => Decision { allowed: true, error, ..Decision::default() },
+            Opinion::Deny(reason) | Opinion::NoOpinion(reason) => Decision { allowed: false, reason, error },
         }
     }
 }
