@@ -27,7 +27,7 @@ use crate::{
     aggregation::{self, Aggregation},
     audit::Audit,
     auth::{
-        self, Authentication, Authorization, Oidc, Pki, PkiError, PkiOptions, TokenIssuer, User,
+        self, Authentication, Authorization, Pki, PkiError, PkiOptions, Providers, TokenIssuer, User,
         pki::{Role, kubeconfig},
         tokens::{BootstrapTokens, SigningKey, TokenReader},
         webhook::TokenWebhook,
@@ -171,8 +171,9 @@ impl Server {
                 Audit::open(audit).with_context(|| format!("cannot write the audit log {}", path.display()))?,
             );
         }
-        let provider = options.oidc.clone().map(|options| Arc::new(Oidc::new(options)));
-        provider.iter().for_each(|provider| router.authentication().trust(provider.clone()));
+        let providers = Arc::new(Providers::new(&options.oidc, &options.node.node_name)?);
+        router.authentication().trust(providers.clone());
+        router.authentication().take_anonymous(options.anonymous.clone());
         let asker = webhook::Client::new(store.clone(), router.relay().clone());
         if let Some(remote) = options.token_webhook.clone() {
             let audiences = api_audiences(&options.token_issuer());
@@ -183,9 +184,8 @@ impl Server {
         router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server =
             Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
-        if let Some(provider) = provider {
-            let client = webhook::Client::new(server.store.clone(), server.router.relay().clone());
-            server.tasks.spawn(auth::oidc::keep(provider, client, server.stop.clone()));
+        if !options.oidc.is_empty() {
+            server.tasks.spawn(auth::oidc::keep(providers, options.oidc.clone(), asker, server.stop.clone()));
         }
         let remedy: Arc<str> = cluster::remedy(record.id, &dir).into();
         let cluster = Cluster {

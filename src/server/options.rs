@@ -10,6 +10,7 @@
 pub mod agent;
 mod config;
 mod host;
+mod issuers;
 pub mod node;
 #[cfg(test)]
 mod tests;
@@ -35,7 +36,7 @@ pub use self::host::{Moved, moved};
 use self::node::{NodeArgs, NodeSettings};
 use crate::{
     audit::{AuditOptions, LogOptions, Policy},
-    auth::{AuthorizerOptions, OidcOptions, oidc::ALGORITHMS, webhook::TokenWebhookOptions},
+    auth::{AuthorizerOptions, OidcOptions, oidc::form::Anonymous, webhook::TokenWebhookOptions},
     encryption::Resource,
     snapshot::schedule as snapshot,
 };
@@ -137,6 +138,12 @@ pub struct ServerArgs {
     /// For how long events are kept after they were last written, such as 90m; 0 is for ever [default: 1h]
     #[arg(long, env = "MK8S_EVENT_TTL", value_name = "DURATION")]
     pub event_ttl: Option<String>,
+    /// An AuthenticationConfiguration: providers of tokens, and anonymous requests; read again when it changes [default: none]
+    #[arg(long, env = "MK8S_AUTHENTICATION_CONFIG", value_name = "FILE")]
+    pub authentication_config: Option<String>,
+    /// Take requests without credentials, as system:anonymous [default: true]
+    #[arg(long, env = "MK8S_ANONYMOUS_AUTH", value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub anonymous_auth: Option<String>,
     /// OpenID Connect provider whose ID tokens are accepted, an https URL [default: none]
     #[arg(long, env = "MK8S_OIDC_ISSUER_URL", value_name = "URL")]
     pub oidc_issuer_url: Option<String>,
@@ -238,7 +245,10 @@ pub struct ServerOptions {
     pub max_mutating_requests_inflight: u32,
     /// Events that were not written for this long go; zero keeps them.
     pub event_ttl: Duration,
-    pub oidc: Option<OidcOptions>,
+    /// Who issues tokens beside the cluster itself.
+    pub oidc: OidcOptions,
+    /// Where requests without credentials are taken.
+    pub anonymous: Anonymous,
     pub token_webhook: Option<TokenWebhookOptions>,
     /// Who is asked what users may do, in order.
     pub authorizers: Vec<AuthorizerOptions>,
@@ -262,7 +272,7 @@ impl ServerOptions {
 
     /// Who signs service-account tokens, and whom they are for.
     pub fn token_issuer(&self) -> String {
-        format!("https://kubernetes.default.svc.{}", self.cluster_domain)
+        token_issuer(&self.cluster_domain)
     }
 
     /// How many requests are served at once, of both kinds together; 0 serves all.
@@ -288,8 +298,10 @@ impl ServerArgs {
             parsed("service-cidr", self.service_cidr.as_deref(), "10.43.0.0/16", "use a network such as 10.43.0.0/16")?;
         check_networks(&cluster_cidr, &service_cidr)?;
         let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
-        let (oidc, audit) = (self.oidc()?, self.audit()?);
+        let audit = self.audit()?;
         let (token_webhook, authorizers) = (webhooks::token(&self)?, webhooks::authorizers(&self)?);
+        let cluster_domain = domain(self.cluster_domain.as_deref().unwrap_or("cluster.local"))?;
+        let (oidc, anonymous) = issuers::read(&self, token_issuer(&cluster_domain), &authorizers)?;
         let node = self.node.resolve(|| {
             let remedy = "this machine has no default route, give the address other nodes reach it by";
             host::address().ok_or_else(|| missing("node-ip", remedy))
@@ -308,7 +320,7 @@ impl ServerArgs {
             cluster_dns: cluster_dns(self.cluster_dns.as_deref(), &service_cidr)?,
             cluster_cidr,
             service_cidr,
-            cluster_domain: domain(self.cluster_domain.as_deref().unwrap_or("cluster.local"))?,
+            cluster_domain,
             service_node_port_range: port_range(self.service_node_port_range.as_deref().unwrap_or("30000-32767"))?,
             tls_sans: self.tls_san.into_iter().map(san).collect::<Result<_, _>>()?,
             token: self.token.map(token).transpose()?,
@@ -339,6 +351,7 @@ impl ServerArgs {
             )?,
             event_ttl: lifetime(self.event_ttl.as_deref().unwrap_or("1h"))?,
             oidc,
+            anonymous,
             token_webhook,
             authorizers,
             audit,
@@ -347,56 +360,6 @@ impl ServerArgs {
 }
 
 impl ServerArgs {
-    /// The provider of tokens, if there is one.
-    fn oidc(&self) -> Result<Option<OidcOptions>, OptionsError> {
-        let Some(url) = &self.oidc_issuer_url else {
-            return match self.oidc_client_id {
-                Some(_) => Err(missing("oidc-issuer-url", "a client id is given, say whose")),
-                None => Ok(None),
-            };
-        };
-        if !url.starts_with("https://") {
-            return Err(wrong("oidc-issuer-url", url, "is no https URL"));
-        }
-        let client_id = self
-            .oidc_client_id
-            .clone()
-            .ok_or_else(|| missing("oidc-client-id", "say whom the provider's tokens are for"))?;
-        let username_claim = self.oidc_username_claim.clone().unwrap_or_else(|| "sub".to_owned());
-        let username_prefix = match self.oidc_username_prefix.as_deref() {
-            Some("-") => String::new(),
-            Some(prefix) if !prefix.is_empty() => prefix.to_owned(),
-            _ if username_claim == "email" => String::new(),
-            _ => format!("{url}#"),
-        };
-        let claim = |text: &String| match text.split_once('=') {
-            Some((claim, value)) => Ok((claim.to_owned(), value.to_owned())),
-            None => Err(wrong("oidc-required-claim", text, "has no value; write CLAIM=VALUE")),
-        };
-        let signing_algs =
-            if self.oidc_signing_algs.is_empty() { vec!["RS256".to_owned()] } else { self.oidc_signing_algs.clone() };
-        if let Some(unknown) = signing_algs.iter().find(|algorithm| !ALGORITHMS.contains(&algorithm.as_str())) {
-            return Err(wrong("oidc-signing-algs", unknown, format!("is not one of {}", ALGORITHMS.join(", "))));
-        }
-        let ca_bundle = match &self.oidc_ca_file {
-            None => Vec::new(),
-            Some(path) => {
-                std::fs::read(path).map_err(|error| wrong("oidc-ca-file", path, format!("cannot be read: {error}")))?
-            }
-        };
-        Ok(Some(OidcOptions {
-            issuer_url: url.clone(),
-            client_id,
-            username_claim,
-            username_prefix,
-            groups_claim: self.oidc_groups_claim.clone(),
-            groups_prefix: self.oidc_groups_prefix.clone().unwrap_or_default(),
-            required_claims: self.oidc_required_claim.iter().map(claim).collect::<Result<_, _>>()?,
-            signing_algs,
-            ca_bundle,
-        }))
-    }
-
     /// What is written down of requests; nothing without a policy.
     fn audit(&self) -> Result<Option<AuditOptions>, OptionsError> {
         let Some(path) = &self.audit_policy_file else { return Ok(None) };
@@ -426,6 +389,11 @@ impl ServerArgs {
             },
         }))
     }
+}
+
+/// Who signs service-account tokens of a cluster with this domain.
+fn token_issuer(cluster_domain: &str) -> String {
+    format!("https://kubernetes.default.svc.{cluster_domain}")
 }
 
 fn wrong(flag: &'static str, value: impl Into<String>, why: impl Into<String>) -> OptionsError {

@@ -108,6 +108,20 @@ pub(crate) fn escape_name(name: &str) -> Option<std::borrow::Cow<'_, str>> {
     escape::escape(name)
 }
 
+/// Whether an expression reads this field of this variable by its name: `claims.email`, `claims.?email`, `has(claims.email)`.
+pub fn selects(source: &str, variable: &str, field: &str) -> bool {
+    let Ok(ast) = syntax::parse(source) else { return false };
+    let is_variable = |id| matches!(ast.expr(id), syntax::Expr::Ident(name) if &**name == variable);
+    ast.ids().any(|id| match ast.expr(id) {
+        syntax::Expr::Select { operand, field: name, .. } => is_variable(*operand) && &**name == field,
+        syntax::Expr::Call { function, args, .. } if &**function == "_?._" => match args.as_slice() {
+            [operand, name] => is_variable(*operand) && ast.string(*name).is_some_and(|name| &**name == field),
+            _ => false,
+        },
+        _ => false,
+    })
+}
+
 /// Reads, checks and plans an expression.
 pub fn compile(source: &str, declarations: &Declarations) -> Result<Compiled, CompileError> {
     let ast = syntax::parse(source).map_err(CompileError::Problems)?;

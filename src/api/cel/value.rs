@@ -90,8 +90,17 @@ impl Ord for Text<'_> {
 
 #[derive(Clone, Debug)]
 pub enum List<'a> {
-    Json { items: &'a [Json], of: Option<&'a DeclType>, order: Option<&'a ListOrder> },
-    Owned { items: Rc<Vec<Value<'a>>>, order: Option<&'a ListOrder> },
+    Json {
+        items: &'a [Json],
+        of: Option<&'a DeclType>,
+        order: Option<&'a ListOrder>,
+    },
+    /// As [`Entries::Claims`].
+    Claims(&'a [Json]),
+    Owned {
+        items: Rc<Vec<Value<'a>>>,
+        order: Option<&'a ListOrder>,
+    },
 }
 
 #[derive(Clone, Debug)]
@@ -105,6 +114,8 @@ pub enum Map<'a> {
 #[derive(Clone, Copy, Debug)]
 pub enum Entries<'a> {
     Unknown,
+    /// Names may be written escaped, as `kubernetes__dot__io`, and all numbers are doubles: what the claims of a token are.
+    Claims,
     Values(&'a DeclType),
     Fields(&'a DeclType),
 }
@@ -164,6 +175,16 @@ impl<'a> Value<'a> {
             Json::String(text) => Value::String(Text::Borrowed(text)),
             Json::Array(items) => Value::List(List::Json { items, of: None, order: None }),
             Json::Object(map) => Value::Map(Map::Json { map, of: Entries::Unknown }),
+        }
+    }
+
+    /// The claims of a token, or a part of them.
+    pub fn claims(json: &'a Json) -> Value<'a> {
+        match json {
+            Json::Number(number) => Value::Double(number.as_f64().unwrap_or(f64::NAN)),
+            Json::Array(items) => Value::List(List::Claims(items)),
+            Json::Object(map) => Value::Map(Map::Json { map, of: Entries::Claims }),
+            simple => Value::dynamic(simple),
         }
     }
 
@@ -267,7 +288,7 @@ impl<'a> Value<'a> {
                 Json::String(base64::Engine::encode(&base64::engine::general_purpose::STANDARD, bytes))
             }
             Value::Timestamp(_) | Value::Duration(_) => Json::String(super::library::convert::text_of(self)?),
-            Value::List(List::Json { items, .. }) => Json::Array(items.to_vec()),
+            Value::List(List::Json { items, .. } | List::Claims(items)) => Json::Array(items.to_vec()),
             Value::List(List::Owned { items, .. }) => {
                 Json::Array(items.iter().map(Value::to_json).collect::<Result<_, _>>()?)
             }
@@ -319,7 +340,7 @@ fn check_names(value: &Value<'_>, expected: &str, wrong: &mut Vec<String>) {
 impl<'a> List<'a> {
     pub(crate) fn len(&self) -> usize {
         match self {
-            List::Json { items, .. } => items.len(),
+            List::Json { items, .. } | List::Claims(items) => items.len(),
             List::Owned { items, .. } => items.len(),
         }
     }
@@ -327,6 +348,7 @@ impl<'a> List<'a> {
     pub(crate) fn get(&self, index: usize) -> Option<Result<Value<'a>, EvalError>> {
         match self {
             List::Json { items, of, .. } => items.get(index).map(|item| Value::of_schema(item, *of)),
+            List::Claims(items) => items.get(index).map(|item| Ok(Value::claims(item))),
             List::Owned { items, .. } => items.get(index).cloned().map(Ok),
         }
     }
@@ -338,6 +360,7 @@ impl<'a> List<'a> {
     pub(crate) fn order(&self) -> Option<&'a ListOrder> {
         match self {
             List::Json { order, .. } | List::Owned { order, .. } => *order,
+            List::Claims(_) => None,
         }
     }
 }
@@ -356,6 +379,10 @@ impl<'a> Map<'a> {
         match self {
             Map::Json { map, of } => match of {
                 Entries::Unknown => map.get(name).map(|json| Ok(Value::dynamic(json))),
+                Entries::Claims => {
+                    let plain = escape::unescape(name).unwrap_or(name.into());
+                    map.get(plain.as_ref()).map(|json| Ok(Value::claims(json)))
+                }
                 Entries::Values(of) => map.get(name).map(|json| Value::of_schema(json, Some(of))),
                 Entries::Fields(of) => {
                     let name = escape::unescape(name)?;

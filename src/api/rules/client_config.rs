@@ -7,6 +7,7 @@ use super::at::{default_pointer, get, get_mut, int, maybe_text, text};
 use super::check::Errors;
 use crate::field::{FieldError, Path};
 use crate::names;
+use crate::url::{self, Url};
 
 const FORM: &str = "; desired format: https://host[/path]";
 
@@ -73,62 +74,8 @@ fn is_sequence(der: &[u8]) -> bool {
     rest.len() == length.iter().fold(0, |sum, byte| sum << 8 | usize::from(*byte))
 }
 
-/// The parts of a URL that matter here.
-#[derive(Debug, Default, PartialEq)]
-struct Url<'a> {
-    scheme: String,
-    user: Option<&'a str>,
-    host: &'a str,
-    query: &'a str,
-    fragment: &'a str,
-}
-
-/// Splits a URL as Go does, as far as a webhook's goes.
-fn split_url(url: &str) -> Result<Url<'_>, String> {
-    let refused = |why: &str| Err(format!("parse {}: {why}", crate::field::quote(url)));
-    if url.chars().any(|c| c.is_ascii_control()) {
-        return refused("net/url: invalid control character in URL");
-    }
-    let (rest, fragment) = url.split_once('#').unwrap_or((url, ""));
-    let (scheme, rest) = match rest.find(':') {
-        Some(0) => return refused("missing protocol scheme"),
-        Some(end) if rest.starts_with(|c: char| c.is_ascii_alphabetic()) && is_scheme(&rest[..end]) => {
-            (rest[..end].to_ascii_lowercase(), &rest[end + 1..])
-        }
-        Some(end) if !rest[..end].contains('/') => return refused("first path segment in URL cannot contain colon"),
-        _ => (String::new(), rest),
-    };
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let Some(rest) = rest.strip_prefix("//") else {
-        return Ok(Url { scheme, query, fragment, ..Url::default() });
-    };
-    let authority = rest.split('/').next().unwrap_or_default();
-    let (user, host) = match authority.rsplit_once('@') {
-        Some((user, host)) => (Some(user), host),
-        None => (None, authority),
-    };
-    if host.contains(' ') {
-        return refused("invalid character \" \" in host name");
-    }
-    let port = if host.starts_with('[') {
-        host.rsplit_once("]").map_or("", |(_, port)| port)
-    } else {
-        host.find(':').map_or("", |at| &host[at..])
-    };
-    if !port.is_empty()
-        && !port.strip_prefix(':').is_some_and(|digits| digits.bytes().all(|byte| byte.is_ascii_digit()))
-    {
-        return refused(&format!("invalid port {} after host", crate::field::quote(port)));
-    }
-    Ok(Url { scheme, user, host, query, fragment })
-}
-
-fn is_scheme(text: &str) -> bool {
-    text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
-}
-
 fn check_url(errors: &mut Errors, url: &str, path: &Path) {
-    let Url { scheme, user, host, query, fragment } = match split_url(url) {
+    let Url { scheme, user, host, query, fragment } = match url::split(url) {
         Ok(url) => url,
         Err(why) => return errors.push(FieldError::required(path, format!("url must be a valid URL: {why}{FORM}"))),
     };

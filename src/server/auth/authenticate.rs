@@ -22,7 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AUTHENTICATED, MASTERS, User,
-    oidc::{Oidc, OidcError},
+    oidc::{OidcError, Providers, form::Anonymous},
     tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
     webhook::{self, TokenWebhook, Unknown},
 };
@@ -63,12 +63,14 @@ pub enum AuthError {
     Malformed,
     #[error("invalid bearer token")]
     Token(#[source] TokenError),
-    #[error("invalid bearer token of the OpenID provider")]
+    #[error("invalid bearer token of an OpenID provider")]
     Oidc(#[source] OidcError),
     #[error("invalid bearer token: {here}; {webhook}")]
     Webhook { here: Box<AuthError>, webhook: Unknown },
     #[error("invalid bearer token: no authenticator knows it")]
     UnknownToken,
+    #[error("there are no credentials, and without them nobody may come here")]
+    NoCredentials,
 }
 
 impl From<AuthError> for Status {
@@ -86,13 +88,15 @@ pub trait Authenticator: Send + Sync {
 pub struct Authentication {
     tokens: TokenReader,
     bootstrap_tokens: BootstrapTokens,
-    provider: OnceLock<Arc<Oidc>>,
+    providers: OnceLock<Arc<Providers>>,
     webhook: OnceLock<TokenWebhook>,
     admin_token: Option<String>,
     admin: Arc<User>,
     join_secret: Option<String>,
     joining: Arc<User>,
     anonymous: Arc<User>,
+    /// Where they are taken who present no credentials; everywhere, when nothing is said.
+    anonymous_at: OnceLock<Anonymous>,
 }
 
 impl Authentication {
@@ -109,18 +113,25 @@ impl Authentication {
             bootstrap_tokens,
             join_secret: join_secret.filter(|secret| !secret.is_empty()),
             joining: Arc::new(User::new("mk8s:join", [BOOTSTRAPPERS, AUTHENTICATED])),
-            provider: OnceLock::new(),
+            providers: OnceLock::new(),
             webhook: OnceLock::new(),
             admin_token: admin_token.filter(|token| !token.is_empty()),
             admin: Arc::new(User::new("system:admin", [MASTERS, AUTHENTICATED])),
             anonymous: Arc::new(User::anonymous()),
+            anonymous_at: OnceLock::new(),
         }
     }
 
-    /// Tokens of this provider are good from now on.
-    pub fn trust(&self, provider: Arc<Oidc>) {
-        // There is one.
-        let _ = self.provider.set(provider);
+    /// Tokens of these providers are good from now on.
+    pub fn trust(&self, providers: Arc<Providers>) {
+        // They are set once, and change by themselves.
+        let _ = self.providers.set(providers);
+    }
+
+    /// Requests without credentials are taken as this says.
+    pub fn take_anonymous(&self, anonymous: Anonymous) {
+        // It is said once.
+        let _ = self.anonymous_at.set(anonymous);
     }
 
     /// This webhook is asked from now on about tokens that nobody here knows.
@@ -130,13 +141,15 @@ impl Authentication {
     }
 
     pub(crate) fn metrics_text(&self) -> String {
-        self.webhook.get().map(TokenWebhook::metrics_text).unwrap_or_default()
+        let providers = self.providers.get().map(|providers| providers.metrics_text()).unwrap_or_default();
+        providers + &self.webhook.get().map(TokenWebhook::metrics_text).unwrap_or_default()
     }
 
     /// The user of a request; anonymous when no credentials were presented.
     pub async fn identify(&self, parts: &Parts, peer: &Peer) -> Result<Arc<User>, AuthError> {
         match (self.authenticate(parts, peer), self.webhook.get()) {
-            (Ok(user), _) => Ok(user.unwrap_or_else(|| self.anonymous.clone())),
+            (Ok(Some(user)), _) => Ok(user),
+            (Ok(None), _) => self.nobody(parts.uri.path()),
             (Err(AuthError::Malformed), _) => Err(AuthError::Malformed),
             (Err(here), None) => Err(here),
             (Err(here), Some(webhook)) => {
@@ -185,10 +198,16 @@ impl Authentication {
     }
 
     fn of_provider(&self, token: &str) -> Result<Arc<User>, AuthError> {
-        match self.provider.get().and_then(|provider| provider.read(token)) {
+        match self.providers.get().and_then(|providers| providers.read(token)) {
             Some(read) => read.map_err(AuthError::Oidc),
             None => Err(AuthError::UnknownToken),
         }
+    }
+
+    /// Who presents no credentials.
+    fn nobody(&self, path: &str) -> Result<Arc<User>, AuthError> {
+        let taken = self.anonymous_at.get().is_none_or(|anonymous| anonymous.allows(path));
+        if taken { Ok(self.anonymous.clone()) } else { Err(AuthError::NoCredentials) }
     }
 
     /// The user of a token that is a plain secret.

@@ -75,7 +75,7 @@ pub(super) enum Who {
     AlwaysDeny,
     Node,
     Rbac,
-    Webhook(AccessWebhook),
+    Webhook(Box<AccessWebhook>),
 }
 
 /// How often an authorizer has decided.
@@ -107,7 +107,7 @@ impl Chain {
                 AuthorizerOptions::Node => Who::Node,
                 AuthorizerOptions::Rbac => Who::Rbac,
                 AuthorizerOptions::Webhook(options) => {
-                    Who::Webhook(AccessWebhook::new(*options, client?.clone(), counted.webhooks.clone()))
+                    Who::Webhook(Box::new(AccessWebhook::new(*options, client?.clone(), counted.webhooks.clone())))
                 }
             };
             Some(Link { who, decided: counted.decided.lock().entry((kind, name)).or_default().clone() })

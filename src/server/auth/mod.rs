@@ -8,6 +8,7 @@
 
 pub mod authenticate;
 pub mod authorize;
+mod cache;
 pub mod chain;
 pub mod escalation;
 pub(crate) mod follow;
@@ -22,7 +23,7 @@ pub mod webhook;
 pub use authenticate::{AuthError, Authentication, Authenticator, Peer};
 pub use authorize::{Authorization, Authorizer, Decision, Rules, forbidden};
 pub use chain::{AuthorizerOptions, Verdict};
-pub use oidc::{Oidc, OidcError, OidcOptions};
+pub use oidc::{OidcError, OidcOptions, Providers};
 pub use pki::{Pki, PkiError, PkiOptions};
 pub use tokens::{TokenIssuer, TokenReader};
 

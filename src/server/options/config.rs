@@ -51,6 +51,8 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("max-requests-inflight", One(&mut args.max_requests_inflight)),
         ("max-mutating-requests-inflight", One(&mut args.max_mutating_requests_inflight)),
         ("event-ttl", One(&mut args.event_ttl)),
+        ("authentication-config", One(&mut args.authentication_config)),
+        ("anonymous-auth", One(&mut args.anonymous_auth)),
         ("oidc-issuer-url", One(&mut args.oidc_issuer_url)),
         ("oidc-client-id", One(&mut args.oidc_client_id)),
         ("oidc-username-claim", One(&mut args.oidc_username_claim)),

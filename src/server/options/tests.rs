@@ -159,7 +159,8 @@ fn authorizers_are_asked_in_the_order_that_is_given() {
     std::fs::write(&file, text).expect("written");
     let file = file.to_str().expect("text");
     let (mode, webhook) = ("authorization-mode", "authorization-webhook-config-file");
-    let cases: [(&[(&str, &str)], Result<&str, &str>); 11] = [
+    type Case<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, &'a str>);
+    let cases: [Case<'_>; 11] = [
         (&[], Ok("Node RBAC")),
         (&[(mode, "RBAC,Node")], Ok("RBAC Node")),
         (&[(mode, "AlwaysAllow")], Ok("AlwaysAllow")),

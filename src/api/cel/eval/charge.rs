@@ -130,7 +130,7 @@ fn traversal(value: &Value<'_>) -> u64 {
     match value {
         Value::String(text) => text.len() as u64 / 10,
         Value::Bytes(bytes) => bytes.len() as u64 / 10,
-        Value::List(list @ (List::Json { .. } | List::Owned { .. })) => {
+        Value::List(list @ (List::Json { .. } | List::Claims(_) | List::Owned { .. })) => {
             list.iter().map(|item| item.map_or(1, |item| traversal(&item))).fold(0, u64::saturating_add)
         }
         Value::Map(map) => map.entries().map_or(1, |entries| {

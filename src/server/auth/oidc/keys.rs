@@ -41,13 +41,18 @@ impl<'a> Token<'a> {
         })
     }
 
-    pub(super) fn text(&self, claim: &str) -> Option<&str> {
-        self.claims.get(claim)?.as_str()
+    /// Who says that it is from them.
+    pub(super) fn issuer(&self) -> Option<&str> {
+        match self.claims.get("iss")?.as_str()? {
+            // As it once called itself.
+            "accounts.google.com" => Some("https://accounts.google.com"),
+            issuer => Some(issuer),
+        }
     }
 }
 
 /// The keys of an issuer.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Deserialize)]
 pub(super) struct Keys {
     keys: Vec<Key>,
 }

@@ -15,13 +15,12 @@ use parking_lot::Mutex;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{
-    AskError, Remote, TIMEOUT, TokenWebhookOptions,
-    cache::{self, Cache, Key},
-    metrics::TokenMetrics,
-};
+use super::{AskError, Remote, TIMEOUT, TokenWebhookOptions, metrics::TokenMetrics};
 use crate::{
-    auth::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User},
+    auth::{
+        ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, User,
+        cache::{self, Cache, Key},
+    },
     webhook::Client,
 };
 

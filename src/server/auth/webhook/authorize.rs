@@ -6,13 +6,12 @@ use mk8s_api::select::{FieldSelector, LabelSelector, Operator};
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 
-use super::{
-    AccessWebhookOptions, AskError, Remote, Version,
-    cache::{self, Cache},
-    metrics::AccessMetrics,
-};
+use super::{AccessWebhookOptions, AskError, Remote, Version, metrics::AccessMetrics};
 use crate::{
-    auth::{Attributes, Decision, Verdict},
+    auth::{
+        Attributes, Decision, Verdict,
+        cache::{self, Cache},
+    },
     webhook::Client,
 };
 

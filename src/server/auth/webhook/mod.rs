@@ -5,7 +5,7 @@
 //! its turn in the chain        ─▶ cache ─▶ SubjectAccessReview ─▶ yes, no, no opinion              (authorize)
 //! ```
 //!
-//! Reading order: [`kubeconfig`] (where they are), [`Remote`] (one of them), `cache`, [`authenticate`], [`authorize`],
+//! Reading order: [`kubeconfig`] (where they are), [`Remote`] (one of them), [`authenticate`], [`authorize`],
 //! `metrics`.
 //!
 //! Invariant: whoever does not answer, or answers what cannot be read, knows nobody and allows nothing.
@@ -13,7 +13,6 @@
 
 mod authenticate;
 mod authorize;
-mod cache;
 mod kubeconfig;
 mod metrics;
 #[cfg(test)]

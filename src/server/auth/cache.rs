@@ -12,20 +12,20 @@ use sha2::{Digest, Sha256};
 const ANSWERS: usize = 8192;
 
 /// What is kept of a question.
-pub(super) type Key = [u8; 32];
+pub(in crate::auth) type Key = [u8; 32];
 
-pub(super) struct Cache<V>(Mutex<HashMap<Key, (Instant, V)>>);
+pub(in crate::auth) struct Cache<V>(Mutex<HashMap<Key, (Instant, V)>>);
 
 impl<V: Clone> Cache<V> {
-    pub(super) fn new() -> Cache<V> {
+    pub(in crate::auth) fn new() -> Cache<V> {
         Cache(Mutex::default())
     }
 
-    pub(super) fn get(&self, key: &Key, now: Instant) -> Option<V> {
+    pub(in crate::auth) fn get(&self, key: &Key, now: Instant) -> Option<V> {
         self.0.lock().get(key).filter(|(until, _)| now < *until).map(|(_, answer)| answer.clone())
     }
 
-    pub(super) fn put(&self, key: Key, answer: V, now: Instant, ttl: Duration) {
+    pub(in crate::auth) fn put(&self, key: Key, answer: V, now: Instant, ttl: Duration) {
         let Some(until) = now.checked_add(ttl).filter(|_| !ttl.is_zero()) else { return };
         let mut answers = self.0.lock();
         if answers.len() >= ANSWERS && !answers.contains_key(&key) {
@@ -47,7 +47,7 @@ fn make_room<V>(answers: &mut HashMap<Key, (Instant, V)>) {
     answers.retain(|_, (until, _)| *until > last);
 }
 
-pub(super) fn key(question: &str) -> Key {
+pub(in crate::auth) fn key(question: &str) -> Key {
     Sha256::digest(question).into()
 }
 

@@ -1,0 +1,165 @@
+//! What goes on beside requests: keys are fetched, and the file is read again when it has changed.
+
+use std::{path::PathBuf, sync::Arc, time::Duration};
+
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use super::{
+    AuthenticationConfiguration, OidcOptions, Providers, Set, check, form::Anonymous, metrics::Metrics,
+    provider::Provider,
+};
+use crate::webhook::Client;
+
+/// How often keys are fetched.
+const REFRESH: Duration = Duration::from_secs(3600);
+/// How soon after they could not be fetched, or after a token named one that is not known.
+const AGAIN: Duration = Duration::from_secs(10);
+/// How often the file is looked at.
+const LOOK: Duration = Duration::from_secs(5);
+/// How long new providers may take to show their keys.
+const READY: Duration = Duration::from_secs(60);
+
+const UNREAD: &str = "it cannot be read";
+
+/// The file, and what is known of it.
+pub(super) struct Followed {
+    path: PathBuf,
+    /// The text that was looked at last, good or not.
+    seen: String,
+    /// What was said of anonymous requests at the start, which stays.
+    anonymous: Option<Anonymous>,
+    taken: Vec<String>,
+    signing_algs: Vec<String>,
+    /// It was said that it is not there.
+    complained: bool,
+}
+
+impl Followed {
+    pub(super) fn new(options: OidcOptions) -> Option<Followed> {
+        let OidcOptions { configuration, signing_algs, file, taken } = options;
+        let (path, seen) = file?;
+        Some(Followed { path, seen, anonymous: configuration.anonymous, taken, signing_algs, complained: false })
+    }
+
+    /// Looks at the file: nothing when it is as before, else its text and what it says.
+    pub(super) async fn look(&mut self) -> Option<Result<(String, Vec<Arc<Provider>>), String>> {
+        let text = match tokio::fs::read_to_string(&self.path).await {
+            Ok(text) if text == self.seen => return None,
+            Ok(text) => text,
+            // It may come back.
+            Err(error) => return Some(Err(format!("{UNREAD}: {error}"))),
+        };
+        let read = self.read(&text);
+        match read {
+            Ok(providers) => Some(Ok((text, providers))),
+            Err(why) => {
+                // It will not become good by itself.
+                self.seen = text;
+                Some(Err(why))
+            }
+        }
+    }
+
+    fn read(&self, text: &str) -> Result<Vec<Arc<Provider>>, String> {
+        let form = AuthenticationConfiguration::read(text).map_err(|error| error.to_string())?;
+        let compiled = check::compile(&form, &self.taken).map_err(|error| error.to_string())?;
+        if form.anonymous != self.anonymous {
+            return Err("anonymous: Forbidden: changed from initial configuration file".to_owned());
+        }
+        let provider = |compiled| Arc::new(Provider::new(compiled, &self.signing_algs));
+        Ok(compiled.into_iter().map(provider).collect())
+    }
+}
+
+/// Keeps the keys of providers, and the providers themselves where a file says which they are, until `stop`.
+pub async fn keep(providers: Arc<Providers>, options: OidcOptions, client: Client, stop: CancellationToken) {
+    let mut keeping = keep_keys(&providers, &client);
+    let Some(mut file) = Followed::new(options) else { return stop.cancelled().await };
+    while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
+        if let Some(true) = stop.run_until_cancelled(renew(&mut file, &providers, &client)).await {
+            // The keys of those who are gone are fetched no more.
+            keeping = keep_keys(&providers, &client);
+        }
+    }
+    drop(keeping);
+}
+
+/// Obeys the file, if it is another one and good. Whether that changed anything.
+pub(super) async fn renew(file: &mut Followed, providers: &Providers, client: &Client) -> bool {
+    let renewed = match file.look().await {
+        None => {
+            file.complained = false;
+            return false;
+        }
+        Some(Err(why)) => Err(why),
+        Some(Ok((text, new))) => ready(&new, client, &providers.metrics).await.map(|()| (text, new)),
+    };
+    let path = file.path.display().to_string();
+    match renewed {
+        Ok((text, new)) => {
+            let issuers: Vec<&str> = new.iter().map(|provider| provider.url()).collect();
+            providers.metrics.reloaded(Some((&text, &issuers)));
+            providers.current.store(Arc::new(Set::new(new)));
+            tracing::info!(path, "reloaded authentication config");
+            (file.seen, file.complained) = (text, false);
+            true
+        }
+        Err(error) => {
+            if !file.complained {
+                providers.metrics.reloaded(None);
+                tracing::error!(path, error, "failed to load authentication config, the one before it stays");
+            }
+            // It is looked at again and again while it is not there.
+            file.complained = error.starts_with(UNREAD);
+            false
+        }
+    }
+}
+
+/// Waits until all have shown their keys.
+async fn ready(providers: &[Arc<Provider>], client: &Client, metrics: &Metrics) -> Result<(), String> {
+    let last = parking_lot::Mutex::new(String::new());
+    let fetched = async {
+        for provider in providers {
+            while let Err(error) = provider.fetch(client, metrics).await {
+                *last.lock() = format!("authenticator for issuer {:?} is not healthy: {error}", provider.url());
+                tokio::time::sleep(AGAIN).await;
+            }
+        }
+    };
+    let fetched = tokio::time::timeout(READY, fetched).await;
+    fetched.map_err(|_| last.into_inner())
+}
+
+/// Keeps the keys of the current providers, as long as what is returned is held.
+fn keep_keys(providers: &Arc<Providers>, client: &Client) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    for provider in &providers.current.load().providers {
+        tasks.spawn(keep_keys_of(provider.clone(), providers.clone(), client.clone()));
+    }
+    tasks
+}
+
+async fn keep_keys_of(provider: Arc<Provider>, providers: Arc<Providers>, client: Client) {
+    let mut known = provider.keys.load().is_some();
+    loop {
+        let pause = match known {
+            true => REFRESH,
+            false => match provider.fetch(&client, &providers.metrics).await {
+                Ok(()) => REFRESH,
+                Err(error) => {
+                    let issuer = provider.url();
+                    tracing::error!(%error, issuer, "the keys of the OpenID provider are not fetched");
+                    AGAIN
+                }
+            },
+        };
+        known = false;
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            // Not more often than that, whatever tokens are sent.
+            () = async { provider.stale.notified().await; tokio::time::sleep(AGAIN).await } => {}
+        }
+    }
+}
