@@ -11,11 +11,12 @@ use std::{
 const NODE_FLAGS: &str = "src/server/options/node.rs";
 
 /// The files in which metrics are written out, below the root.
-const METRICS: [&str; 10] = [
+const METRICS: [&str; 11] = [
     "src/server/http/metrics.rs",
     "src/server/admission/webhook/metrics.rs",
     "src/server/audit/mod.rs",
     "src/server/auth/chain.rs",
+    "src/server/auth/oidc/metrics.rs",
     "src/server/auth/webhook/metrics.rs",
     "src/server/flow/metrics.rs",
     "src/server/registry/custom/convert/metrics.rs",

@@ -4,6 +4,7 @@ mod applies;
 mod bodies;
 mod definitions;
 mod expressions;
+mod identities;
 mod joining;
 mod network;
 mod patches;
@@ -25,7 +26,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 29] = [
+pub static ALL: [Target; 31] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -54,5 +55,7 @@ pub static ALL: [Target; 29] = [
     target("snapshots", replicas::snapshots),
     target("signing-requests", joining::signing_requests),
     target("tokens", joining::tokens),
+    target("issuers", identities::issuers),
+    target("id-tokens", identities::id_tokens),
     target("tunnel", joining::tunnel),
 ];

@@ -18,6 +18,7 @@ use crate::{
 
 mod access;
 mod audit;
+mod authentication;
 mod bad_input;
 mod conversion;
 mod custom_resources;

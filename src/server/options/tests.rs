@@ -196,3 +196,61 @@ fn authorizers_are_asked_in_the_order_that_is_given() {
     let options = resolve(args(&[("authentication-token-webhook-config-file", file)])).expect("good");
     assert_eq!(options.token_webhook.expect("there").cache_ttl, std::time::Duration::from_secs(120));
 }
+
+#[test]
+fn issuers_come_from_flags_or_from_a_file() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.to_str().expect("text").to_owned()
+    };
+    let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\n";
+    let issuer =
+        "jwt: [{issuer: {url: 'https://a', audiences: [b]}, claimMappings: {username: {claim: sub, prefix: ''}}}]\n";
+    let good = write("good", &format!("{head}{issuer}anonymous: {{enabled: true, conditions: [{{path: /livez}}]}}\n"));
+    let plain = write("plain", &format!("{head}{issuer}"));
+    let bad = write("bad", &format!("{head}jwt: [{{}}]\n"));
+    let (file, url, client) = ("authentication-config", "oidc-issuer-url", "oidc-client-id");
+    let flags =
+        resolve(args(&[(url, "https://i"), (client, "c"), ("oidc-groups-claim", "g"), ("oidc-required-claim", "a=b")]));
+    let flags = flags.expect("good flags").oidc;
+    let jwt = &flags.configuration.jwt[0];
+    assert_eq!(jwt.claim_mappings.username.prefix.as_deref(), Some("https://i#"));
+    assert_eq!(jwt.claim_mappings.groups.prefix.as_deref(), Some(""));
+    assert_eq!((jwt.claim_validation_rules[0].claim.as_str(), flags.signing_algs), ("a", vec!["RS256".to_owned()]));
+    let options = resolve(args(&[(file, &good)])).expect("a good file");
+    assert_eq!((options.oidc.signing_algs.len(), options.anonymous.allows("/livez")), (8, true));
+    assert!(!options.anonymous.allows("/version"));
+    let anonymous = |settings: &[(&str, &str)]| resolve(args(settings)).expect("good").anonymous.allows("/");
+    assert!(anonymous(&[]) && anonymous(&[(file, &plain)]));
+    assert!(!anonymous(&[("anonymous-auth", "false")]) && !anonymous(&[("authorization-mode", "AlwaysAllow")]));
+    type Case<'a> = (&'a [(&'a str, &'a str)], &'a str);
+    let cases: [Case<'_>; 9] = [
+        (&[(file, &good), (url, "https://i")], "authentication-config file and oidc-* flags are mutually exclusive"),
+        (
+            &[(file, &good), ("anonymous-auth", "true")],
+            "cannot be set when the file of --authentication-config has `anonymous`",
+        ),
+        (
+            &[(file, &bad)],
+            "invalid authentication configuration: [jwt[0].issuer.url: Required value, jwt[0].issuer.audiences: ",
+        ),
+        (&[(file, "/nowhere")], "\"/nowhere\": cannot be read"),
+        (
+            &[(url, "http://i"), (client, "c")],
+            "jwt[0].issuer.url: Invalid value: \"http://i\": URL scheme must be https",
+        ),
+        (
+            &[(url, "https://kubernetes.default.svc.cluster.local"), (client, "c")],
+            "URL must not overlap with disallowed issuers",
+        ),
+        (&[(url, "https://i")], "--oidc-client-id is needed"),
+        (&[(client, "c")], "--oidc-issuer-url is needed"),
+        (&[(url, "https://i"), (client, "c"), ("oidc-signing-algs", "HS256")], "is not one of RS256"),
+    ];
+    for (settings, expected) in cases {
+        let error = resolve(args(settings)).expect_err(expected).to_string();
+        assert!(error.contains(expected), "{error}");
+    }
+}

@@ -120,7 +120,10 @@ fn rules_and_mappings_are_checked() {
              | ....^
             jwt[0].userValidationRules[3].expression: Duplicate value: "true""#]],
     );
-    check("  claimMappings: {}\n", expect!["jwt[0].claimMappings.username: Required value: claim or expression is required"]);
+    check(
+        "  claimMappings: {}\n",
+        expect!["jwt[0].claimMappings.username: Required value: claim or expression is required"],
+    );
     check(
         "  claimMappings:\n    username: {claim: a}\n    groups: {expression: a, prefix: p}\n    uid: {claim: a, expression: b}\n    extra:\n    \
          - {}\n    - {key: 'A/b', valueExpression: '1'}\n    - {key: a.b/c, valueExpression: ''}\n    - {key: a.b/c, valueExpression: '1'}\n    \
@@ -141,13 +144,26 @@ fn rules_and_mappings_are_checked() {
             jwt[0].claimMappings.extra[4].key: Invalid value: "x.k8s.io/c": k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use
             jwt[0].claimMappings.extra[5].key: Invalid value: "b c": Invalid path (regex used for validation is '[A-Za-z0-9/\-._~%!$&'()*+,;=:]+')"#]],
     );
-    check("  claimMappings: {username: {claim: a, expression: b, prefix: ''}}\n", expect![[r#"jwt[0].claimMappings.username: Invalid value: "": claim and expression can't both be set"#]]);
-    check("  claimMappings: {username: {expression: claims.email}}\n", expect![[r#"jwt[0].claimMappings.username.expression: Invalid value: "claims.email": claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression"#]]);
+    check(
+        "  claimMappings: {username: {claim: a, expression: b, prefix: ''}}\n",
+        expect![[r#"jwt[0].claimMappings.username: Invalid value: "": claim and expression can't both be set"#]],
+    );
+    check(
+        "  claimMappings: {username: {expression: claims.email}}\n",
+        expect![[
+            r#"jwt[0].claimMappings.username.expression: Invalid value: "claims.email": claims.email_verified must be used in claimMappings.username.expression or claimMappings.extra[*].valueExpression or claimValidationRules[*].expression when claims.email is used in claimMappings.username.expression"#
+        ]],
+    );
     check(
         "  claimMappings: {username: {expression: 'claims.?email_verified.orValue(true) ? claims.email : claims.sub'}}\n",
         expect!["good"],
     );
-    check("anonymous: {enabled: false, conditions: [{path: /livez}]}\n", expect![[r#"anonymous.conditions: Invalid value: [{"path":"/livez"}]: enabled should be set to true when conditions are defined"#]]);
+    check(
+        "anonymous: {enabled: false, conditions: [{path: /livez}]}\n",
+        expect![[
+            r#"anonymous.conditions: Invalid value: [{"path":"/livez"}]: enabled should be set to true when conditions are defined"#
+        ]],
+    );
 }
 
 #[test]
@@ -156,6 +172,8 @@ fn issuers_are_told_apart() {
     let head = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\njwt:\n";
     expect![[r#"
         jwt[1].issuer.url: Duplicate value: "https://a"
-        jwt[1].issuer.discoveryURL: Duplicate value: "https://d""#]].assert_eq(&complaints(&format!("{head}{one}{one}")));
-    expect!["jwt: Too many: 65: must have at most 64 items"].assert_eq(&complaints(&format!("{head}{}", one.repeat(65))));
+        jwt[1].issuer.discoveryURL: Duplicate value: "https://d""#]]
+    .assert_eq(&complaints(&format!("{head}{one}{one}")));
+    expect!["jwt: Too many: 65: must have at most 64 items"]
+        .assert_eq(&complaints(&format!("{head}{}", one.repeat(65))));
 }
