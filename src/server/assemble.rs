@@ -180,10 +180,18 @@ impl Server {
             router.authentication().ask(TokenWebhook::new(remote, audiences, asker.clone()));
         }
         router.authorization().ask(options.authorizers.clone(), &asker);
+        if let Some((_, text)) = &options.authorization_config {
+            router.authorization().obey_file(&options.node.node_name, text);
+        }
         write_kubeconfig(&options, &pki)?;
         router.aggregation().identify_as(front_proxy(&pki)?);
         let mut server =
             Server { router, pki, address, me: me.id, store, tasks: JoinSet::new(), stop, end: end.clone() };
+        if let Some(file) = options.authorization_config.clone() {
+            let (authorization, authorizers) = (server.router.authorization().clone(), options.authorizers.clone());
+            let (asker, stop) = (asker.clone(), server.stop.clone());
+            server.tasks.spawn(auth::authorizers::keep(authorization, file, authorizers, asker, stop));
+        }
         if !options.oidc.is_empty() {
             server.tasks.spawn(auth::oidc::keep(providers, options.oidc.clone(), asker, server.stop.clone()));
         }

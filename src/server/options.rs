@@ -180,6 +180,9 @@ pub struct ServerArgs {
     /// How long its answers count [default: 2m]
     #[arg(long, env = "MK8S_AUTHENTICATION_TOKEN_WEBHOOK_CACHE_TTL", value_name = "DURATION")]
     pub authentication_token_webhook_cache_ttl: Option<String>,
+    /// An AuthorizationConfiguration: who is asked what users may do; read again when it changes [default: none]
+    #[arg(long, env = "MK8S_AUTHORIZATION_CONFIG", value_name = "FILE")]
+    pub authorization_config: Option<String>,
     /// Who is asked what users may do, in order: Node, RBAC, Webhook, AlwaysAllow, AlwaysDeny [default: Node,RBAC]
     #[arg(long, env = "MK8S_AUTHORIZATION_MODE", value_name = "MODE", value_delimiter = ',')]
     pub authorization_mode: Vec<String>,
@@ -252,6 +255,8 @@ pub struct ServerOptions {
     pub token_webhook: Option<TokenWebhookOptions>,
     /// Who is asked what users may do, in order.
     pub authorizers: Vec<AuthorizerOptions>,
+    /// The file that names them, if it is one, and what was read of it.
+    pub authorization_config: Option<(PathBuf, String)>,
     pub audit: Option<AuditOptions>,
 }
 
@@ -299,7 +304,8 @@ impl ServerArgs {
         check_networks(&cluster_cidr, &service_cidr)?;
         let (cluster_cidr, service_cidr) = (cluster_cidr.trunc(), service_cidr.trunc());
         let audit = self.audit()?;
-        let (token_webhook, authorizers) = (webhooks::token(&self)?, webhooks::authorizers(&self)?);
+        let token_webhook = webhooks::token(&self)?;
+        let (authorizers, authorization_config) = webhooks::authorizers(&self)?;
         let cluster_domain = domain(self.cluster_domain.as_deref().unwrap_or("cluster.local"))?;
         let (oidc, anonymous) = issuers::read(&self, token_issuer(&cluster_domain), &authorizers)?;
         let node = self.node.resolve(|| {
@@ -354,6 +360,7 @@ impl ServerArgs {
             anonymous,
             token_webhook,
             authorizers,
+            authorization_config,
             audit,
         })
     }

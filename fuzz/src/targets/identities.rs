@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use mk8s_server::auth::{
-    OidcOptions, Providers,
+    OidcOptions, Providers, authorizers,
     oidc::{ALGORITHMS, AuthenticationConfiguration},
     webhook::Access,
 };
@@ -37,15 +37,34 @@ users: [{name: u, user: {token: t, username: v, password: w}}]
 contexts: [{name: c, context: {cluster: k, user: u}}]
 ";
 
+const AUTHORIZATION: &str = "
+apiVersion: apiserver.config.k8s.io/v1
+kind: AuthorizationConfiguration
+authorizers:
+- {type: Node, name: node}
+- type: Webhook
+  name: hook
+  webhook:
+    timeout: 3.5s
+    authorizedTTL: 1h5m
+    subjectAccessReviewVersion: v1
+    matchConditionSubjectAccessReviewVersion: v1
+    failurePolicy: Deny
+    connectionInfo: {type: KubeConfigFile, kubeConfigFile: /nowhere}
+    matchConditions: [{expression: 'has(request.resourceAttributes)'}]
+";
+
 /// Whatever the file says, it is refused or obeyed.
 pub(super) fn issuers() -> Feed {
     let (configurations, kubeconfigs) = (vec![CONFIGURATION.into()], vec![KUBECONFIG.into()]);
+    let authorizations = vec![AUTHORIZATION.into()];
     Box::new(move |dice| {
         if let Ok(configuration) = AuthenticationConfiguration::read(&mutate::text(dice, &configurations)) {
             let options = OidcOptions { configuration, ..OidcOptions::default() };
             assert_eq!(options.check().is_ok(), Providers::new(&options, "server").is_ok());
         }
         drop(Access::parse(&mutate::text(dice, &kubeconfigs), Path::new("/nowhere")));
+        drop(authorizers::read(&mutate::text(dice, &authorizations)));
     })
 }
 

@@ -1,7 +1,7 @@
 //! Whether a request may be: `system:masters` may everything, then the [`chain`](super::chain) is asked: usually the Node
 //! authorizer, then RBAC.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use arc_swap::ArcSwap;
 use mk8s_api::status::{GroupResource, Status};
@@ -9,9 +9,10 @@ use mk8s_store::Store;
 
 use super::{
     ANONYMOUS, Attributes, AuthorizerOptions, MASTERS, User, Verdict,
-    chain::{Chain, Counted, Heard, Link, Who, aggregate},
+    chain::{Chain, Counted, FILE, Heard, Link, Who, aggregate},
     node::NodeAuthorizer,
     rbac::{Rbac, rule::Rule},
+    reload::Reloads,
     webhook,
 };
 use crate::webhook::Client;
@@ -38,6 +39,8 @@ pub struct Authorization {
     rbac: Arc<Rbac>,
     chain: Arc<ArcSwap<Chain>>,
     counted: Arc<Counted>,
+    /// Set when a file names the authorizers.
+    reloads: Arc<OnceLock<Reloads>>,
 }
 
 /// What a user may do, as far as it can be listed.
@@ -61,6 +64,7 @@ impl Authorization {
             rbac: Arc::new(Rbac::new(store)),
             chain: Arc::new(ArcSwap::from_pointee(chain)),
             counted: Arc::new(counted),
+            reloads: Arc::default(),
         }
     }
 
@@ -77,6 +81,16 @@ impl Authorization {
     /// Allows, or the 403 the client gets.
     pub fn check(&self, attributes: &Attributes<'_>) -> Result<(), Status> {
         self.authorize(attributes).permit(attributes)
+    }
+
+    /// The authorizers are those of a file, which at the start has this text; `server`: the name of this one.
+    pub fn obey_file(&self, server: &str, text: &str) {
+        // It is said once.
+        let _ = self.reloads.set(Reloads::new(FILE, server, Some(text)));
+    }
+
+    pub(super) fn reloads(&self) -> Option<&Reloads> {
+        self.reloads.get()
     }
 
     /// What is thought of a request, without holding up a thread while others are asked.
@@ -152,7 +166,7 @@ impl Authorization {
     }
 
     pub(crate) fn metrics_text(&self) -> String {
-        self.counted.text()
+        self.counted.text() + &self.reloads().map(Reloads::text).unwrap_or_default()
     }
 
     /// Why it was decided so, as the audit log and reviews of access tell it.

@@ -60,6 +60,13 @@ impl From<Decision> for Verdict {
     }
 }
 
+/// What is counted of the file that names them.
+pub(super) const FILE: [&str; 3] = [
+    "apiserver_authorization_config_controller_automatic_reloads_total",
+    "apiserver_authorization_config_controller_automatic_reload_last_timestamp_seconds",
+    "apiserver_authorization_config_controller_last_config_info",
+];
+
 /// Those who are asked, in order.
 pub(super) struct Chain {
     pub(super) links: Vec<Link>,

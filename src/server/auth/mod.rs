@@ -1,13 +1,14 @@
 //! Who is asking, and may they: authentication and authorization of every request.
 //!
 //! Reading order: [`User`] and [`Attributes`] (the nouns), [`authenticate`] (peer certificate, bearer tokens, anonymous),
-//! [`authorize`] and [`chain`] (`system:masters` -> Node -> RBAC, or what is configured), then [`pki`] and [`tokens`] for the
+//! [`authorize`] and [`chain`] (`system:masters` -> Node -> RBAC, or what is configured; [`authorizers`] is the file), then [`pki`] and [`tokens`] for the
 //! material both rest on, [`oidc`] for the tokens of others, and [`webhook`] for others who are asked.
 //!
 //! Invariant: nothing here writes to the store, and nothing but [`webhook`] waits: each check is a lookup in memory.
 
 pub mod authenticate;
 pub mod authorize;
+pub mod authorizers;
 mod cache;
 pub mod chain;
 pub mod escalation;
@@ -17,6 +18,7 @@ pub mod node;
 pub mod oidc;
 pub mod pki;
 pub mod rbac;
+mod reload;
 pub mod tokens;
 pub mod webhook;
 
@@ -27,6 +29,7 @@ pub use oidc::{OidcError, OidcOptions, Providers};
 pub use pki::{Pki, PkiError, PkiOptions};
 pub use tokens::{TokenIssuer, TokenReader};
 
+use chain::aggregate;
 use std::collections::BTreeMap;
 
 use serde_json::{Value, json};

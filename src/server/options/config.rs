@@ -65,6 +65,7 @@ pub(super) fn settings(args: &mut ServerArgs) -> Vec<(&'static str, Setting<'_>)
         ("authentication-token-webhook-config-file", One(&mut args.authentication_token_webhook_config_file)),
         ("authentication-token-webhook-version", One(&mut args.authentication_token_webhook_version)),
         ("authentication-token-webhook-cache-ttl", One(&mut args.authentication_token_webhook_cache_ttl)),
+        ("authorization-config", One(&mut args.authorization_config)),
         ("authorization-mode", Many(&mut args.authorization_mode)),
         ("authorization-webhook-config-file", One(&mut args.authorization_webhook_config_file)),
         ("authorization-webhook-version", One(&mut args.authorization_webhook_version)),

@@ -158,9 +158,14 @@ fn authorizers_are_asked_in_the_order_that_is_given() {
                 clusters: [{name: k, cluster: {server: 'https://a'}}]\n";
     std::fs::write(&file, text).expect("written");
     let file = file.to_str().expect("text");
+    let config = dir.path().join("authorization.yaml");
+    let text = "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthorizationConfiguration\n\
+                authorizers: [{type: RBAC, name: rbac}, {type: Node, name: node}]\n";
+    std::fs::write(&config, text).expect("written");
+    let config = config.to_str().expect("text");
     let (mode, webhook) = ("authorization-mode", "authorization-webhook-config-file");
     type Case<'a> = (&'a [(&'a str, &'a str)], Result<&'a str, &'a str>);
-    let cases: [Case<'_>; 11] = [
+    let cases: [Case<'_>; 14] = [
         (&[], Ok("Node RBAC")),
         (&[(mode, "RBAC,Node")], Ok("RBAC Node")),
         (&[(mode, "AlwaysAllow")], Ok("AlwaysAllow")),
@@ -172,6 +177,9 @@ fn authorizers_are_asked_in_the_order_that_is_given() {
         (&[(mode, "ABAC")], Err("is not supported")),
         (&[(mode, "rbac")], Err("is not a valid mode")),
         (&[(mode, "Webhook"), (webhook, "/nowhere")], Err("\"/nowhere\": cannot be read")),
+        (&[("authorization-config", config)], Ok("RBAC Node")),
+        (&[("authorization-config", config), (mode, "RBAC")], Err("can not be specified when --authorization-mode")),
+        (&[("authorization-config", file)], Err("failed to load AuthorizationConfiguration from file: unknown field")),
     ];
     for (settings, expected) in cases {
         let resolved = resolve(args(settings)).map(|options| options.authorizers);

@@ -1,15 +1,20 @@
 //! Who is asked whose a token is, and what somebody may do: Kubernetes' flags, with its defaults and complaints.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
-use super::{OptionsError, ServerArgs, missing, parsed, wrong};
+use super::{OptionsError, ServerArgs, absolute, missing, parsed, wrong};
 use crate::auth::{
-    AuthorizerOptions,
-    webhook::{Access, AccessWebhookOptions, TIMEOUT, TokenWebhookOptions, Version},
+    AuthorizerOptions, authorizers,
+    webhook::{Access, AccessWebhookOptions, Conditions, TIMEOUT, TokenWebhookOptions, Version},
 };
 
 const TOKENS: &str = "authentication-token-webhook-config-file";
 const MODE: &str = "authorization-mode";
+const FILE: &str = "authorization-config";
 const ACCESS: &str = "authorization-webhook-config-file";
 
 pub(super) fn token(args: &ServerArgs) -> Result<Option<TokenWebhookOptions>, OptionsError> {
@@ -22,8 +27,29 @@ pub(super) fn token(args: &ServerArgs) -> Result<Option<TokenWebhookOptions>, Op
     Ok(Some(TokenWebhookOptions { access, version, cache_ttl }))
 }
 
-/// The authorizers, in order.
-pub(super) fn authorizers(args: &ServerArgs) -> Result<Vec<AuthorizerOptions>, OptionsError> {
+/// The authorizers, in order, and the file that names them, if it is one.
+pub(super) fn authorizers(
+    args: &ServerArgs,
+) -> Result<(Vec<AuthorizerOptions>, Option<(PathBuf, String)>), OptionsError> {
+    let Some(given) = args.authorization_config.as_deref() else { return Ok((of_flags(args)?, None)) };
+    let flags = [
+        &args.authorization_webhook_config_file,
+        &args.authorization_webhook_version,
+        &args.authorization_webhook_cache_authorized_ttl,
+        &args.authorization_webhook_cache_unauthorized_ttl,
+    ];
+    if !args.authorization_mode.is_empty() || flags.iter().any(|flag| flag.is_some()) {
+        let why = "can not be specified when --authorization-mode or --authorization-webhook-* flags are defined";
+        return Err(wrong(FILE, given, why));
+    }
+    let path = absolute(FILE, given)?;
+    let text =
+        std::fs::read_to_string(&path).map_err(|error| wrong(FILE, given, format!("cannot be read: {error}")))?;
+    let authorizers = authorizers::read(&text).map_err(|error| wrong(FILE, given, error.to_string()))?;
+    Ok((authorizers, Some((path, text))))
+}
+
+fn of_flags(args: &ServerArgs) -> Result<Vec<AuthorizerOptions>, OptionsError> {
     let version = version("authorization-webhook-version", args.authorization_webhook_version.as_deref())?;
     let (yes, no) =
         (&args.authorization_webhook_cache_authorized_ttl, &args.authorization_webhook_cache_unauthorized_ttl);
@@ -56,6 +82,7 @@ pub(super) fn authorizers(args: &ServerArgs) -> Result<Vec<AuthorizerOptions>, O
             authorized_ttl,
             unauthorized_ttl,
             denies_on_error: false,
+            conditions: Arc::new(Conditions::default()),
         })
     };
     let authorizer = |mode: &String| match mode.as_str() {

@@ -10,7 +10,7 @@ use mk8s_api::{
 use rustls_pki_types::{CertificateDer, pem::PemObject};
 
 use super::form::{
-    AuthenticationConfiguration, ClaimMappings, ClaimValidationRule, Issuer, JwtAuthenticator, Mapping,
+    Anonymous, AuthenticationConfiguration, ClaimMappings, ClaimValidationRule, Issuer, JwtAuthenticator, Mapping,
     UserValidationRule,
 };
 
@@ -76,13 +76,12 @@ pub(super) fn compile(form: &AuthenticationConfiguration, taken: &[String]) -> R
             errors.push(FieldError::duplicate(&path, discovery_url.as_str()));
         }
     }
-    if let Some(anonymous) = form.anonymous.as_ref().filter(|anonymous| !anonymous.enabled) {
-        if !anonymous.conditions.is_empty() {
-            let paths: Vec<_> = anonymous.conditions.iter().map(|condition| &condition.path).collect();
-            let shown = paths.iter().map(|path| serde_json::json!({"path": path})).collect::<Vec<_>>();
-            let why = "enabled should be set to true when conditions are defined";
-            errors.push(FieldError::invalid(&Path::new("anonymous").child("conditions"), shown, why));
-        }
+    if let Some(Anonymous { enabled: false, conditions }) = &form.anonymous
+        && !conditions.is_empty()
+    {
+        let shown: Vec<_> = conditions.iter().map(|condition| serde_json::json!({"path": condition.path})).collect();
+        let why = "enabled should be set to true when conditions are defined";
+        errors.push(FieldError::invalid(&Path::new("anonymous").child("conditions"), shown, why));
     }
     if errors.is_empty() { Ok(compiled) } else { Err(Invalid(errors)) }
 }

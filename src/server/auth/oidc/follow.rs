@@ -1,6 +1,6 @@
 //! What goes on beside requests: keys are fetched, and the file is read again when it has changed.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -9,56 +9,32 @@ use super::{
     AuthenticationConfiguration, OidcOptions, Providers, Set, check, form::Anonymous, metrics::Metrics,
     provider::Provider,
 };
-use crate::webhook::Client;
+use crate::{
+    auth::reload::{ConfigFile, LOOK},
+    webhook::Client,
+};
 
 /// How often keys are fetched.
 const REFRESH: Duration = Duration::from_secs(3600);
 /// How soon after they could not be fetched, or after a token named one that is not known.
 const AGAIN: Duration = Duration::from_secs(10);
-/// How often the file is looked at.
-const LOOK: Duration = Duration::from_secs(5);
 /// How long new providers may take to show their keys.
 const READY: Duration = Duration::from_secs(60);
 
-const UNREAD: &str = "it cannot be read";
-
-/// The file, and what is known of it.
+/// The file, and what may be in it.
 pub(super) struct Followed {
-    path: PathBuf,
-    /// The text that was looked at last, good or not.
-    seen: String,
+    file: ConfigFile,
     /// What was said of anonymous requests at the start, which stays.
     anonymous: Option<Anonymous>,
     taken: Vec<String>,
     signing_algs: Vec<String>,
-    /// It was said that it is not there.
-    complained: bool,
 }
 
 impl Followed {
     pub(super) fn new(options: OidcOptions) -> Option<Followed> {
         let OidcOptions { configuration, signing_algs, file, taken } = options;
-        let (path, seen) = file?;
-        Some(Followed { path, seen, anonymous: configuration.anonymous, taken, signing_algs, complained: false })
-    }
-
-    /// Looks at the file: nothing when it is as before, else its text and what it says.
-    pub(super) async fn look(&mut self) -> Option<Result<(String, Vec<Arc<Provider>>), String>> {
-        let text = match tokio::fs::read_to_string(&self.path).await {
-            Ok(text) if text == self.seen => return None,
-            Ok(text) => text,
-            // It may come back.
-            Err(error) => return Some(Err(format!("{UNREAD}: {error}"))),
-        };
-        let read = self.read(&text);
-        match read {
-            Ok(providers) => Some(Ok((text, providers))),
-            Err(why) => {
-                // It will not become good by itself.
-                self.seen = text;
-                Some(Err(why))
-            }
-        }
+        let file = ConfigFile::new(file?);
+        Some(Followed { file, anonymous: configuration.anonymous, taken, signing_algs })
     }
 
     fn read(&self, text: &str) -> Result<Vec<Arc<Provider>>, String> {
@@ -75,9 +51,9 @@ impl Followed {
 /// Keeps the keys of providers, and the providers themselves where a file says which they are, until `stop`.
 pub async fn keep(providers: Arc<Providers>, options: OidcOptions, client: Client, stop: CancellationToken) {
     let mut keeping = keep_keys(&providers, &client);
-    let Some(mut file) = Followed::new(options) else { return stop.cancelled().await };
+    let Some(mut followed) = Followed::new(options) else { return stop.cancelled().await };
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {
-        if let Some(true) = stop.run_until_cancelled(renew(&mut file, &providers, &client)).await {
+        if let Some(true) = stop.run_until_cancelled(renew(&mut followed, &providers, &client)).await {
             // The keys of those who are gone are fetched no more.
             keeping = keep_keys(&providers, &client);
         }
@@ -86,32 +62,34 @@ pub async fn keep(providers: Arc<Providers>, options: OidcOptions, client: Clien
 }
 
 /// Obeys the file, if it is another one and good. Whether that changed anything.
-pub(super) async fn renew(file: &mut Followed, providers: &Providers, client: &Client) -> bool {
-    let renewed = match file.look().await {
-        None => {
-            file.complained = false;
-            return false;
-        }
-        Some(Err(why)) => Err(why),
-        Some(Ok((text, new))) => ready(&new, client, &providers.metrics).await.map(|()| (text, new)),
+pub(super) async fn renew(followed: &mut Followed, providers: &Providers, client: &Client) -> bool {
+    let Some(looked) = followed.file.look().await else { return false };
+    let renewed = match looked {
+        Err(why) => Err(why),
+        Ok(text) => match followed.read(&text) {
+            // It will not become good by itself.
+            Err(why) => {
+                followed.file.seen(text);
+                Err(why)
+            }
+            // Those who are not there yet may come.
+            Ok(new) => ready(&new, client, &providers.metrics).await.map(|()| (text, new)),
+        },
     };
-    let path = file.path.display().to_string();
+    let path = followed.file.path().display();
     match renewed {
         Ok((text, new)) => {
             let issuers: Vec<&str> = new.iter().map(|provider| provider.url()).collect();
-            providers.metrics.reloaded(Some((&text, &issuers)));
+            providers.metrics.keep(&issuers);
+            providers.metrics.file.succeeded(&text);
             providers.current.store(Arc::new(Set::new(new)));
-            tracing::info!(path, "reloaded authentication config");
-            (file.seen, file.complained) = (text, false);
+            tracing::info!(%path, "reloaded authentication config");
+            followed.file.seen(text);
             true
         }
         Err(error) => {
-            if !file.complained {
-                providers.metrics.reloaded(None);
-                tracing::error!(path, error, "failed to load authentication config, the one before it stays");
-            }
-            // It is looked at again and again while it is not there.
-            file.complained = error.starts_with(UNREAD);
+            providers.metrics.file.failed();
+            tracing::error!(%path, error, "failed to load authentication config, the one before it stays");
             false
         }
     }

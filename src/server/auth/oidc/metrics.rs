@@ -1,20 +1,23 @@
 //! What is counted of providers and of their file, under Kubernetes' names.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime, UNIX_EPOCH},
-};
+use std::{collections::BTreeMap, time::Duration};
 
-use mk8s_api::exposition::{Latencies, counters, header, line};
+use mk8s_api::exposition::Latencies;
 use parking_lot::Mutex;
-use sha2::{Digest, Sha256};
+
+use crate::auth::reload::{Reloads, gauges, hash, now_s};
 
 /// Upper bounds of the latency buckets, in seconds.
 const BUCKETS_S: [f64; 12] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+const FILE: [&str; 3] = [
+    "apiserver_authentication_config_controller_automatic_reloads_total",
+    "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds",
+    "apiserver_authentication_config_controller_last_config_info",
+];
+
 pub(super) struct Metrics {
-    /// The server, as a hash.
-    server: String,
+    pub(super) file: Reloads,
     counted: Mutex<Counted>,
 }
 
@@ -24,18 +27,13 @@ struct Counted {
     fetched: BTreeMap<String, u64>,
     /// By issuer, the hash of its keys.
     key_sets: BTreeMap<String, String>,
-    reloads: BTreeMap<String, u64>,
-    reloaded: BTreeMap<String, u64>,
-    /// The hash of the file that is obeyed.
-    config: Option<String>,
 }
 
 impl Metrics {
     pub(super) fn new(server: &str, file: Option<&str>) -> Metrics {
-        let (fetched, key_sets, reloads, reloaded) = Default::default();
-        let (latencies, config) = (Latencies::new(BUCKETS_S), file.map(hash));
-        let counted = Counted { latencies, fetched, key_sets, reloads, reloaded, config };
-        Metrics { server: hash(server), counted: Mutex::new(counted) }
+        let (fetched, key_sets) = Default::default();
+        let counted = Counted { latencies: Latencies::new(BUCKETS_S), fetched, key_sets };
+        Metrics { file: Reloads::new(FILE, server, file), counted: Mutex::new(counted) }
     }
 
     /// A token of this issuer was looked at.
@@ -47,9 +45,8 @@ impl Metrics {
 
     /// The keys of this issuer came, or did not.
     pub(super) fn fetched(&self, issuer: &str, keys: Option<&[u8]>) {
-        let (issuer, server) = (hash(issuer), &self.server);
         let result = if keys.is_some() { "success" } else { "failure" };
-        let labels = format!("jwt_issuer_hash=\"{issuer}\",apiserver_id_hash=\"{server}\"");
+        let labels = format!("jwt_issuer_hash=\"{}\",apiserver_id_hash=\"{}\"", hash(issuer), self.file.server());
         let counted = &mut *self.counted.lock();
         counted.fetched.insert(format!("result=\"{result}\",{labels}"), now_s());
         if let Some(keys) = keys {
@@ -57,20 +54,13 @@ impl Metrics {
         }
     }
 
-    /// A file was read again: it is obeyed, with these issuers, or was no good.
-    pub(super) fn reloaded(&self, file: Option<(&str, &[&str])>) {
-        let status = if file.is_some() { "success" } else { "failure" };
-        let labels = format!("status=\"{status}\",apiserver_id_hash=\"{}\"", self.server);
+    /// There are only these issuers from now on.
+    pub(super) fn keep(&self, issuers: &[&str]) {
+        let issuers: Vec<String> = issuers.iter().map(hash).collect();
+        let is_there = |labels: &String| issuers.iter().any(|issuer| labels.contains(issuer));
         let counted = &mut *self.counted.lock();
-        *counted.reloads.entry(labels.clone()).or_default() += 1;
-        counted.reloaded.insert(labels, now_s());
-        if let Some((text, issuers)) = file {
-            counted.config = Some(hash(text));
-            let issuers: Vec<String> = issuers.iter().map(|issuer| hash(issuer)).collect();
-            let is_there = |labels: &String| issuers.iter().any(|issuer| labels.contains(issuer));
-            counted.key_sets.retain(|labels, _| is_there(labels));
-            counted.fetched.retain(|labels, _| is_there(labels));
-        }
+        counted.key_sets.retain(|labels, _| is_there(labels));
+        counted.fetched.retain(|labels, _| is_there(labels));
     }
 
     pub(super) fn text(&self) -> String {
@@ -83,31 +73,6 @@ impl Metrics {
         let name = "apiserver_authentication_jwt_authenticator_jwks_fetch_last_key_set_info";
         let sets = counted.key_sets.iter().map(|(labels, hash)| (format!("{labels},hash=\"{hash}\""), 1)).collect();
         gauges(&mut text, name, "The keys of a provider, as a hash.", &sets);
-        let name = "apiserver_authentication_config_controller_automatic_reloads_total";
-        counters(&mut text, name, "How often the authentication configuration was read again.", &counted.reloads);
-        let name = "apiserver_authentication_config_controller_automatic_reload_last_timestamp_seconds";
-        gauges(&mut text, name, "When it was read again last.", &counted.reloaded);
-        if let Some(config) = &counted.config {
-            let labels = format!("apiserver_id_hash=\"{}\",hash=\"{config}\"", self.server);
-            let name = "apiserver_authentication_config_controller_last_config_info";
-            gauges(&mut text, name, "The authentication configuration, as a hash.", &BTreeMap::from([(labels, 1)]));
-        }
-        text
+        text + &self.file.text()
     }
-}
-
-fn gauges(text: &mut String, name: &str, help: &str, series: &BTreeMap<String, u64>) {
-    header(text, name, "gauge", help);
-    for (labels, value) in series {
-        line(text, format_args!("{name}{{{labels}}} {value}"));
-    }
-}
-
-fn hash(text: impl AsRef<[u8]>) -> String {
-    let hash: String = Sha256::digest(text).iter().map(|byte| format!("{byte:02x}")).collect();
-    format!("sha256:{hash}")
-}
-
-fn now_s() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }

@@ -43,6 +43,11 @@ impl AccessWebhook {
 
     /// What the webhook thinks of a request.
     pub async fn decide(&self, attributes: &Attributes<'_>) -> Verdict {
+        match self.concerns(attributes) {
+            Ok(true) => {}
+            Ok(false) => return Decision::NoOpinion(String::new()).into(),
+            Err(error) => return self.undecided(error),
+        }
         let spec = spec(attributes, self.options.version);
         let key = cache::key(&spec.to_string());
         if let Some(status) = self.cache.get(&key, Instant::now()) {
@@ -63,16 +68,32 @@ impl AccessWebhook {
         }
     }
 
+    /// Whether it is asked about this at all.
+    fn concerns(&self, attributes: &Attributes<'_>) -> Result<bool, String> {
+        let conditions = &self.options.conditions;
+        if conditions.is_empty() {
+            return Ok(true);
+        }
+        let begun = Instant::now();
+        let held = conditions.hold(attributes);
+        self.metrics.matched(&self.options.name, &held, begun.elapsed());
+        held
+    }
+
     fn failed(&self, error: &AskError) -> Verdict {
         tracing::error!(%error, webhook = self.options.name, "failed to make webhook authorizer request");
+        if !self.options.denies_on_error {
+            self.metrics.failed_open(&self.options.name, error);
+        }
+        self.undecided(error.to_string())
+    }
+
+    fn undecided(&self, error: String) -> Verdict {
         let decision = match self.options.denies_on_error {
             true => Decision::Deny(String::new()),
-            false => {
-                self.metrics.failed_open(&self.options.name, error);
-                Decision::NoOpinion(String::new())
-            }
+            false => Decision::NoOpinion(String::new()),
         };
-        Verdict { error: Some(error.to_string()), ..decision.into() }
+        Verdict { error: Some(error), ..decision.into() }
     }
 }
 
@@ -137,7 +158,7 @@ fn spec(a: &Attributes<'_>, version: Version) -> Value {
 }
 
 /// What cannot be read is left out: it would only narrow what is asked for.
-fn fields(selector: &str) -> Vec<Value> {
+pub(super) fn fields(selector: &str) -> Vec<Value> {
     let selector = FieldSelector::parse(selector).unwrap_or_default();
     let terms = selector.terms().iter().map(|term| {
         let operator = if term.equal { "In" } else { "NotIn" };
@@ -146,7 +167,7 @@ fn fields(selector: &str) -> Vec<Value> {
     terms.collect()
 }
 
-fn labels(selector: &str) -> Vec<Value> {
+pub(super) fn labels(selector: &str) -> Vec<Value> {
     let selector = LabelSelector::parse(selector).unwrap_or_else(|_| LabelSelector::everything());
     let requirements = selector.requirements().iter().filter_map(|requirement| {
         let operator = match requirement.operator {

@@ -10,6 +10,9 @@ use super::AskError;
 /// Upper bounds of the latency buckets, in seconds: Prometheus' own.
 const BUCKETS_S: [f64; 11] = [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0];
 
+/// Of match conditions.
+const CONDITIONS_S: [f64; 7] = [0.001, 0.005, 0.01, 0.025, 0.1, 0.2, 0.25];
+
 type Durations = Latencies<{ BUCKETS_S.len() }>;
 
 /// Of the token webhook.
@@ -68,12 +71,16 @@ struct Accesses {
     evaluations: BTreeMap<String, u64>,
     durations: Durations,
     failed_open: BTreeMap<String, u64>,
+    matched: Latencies<{ CONDITIONS_S.len() }>,
+    excluded: BTreeMap<String, u64>,
+    unmatched: BTreeMap<String, u64>,
 }
 
 impl Default for AccessMetrics {
     fn default() -> AccessMetrics {
-        let (evaluations, failed_open) = Default::default();
-        AccessMetrics(Mutex::new(Accesses { evaluations, durations: Latencies::new(BUCKETS_S), failed_open }))
+        let (evaluations, failed_open, excluded, unmatched) = Default::default();
+        let (durations, matched) = (Latencies::new(BUCKETS_S), Latencies::new(CONDITIONS_S));
+        AccessMetrics(Mutex::new(Accesses { evaluations, durations, failed_open, matched, excluded, unmatched }))
     }
 }
 
@@ -91,9 +98,32 @@ impl AccessMetrics {
         *self.0.lock().failed_open.entry(labels(name, result(error))).or_default() += 1;
     }
 
+    /// Conditions were looked at.
+    pub(super) fn matched(&self, name: &str, held: &Result<bool, String>, took: Duration) {
+        let labels = format!("type=\"Webhook\",name=\"{name}\"");
+        let counted = &mut *self.0.lock();
+        counted.matched.observe(labels.clone(), took);
+        match held {
+            Ok(true) => {}
+            Ok(false) => *counted.excluded.entry(labels).or_default() += 1,
+            Err(_) => *counted.unmatched.entry(labels).or_default() += 1,
+        }
+    }
+
     pub(in crate::auth) fn text(&self) -> String {
         let counted = &*self.0.lock();
         let mut text = String::new();
+        let seconds = "apiserver_authorization_match_condition_evaluation_seconds";
+        counted.matched.render(&mut text, seconds, "How long match conditions of a webhook were looked at.");
+        let total = "apiserver_authorization_match_condition_exclusions_total";
+        counters(
+            &mut text,
+            total,
+            "Requests that a webhook was not asked about for its conditions.",
+            &counted.excluded,
+        );
+        let total = "apiserver_authorization_match_condition_evaluation_errors_total";
+        counters(&mut text, total, "Requests for which conditions could not be evaluated.", &counted.unmatched);
         let total = "apiserver_authorization_webhook_evaluations_total";
         counters(&mut text, total, "Questions to authorization webhooks.", &counted.evaluations);
         let duration = "apiserver_authorization_webhook_duration_seconds";
@@ -114,5 +144,5 @@ fn result(error: &AskError) -> &'static str {
 }
 
 fn labels(name: &str, result: &str) -> String {
-    format!("name=\"{}\",result=\"{result}\"", name.replace('\\', "\\\\").replace('"', "\\\""))
+    format!("name=\"{name}\",result=\"{result}\"")
 }

@@ -6,13 +6,14 @@
 //! ```
 //!
 //! Reading order: [`kubeconfig`] (where they are), [`Remote`] (one of them), [`authenticate`], [`authorize`],
-//! `metrics`.
+//! `conditions` (what it is not asked about), `metrics`.
 //!
 //! Invariant: whoever does not answer, or answers what cannot be read, knows nobody and allows nothing.
 //! Invariant: caches are bounded, and hold no tokens.
 
 mod authenticate;
 mod authorize;
+mod conditions;
 mod kubeconfig;
 mod metrics;
 #[cfg(test)]
@@ -20,6 +21,7 @@ mod tests;
 
 use std::{
     str::FromStr,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -30,6 +32,7 @@ use tokio::runtime::{Handle, RuntimeFlavor};
 
 pub use authenticate::{TokenWebhook, Unknown};
 pub use authorize::AccessWebhook;
+pub use conditions::Conditions;
 pub use kubeconfig::{Access, Credentials};
 pub use metrics::AccessMetrics;
 
@@ -93,6 +96,8 @@ pub struct AccessWebhookOptions {
     pub unauthorized_ttl: Duration,
     /// Whether no answer is a refusal that nobody after it can change.
     pub denies_on_error: bool,
+    /// Which requests it is asked about.
+    pub conditions: Arc<Conditions>,
 }
 
 /// Why there is no answer.

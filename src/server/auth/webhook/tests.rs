@@ -166,6 +166,7 @@ fn authorizers(backend: &Backend, more: impl Fn(&mut AccessWebhookOptions)) -> V
         authorized_ttl: TTL,
         unauthorized_ttl: TTL,
         denies_on_error: false,
+        conditions: Default::default(),
     };
     more(&mut options);
     [AuthorizerOptions::usual(), vec![AuthorizerOptions::Webhook(Box::new(options))]].concat()

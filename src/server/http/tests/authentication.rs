@@ -67,6 +67,7 @@ async fn asking(backend: &Backend) -> Api {
         authorized_ttl: cache_ttl,
         unauthorized_ttl: cache_ttl,
         denies_on_error: false,
+        conditions: Default::default(),
     };
     let authorizers = vec![AuthorizerOptions::Rbac, AuthorizerOptions::Webhook(Box::new(webhook))];
     api.router.authorization().ask(authorizers, &client);
