@@ -65,7 +65,7 @@ pub enum AuthError {
     Token(#[source] TokenError),
     #[error("invalid bearer token of an OpenID provider")]
     Oidc(#[source] OidcError),
-    #[error("invalid bearer token: {here}; {webhook}")]
+    #[error("{here}; {webhook}")]
     Webhook { here: Box<AuthError>, webhook: Unknown },
     #[error("invalid bearer token: no authenticator knows it")]
     UnknownToken,
@@ -154,7 +154,8 @@ impl Authentication {
             (Err(here), None) => Err(here),
             (Err(here), Some(webhook)) => {
                 let token = bearer_token(parts)?.unwrap_or_default();
-                let read = webhook.read(&token, &[]).await;
+                // Boxed, because this is part of the future of every request.
+                let read = Box::pin(webhook.read(&token, &[])).await;
                 read.map(|(user, _)| user).map_err(|webhook| AuthError::Webhook { here: Box::new(here), webhook })
             }
         }

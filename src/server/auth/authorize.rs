@@ -101,7 +101,8 @@ impl Authorization {
         let (chain, mut heard) = (self.chain.load_full(), Heard::default());
         for link in &chain.links {
             let verdict = match &link.who {
-                Who::Webhook(webhook) => webhook.decide(attributes).await,
+                // Boxed, because this is part of the future of every request.
+                Who::Webhook(webhook) => Box::pin(webhook.decide(attributes)).await,
                 _ => self.of(link, attributes).into(),
             };
             if let Some(verdict) = heard.hear(link, verdict) {

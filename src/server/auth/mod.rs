@@ -1,8 +1,9 @@
 //! Who is asking, and may they: authentication and authorization of every request.
 //!
 //! Reading order: [`User`] and [`Attributes`] (the nouns), [`authenticate`] (peer certificate, bearer tokens, anonymous),
-//! [`authorize`] and [`chain`] (`system:masters` -> Node -> RBAC, or what is configured; [`authorizers`] is the file), then [`pki`] and [`tokens`] for the
-//! material both rest on, [`oidc`] for the tokens of others, and [`webhook`] for others who are asked.
+//! [`authorize`] and [`chain`] (`system:masters` -> Node -> RBAC, or what is configured; [`authorizers`] is the file that may
+//! say so), then [`pki`] and [`tokens`] for the material both rest on, [`oidc`] for the tokens of others, and [`webhook`] for
+//! others who are asked.
 //!
 //! Invariant: nothing here writes to the store, and nothing but [`webhook`] waits: each check is a lookup in memory.
 

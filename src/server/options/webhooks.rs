@@ -27,10 +27,11 @@ pub(super) fn token(args: &ServerArgs) -> Result<Option<TokenWebhookOptions>, Op
     Ok(Some(TokenWebhookOptions { access, version, cache_ttl }))
 }
 
-/// The authorizers, in order, and the file that names them, if it is one.
-pub(super) fn authorizers(
-    args: &ServerArgs,
-) -> Result<(Vec<AuthorizerOptions>, Option<(PathBuf, String)>), OptionsError> {
+/// Authorizers, in order, and the file that names them, if it is one, with its text.
+type Authorizers = (Vec<AuthorizerOptions>, Option<(PathBuf, String)>);
+
+/// Who is asked what users may do.
+pub(super) fn authorizers(args: &ServerArgs) -> Result<Authorizers, OptionsError> {
     let Some(given) = args.authorization_config.as_deref() else { return Ok((of_flags(args)?, None)) };
     let flags = [
         &args.authorization_webhook_config_file,
