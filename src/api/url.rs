@@ -59,3 +59,29 @@ pub fn split(url: &str) -> Result<Url<'_>, String> {
 fn is_scheme(text: &str) -> bool {
     text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_taken_apart() {
+        let shown = |url| match split(url) {
+            Ok(Url { scheme, user, host, query, fragment }) => format!("{scheme} {user:?} {host} {query} {fragment}"),
+            Err(why) => why,
+        };
+        let cases = [
+            ("HTTPS://u:p@a.b:1/c?d#e", "https Some(\"u:p\") a.b:1 d e"),
+            ("https://[::1]:8/x", "https None [::1]:8  "),
+            ("a.b/c", " None   "),
+            (":", "parse \":\": missing protocol scheme"),
+            ("1:2", "parse \"1:2\": first path segment in URL cannot contain colon"),
+            ("https://a:b", "parse \"https://a:b\": invalid port \":b\" after host"),
+            ("https://a b", "parse \"https://a b\": invalid character \" \" in host name"),
+            ("https://a\n", "parse \"https://a\\n\": net/url: invalid control character in URL"),
+        ];
+        for (url, expected) in cases {
+            assert_eq!(shown(url), expected, "{url}");
+        }
+    }
+}

@@ -462,3 +462,40 @@ fn types_have_an_end() {
     assert!(error.contains("more than 200000 parts"), "{error}");
     assert!(start.elapsed() < std::time::Duration::from_secs(20), "{:?}", start.elapsed());
 }
+
+#[test]
+fn fields_that_expressions_read_by_name_are_known() {
+    let cases = [
+        ("claims.email", true),
+        ("claims.?email.orValue('')", true),
+        ("has(claims.email) && true", true),
+        ("[1].exists(x, claims.email == string(x))", true),
+        ("claims['email']", false),
+        ("claims.emails", false),
+        ("user.email", false),
+        ("user.claims.email", false),
+        ("claims.", false),
+    ];
+    for (source, expected) in cases {
+        assert_eq!(super::selects(source, "claims", "email"), expected, "{source}");
+    }
+}
+
+#[test]
+fn claims_have_escaped_names_and_doubles() {
+    let claims = serde_json::json!({"a.b/c-d": {"e__f": [{"if": 1}]}, "n": 3, "plain": "x"});
+    let declarations = Declarations::new().variable("claims", Type::map(Type::String, Type::Dyn));
+    let cases = [
+        ("claims.a__dot__b__slash__c__dash__d.e__underscores__f[0].__if__ == 1.0", true),
+        ("claims['a.b/c-d'].e__f[0]['if'] == 1", true),
+        ("claims['a__dot__b__slash__c__dash__d'].size() == 1", true),
+        ("type(claims.n) == double && claims.plain == 'x'", true),
+        ("has(claims.absent)", false),
+        ("size(claims) == 3 && claims.exists(name, name == 'a.b/c-d')", true),
+    ];
+    for (source, expected) in cases {
+        let program = compile(source, &declarations).expect(source).program;
+        let run = program.evaluate(&[Some(Value::claims(&claims))]);
+        assert!(matches!(run.result, Ok(Value::Bool(value)) if value == expected), "{source}: {:?}", run.result);
+    }
+}
