@@ -355,7 +355,7 @@ impl ServerArgs {
                 "200",
                 "use a number of requests",
             )?,
-            event_ttl: lifetime(self.event_ttl.as_deref().unwrap_or("1h"))?,
+            event_ttl: lifetime("event-ttl", self.event_ttl.as_deref().unwrap_or("1h"))?,
             oidc,
             anonymous,
             token_webhook,
@@ -630,12 +630,12 @@ fn encrypted(on: Option<&str>, resources: Vec<String>) -> Result<Vec<Resource>, 
     }
 }
 
-fn lifetime(text: &str) -> Result<Duration, OptionsError> {
+fn lifetime(flag: &'static str, text: &str) -> Result<Duration, OptionsError> {
     let remedy = "use a duration such as 90m or 1h30m";
     match cron::duration(text).map(u64::try_from) {
         Ok(Ok(nanoseconds)) => Ok(Duration::from_nanos(nanoseconds)),
-        Ok(Err(_)) => Err(wrong("event-ttl", text, format!("is negative; {remedy}"))),
-        Err(why) => Err(wrong("event-ttl", text, format!("{why}; {remedy}"))),
+        Ok(Err(_)) => Err(wrong(flag, text, format!("is negative; {remedy}"))),
+        Err(why) => Err(wrong(flag, text, format!("{why}; {remedy}"))),
     }
 }
 

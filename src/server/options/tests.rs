@@ -194,8 +194,8 @@ fn authorizers_are_asked_in_the_order_that_is_given() {
     }
     let wrong = [
         ("authentication-token-webhook-version", "v2", "use v1 or v1beta1"),
-        ("authentication-token-webhook-cache-ttl", "-1s", "is no duration from 0 on"),
-        ("authorization-webhook-cache-authorized-ttl", "5", "is no duration from 0 on"),
+        ("authentication-token-webhook-cache-ttl", "-1s", "is negative"),
+        ("authorization-webhook-cache-authorized-ttl", "5", "missing unit in duration"),
     ];
     for (key, value, expected) in wrong {
         let error = resolve(args(&[(key, value)])).expect_err(key).to_string();

@@ -3,10 +3,9 @@
 use std::{
     path::{Path, PathBuf},
     sync::Arc,
-    time::Duration,
 };
 
-use super::{OptionsError, ServerArgs, absolute, missing, parsed, wrong};
+use super::{OptionsError, ServerArgs, absolute, lifetime, missing, parsed, wrong};
 use crate::auth::{
     AuthorizerOptions, authorizers,
     webhook::{Access, AccessWebhookOptions, Conditions, TIMEOUT, TokenWebhookOptions, Version},
@@ -21,7 +20,7 @@ pub(super) fn token(args: &ServerArgs) -> Result<Option<TokenWebhookOptions>, Op
     let version =
         version("authentication-token-webhook-version", args.authentication_token_webhook_version.as_deref())?;
     let cache_ttl = args.authentication_token_webhook_cache_ttl.as_deref();
-    let cache_ttl = ttl("authentication-token-webhook-cache-ttl", cache_ttl, "2m")?;
+    let cache_ttl = lifetime("authentication-token-webhook-cache-ttl", cache_ttl.unwrap_or("2m"))?;
     let Some(path) = args.authentication_token_webhook_config_file.as_deref() else { return Ok(None) };
     let access = Access::read(Path::new(path)).map_err(|why| wrong(TOKENS, path, why))?;
     Ok(Some(TokenWebhookOptions { access, version, cache_ttl }))
@@ -54,8 +53,8 @@ fn of_flags(args: &ServerArgs) -> Result<Vec<AuthorizerOptions>, OptionsError> {
     let version = version("authorization-webhook-version", args.authorization_webhook_version.as_deref())?;
     let (yes, no) =
         (&args.authorization_webhook_cache_authorized_ttl, &args.authorization_webhook_cache_unauthorized_ttl);
-    let authorized_ttl = ttl("authorization-webhook-cache-authorized-ttl", yes.as_deref(), "5m")?;
-    let unauthorized_ttl = ttl("authorization-webhook-cache-unauthorized-ttl", no.as_deref(), "30s")?;
+    let authorized_ttl = lifetime("authorization-webhook-cache-authorized-ttl", yes.as_deref().unwrap_or("5m"))?;
+    let unauthorized_ttl = lifetime("authorization-webhook-cache-unauthorized-ttl", no.as_deref().unwrap_or("30s"))?;
     let path = args.authorization_webhook_config_file.as_deref();
     if args.authorization_mode.is_empty() && path.is_none() {
         return Ok(AuthorizerOptions::usual());
@@ -101,11 +100,4 @@ fn of_flags(args: &ServerArgs) -> Result<Vec<AuthorizerOptions>, OptionsError> {
 /// The version that Kubernetes sends when none is named.
 fn version(flag: &'static str, version: Option<&str>) -> Result<Version, OptionsError> {
     parsed(flag, version, "v1beta1", "as the webhook does")
-}
-
-fn ttl(flag: &'static str, text: Option<&str>, default: &str) -> Result<Duration, OptionsError> {
-    let text = text.unwrap_or(default);
-    let nanoseconds = mk8s_api::cron::duration(text).ok().and_then(|nanoseconds| u64::try_from(nanoseconds).ok());
-    let remedy = "is no duration from 0 on; use one such as 30s or 2m";
-    nanoseconds.map(Duration::from_nanos).ok_or_else(|| wrong(flag, text, remedy))
 }
