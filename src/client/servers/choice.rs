@@ -6,17 +6,27 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A server that was missed is asked after all others for so long,
-const MISSED: Duration = Duration::from_secs(30);
-/// and one that answered and could not help.
-const LEFT: Duration = Duration::from_secs(300);
+/// A server that was missed is asked after all others for so long, and so is one that answered and could not help.
+const SHUN: Duration = Duration::from_secs(30);
+/// One that cannot help again and again (it may have been removed, or be a witness) is left alone twice as long each time,
+/// up to this long.
+const SHUN_MAX: Duration = Duration::from_secs(16 * 60);
 
 /// How a server was found.
 #[derive(Debug, Clone, Default)]
 struct Standing {
     /// A tunnel to it is open: it is there and serves.
     tunnel: bool,
-    shunned_until: Option<Instant>,
+    missed_until: Option<Instant>,
+    left: Option<Left>,
+}
+
+/// It could not help.
+#[derive(Debug, Clone, Copy)]
+struct Left {
+    until: Instant,
+    /// How long that is from when it was found.
+    wait: Duration,
 }
 
 /// See the module. Addresses are `host:port`.
@@ -85,8 +95,10 @@ impl Choice {
     }
 
     fn is_shunned(&self, address: &str, now: Instant) -> bool {
-        let until = self.standing.get(address).and_then(|standing| standing.shunned_until);
-        until.is_some_and(|until| now < until)
+        self.standing.get(address).is_some_and(|standing| {
+            let until = standing.missed_until.max(standing.left.map(|left| left.until));
+            until.is_some_and(|until| now < until)
+        })
     }
 
     fn of(&mut self, address: &str) -> &mut Standing {
@@ -94,19 +106,19 @@ impl Choice {
     }
 
     pub(super) fn reached(&mut self, address: &str) {
-        self.of(address).shunned_until = None;
+        self.of(address).missed_until = None;
         self.asked = Some(address.to_owned());
     }
 
     pub(super) fn missed(&mut self, address: &str, now: Instant) {
-        self.of(address).shunned_until = Some(now + MISSED);
+        self.of(address).missed_until = Some(now + SHUN);
         self.asked.take_if(|asked| asked == address);
     }
 
     /// A server that came gets its share of those who ask.
     pub(super) fn tunnel_open(&mut self, address: &str, chance: &mut impl Rng) {
         let standing = self.of(address);
-        standing.shunned_until = None;
+        standing.missed_until = None;
         if std::mem::replace(&mut standing.tunnel, true) || self.own.is_some() {
             return;
         }
@@ -125,12 +137,16 @@ impl Choice {
         }
     }
 
-    /// Whoever is asked now answers, and cannot help.
-    pub(super) fn leave(&mut self, now: Instant) {
-        if let Some(asked) = self.asked.clone().filter(|_| self.addresses().len() > 1) {
-            self.of(&asked).shunned_until = Some(now + LEFT);
-            self.turn_away();
-        }
+    /// Whoever is asked now answers, and cannot help. Says who that is, and for how long it is asked last.
+    pub(super) fn leave(&mut self, now: Instant) -> Option<(String, Duration)> {
+        let asked = self.asked.clone().filter(|_| self.addresses().len() > 1)?;
+        let standing = self.of(&asked);
+        // It was good for as long as it was left alone before: that is forgotten.
+        let again = standing.left.filter(|left| now.saturating_duration_since(left.until) < left.wait);
+        let wait = again.map_or(SHUN, |left| (left.wait * 2).min(SHUN_MAX));
+        standing.left = Some(Left { until: now + wait, wait });
+        self.turn_away();
+        Some((asked, wait))
     }
 
     fn turn_away(&mut self) {
@@ -170,7 +186,7 @@ mod tests {
         }
         choice.missed("b:1", now);
         assert_eq!(choice.order(now, &mut chance).last().map(String::as_str), Some("b:1"));
-        let later = now + MISSED;
+        let later = now + SHUN;
         assert_ne!(choice.order(later, &mut chance).last().map(String::as_str), Some("b:1"), "it is not forgotten");
         choice.tunnel_open("c:1", &mut chance);
         assert_eq!(choice.order(now, &mut chance)[0], "c:1", "it is known to be there");
@@ -229,6 +245,28 @@ mod tests {
         assert_eq!(choice.order(now, &mut chance)[0], "b:1");
         choice.reached("b:1");
         let turn = choice.turn(now);
-        assert_eq!(choice.turn(now + LEFT), turn + 1, "back to the own one");
+        assert_eq!(choice.turn(now + SHUN), turn + 1, "back to the own one");
+    }
+
+    #[test]
+    fn a_server_that_never_helps_is_asked_more_and_more_seldom() {
+        let mut choice = Choice::new("127.0.0.1:6443", Some("a:1"));
+        choice.learn(["a:1", "b:1"].map(str::to_owned).to_vec());
+        let mut now = Instant::now();
+        let mut waits = Vec::new();
+        for _ in 0..8 {
+            choice.reached("127.0.0.1:6443");
+            let (left, wait) = choice.leave(now).expect("there is another one");
+            assert_eq!(left, "127.0.0.1:6443");
+            waits.push(wait.as_secs());
+            choice.reached("b:1");
+            let turn = choice.turn(now + wait - Duration::from_secs(1));
+            assert_eq!(choice.turn(now + wait), turn + 1, "it is tried again");
+            now += wait + Duration::from_secs(2);
+        }
+        assert_eq!(waits, [30, 60, 120, 240, 480, 960, 960, 960]);
+        choice.reached("127.0.0.1:6443");
+        let (_, wait) = choice.leave(now + SHUN_MAX).expect("there is another one");
+        assert_eq!(wait, SHUN, "it was good for long");
     }
 }

@@ -111,7 +111,11 @@ impl Servers {
 
     /// Turns to another server: the one that is asked answers late or not as it should.
     pub fn leave(&self) {
-        self.0.choice.lock().leave(Instant::now());
+        let left = self.0.choice.lock().leave(Instant::now());
+        if let Some((server, wait)) = left {
+            let seconds = wait.as_secs();
+            tracing::info!(server, seconds, "this server answers and cannot help; others are asked for so long");
+        }
     }
 
     fn order(&self) -> Vec<String> {

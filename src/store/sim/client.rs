@@ -31,6 +31,15 @@ enum Answered {
     Read(oneshot::Receiver<View>),
 }
 
+/// How a replica answers.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Manner {
+    /// The planted bug: reads show what is here, not what everyone has been told.
+    pub(super) stale: bool,
+    /// Its disk is full: it takes no writes.
+    pub(super) full: bool,
+}
+
 const KEYS: [&str; 3] = ["/a", "/b", "/c/d"];
 
 impl Client {
@@ -44,7 +53,7 @@ impl Client {
         now: u64,
         node: u64,
         replica: &mut Replica,
-        stale: bool,
+        manner: Manner,
         history: &mut History,
         chance: &mut Random,
     ) -> io::Result<()> {
@@ -52,8 +61,7 @@ impl Client {
         let until = now + chance.between(300_000, 2_500_000);
         if chance.happens(300) {
             let (answer, answered) = oneshot::channel();
-            if stale {
-                // The planted bug: what is here, not what everyone has been told.
+            if manner.stale {
                 drop(answer.send(replica.view()));
             } else {
                 replica.read(vec![answer])?;
@@ -74,7 +82,11 @@ impl Client {
         let mut encoded = Vec::new();
         Txn { ops }.encode(&mut encoded);
         let (answer, answered) = oneshot::channel();
-        replica.propose([(encoded, answer)])?;
+        if manner.full {
+            drop(answer.send(Err(CommitError::Full { reserve: 0 })));
+        } else {
+            replica.propose([(encoded, answer)])?;
+        }
         let wanted = Wanted::Write { keys };
         self.waits = Some(Waits { id, floor, wanted, until, node, answer: Answered::Write(answered, puts) });
         Ok(())

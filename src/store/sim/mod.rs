@@ -1,6 +1,6 @@
 //! Several replicas in a world of chance: messages are lost, doubled, delayed and overtake each other, lines work one
-//! way only, machines stop and start, power cuts take what was not synced or tear it, disks are slow, members come and
-//! go, one may be a witness, and then a machine with data may be lost for good. One seed is one world; it is the same each
+//! way only, machines stop and start, power cuts take what was not synced or tear it, disks are slow or full, members come
+//! and go, one may be a witness, and then a machine with data may be lost for good. One seed is one world; it is the same each
 //! time it is played.
 //!
 //! Reading order: [`world`] (what happens), [`node`] (a machine and its disk), [`client`], [`history`] (what must hold).
@@ -96,6 +96,7 @@ fn in_these_worlds_things_do_happen() {
         sum.checkpoints += tally.checkpoints;
         sum.crashes += tally.crashes;
         sum.member_changes += tally.member_changes;
+        sum.full_disks += tally.full_disks;
         sum.witness_led += tally.witness_led;
     }
     let enough = sum.answered > 20 * worlds
@@ -104,6 +105,7 @@ fn in_these_worlds_things_do_happen() {
         && sum.checkpoints > 2 * worlds
         && sum.crashes > 2 * worlds
         && sum.member_changes > worlds / 4
+        && sum.full_disks > worlds / 10
         && sum.witness_led > worlds / 10;
     assert!(enough, "in {worlds} worlds: {sum:?}");
 }

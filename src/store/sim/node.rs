@@ -20,6 +20,8 @@ pub(super) struct Node {
     writes: VecDeque<Write>,
     checkpoint: Option<Checkpoint>,
     pub(super) slow_disk: bool,
+    /// There is room for the log alone, which is kept for it.
+    pub(super) full_disk: bool,
     pub(super) paused_until: u64,
     pub(super) tick_us: u64,
     founders: Vec<u64>,
@@ -45,6 +47,7 @@ impl Node {
             writes: VecDeque::new(),
             checkpoint: None,
             slow_disk: false,
+            full_disk: false,
             paused_until: 0,
             tick_us: 100_000,
             founders,
@@ -166,7 +169,7 @@ impl Node {
     /// Begins a checkpoint if one is due.
     pub(super) fn checkpoint_begins(&mut self) -> bool {
         let Some(replica) = &mut self.replica else { return false };
-        if self.checkpoint.is_some() || replica.bytes_since_checkpoint() < CHECKPOINT_BYTES {
+        if self.full_disk || self.checkpoint.is_some() || replica.bytes_since_checkpoint() < CHECKPOINT_BYTES {
             return false;
         }
         self.checkpoint = Some(replica.checkpoint());

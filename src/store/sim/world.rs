@@ -2,7 +2,7 @@
 
 use super::{
     Plant,
-    client::Client,
+    client::{Client, Manner},
     history::{History, Violation},
     node::Node,
     random::Random,
@@ -35,6 +35,7 @@ pub(super) struct Tally {
     pub(super) checkpoints: u64,
     pub(super) crashes: u64,
     pub(super) member_changes: u64,
+    pub(super) full_disks: u64,
     /// How often a witness led for a moment.
     pub(super) witness_led: u64,
 }
@@ -265,7 +266,9 @@ impl World {
             Happens::Trouble => {
                 if self.troubled {
                     self.trouble()?;
-                    let next = self.chance.between(50_000, 700_000);
+                    let often = self.plant == Some(Plant::ForgottenVote);
+                    let most = if often { 150_000 } else { 700_000 };
+                    let next = self.chance.between(50_000.min(most / 3), most);
                     self.after(next, Happens::Trouble);
                 }
                 Ok(None)
@@ -281,7 +284,8 @@ impl World {
                 Ok(None)
             }
             Happens::DiskHeals { node } => {
-                self.nodes.get_mut(&node).expect("it is one of ours").slow_disk = false;
+                let machine = self.nodes.get_mut(&node).expect("it is one of ours");
+                (machine.slow_disk, machine.full_disk) = (false, false);
                 Ok(None)
             }
         }
@@ -395,9 +399,9 @@ impl World {
             self.after(20_000, Happens::Client(at));
             return Ok(None);
         };
+        let manner = Manner { stale: self.plant == Some(Plant::StaleRead), full: self.nodes[&node].full_disk };
         let replica = self.nodes.get_mut(&node).and_then(|node| node.replica.as_mut()).expect("it is awake");
-        let stale = self.plant == Some(Plant::StaleRead);
-        self.clients[at].ask(self.now, node, replica, stale, &mut self.history, &mut self.chance)?;
+        self.clients[at].ask(self.now, node, replica, manner, &mut self.history, &mut self.chance)?;
         // It gives up then, if nothing comes before.
         self.after(2_600_000, Happens::Client(at));
         Ok(Some(node))
@@ -407,6 +411,11 @@ impl World {
         let ids: Vec<u64> = self.members();
         let Some(node) = self.chance.pick(&ids).copied() else { return Ok(()) };
         let lasts = self.chance.between(20_000, 1_500_000);
+        if self.plant == Some(Plant::ForgottenVote) && self.chance.happens(700) {
+            // A vote counts for a moment only: many must be forgotten soon after.
+            self.crash(node, lasts / 30);
+            return Ok(());
+        }
         let kinds = if self.nodes[&node].witness.is_some() { 15 } else { 13 };
         match self.chance.between(0, kinds) {
             0..=2 => self.crash(node, lasts),
@@ -440,7 +449,14 @@ impl World {
                 self.after(lasts, Happens::LinesHeal);
             }
             8 => {
-                self.nodes.get_mut(&node).expect("it is one of ours").slow_disk = true;
+                let full = self.chance.happens(400);
+                let machine = self.nodes.get_mut(&node).expect("it is one of ours");
+                if full {
+                    machine.full_disk = true;
+                    self.tally.full_disks += 1;
+                } else {
+                    machine.slow_disk = true;
+                }
                 self.after(lasts, Happens::DiskHeals { node });
             }
             9 => {
@@ -547,7 +563,7 @@ impl World {
         let started: Vec<u64> = self.nodes.values().filter(|node| node.life > 0).map(|node| node.id).collect();
         for node in started {
             let machine = self.nodes.get_mut(&node).expect("it is one of ours");
-            (machine.slow_disk, machine.paused_until) = (false, 0);
+            (machine.slow_disk, machine.full_disk, machine.paused_until) = (false, false, 0);
             self.after(0, Happens::Start { node });
         }
         Ok(())
