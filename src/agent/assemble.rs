@@ -79,7 +79,7 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
         imported.cancel();
     }
     let rotating = tokio::spawn(logs::rotate_forever(runtime.clone(), options.log_dir.clone()));
-    let collecting = tokio::spawn(collect_images(options, runtime, stop.clone()));
+    let collecting = tokio::spawn(collect_images(options, runtime, host.containerd.clone(), stop.clone()));
     pods.run(informer).await;
     let _ = tokio::join!(following, tunnels);
     collecting.abort();
@@ -88,11 +88,16 @@ pub async fn run(options: AgentOptions, stop: CancellationToken) -> anyhow::Resu
     Ok(())
 }
 
-async fn collect_images(options: AgentOptions, runtime: Runtime, stop: CancellationToken) {
+async fn collect_images(
+    options: AgentOptions,
+    runtime: Runtime,
+    containerd: Option<Containerd>,
+    stop: CancellationToken,
+) {
     let embedded = options.embedded_images.iter().map(|image| image.reference.clone());
-    let pinned: HashSet<String> = embedded.chain([options.pause_image.clone()]).collect();
+    let needed: HashSet<String> = embedded.chain([options.pause_image.clone()]).collect();
     let mut clock = tokio::time::interval(COLLECT);
     while stop.run_until_cancelled(clock.tick()).await.is_some() {
-        image::collect(&runtime, &options.data_dir, &pinned).await;
+        image::collect(&runtime, containerd.as_ref(), &options.data_dir, &needed).await;
     }
 }

@@ -7,8 +7,9 @@ use crate::{
 };
 use containerd_client::{
     services::v1::{
-        CreateImageRequest, CreateRequest, DeleteRequest, Image, InfoRequest, UpdateImageRequest, WriteAction,
-        WriteContentRequest, content_client::ContentClient, images_client::ImagesClient, leases_client::LeasesClient,
+        CreateImageRequest, CreateRequest, DeleteRequest, Image, InfoRequest, ListImagesRequest, UpdateImageRequest,
+        WriteAction, WriteContentRequest, content_client::ContentClient, images_client::ImagesClient,
+        leases_client::LeasesClient,
     },
     types::Descriptor,
 };
@@ -18,6 +19,9 @@ use std::{
 };
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, metadata::MetadataValue};
+
+/// The label of images that are not to be collected.
+const PINNED: &str = "io.cri-containerd.pinned";
 
 /// Bytes a message of a write carries.
 const PIECE: usize = 1 << 20;
@@ -42,6 +46,14 @@ impl Containerd {
         result
     }
 
+    /// The names of the images that were imported to stay. CRI tells of them from containerd 1.7 on only.
+    pub async fn pinned(&self) -> Result<Vec<String>, CriError> {
+        let ask = ListImagesRequest { filters: vec![format!("labels.\"{PINNED}\"==pinned")] };
+        let listed = ImagesClient::new(self.channel.clone()).list(request(ask)).await;
+        let images = listed.map_err(CriError::rpc("Images.List"))?.into_inner().images;
+        Ok(images.into_iter().map(|image| image.name).collect())
+    }
+
     async fn import_under(
         &self,
         lease: &str,
@@ -56,7 +68,7 @@ impl Containerd {
         for (name, target) in contents.names {
             let mut labels = HashMap::from([("io.cri-containerd.image".to_owned(), "managed".to_owned())]);
             if pinned {
-                labels.insert("io.cri-containerd.pinned".to_owned(), "pinned".to_owned());
+                labels.insert(PINNED.to_owned(), "pinned".to_owned());
             }
             let size = i64::try_from(target.size).unwrap_or(i64::MAX);
             let target =

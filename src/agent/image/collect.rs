@@ -1,6 +1,6 @@
 //! Which images nobody needs when the disk fills up, and their removal.
 
-use mk8s_cri::{Runtime, v1};
+use mk8s_cri::{Containerd, Runtime, v1};
 use std::{collections::HashSet, path::Path};
 
 /// Collection begins above and ends below these shares of the disk, in percent, as Kubernetes' defaults are.
@@ -39,8 +39,8 @@ pub fn garbage(
     free.into_iter().take_while(enough).collect()
 }
 
-/// Removes unused images when the disk below `root` is too full.
-pub async fn collect(runtime: &Runtime, root: &Path, pinned: &HashSet<String>) {
+/// Removes unused images when the disk below `root` is too full, but none of those in `keep` and none that was pinned.
+pub async fn collect(runtime: &Runtime, containerd: Option<&Containerd>, root: &Path, keep: &HashSet<String>) {
     let Ok(disk) = nix::sys::statvfs::statvfs(root) else { return };
     #[allow(clippy::unnecessary_cast)] // the fields' width depends on the platform
     let (total, free) = (
@@ -56,7 +56,18 @@ pub async fn collect(runtime: &Runtime, root: &Path, pinned: &HashSet<String>) {
         .into_iter()
         .flat_map(|c| [c.image_ref, c.image.map(|image| image.image).unwrap_or_default()])
         .collect();
-    for candidate in garbage(&images, &in_use, pinned, used.saturating_sub(total / 100 * LOW)) {
+    let mut pinned = keep.clone();
+    if let Some(containerd) = containerd {
+        match containerd.pinned().await {
+            Ok(names) => pinned.extend(names),
+            // What must stay is not known, so nothing goes.
+            Err(error) => {
+                tracing::warn!(%error, "images are not collected: it is not known which are pinned");
+                return;
+            }
+        }
+    }
+    for candidate in garbage(&images, &in_use, &pinned, used.saturating_sub(total / 100 * LOW)) {
         match runtime.remove_image(&candidate.id).await {
             Ok(()) => tracing::info!(image = candidate.id, bytes = candidate.size, "unused image removed"),
             Err(error) => tracing::warn!(image = candidate.id, %error, "an unused image cannot be removed"),
