@@ -5,6 +5,7 @@ use std::{fs, path::Path, sync::Arc};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
 use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use mk8s_api::decode;
 use serde_json::Value;
 
 use super::AskError;
@@ -58,7 +59,10 @@ impl Access {
     /// # Errors
     /// As [`Access::read`].
     pub fn parse(text: &str, dir: &Path) -> Result<Access, String> {
-        let config = Kubeconfig::from_yaml(text).map_err(|error| format!("is no kubeconfig: {error}"))?;
+        let wrong = |error: &dyn std::fmt::Display| format!("is no kubeconfig: {error}");
+        let document: Value = serde_yaml::from_str(text).map_err(|error| wrong(&error))?;
+        let config: Option<Kubeconfig> = decode::typed(&document).map_err(|error| wrong(&error))?;
+        let config = config.unwrap_or_default();
         let current = config.current_context.as_deref().unwrap_or_default();
         let lacks = |what: &str, name: &str| format!("has no {what} {name:?}");
         let context = config.contexts.iter().find(|context| context.name == current);
