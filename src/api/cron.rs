@@ -5,7 +5,7 @@
 
 use jiff::{SignedDuration, Span, Timestamp, Zoned, civil, tz::TimeZone};
 
-use crate::zones;
+use crate::{duration, zones};
 
 /// When something is due again and again.
 #[derive(Debug, Clone, PartialEq)]
@@ -81,7 +81,8 @@ impl When {
                 let Some(every) = word.strip_prefix("every ") else {
                     return Err(format!("unrecognized descriptor: {text}"));
                 };
-                let nanoseconds = duration(every).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
+                let nanoseconds =
+                    duration::parse(every).map_err(|why| format!("failed to parse duration {text}: {why}"))?;
                 return Ok(When::Every((nanoseconds / 1_000_000_000).max(1)));
             }
         };
@@ -258,48 +259,6 @@ fn number(text: &str, words: &[&str], first: u32) -> Result<u32, String> {
         return Err(format!("negative number ({number}) not allowed: {text}"));
     }
     Ok(u32::try_from(number).unwrap_or(u32::MAX))
-}
-
-/// A duration as Go writes it (`1h30m`, `1.5s`), in nanoseconds.
-pub fn duration(text: &str) -> Result<i64, String> {
-    let wrong = || format!("time: invalid duration {text:?}");
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(wrong());
-    }
-    let mut total: i64 = 0;
-    while !rest.is_empty() {
-        let length = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (amount, unit) = rest.split_at(length);
-        let (whole, fraction) = amount.split_once('.').unwrap_or((amount, ""));
-        if whole.len() + fraction.len() == 0 || fraction.contains('.') {
-            return Err(wrong());
-        }
-        let length = unit.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(unit.len());
-        let (unit, after) = unit.split_at(length);
-        let size: i64 = match unit {
-            "" => return Err(format!("time: missing unit in duration {text:?}")),
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            unit => return Err(format!("time: unknown unit {unit:?} in duration {text:?}")),
-        };
-        let whole: i64 = if whole.is_empty() { 0 } else { whole.parse().map_err(|_| wrong())? };
-        let part = format!("0.{fraction}0").parse::<f64>().map_err(|_| wrong())?;
-        let amount = whole.checked_mul(size).and_then(|whole| whole.checked_add((part * size as f64) as i64));
-        total = amount.and_then(|amount| total.checked_add(amount)).ok_or_else(wrong)?;
-        rest = after;
-    }
-    Ok(if negative { -total } else { total })
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
-//! `status`, `field`, `at`, `meta`, `names`, `quantity` and `select` are the small words used everywhere; `cron` (schedules),
+//! `status`, `field`, `at`, `meta`, `names`, `quantity`, `duration` and `select` are the small words used everywhere; `cron` (schedules),
 //! `zones` (their time zones), `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
 //! loops must understand alike, `exposition` what `/metrics` is written with, and `url` how URLs of servers are checked.
 //!
@@ -26,6 +26,7 @@ pub mod schema;
 
 pub mod at;
 pub mod cron;
+pub mod duration;
 pub mod exposition;
 pub mod field;
 pub mod json_path;

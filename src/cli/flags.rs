@@ -3,6 +3,7 @@
 use crate::printers::Output;
 use anyhow::{Result, anyhow};
 use clap::Args;
+use mk8s_api::duration;
 use std::{path::PathBuf, time::Duration};
 
 /// Flags every verb takes, before or after it.
@@ -73,33 +74,12 @@ impl Globals {
 
 /// A duration as Go writes it (`1h2m3.5s`, `500ms`); a bare number is seconds.
 pub(crate) fn duration(text: &str) -> Result<Duration> {
-    let wrong = || anyhow!("time: invalid duration {text:?}");
     if let Ok(seconds) = text.parse::<u64>() {
         return Ok(Duration::from_secs(seconds));
     }
-    let mut total = 0.0;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.').ok_or_else(wrong)?;
-        let number: f64 = rest[..digits].parse().map_err(|_| wrong())?;
-        rest = &rest[digits..];
-        let unit = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
-        total += number
-            * match &rest[..unit] {
-                "h" => 3600.0,
-                "m" => 60.0,
-                "s" => 1.0,
-                "ms" => 1e-3,
-                "us" | "µs" => 1e-6,
-                "ns" => 1e-9,
-                _ => return Err(wrong()),
-            };
-        rest = &rest[unit..];
-    }
-    if text.is_empty() || !total.is_finite() || total > 1e12 {
-        return Err(wrong());
-    }
-    Ok(Duration::from_secs_f64(total))
+    let nanoseconds = duration::parse(text).map_err(|why| anyhow!(why))?;
+    let nanoseconds = u64::try_from(nanoseconds).map_err(|_| anyhow!("time: invalid duration {text:?}"))?;
+    Ok(Duration::from_nanos(nanoseconds))
 }
 
 /// `-f`, `-R`, `-k`.

@@ -10,4 +10,4 @@ pub use collect::{Candidate, collect, garbage};
 pub use command::{ImageArgs, image_command};
 pub use credentials::{Credentials, credentials_of};
 pub use import::{ImageFailure, import_embedded, import_folder, import_seekable};
-pub use pull::{Policy, Puller, Readiness, Wish, go_duration};
+pub use pull::{Policy, Puller, Readiness, Wish};

@@ -5,6 +5,7 @@
 
 use super::Credentials;
 use crate::waker::Waker;
+use mk8s_api::duration;
 use mk8s_client::events::EventType;
 use mk8s_cri::{CriError, Runtime, v1};
 use parking_lot::Mutex;
@@ -266,21 +267,9 @@ fn valid_name(image: &str) -> bool {
     path_ok && tag_ok
 }
 
-/// As Go prints a duration with milliseconds: `1.234s`, `85ms`, `2m3.5s`.
-pub fn go_duration(duration: Duration) -> String {
-    let ms = duration.as_millis();
-    match ms {
-        0..1000 => format!("{ms}ms"),
-        _ => {
-            let (minutes, rest) = (ms / 60_000, ms % 60_000);
-            let seconds = format!("{}.{:03}", rest / 1000, rest % 1000);
-            let seconds = seconds.trim_end_matches('0').trim_end_matches('.');
-            match minutes {
-                0 => format!("{seconds}s"),
-                _ => format!("{minutes}m{seconds}s"),
-            }
-        }
-    }
+/// As Kubernetes tells how long a pull took: to the millisecond.
+fn go_duration(took: Duration) -> String {
+    duration::text_of(Duration::from_millis(took.as_millis().try_into().unwrap_or(u64::MAX)))
 }
 
 #[cfg(test)]

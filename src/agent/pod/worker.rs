@@ -34,6 +34,7 @@ use kube::{
     Api,
     api::{DeleteParams, Preconditions},
 };
+use mk8s_api::duration;
 use mk8s_client::events::EventType;
 use std::{
     collections::{HashMap, HashSet},
@@ -532,7 +533,7 @@ impl Worker {
         finished: Timestamp,
         now: Timestamp,
     ) {
-        let shown = go_seconds(delay);
+        let shown = duration::text(delay.as_secs().saturating_mul(1_000_000_000));
         let message = format!("back-off {shown} restarting failed container={name} pod={}", facts::format(pod));
         let known = self.waiting.get(name).is_some_and(|waiting| waiting.message == message);
         if !known {
@@ -750,14 +751,5 @@ impl Worker {
         if let Err(error) = volume::tear_down(&self.host.paths.pod(&self.uid)) {
             tracing::warn!(uid = self.uid, %error, "the folder of a pod stays");
         }
-    }
-}
-
-/// `10s`, `1m20s`, as Go prints durations.
-fn go_seconds(duration: SignedDuration) -> String {
-    let seconds = duration.as_secs();
-    match seconds / 60 {
-        0 => format!("{seconds}s"),
-        minutes => format!("{minutes}m{}s", seconds % 60),
     }
 }

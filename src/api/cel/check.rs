@@ -476,7 +476,7 @@ impl<'c> Checker<'c> {
         for id in ast.ids() {
             let Expr::Call { function, args, .. } = ast.expr(id) else { continue };
             let (index, fine): (usize, fn(&str) -> bool) = match &**function {
-                "duration" => (0, |text| super::library::times::parse_duration(text).is_ok()),
+                "duration" => (0, |text| crate::duration::parse(text).is_ok()),
                 "timestamp" => (0, |text| super::library::times::parse_timestamp(text).is_some()),
                 "matches" => (args.len().saturating_sub(1), |text| super::library::patterns::compile(text).is_ok()),
                 _ => continue,

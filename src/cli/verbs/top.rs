@@ -6,7 +6,7 @@ use crate::{
     session::Session,
 };
 use anyhow::{Result, bail};
-use mk8s_api::quantity::Quantity;
+use mk8s_api::{duration, quantity::Quantity};
 use serde_json::Value;
 use std::{cmp::Reverse, collections::BTreeMap, time::Duration};
 
@@ -352,21 +352,10 @@ fn explain(pods: &[Value], now: jiff::Timestamp) -> Result<()> {
         let age = Duration::from_secs(u64::try_from(now.as_second() - created.as_second()).unwrap_or_default());
         if age > SETTLED {
             let (namespace, name) = (text(metadata, "namespace"), text(metadata, "name"));
-            bail!("Metrics not available for pod {namespace}/{name}, age: {}", go_duration(age));
+            bail!("Metrics not available for pod {namespace}/{name}, age: {}", duration::text_of(age));
         }
     }
     bail!("metrics not available yet")
-}
-
-/// Whole seconds in Go's words.
-fn go_duration(age: Duration) -> String {
-    let seconds = age.as_secs();
-    let (hours, minutes, seconds) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    match (hours, minutes) {
-        (0, 0) => format!("{seconds}s"),
-        (0, _) => format!("{minutes}m{seconds}s"),
-        _ => format!("{hours}h{minutes}m{seconds}s"),
-    }
 }
 
 #[cfg(test)]

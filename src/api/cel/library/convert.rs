@@ -3,6 +3,7 @@
 use super::{Function, Outcome, times};
 use crate::cel::error::EvalError;
 use crate::cel::value::Value;
+use crate::duration;
 
 pub(super) fn function(name: &str) -> Option<Function> {
     Some(match name {
@@ -19,9 +20,9 @@ pub(super) fn function(name: &str) -> Option<Function> {
         "uint" => uint_of,
         "string" => |args| Ok(Value::text(text_of(&args[0])?)),
         "duration" => |args| match &args[0] {
-            Value::String(text) => times::parse_duration(text)
-                .map(Value::Duration)
-                .map_err(|_| conversion("string", "google.protobuf.Duration")),
+            Value::String(text) => {
+                duration::parse(text).map(Value::Duration).map_err(|_| conversion("string", "google.protobuf.Duration"))
+            }
             Value::Int(nanos) => Ok(Value::Duration(*nanos)),
             value @ Value::Duration(_) => Ok(value.clone()),
             other => Err(no_conversion(other, "google.protobuf.Duration")),
@@ -109,7 +110,7 @@ pub(crate) fn text_of(value: &Value<'_>) -> Result<String, EvalError> {
         Value::Bytes(bytes) => String::from_utf8(bytes.to_vec())
             .map_err(|_| EvalError::other("invalid UTF-8 in bytes, cannot convert to string"))?,
         Value::Timestamp(time) => time.to_string(),
-        Value::Duration(nanos) => times::duration_text(*nanos),
+        Value::Duration(nanos) => duration::seconds(*nanos),
         Value::Ip(ip) => ip.to_string(),
         Value::Cidr(cidr) => cidr.to_string(),
         Value::Quantity(quantity) => quantity.to_string(),

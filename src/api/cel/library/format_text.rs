@@ -1,7 +1,7 @@
 //! `'%s has %d'.format([…])`: the clauses `%s %d %f %e %b %x %X %o` with a precision for the two fractions.
 
 use super::strings::{MAX_MADE, too_large};
-use super::{Outcome, convert, times};
+use super::{Outcome, convert};
 use crate::cel::error::EvalError;
 use crate::cel::value::{List, Value};
 
@@ -151,7 +151,7 @@ fn text(value: &Value<'_>, nested: bool) -> Result<String, EvalError> {
     Ok(match value {
         Value::String(text) if nested => format!("{:?}", &**text),
         Value::Timestamp(time) if nested => format!("timestamp(\"{time}\")"),
-        Value::Duration(nanos) if nested => format!("duration(\"{}\")", times::duration_text(*nanos)),
+        Value::Duration(nanos) if nested => format!("duration(\"{}\")", crate::duration::seconds(*nanos)),
         Value::Double(value) if nested => format!("{value:.6}"),
         Value::Null => "null".into(),
         Value::Type(t) => if nested { format!("type({})", t.runtime_name()) } else { t.runtime_name().into() },

@@ -6,7 +6,7 @@ use jiff::{Timestamp, civil};
 use super::{Function, Outcome};
 use crate::cel::error::EvalError;
 use crate::cel::value::Value;
-use crate::zones;
+use crate::{duration, zones};
 
 pub(super) fn function(name: &str) -> Option<Function> {
     Some(match name {
@@ -108,65 +108,9 @@ pub(crate) fn parse_date(text: &str) -> Option<Timestamp> {
     in_range(TimeZone::UTC.to_timestamp(date.at(0, 0, 0, 0)).ok()).ok()
 }
 
-/// Go's durations: `1h30m`, `-1.5s`, `0`.
-pub(crate) fn parse_duration(text: &str) -> Result<i64, String> {
-    let invalid = || format!("time: invalid duration {}", crate::field::quote(text));
-    let (negative, mut rest) = match text.as_bytes().first() {
-        Some(b'-') => (true, &text[1..]),
-        Some(b'+') => (false, &text[1..]),
-        _ => (false, text),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total: i128 = 0;
-    while !rest.is_empty() {
-        let number = rest.len() - rest.trim_start_matches(|c: char| c == '.' || c.is_ascii_digit()).len();
-        let (digits, tail) = rest.split_at(number);
-        let unit = tail.len() - tail.trim_start_matches(|c: char| c != '.' && !c.is_ascii_digit()).len();
-        let (unit, tail) = tail.split_at(unit);
-        let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
-        if (whole.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(invalid());
-        }
-        let nanos: i128 = match unit {
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            "" => return Err(format!("time: missing unit in duration {}", crate::field::quote(text))),
-            other => {
-                return Err(format!(
-                    "time: unknown unit {} in duration {}",
-                    crate::field::quote(other),
-                    crate::field::quote(text)
-                ));
-            }
-        };
-        let whole: i128 = if whole.is_empty() { 0 } else { whole.parse::<u64>().map_err(|_| invalid())?.into() };
-        // Digits beyond a billionth of a billionth do not matter.
-        let fraction = &fraction[..fraction.len().min(18)];
-        let part = if fraction.is_empty() {
-            0
-        } else {
-            fraction.parse::<i128>().map_err(|_| invalid())? * nanos / 10i128.pow(fraction.len() as u32)
-        };
-        total = total
-            .checked_add(whole.checked_mul(nanos).and_then(|whole| whole.checked_add(part)).ok_or_else(invalid)?)
-            .ok_or_else(invalid)?;
-        rest = tail;
-    }
-    i64::try_from(if negative { -total } else { total }).map_err(|_| invalid())
-}
-
 /// What the schema format `duration` allows beside Go's: `3 days`, `1 hour`.
 pub(crate) fn parse_schema_duration(text: &str) -> Result<i64, String> {
-    let trouble = match parse_duration(text) {
+    let trouble = match duration::parse(text) {
         Ok(nanos) => return Ok(nanos),
         Err(trouble) => trouble,
     };
@@ -199,13 +143,4 @@ pub(crate) fn parse_schema_duration(text: &str) -> Result<i64, String> {
         rest = tail.trim_start();
     }
     if found { Ok(total) } else { Err(trouble) }
-}
-
-/// Seconds, as protobuf writes a duration in JSON: `1.5s`.
-pub(crate) fn duration_text(nanos: i64) -> String {
-    let sign = if nanos < 0 { "-" } else { "" };
-    let (seconds, rest) = (nanos.unsigned_abs() / 1_000_000_000, nanos.unsigned_abs() % 1_000_000_000);
-    let fraction = format!("{rest:09}");
-    let fraction = fraction.trim_end_matches('0');
-    if fraction.is_empty() { format!("{sign}{seconds}s") } else { format!("{sign}{seconds}.{fraction}s") }
 }

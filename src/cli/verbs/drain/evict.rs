@@ -11,6 +11,7 @@ use crate::{
 };
 use anyhow::{Result, anyhow};
 use futures::future::join_all;
+use mk8s_api::duration;
 use serde_json::{Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -83,11 +84,11 @@ impl Drain {
             if limit.is_over() {
                 return Err(anyhow!(
                     "error when evicting {shown}: global timeout reached: {}",
-                    go_duration(limit.whole)
+                    duration::text_of(limit.whole)
                 ));
             }
             let Err(error) = remote.post(&format!("{}/eviction", pod.path()), &eviction).await else { break };
-            let delay = go_duration(RETRY_DELAY);
+            let delay = duration::text_of(RETRY_DELAY);
             match Failure::reason(&error) {
                 Some("NotFound") => return Ok(()),
                 Some("TooManyRequests") => {
@@ -181,30 +182,9 @@ fn namespace_ends(error: &anyhow::Error) -> bool {
     causes.into_iter().any(|cause| cause["reason"] == "NamespaceTerminating")
 }
 
-/// A duration as Go writes it.
-fn go_duration(duration: Duration) -> String {
-    let (seconds, millis) = (duration.as_secs(), duration.subsec_millis());
-    let fraction = if millis == 0 { String::new() } else { format!(".{millis:03}").trim_end_matches('0').to_owned() };
-    match (seconds / 3600, seconds / 60 % 60, seconds % 60) {
-        (0, 0, 0) if millis > 0 => format!("{millis}ms"),
-        (0, 0, seconds) => format!("{seconds}{fraction}s"),
-        (0, minutes, seconds) => format!("{minutes}m{seconds}{fraction}s"),
-        (hours, minutes, seconds) => format!("{hours}h{minutes}m{seconds}{fraction}s"),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn durations_are_gos() {
-        let cases =
-            [(5_000, "5s"), (90_000, "1m30s"), (3_600_000, "1h0m0s"), (250, "250ms"), (1_500, "1.5s"), (0, "0s")];
-        for (ms, expected) in cases {
-            assert_eq!(go_duration(Duration::from_millis(ms)), expected);
-        }
-    }
 
     #[test]
     fn an_ending_namespace_is_known_by_its_cause() {

@@ -1,5 +1,6 @@
 //! What `AuthorizationConfiguration` looks like in its file. Read strictly: a field that is not known is refused.
 
+use mk8s_api::duration;
 use serde::{Deserialize, Deserializer, de::Error as _};
 
 use super::ConfigError;
@@ -62,33 +63,13 @@ pub(super) struct Nanoseconds(pub(super) i64);
 impl<'de> Deserialize<'de> for Nanoseconds {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Nanoseconds, D::Error> {
         let text = String::deserialize(deserializer)?;
-        mk8s_api::cron::duration(&text).map(Nanoseconds).map_err(D::Error::custom)
+        duration::parse(&text).map(Nanoseconds).map_err(D::Error::custom)
     }
 }
 
 impl std::fmt::Display for Nanoseconds {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let sign = if self.0 < 0 { "-" } else { "" };
-        let nanoseconds = self.0.unsigned_abs();
-        let (unit, size) = match nanoseconds {
-            0 => return f.write_str("0s"),
-            1_000_000_000.. => ("s", 1_000_000_000),
-            1_000_000.. => ("ms", 1_000_000),
-            1_000.. => ("µs", 1_000),
-            _ => ("ns", 1),
-        };
-        let (whole, part) = (nanoseconds / size, nanoseconds % size);
-        let fraction = match part {
-            0 => String::new(),
-            // As many digits as the unit has, without what says nothing.
-            part => format!(".{}", (size + part).to_string()[1..].trim_end_matches('0')),
-        };
-        match (whole / 3600, whole / 60 % 60, whole % 60) {
-            (0, 0, _) => write!(f, "{sign}{whole}{fraction}{unit}"),
-            _ if unit != "s" => write!(f, "{sign}{whole}{fraction}{unit}"),
-            (0, minutes, seconds) => write!(f, "{sign}{minutes}m{seconds}{fraction}s"),
-            (hours, minutes, seconds) => write!(f, "{sign}{hours}h{minutes}m{seconds}{fraction}s"),
-        }
+        f.write_str(&duration::text(self.0))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use mk8s_api::meta;
+use mk8s_api::{duration, meta};
 use serde_json::Value;
 
 use super::{
@@ -41,7 +41,7 @@ impl Special {
             Special::Quantity => Ok(Value::String(first_bytes(bytes)?.map_or(Ok("0".to_string()), text)?)),
             Special::Time => Ok(time(bytes)?.map_or(Value::Null, |time| meta::format_time(time).into())),
             Special::MicroTime => Ok(time(bytes)?.map_or(Value::Null, |time| meta::format_micro_time(time).into())),
-            Special::Duration => Ok(Value::String(duration(numbers(bytes)?.0))),
+            Special::Duration => Ok(Value::String(duration::seconds(numbers(bytes)?.0))),
             Special::IntOrString => int_or_string(bytes),
             Special::Raw | Special::Any => match first_bytes(bytes)? {
                 None | Some([]) => Ok(Value::Null),
@@ -59,7 +59,7 @@ impl Special {
             Special::Quantity => put_bytes(1, text.as_bytes(), &mut out),
             Special::Time => put_time(text.parse().ok()?, false, &mut out),
             Special::MicroTime => put_time(text.parse().ok()?, true, &mut out),
-            Special::Duration => put_varint_field(1, parse_duration(text)?.cast_unsigned(), &mut out),
+            Special::Duration => put_varint_field(1, duration::parse(text).ok()?.cast_unsigned(), &mut out),
             Special::IntOrString => put_int_or_string(1, 0, text, &mut out),
             Special::Raw | Special::Any => return None,
         }
@@ -92,31 +92,6 @@ fn put_int_or_string(kind: u64, number: i64, text: &str, out: &mut Vec<u8>) {
     put_varint_field(1, kind, out);
     put_varint_field(2, number.cast_unsigned(), out);
     put_bytes(3, text.as_bytes(), out);
-}
-
-/// Go's text of a duration (`1h2m3.5s`) in nanoseconds.
-fn parse_duration(text: &str) -> Option<i64> {
-    const UNITS: [(&str, f64); 8] =
-        [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("μs", 1e3), ("ms", 1e6), ("s", 1e9), ("m", 60e9), ("h", 3600e9)];
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Some(0);
-    }
-    if rest.is_empty() {
-        return None;
-    }
-    let mut nanos = 0.0;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit() && c != '.')?;
-        let unit = rest[digits..].find(|c: char| c.is_ascii_digit() || c == '.').map_or(rest.len(), |at| digits + at);
-        let (_, scale) = UNITS.iter().find(|(name, _)| *name == &rest[digits..unit])?;
-        nanos += rest[..digits].parse::<f64>().ok()? * scale;
-        rest = &rest[unit..];
-    }
-    Some(if negative { -nanos as i64 } else { nanos as i64 })
 }
 
 pub(super) fn base64(bytes: &[u8]) -> String {
@@ -156,17 +131,6 @@ fn time(message: &[u8]) -> Result<Option<Timestamp>, ProtobufError> {
     let (seconds, nanos) = numbers(message)?;
     let nanos = i32::try_from(nanos).map_err(|_| ProtobufError::Wire)?;
     Timestamp::new(seconds, nanos).map(Some).map_err(|_| ProtobufError::Wire)
-}
-
-/// Go's text of a duration, in seconds with as many digits as it needs.
-fn duration(nanos: i64) -> String {
-    let (sign, nanos) = if nanos < 0 { ("-", nanos.unsigned_abs()) } else { ("", nanos.unsigned_abs()) };
-    let (seconds, rest) = (nanos / 1_000_000_000, nanos % 1_000_000_000);
-    if rest == 0 {
-        return format!("{sign}{seconds}s");
-    }
-    let digits = format!("{rest:09}");
-    format!("{sign}{seconds}.{}s", digits.trim_end_matches('0'))
 }
 
 fn int_or_string(message: &[u8]) -> Result<Value, ProtobufError> {
