@@ -27,25 +27,21 @@ use hyper::{
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use mk8s_api::status::Status;
 use mk8s_store::Store;
-use tokio::{
-    net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::timeout,
-};
+use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 use crate::{
     assemble::{listen_on, member_record, pki_options},
-    auth::{Peer, Pki},
+    auth::Pki,
     cluster::{self, Cluster, Lines, RAFT, Record, Removed, TALK, members::Member},
+    http::listener,
     options::ServerOptions,
 };
 
 /// What the port speaks, preferred first.
 const ALPN: [&[u8]; 4] = [b"h2", b"http/1.1", TALK, RAFT];
 
-const HANDSHAKE: Duration = Duration::from_secs(10);
 /// How long whoever asks for health may stay.
 const VISIT: Duration = Duration::from_secs(30);
 
@@ -60,8 +56,8 @@ const KEEP_BYTES: u64 = 64 << 20;
 /// Why it cannot begin.
 pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Result<()> {
     let dir = options.server_dir();
-    let listener = listen_on(SocketAddr::new(options.bind_address, options.https_listen_port)).await?;
-    let address = SocketAddr::new(options.node.node_ip, listener.local_addr()?.port()).to_string();
+    let port = listen_on(SocketAddr::new(options.bind_address, options.https_listen_port)).await?;
+    let address = SocketAddr::new(options.node.node_ip, port.local_addr()?.port()).to_string();
     let record = member_record(&options, &address).await?;
     let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
     let (end, removed) = (CancellationToken::new(), Removed::default());
@@ -96,7 +92,11 @@ pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Res
     let fresh = stop.clone();
     tasks.spawn(async move { pki.keep_fresh(fresh).await });
     tasks.spawn(say_when_removed(cluster.clone(), record, dir));
-    serve(listener, acceptor, cluster, stop).await;
+    // No connection here is worth waiting for.
+    drop(
+        listener::accept(port, &stop, |stream, address| connection(stream, address, acceptor.clone(), cluster.clone()))
+            .await,
+    );
     // While the lines are open, so that it can give the lead away.
     store.close().await;
     end.cancel();
@@ -114,42 +114,10 @@ async fn say_when_removed(cluster: Cluster, record: Record, dir: PathBuf) {
     }
 }
 
-async fn serve(listener: TcpListener, acceptor: TlsAcceptor, cluster: Cluster, stop: CancellationToken) {
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => drop(connections.spawn(connection(stream, address, acceptor.clone(), cluster.clone()))),
-                Err(error) => {
-                    tracing::warn!(%error, "a connection could not be accepted");
-                    tokio::time::sleep(Duration::from_millis(50)).await;
-                }
-            },
-        }
-    }
-}
-
 async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, cluster: Cluster) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %address, "TCP_NODELAY");
-    }
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, %address, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
-    };
+    let Some((stream, _)) = listener::greet(stream, address, &acceptor, &cluster).await else { return };
     let (_, session) = stream.get_ref();
-    let peer = Peer::new(Some(address), session.peer_certificates());
-    let http2 = match session.alpn_protocol() {
-        Some(TALK) => return cluster.serve(stream, &peer).await,
-        Some(RAFT) => {
-            cluster.end.run_until_cancelled(cluster::receive(&cluster, stream, &peer)).await;
-            return;
-        }
-        protocol => protocol == Some(b"h2"),
-    };
+    let http2 = session.alpn_protocol() == Some(b"h2");
     let service = service_fn(|request: Request<Incoming>| {
         let answer = answer(&cluster, request.uri().path());
         async move { Ok::<_, Infallible>(answer) }

@@ -60,23 +60,38 @@ pub struct Port {
 /// Serves connections until `stop`, then lets what is under way finish for a moment.
 pub async fn serve(listener: TcpListener, tls: Arc<rustls::ServerConfig>, port: Port, stop: CancellationToken) {
     let acceptor = TlsAcceptor::from(tls);
-    let mut connections = JoinSet::new();
-    loop {
-        tokio::select! {
-            () = stop.cancelled() => break,
-            Some(_) = connections.join_next(), if !connections.is_empty() => {}
-            accepted = listener.accept() => match accepted {
-                Ok((stream, address)) => {
-                    connections.spawn(connection(stream, address, acceptor.clone(), port.clone(), stop.clone()));
-                }
-                Err(error) => pause_after(&error).await,
-            },
-        }
-    }
-    drop(listener);
+    let mut connections = accept(listener, &stop, |stream, address| {
+        connection(stream, address, acceptor.clone(), port.clone(), stop.clone())
+    })
+    .await;
     if timeout(DRAIN, async { while connections.join_next().await.is_some() {} }).await.is_err() {
         tracing::debug!(left = connections.len(), "connections were cut");
         connections.abort_all();
+    }
+}
+
+/// Gives every connection to `serve` until `stop`, and closes the port.
+///
+/// # Returns
+/// The connections that are still served.
+pub(crate) async fn accept<S>(
+    listener: TcpListener,
+    stop: &CancellationToken,
+    serve: impl Fn(TcpStream, SocketAddr) -> S,
+) -> JoinSet<()>
+where
+    S: Future<Output = ()> + Send + 'static,
+{
+    let mut connections = JoinSet::new();
+    loop {
+        tokio::select! {
+            () = stop.cancelled() => return connections,
+            Some(_) = connections.join_next(), if !connections.is_empty() => {}
+            accepted = listener.accept() => match accepted {
+                Ok((stream, address)) => drop(connections.spawn(serve(stream, address))),
+                Err(error) => pause_after(&error).await,
+            },
+        }
     }
 }
 
@@ -86,6 +101,42 @@ async fn pause_after(error: &io::Error) {
     tokio::time::sleep(Duration::from_millis(50)).await;
 }
 
+/// Shakes hands, and serves whoever is another server of the cluster.
+///
+/// # Returns
+/// The connection and who is at its other end, if it is a client's or a node's.
+pub(crate) async fn greet(
+    stream: TcpStream,
+    address: SocketAddr,
+    acceptor: &TlsAcceptor,
+    cluster: &Cluster,
+) -> Option<(TlsStream<TcpStream>, Peer)> {
+    if let Err(error) = stream.set_nodelay(true) {
+        tracing::debug!(%error, %address, "TCP_NODELAY");
+    }
+    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => {
+            tracing::debug!(%error, %address, "TLS handshake failed");
+            return None;
+        }
+        Err(_) => {
+            tracing::debug!(%address, "TLS handshake took too long");
+            return None;
+        }
+    };
+    let (_, session) = stream.get_ref();
+    let peer = Peer::new(Some(address), session.peer_certificates());
+    match session.alpn_protocol() {
+        Some(TALK) => cluster.serve(stream, &peer).await,
+        Some(RAFT) => {
+            cluster.end.run_until_cancelled(cluster::receive(cluster, stream, &peer)).await;
+        }
+        _ => return Some((stream, peer)),
+    }
+    None
+}
+
 async fn connection(
     stream: TcpStream,
     address: SocketAddr,
@@ -93,28 +144,12 @@ async fn connection(
     port: Port,
     stop: CancellationToken,
 ) {
-    if let Err(error) = stream.set_nodelay(true) {
-        tracing::debug!(%error, %address, "TCP_NODELAY");
-    }
-    let stream = match timeout(HANDSHAKE, acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return tracing::debug!(%error, %address, "TLS handshake failed"),
-        Err(_) => return tracing::debug!(%address, "TLS handshake took too long"),
-    };
-    let (_, session) = stream.get_ref();
-    let peer = Arc::new(Peer::new(Some(address), session.peer_certificates()));
     let Port { router, cluster, mut filled } = port;
-    match session.alpn_protocol() {
-        Some(TALK) => return cluster.serve(stream, &peer).await,
-        Some(RAFT) => {
-            cluster.end.run_until_cancelled(cluster::receive(&cluster, stream, &peer)).await;
-            return;
-        }
-        _ => {}
-    }
+    let Some((stream, peer)) = greet(stream, address, &acceptor, &cluster).await else { return };
     if !matches!(stop.run_until_cancelled(filled.wait_for(|filled| *filled)).await, Some(Ok(_))) {
         return;
     }
+    let peer = Arc::new(peer);
     let (_, session) = stream.get_ref();
     let outcome = match session.alpn_protocol() {
         Some(TUNNEL) => {
