@@ -274,7 +274,7 @@ impl Display for FieldError {
 impl std::error::Error for FieldError {}
 
 /// Several errors as one text: one alone as it is, more in brackets, repeated ones once.
-pub fn aggregate(errors: &[FieldError]) -> String {
+pub fn aggregate<E: ToString>(errors: &[E]) -> String {
     let mut texts: Vec<String> = Vec::with_capacity(errors.len());
     for error in errors {
         let text = error.to_string();

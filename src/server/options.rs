@@ -27,10 +27,7 @@ use std::{
 
 use clap::Args;
 use ipnet::IpNet;
-use mk8s_api::{
-    cron::{self, Schedule},
-    names,
-};
+use mk8s_api::{cron::Schedule, duration, names};
 
 pub use self::host::{Moved, moved};
 use self::node::{NodeArgs, NodeSettings};
@@ -585,6 +582,15 @@ fn absolute(flag: &'static str, text: &str) -> Result<PathBuf, OptionsError> {
     std::path::absolute(Path::new(text)).map_err(|error| wrong(flag, text, format!("{error}; use an absolute path")))
 }
 
+/// A file that is followed, and what it says now.
+fn followed(flag: &'static str, given: &str) -> Result<(PathBuf, String), OptionsError> {
+    let path = absolute(flag, given)?;
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok((path, text)),
+        Err(error) => Err(wrong(flag, given, format!("cannot be read: {error}"))),
+    }
+}
+
 /// Reads the file, and whether the scheduler can use it.
 fn scheduler_config(path: String) -> Result<String, OptionsError> {
     let flag = "kube-scheduler-config";
@@ -632,7 +638,7 @@ fn encrypted(on: Option<&str>, resources: Vec<String>) -> Result<Vec<Resource>, 
 
 fn lifetime(flag: &'static str, text: &str) -> Result<Duration, OptionsError> {
     let remedy = "use a duration such as 90m or 1h30m";
-    match cron::duration(text).map(u64::try_from) {
+    match duration::parse(text).map(u64::try_from) {
         Ok(Ok(nanoseconds)) => Ok(Duration::from_nanos(nanoseconds)),
         Ok(Err(_)) => Err(wrong(flag, text, format!("is negative; {remedy}"))),
         Err(why) => Err(wrong(flag, text, format!("{why}; {remedy}"))),

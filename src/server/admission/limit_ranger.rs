@@ -1,6 +1,6 @@
 //! LimitRanges: defaults for containers that state no resources, bounds for those that do.
 
-use mk8s_api::{meta, quantity::Quantity, status::Status};
+use mk8s_api::{field::aggregate, meta, quantity::Quantity, status::Status};
 use serde_json::{Map, Value, json};
 
 use super::{
@@ -51,20 +51,6 @@ impl Plugin for LimitRanger {
             }
         }
         Ok(())
-    }
-}
-
-/// One error alone, several in brackets, each once.
-fn aggregate(errors: &[String]) -> String {
-    let mut once: Vec<&str> = Vec::new();
-    for error in errors {
-        if !once.contains(&error.as_str()) {
-            once.push(error);
-        }
-    }
-    match once.as_slice() {
-        [one] => (*one).to_string(),
-        many => format!("[{}]", many.join(", ")),
     }
 }
 

@@ -20,7 +20,7 @@ use serde_json::Value;
 use super::{
     Claims, Operation, Request,
     pod_resources::{Resources, read},
-    stored::{items, list},
+    stored::{self, items, list},
 };
 
 /// What was let through is stored, or has failed, after this long.
@@ -34,8 +34,8 @@ pub(super) struct Quota {
 }
 
 struct InFlight {
-    key: String,
     namespace: String,
+    name: String,
     charge: Charge,
     /// What it counts, beyond what it replaces.
     more: Resources,
@@ -76,9 +76,7 @@ impl Quota {
         if list(&self.store.view(), "", "resourcequotas", request.namespace).is_empty() {
             return Ok(());
         }
-        let group = if request.group.is_empty() { "core" } else { request.group };
         let name = request.name_of(Some(object));
-        let key = format!("/registry/{group}/{}/{}/{name}", request.resource, request.namespace);
         let claim = self.claims.take(&claimed(request.namespace), request.notes).await?;
         let view = self.store.view();
         let quotas = list(&view, "", "resourcequotas", request.namespace);
@@ -90,18 +88,19 @@ impl Quota {
         });
         let mut charged = false;
         for quota in quotas.iter().filter(|quota| charge.is_in_scope(&quota["spec"])) {
-            charged |= check(&view, &in_flight, request, (object, &key), quota, &more)?;
+            charged |= check(&view, &in_flight, request, (object, name), quota, &more)?;
         }
         // Who creates what is there already is refused.
-        if charged && !(created && view.get(key.as_bytes()).is_some()) {
+        let (group, resource, namespace) = (request.group, request.resource, request.namespace);
+        if charged && !(created && stored::entry(&view, group, resource, namespace, name).is_some()) {
             in_flight.push(InFlight {
-                key,
-                namespace: request.namespace.to_string(),
+                namespace: namespace.to_string(),
+                name: name.to_string(),
                 charge,
                 more,
                 until: clock + IN_FLIGHT,
-                group: request.group.to_string(),
-                resource: request.resource.to_string(),
+                group: group.to_string(),
+                resource: resource.to_string(),
                 uid: meta::uid(object).to_owned(),
                 before: request.old.filter(|_| !created).and_then(|old| meta::resource_version(old).parse().ok()),
                 claim,
@@ -114,7 +113,8 @@ impl Quota {
 impl InFlight {
     /// It is written, or cannot be any more.
     fn is_decided(&self, view: &View) -> bool {
-        let Some(entry) = view.get(self.key.as_bytes()) else { return self.before.is_some() };
+        let InFlight { group, resource, namespace, name, .. } = self;
+        let Some(entry) = stored::entry(view, group, resource, namespace, name) else { return self.before.is_some() };
         let is_it = || serde_json::from_slice(&entry.value).is_ok_and(|object: Value| meta::uid(&object) == self.uid);
         match self.before {
             Some(revision) => entry.modified != revision,
@@ -134,7 +134,7 @@ fn check(
     view: &View,
     in_flight: &[InFlight],
     request: &Request<'_>,
-    (object, key): (&Value, &str),
+    (object, name_of_object): (&Value, &str),
     quota: &Value,
     usage: &Resources,
 ) -> Result<bool, Status> {
@@ -156,7 +156,7 @@ fn check(
     if counted.is_empty() {
         return Ok(false);
     }
-    let used = used(view, in_flight, request, key, quota, &hard);
+    let used = used(view, in_flight, request, name_of_object, quota, &hard);
     let zero = Quantity::parse("0").expect("a number");
     let exceeded: Vec<&String> = counted
         .iter()
@@ -183,7 +183,7 @@ fn used(
     view: &View,
     in_flight: &[InFlight],
     request: &Request<'_>,
-    key: &str,
+    name: &str,
     quota: &Value,
     hard: &Resources,
 ) -> Resources {
@@ -198,7 +198,7 @@ fn used(
         }
     }
     // Of two writes of one object only one takes place.
-    let others = in_flight.iter().filter(|waiting| waiting.key != key && waiting.namespace == request.namespace);
+    let others = in_flight.iter().filter(|waiting| waiting.name != name && waiting.namespace == request.namespace);
     for waiting in others.filter(|waiting| waiting.group == group && waiting.resource == resource) {
         if waiting.charge.is_in_scope(&quota["spec"]) {
             add(&mut total, &waiting.more);

@@ -162,7 +162,7 @@ impl Authorization {
             }
         }
         rules.incomplete = !errors.is_empty();
-        rules.error = aggregate(errors);
+        rules.error = aggregate(&errors);
         rules
     }
 

@@ -8,7 +8,7 @@ use std::{
     },
 };
 
-use mk8s_api::exposition::counters;
+use mk8s_api::{exposition::counters, field};
 use parking_lot::Mutex;
 
 use super::{
@@ -148,23 +148,13 @@ impl Heard {
 
     /// Nobody allowed or denied it.
     pub(super) fn silence(self) -> Verdict {
-        Verdict { error: aggregate(self.errors), ..Decision::NoOpinion(self.reasons.join("\n")).into() }
+        Verdict { error: aggregate(&self.errors), ..Decision::NoOpinion(self.reasons.join("\n")).into() }
     }
 }
 
-/// Several errors in one text, each once, as Go programs write them.
-pub(super) fn aggregate(mut errors: Vec<String>) -> Option<String> {
-    let mut seen = Vec::new();
-    errors.retain(|error| {
-        !seen.contains(error) && {
-            seen.push(error.clone());
-            true
-        }
-    });
-    match errors.len() {
-        0 | 1 => errors.pop(),
-        _ => Some(format!("[{}]", errors.join(", "))),
-    }
+/// Several errors in one text, if there are any.
+pub(super) fn aggregate(errors: &[String]) -> Option<String> {
+    (!errors.is_empty()).then(|| field::aggregate(errors))
 }
 
 impl Counted {

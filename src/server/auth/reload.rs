@@ -2,7 +2,7 @@
 
 use std::{
     collections::BTreeMap,
-    path::{Path, PathBuf},
+    path::PathBuf,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
@@ -15,6 +15,7 @@ pub(super) const LOOK: Duration = Duration::from_secs(5);
 
 /// A file, and what is known of it.
 pub(super) struct ConfigFile {
+    words: Words,
     path: PathBuf,
     /// The text that needs not be looked at again, good or not.
     seen: String,
@@ -22,18 +23,63 @@ pub(super) struct ConfigFile {
     unread: bool,
 }
 
+/// What the log says of a file.
+pub(super) struct Words {
+    pub(super) renewed: &'static str,
+    pub(super) failed: &'static str,
+}
+
+/// Why a text is not obeyed.
+pub(super) enum Unfit {
+    /// It will not become good by itself.
+    Bad(String),
+    /// It may be good later.
+    NotYet(String),
+}
+
 impl ConfigFile {
     /// `seen`: what was read of it at the start.
-    pub(super) fn new((path, seen): (PathBuf, String)) -> ConfigFile {
-        ConfigFile { path, seen, unread: false }
+    pub(super) fn new((path, seen): (PathBuf, String), words: Words) -> ConfigFile {
+        ConfigFile { words, path, seen, unread: false }
     }
 
-    pub(super) fn path(&self) -> &Path {
-        &self.path
+    /// What `read` makes of the file, if it is another one and good.
+    pub(super) async fn renew<N>(
+        &mut self,
+        reloads: Option<&Reloads>,
+        read: impl AsyncFnOnce(&str) -> Result<N, Unfit>,
+    ) -> Option<N> {
+        let renewed = match self.look().await? {
+            Err(why) => Err(why),
+            Ok(text) => match read(&text).await {
+                Err(Unfit::NotYet(why)) => Err(why),
+                Err(Unfit::Bad(why)) => {
+                    self.seen = text;
+                    Err(why)
+                }
+                Ok(new) => {
+                    self.seen = text;
+                    Ok(new)
+                }
+            },
+        };
+        let (Words { renewed: done, failed }, path) = (&self.words, self.path.display());
+        match renewed {
+            Ok(new) => {
+                reloads.iter().for_each(|reloads| reloads.succeeded(&self.seen));
+                tracing::info!(%path, "{done}");
+                Some(new)
+            }
+            Err(error) => {
+                reloads.iter().for_each(|reloads| reloads.failed());
+                tracing::error!(%path, error, "{failed}, the one before it stays");
+                None
+            }
+        }
     }
 
     /// The text that was not seen; or why there is none, once.
-    pub(super) async fn look(&mut self) -> Option<Result<String, String>> {
+    async fn look(&mut self) -> Option<Result<String, String>> {
         match tokio::fs::read_to_string(&self.path).await {
             Ok(text) => {
                 self.unread = false;
@@ -45,11 +91,6 @@ impl ConfigFile {
                 Some(Err(format!("it cannot be read: {error}")))
             }
         }
-    }
-
-    /// The text is obeyed, or will never be good.
-    pub(super) fn seen(&mut self, text: String) {
-        self.seen = text;
     }
 }
 
@@ -79,11 +120,11 @@ impl Reloads {
         &self.server
     }
 
-    pub(super) fn failed(&self) {
+    fn failed(&self) {
         self.count("failure");
     }
 
-    pub(super) fn succeeded(&self, text: &str) {
+    fn succeeded(&self, text: &str) {
         self.count("success");
         self.counted.lock().config = Some(hash(text));
     }

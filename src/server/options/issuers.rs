@@ -1,7 +1,7 @@
 //! Who issues tokens beside the cluster itself, and whether requests without credentials are taken: the flags `--oidc-*`, or
 //! a file in their place.
 
-use super::{OptionsError, ServerArgs, absolute, missing, parsed, wrong};
+use super::{OptionsError, ServerArgs, followed, missing, parsed, wrong};
 use crate::auth::{
     AuthorizerOptions, OidcOptions,
     oidc::{
@@ -64,9 +64,7 @@ fn of_file(args: &ServerArgs) -> Result<OidcOptions, OptionsError> {
     if one.iter().any(|flag| flag.is_some()) || many.iter().any(|flag| !flag.is_empty()) {
         return Err(wrong(FILE, given, "authentication-config file and oidc-* flags are mutually exclusive"));
     }
-    let path = absolute(FILE, given)?;
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| wrong(FILE, given, format!("cannot be read: {error}")))?;
+    let (path, text) = followed(FILE, given)?;
     let configuration =
         AuthenticationConfiguration::read(&text).map_err(|error| wrong(FILE, given, error.to_string()))?;
     let signing_algs = ALGORITHMS.map(str::to_owned).to_vec();

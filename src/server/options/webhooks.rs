@@ -5,7 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{OptionsError, ServerArgs, absolute, lifetime, missing, parsed, wrong};
+use super::{OptionsError, ServerArgs, followed, lifetime, missing, parsed, wrong};
 use crate::auth::{
     AuthorizerOptions, authorizers,
     webhook::{Access, AccessWebhookOptions, Conditions, TIMEOUT, TokenWebhookOptions, Version},
@@ -42,9 +42,7 @@ pub(super) fn authorizers(args: &ServerArgs) -> Result<Authorizers, OptionsError
         let why = "can not be specified when --authorization-mode or --authorization-webhook-* flags are defined";
         return Err(wrong(FILE, given, why));
     }
-    let path = absolute(FILE, given)?;
-    let text =
-        std::fs::read_to_string(&path).map_err(|error| wrong(FILE, given, format!("cannot be read: {error}")))?;
+    let (path, text) = followed(FILE, given)?;
     let authorizers = authorizers::read(&text).map_err(|error| wrong(FILE, given, error.to_string()))?;
     Ok((authorizers, Some((path, text))))
 }

@@ -7,7 +7,7 @@
 //! ```
 //!
 //! A checkpoint adds records of new revisions, which do not count until the mark says so; then what they supersede is
-//! removed. So it needs no large atomic step, which in sled would hold up every append meanwhile. A keyspace that comes
+//! removed. So it needs no large atomic step, which sled would hold in memory as a whole. A keyspace that comes
 //! from another replica, or is written anew as a whole, is the next generation. With another replica's keyspace the log
 //! begins anew too: the mark and the epoch are one batch, and a log of an epoch before does not count.
 //!

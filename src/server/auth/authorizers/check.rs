@@ -76,7 +76,7 @@ fn check_usual_names(form: &AuthorizationConfiguration) -> Result<(), ConfigErro
         let expected = kind.to_ascii_lowercase();
         (*name != expected).then(|| format!("expected name {expected} for authorizer {kind} instead of {name}"))
     });
-    match crate::auth::aggregate(wrong.collect()) {
+    match crate::auth::aggregate(&wrong.collect::<Vec<_>>()) {
         None => Ok(()),
         Some(wrong) => Err(ConfigError::Names(wrong)),
     }

@@ -8,10 +8,13 @@ use super::read;
 use crate::{
     auth::{
         Authorization, AuthorizerOptions,
-        reload::{ConfigFile, LOOK},
+        reload::{ConfigFile, LOOK, Unfit, Words},
     },
     webhook::Client,
 };
+
+const WORDS: Words =
+    Words { renewed: "reloaded authorization config", failed: "reloading authorization config failed" };
 
 /// The file, and what may be in it.
 pub(super) struct Followed {
@@ -22,22 +25,23 @@ pub(super) struct Followed {
 
 impl Followed {
     pub(super) fn new(file: (PathBuf, String), authorizers: &[AuthorizerOptions]) -> Followed {
-        Followed { file: ConfigFile::new(file), kinds: kinds(authorizers) }
+        Followed { file: ConfigFile::new(file, WORDS), kinds: kinds(authorizers) }
     }
+}
 
-    fn read(&self, text: &str) -> Result<Vec<AuthorizerOptions>, String> {
-        let new = read(text).map_err(|error| error.to_string())?;
-        let kinds = kinds(&new);
-        let missing: Vec<&str> = self.kinds.difference(&kinds).copied().collect();
-        if !missing.is_empty() {
-            return Err(format!("missing required types: [{}]", missing.join(" ")));
+/// The authorizers of a text, which may take the place of those of these kinds.
+fn of_text(text: &str, before: &BTreeSet<&'static str>) -> Result<Vec<AuthorizerOptions>, String> {
+    let new = read(text).map_err(|error| error.to_string())?;
+    let kinds = kinds(&new);
+    let missing: Vec<&str> = before.difference(&kinds).copied().collect();
+    if !missing.is_empty() {
+        return Err(format!("missing required types: [{}]", missing.join(" ")));
+    }
+    match kinds.difference(before).find(|kind| ["Node", "RBAC"].contains(kind)) {
+        Some(kind) => {
+            Err(format!("authorizer type {kind} is not allowed if it was not enabled at initial server startup"))
         }
-        match kinds.difference(&self.kinds).find(|kind| ["Node", "RBAC"].contains(kind)) {
-            Some(kind) => {
-                Err(format!("authorizer type {kind} is not allowed if it was not enabled at initial server startup"))
-            }
-            None => Ok(new),
-        }
+        None => Ok(new),
     }
 }
 
@@ -61,25 +65,9 @@ pub async fn keep(
 
 /// Obeys the file, if it is another one and good. Whether that changed anything.
 pub(super) async fn renew(followed: &mut Followed, authorization: &Authorization, client: &Client) -> bool {
-    let Some(looked) = followed.file.look().await else { return false };
-    let renewed = looked.and_then(|text| {
-        let new = followed.read(&text);
-        // Bad or good, it needs not be looked at again.
-        followed.file.seen(text.clone());
-        new.map(|new| (text, new))
-    });
-    let path = followed.file.path().display();
-    match renewed {
-        Ok((text, new)) => {
-            authorization.ask(new, client);
-            authorization.reloads().iter().for_each(|reloads| reloads.succeeded(&text));
-            tracing::info!(%path, "reloaded authorization config");
-            true
-        }
-        Err(error) => {
-            authorization.reloads().iter().for_each(|reloads| reloads.failed());
-            tracing::error!(%path, error, "reloading authorization config failed, the one before it stays");
-            false
-        }
-    }
+    let Followed { file, kinds } = followed;
+    let read = async |text: &str| of_text(text, kinds).map_err(Unfit::Bad);
+    let Some(new) = file.renew(authorization.reloads(), read).await else { return false };
+    authorization.ask(new, client);
+    true
 }

@@ -10,7 +10,7 @@ use super::{
     provider::Provider,
 };
 use crate::{
-    auth::reload::{ConfigFile, LOOK},
+    auth::reload::{ConfigFile, LOOK, Unfit, Words},
     webhook::Client,
 };
 
@@ -21,9 +21,16 @@ const AGAIN: Duration = Duration::from_secs(10);
 /// How long new providers may take to show their keys.
 const READY: Duration = Duration::from_secs(60);
 
+const WORDS: Words =
+    Words { renewed: "reloaded authentication config", failed: "failed to load authentication config" };
+
 /// The file, and what may be in it.
 pub(super) struct Followed {
     file: ConfigFile,
+    allowed: Allowed,
+}
+
+struct Allowed {
     /// What was said of anonymous requests at the start, which stays.
     anonymous: Option<Anonymous>,
     taken: Vec<String>,
@@ -33,10 +40,12 @@ pub(super) struct Followed {
 impl Followed {
     pub(super) fn new(options: OidcOptions) -> Option<Followed> {
         let OidcOptions { configuration, signing_algs, file, taken } = options;
-        let file = ConfigFile::new(file?);
-        Some(Followed { file, anonymous: configuration.anonymous, taken, signing_algs })
+        let file = ConfigFile::new(file?, WORDS);
+        Some(Followed { file, allowed: Allowed { anonymous: configuration.anonymous, taken, signing_algs } })
     }
+}
 
+impl Allowed {
     fn read(&self, text: &str) -> Result<Vec<Arc<Provider>>, String> {
         let form = AuthenticationConfiguration::read(text).map_err(|error| error.to_string())?;
         let compiled = check::compile(&form, &self.taken).map_err(|error| error.to_string())?;
@@ -63,36 +72,18 @@ pub async fn keep(providers: Arc<Providers>, options: OidcOptions, client: Clien
 
 /// Obeys the file, if it is another one and good. Whether that changed anything.
 pub(super) async fn renew(followed: &mut Followed, providers: &Providers, client: &Client) -> bool {
-    let Some(looked) = followed.file.look().await else { return false };
-    let renewed = match looked {
-        Err(why) => Err(why),
-        Ok(text) => match followed.read(&text) {
-            // It will not become good by itself.
-            Err(why) => {
-                followed.file.seen(text);
-                Err(why)
-            }
-            // Those who are not there yet may come.
-            Ok(new) => ready(&new, client, &providers.metrics).await.map(|()| (text, new)),
-        },
+    let Followed { file, allowed } = followed;
+    let read = async |text: &str| {
+        let new = allowed.read(text).map_err(Unfit::Bad)?;
+        // Those who are not there yet may come.
+        ready(&new, client, &providers.metrics).await.map_err(Unfit::NotYet)?;
+        Ok(new)
     };
-    let path = followed.file.path().display();
-    match renewed {
-        Ok((text, new)) => {
-            let issuers: Vec<&str> = new.iter().map(|provider| provider.url()).collect();
-            providers.metrics.keep(&issuers);
-            providers.metrics.file.succeeded(&text);
-            providers.current.store(Arc::new(Set::new(new)));
-            tracing::info!(%path, "reloaded authentication config");
-            followed.file.seen(text);
-            true
-        }
-        Err(error) => {
-            providers.metrics.file.failed();
-            tracing::error!(%path, error, "failed to load authentication config, the one before it stays");
-            false
-        }
-    }
+    let Some(new) = file.renew(Some(&providers.metrics.file), read).await else { return false };
+    let issuers: Vec<&str> = new.iter().map(|provider| provider.url()).collect();
+    providers.metrics.keep(&issuers);
+    providers.current.store(Arc::new(Set::new(new)));
+    true
 }
 
 /// Waits until all have shown their keys.

@@ -139,10 +139,11 @@ impl Providers {
     }
 
     fn read_at(&self, token: &str, now_s: i64) -> Option<Result<Arc<User>, OidcError>> {
-        let (set, begun, key) = (self.current.load(), Instant::now(), cache::key(token));
+        let set = self.current.load();
         if set.providers.is_empty() {
             return None;
         }
+        let (begun, key) = (Instant::now(), cache::key(token));
         if let Some(user) = set.good.get(&key, begun) {
             return Some(Ok(user));
         }

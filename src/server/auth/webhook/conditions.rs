@@ -59,7 +59,7 @@ impl Conditions {
                 Err(error) => errors.push(failed(format!("resulted in error: {error}"))),
             }
         }
-        aggregate(errors).map_or(Ok(true), Err)
+        aggregate(&errors).map_or(Ok(true), Err)
     }
 }
 

@@ -4,13 +4,14 @@ use std::{fs, path::Path, sync::Arc};
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use http::HeaderValue;
-use kube::config::{AuthInfo, Cluster, Kubeconfig};
+use kube::config::{Cluster, Kubeconfig};
 use mk8s_api::decode;
 use serde_json::Value;
 
 use super::AskError;
 use crate::{
     auth::pki::Leaf,
+    stored,
     webhook::{Endpoint, Identity, Place},
 };
 
@@ -70,18 +71,17 @@ impl Access {
         let cluster = config.clusters.iter().find(|cluster| cluster.name == context.cluster);
         let cluster =
             cluster.and_then(|named| named.cluster.as_ref()).ok_or_else(|| lacks("cluster", &context.cluster))?;
+        // As it is written: the library keeps secrets from being looked at by accident.
+        let users = stored::items(&document["users"]);
         let user = match context.user.as_deref().filter(|name| !name.is_empty()) {
-            None => AuthInfo::default(),
+            None => &Value::Null,
             Some(name) => {
-                let user =
-                    config.auth_infos.iter().find(|user| user.name == name).ok_or_else(|| lacks("user", name))?;
-                user.auth_info.clone().unwrap_or_default()
+                let named = users.iter().find(|user| user["name"] == name);
+                &named.ok_or_else(|| lacks("user", name))?["user"]
             }
         };
-        // The library keeps secrets from being looked at by accident; written out, they can be read.
-        let user = serde_json::to_value(user).map_err(|error| format!("has a user that cannot be read: {error}"))?;
-        let endpoint = endpoint(cluster, identity(&user, dir)?, dir)?;
-        Ok(Access { endpoint, credentials: credentials(&user, dir)? })
+        let endpoint = endpoint(cluster, identity(user, dir)?, dir)?;
+        Ok(Access { endpoint, credentials: credentials(user, dir)? })
     }
 }
 

@@ -111,7 +111,6 @@ impl Wal {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => std::fs::create_dir_all(dir)?,
         }
-        segment::sync_directory(dir)?;
         segment::sync_directory(dir.parent().unwrap_or(dir))?;
         let head = Head { previous_end: 0, sequence: 1, epoch, hard_state };
         let segment = Arc::new(Segment::create(dir, &head, 0)?);
