@@ -7,7 +7,7 @@
 //!                         -> ALPN mk8s-cluster/1, mk8s-raft/1 -> Cluster (other servers)
 //! ```
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, pin::Pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{
@@ -145,7 +145,8 @@ async fn connection(
     stop: CancellationToken,
 ) {
     let Port { router, cluster, mut filled } = port;
-    let Some((stream, peer)) = greet(stream, address, &acceptor, &cluster).await else { return };
+    // What a stage needs is given back before the next one begins: many connections are open for long and idle.
+    let Some((stream, peer)) = Box::pin(greet(stream, address, &acceptor, &cluster)).await else { return };
     if !matches!(stop.run_until_cancelled(filled.wait_for(|filled| *filled)).await, Some(Ok(_))) {
         return;
     }
@@ -156,8 +157,8 @@ async fn connection(
             tunnel(stream, &peer, &router, stop).await;
             Ok(())
         }
-        Some(b"h2") => serve_http2(stream, peer, router, stop).await,
-        _ => serve_http1(stream, peer, router, stop).await,
+        Some(b"h2") => Box::pin(serve_http2(stream, peer, router, stop)).await,
+        _ => Box::pin(serve_http1(stream, peer, router, stop)).await,
     };
     if let Err(error) = outcome {
         tracing::debug!(%error, %address, "connection ended");
@@ -171,10 +172,16 @@ async fn tunnel(stream: TlsStream<TcpStream>, peer: &Peer, router: &Router, stop
     router.relay().carry(node, stream, stop).await;
 }
 
-async fn answer(request: Request<Incoming>, peer: Arc<Peer>, router: Router) -> Result<Response<Body>, Infallible> {
+/// Answers a request. The way to the answer is boxed, so that an answer that stays open, as a watch does, does not keep
+/// the room it took to begin.
+fn answer(
+    request: Request<Incoming>,
+    peer: Arc<Peer>,
+    router: Router,
+) -> Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>> {
     let mut request = request.map(request_body);
     request.extensions_mut().insert(peer);
-    Ok(router.answer(request).await)
+    Box::pin(async move { Ok(router.answer(request).await) })
 }
 
 async fn serve_http1(

@@ -262,6 +262,8 @@ impl Watch {
         if let Some(entry) = self.initial.next() {
             return Some(Change::Object { kind: ChangeKind::Added, object: entry.value.clone(), event: None });
         }
+        // An iterator keeps its room to its end.
+        self.initial = Vec::new().into_iter();
         if std::mem::take(&mut self.end_of_initial) {
             return Some(Change::Bookmark { revision: self.seen, initial_events_end: true });
         }
