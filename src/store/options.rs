@@ -25,7 +25,7 @@ pub struct Options {
     pub event_window: Duration,
     /// How many events are kept at most, whatever their age.
     pub event_window_count: usize,
-    /// How many bytes of events are kept at most, whatever their age.
+    /// How many bytes are kept at most for events alone, values that were replaced above all, whatever their age.
     pub event_window_bytes: usize,
     /// The log is cut when this many bytes have been appended since the last time.
     pub checkpoint_bytes: u64,
@@ -50,7 +50,7 @@ impl Default for Options {
             witness: false,
             event_window: Duration::from_secs(5 * 60),
             event_window_count: 100_000,
-            event_window_bytes: 128 << 20,
+            event_window_bytes: 64 << 20,
             checkpoint_bytes: 64 << 20,
             keep_bytes: 32 << 20,
             reserve_bytes: 64 << 20,

@@ -3,13 +3,7 @@
 use super::Entry;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use std::sync::{
-    Arc,
-    atomic::{
-        AtomicBool,
-        Ordering::{Acquire, Release},
-    },
-};
+use std::sync::Arc;
 
 /// What a change did to its key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +27,16 @@ pub struct Event {
 /// Slots in which readers keep what they made of an event, so that it is made once for all watchers. What a slot means
 /// is the reader's business.
 #[derive(Debug, Default)]
-pub struct FrameCache {
-    slots: [Mutex<Option<Bytes>>; Self::SLOTS],
+pub struct FrameCache(Mutex<Frames>);
+
+#[derive(Debug, Default)]
+enum Frames {
+    /// Nobody made anything yet.
+    #[default]
+    None,
+    Made(Box<[Option<Bytes>; FrameCache::SLOTS]>),
     /// Nobody waits for this event any more; who reads it nevertheless makes what they need.
-    cold: AtomicBool,
+    Cold,
 }
 
 impl FrameCache {
@@ -47,19 +47,21 @@ impl FrameCache {
     /// # Panics
     /// When `slot` is not below [`FrameCache::SLOTS`].
     pub fn get_or_make(&self, slot: usize, make: impl FnOnce() -> Bytes) -> Bytes {
-        let mut made = self.slots[slot].lock();
-        if self.cold.load(Acquire) {
-            drop(made);
-            return make();
+        let mut frames = self.0.lock();
+        if let Frames::None = *frames {
+            *frames = Frames::Made(Box::default());
         }
-        made.get_or_insert_with(make).clone()
+        match &mut *frames {
+            Frames::Made(slots) => slots[slot].get_or_insert_with(make).clone(),
+            Frames::None | Frames::Cold => {
+                drop(frames);
+                make()
+            }
+        }
     }
 
     /// Gives the memory back.
     pub(crate) fn cool(&self) {
-        self.cold.store(true, Release);
-        for slot in &self.slots {
-            slot.lock().take();
-        }
+        *self.0.lock() = Frames::Cold;
     }
 }

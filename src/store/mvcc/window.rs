@@ -1,6 +1,6 @@
 //! The recent events, for watchers that resume or have fallen behind, and for views of recent revisions.
 
-use super::{Compacted, Event, View};
+use super::{Compacted, Entry, Event, View};
 use std::{
     collections::VecDeque,
     sync::Arc,
@@ -17,7 +17,7 @@ pub(crate) struct Window {
     floor: u64,
     newest: View,
     limits: WindowLimits,
-    /// What the events hold in memory, about.
+    /// What the events hold in memory beside the keyspace, about.
     bytes: usize,
 }
 
@@ -29,11 +29,13 @@ pub(crate) struct WindowLimits {
     pub(crate) bytes: usize,
 }
 
-/// What an event takes beside its key and value: itself, its entry, and its place in the maps.
-const EVENT_BYTES: usize = 400;
+/// What an event takes beside what it replaced: itself, and its place among the events and in the kept views.
+const EVENT_BYTES: usize = 200;
 
+/// What is kept for an event alone. What it brought is the keyspace's, until a later event replaces it.
 fn size(event: &Event) -> usize {
-    EVENT_BYTES + event.entry.key.len() + event.entry.value.len()
+    let of = |entry: &Entry| size_of::<Entry>() + entry.key.len() + entry.value.len();
+    EVENT_BYTES + event.previous.as_deref().map_or(0, of)
 }
 
 /// The newest events, of which watchers are told now: what was made of the others is given back.
