@@ -5,6 +5,8 @@ pub(crate) mod batch;
 pub(crate) mod claims;
 pub(crate) mod failure;
 #[cfg(test)]
+pub(crate) mod fake;
+#[cfg(test)]
 pub(crate) mod fixtures;
 pub(crate) mod history;
 #[cfg(test)]
@@ -14,6 +16,8 @@ pub(crate) mod owners;
 pub(crate) mod pods;
 pub(crate) mod selectors;
 pub(crate) mod slices;
+#[cfg(test)]
+pub(crate) mod succession;
 pub(crate) mod updates;
 
 pub(crate) use failure::{Failure, Result};
