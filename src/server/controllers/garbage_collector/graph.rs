@@ -121,6 +121,36 @@ impl Graph {
         Some((record, dependents.filter_map(|uid| self.records.get(uid)).cloned().collect()))
     }
 
+    /// Whether it waits for a dependent that waits for it, over however many others: none of them would ever go.
+    pub(super) fn waits_for_itself(&self, uid: &str) -> bool {
+        let blocks = |owner: &str, record: &Record| {
+            let mut owners = record.owners.iter();
+            owners.any(|known| known.uid == owner && known.block_owner_deletion == Some(true))
+        };
+        let (mut seen, mut next) = (HashSet::new(), vec![uid]);
+        while let Some(owner) = next.pop() {
+            let dependents = self.dependents.get(owner).into_iter().flatten();
+            for record in dependents.filter_map(|uid| self.records.get(uid)) {
+                if record.waits_for_dependents() && blocks(owner, record) {
+                    if record.uid == uid {
+                        return true;
+                    }
+                    if seen.insert(record.uid.as_str()) {
+                        next.push(&record.uid);
+                    }
+                }
+            }
+        }
+        false
+    }
+
+    /// Whether an owner lives where the record cannot have an owner: in another namespace, or in any where the record is
+    /// in none.
+    pub(super) fn is_elsewhere(&self, record: &Record, reference: &OwnerReference) -> bool {
+        let owner = self.records.get(&reference.uid);
+        owner.is_some_and(|owner| owner.kind.namespaced && owner.key.namespace != record.key.namespace)
+    }
+
     /// What is known of an owner; `None` when the server must be asked.
     pub(super) fn owner(&self, record: &Record, reference: &OwnerReference) -> Option<Owner> {
         if self.absent.contains(&reference.uid) {

@@ -13,6 +13,8 @@
 mod graph;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::{
@@ -24,9 +26,10 @@ use crate::{
     inventory::{Change, Inventory, Record},
 };
 use graph::Graph;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::{api::core::v1::ObjectReference, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use mk8s_client::{
-    Outcome, WorkQueue,
+    EventRecorder, Outcome, WorkQueue,
+    events::EventType,
     kube::{
         Api,
         api::{DeleteParams, Patch, PatchParams, Preconditions, PropagationPolicy},
@@ -42,6 +45,7 @@ const WORKERS: usize = 20;
 
 struct Collector {
     ctx: Context,
+    events: EventRecorder,
     inventory: Inventory,
     graph: Mutex<Graph>,
     queue: WorkQueue<String>,
@@ -51,6 +55,7 @@ struct Collector {
 pub(crate) fn prepare(ctx: Context, inventory: Inventory) -> impl Future<Output = ()> + Send {
     let queue: WorkQueue<String> = WorkQueue::new("garbage-collector");
     let collector = Arc::new(Collector {
+        events: ctx.events.with_component("garbage-collector-controller"),
         ctx: ctx.clone(),
         inventory: inventory.clone(),
         graph: Mutex::default(),
@@ -84,18 +89,48 @@ pub(crate) fn prepare(ctx: Context, inventory: Inventory) -> impl Future<Output 
 
 impl Collector {
     async fn reconcile(&self, uid: String) -> Result<Outcome> {
-        let Some((record, dependents)) = self.graph.lock().look(&uid) else { return Ok(Outcome::Done) };
+        let Some((record, dependents, circular)) = self.look(&uid) else { return Ok(Outcome::Done) };
         let mut owners = Vec::new();
         if plan::needs_owners(&record) {
             for reference in &record.owners {
+                self.tell_misplaced(&record, reference);
                 owners.push((reference.clone(), self.owner(&record, reference).await?));
             }
         }
-        let action = plan(&record, &dependents, &owners);
+        let action = plan(&record, &dependents, circular, &owners);
         self.act(&record, &dependents, &action).await?;
         // An owner that exists and is not known here yet must be looked at again: its end could be missed.
         let unknown = owners.iter().any(|(_, owner)| matches!(owner, Owner::ExistsUnseen | Owner::Unknown));
         Ok(if unknown { Outcome::Again } else { Outcome::Done })
+    }
+
+    fn look(&self, uid: &str) -> Option<(Arc<Record>, Vec<Arc<Record>>, bool)> {
+        let graph = self.graph.lock();
+        let (record, dependents) = graph.look(uid)?;
+        let circular = record.waits_for_dependents() && graph.waits_for_itself(uid);
+        Some((record, dependents, circular))
+    }
+
+    /// An owner in another namespace is none, and whoever wrote the reference should know.
+    fn tell_misplaced(&self, record: &Record, reference: &OwnerReference) {
+        if !self.graph.lock().is_elsewhere(record, reference) {
+            return;
+        }
+        let namespace = &record.key.namespace;
+        let OwnerReference { api_version, kind, name, uid, .. } = reference;
+        let message = format!(
+            "ownerRef [{api_version}/{kind}, namespace: {namespace}, name: {name}, uid: {uid}] does not exist in namespace \
+             {namespace:?}"
+        );
+        let about = ObjectReference {
+            api_version: Some(record.kind.resource().api_version),
+            kind: Some(record.kind.kind.clone()),
+            namespace: Some(namespace.clone()).filter(|namespace| !namespace.is_empty()),
+            name: Some(record.key.name.clone()),
+            uid: Some(record.uid.clone()),
+            ..ObjectReference::default()
+        };
+        self.events.record(about, EventType::Warning, "OwnerRefInvalidNamespace", message);
     }
 
     /// What there is of an owner: as the graph knows, else as the server says.

@@ -46,12 +46,19 @@ pub(super) fn needs_owners(record: &Record) -> bool {
     !record.is_being_deleted && !record.owners.is_empty()
 }
 
-pub(super) fn plan(record: &Record, dependents: &[Arc<Record>], owners: &[(OwnerReference, Owner)]) -> Action {
+/// `circular`: it waits for its dependents, and one of them for it.
+pub(super) fn plan(
+    record: &Record,
+    dependents: &[Arc<Record>],
+    circular: bool,
+    owners: &[(OwnerReference, Owner)],
+) -> Action {
     if record.orphans_dependents() {
         return Action::Orphan;
     }
     if record.waits_for_dependents() {
-        return wait(record, dependents);
+        // Kubernetes lets them wait for ever.
+        return if circular { Action::DropFinalizer } else { wait(record, dependents) };
     }
     if !needs_owners(record) {
         return Action::Nothing;

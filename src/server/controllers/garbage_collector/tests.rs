@@ -51,7 +51,7 @@ fn fate(graph: &Graph, uid: &str) -> Action {
             .collect(),
         false => Vec::new(),
     };
-    plan(&record, &dependents, &owners)
+    plan(&record, &dependents, graph.waits_for_itself(uid), &owners)
 }
 
 #[test]
@@ -113,6 +113,10 @@ fn a_circle_does_not_wait_for_itself() {
     let mut graph = graph(&[record("a", &["b!"], "foreground"), record("b", &["a!"], "")]);
     graph.complete();
     assert_eq!(fate(&graph, "b"), Action::Unblock);
+    graph.apply(Arc::new(record("b", &["a!"], "foreground")));
+    assert_eq!(fate(&graph, "b"), Action::DropFinalizer, "they would wait for each other");
+    graph.apply(Arc::new(record("b", &["a"], "foreground")));
+    assert_eq!(fate(&graph, "b"), Action::Nothing, "it does not block the other");
 }
 
 #[test]
@@ -129,5 +133,5 @@ fn a_reference_must_mean_the_object_with_its_uid() {
 fn what_cannot_be_judged_lives() {
     let item = record("a", &["x", "y"], "");
     let owners = [(item.owners[0].clone(), Owner::Absent), (item.owners[1].clone(), Owner::Unknown)];
-    assert_eq!(plan(&item, &[], &owners), Action::Nothing);
+    assert_eq!(plan(&item, &[], false, &owners), Action::Nothing);
 }
