@@ -5,6 +5,8 @@
 
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{
@@ -31,7 +33,8 @@ use mk8s_client::{
     },
 };
 use parking_lot::Mutex;
-use plan::{Observed, is_ready, plan, ready_condition};
+pub(crate) use plan::is_ready;
+use plan::{Observed, plan, ready_condition};
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
 
@@ -46,6 +49,8 @@ struct Sign {
     heartbeat: Option<Time>,
     seen: Timestamp,
     was_ready: bool,
+    /// Whether the pods of the node, which is not ready, have been told so.
+    told_pods: bool,
 }
 
 struct Controller {
@@ -151,11 +156,13 @@ impl Controller {
         if sign.was_ready && !ready {
             let message = format!("Node {} status is now: NodeNotReady", key.name);
             self.events.event(&latest, EventType::Normal, "NodeNotReady", message);
+        }
+        self.note(&key.name, |sign| sign.was_ready = ready);
+        // Whoever led before may have died before it told them.
+        if !ready && !sign.told_pods && ready_condition(&latest).is_some() {
             self.mark_pods(&key.name, now).await?;
         }
-        if let Some(sign) = self.signs.lock().get_mut(&key.name) {
-            sign.was_ready = ready;
-        }
+        self.note(&key.name, |sign| sign.told_pods = !ready);
         Ok(plan.look_again.map_or(Outcome::Done, Outcome::After))
     }
 
@@ -175,11 +182,19 @@ impl Controller {
                 _ => now,
             },
             was_ready: is_ready(node),
+            told_pods: false,
         });
         if sign.renewed != renewed || sign.heartbeat != heartbeat {
-            *sign = Sign { renewed, heartbeat, seen: now, was_ready: sign.was_ready || is_ready(node) };
+            let (was_ready, told_pods) = (sign.was_ready || is_ready(node), sign.told_pods);
+            *sign = Sign { renewed, heartbeat, seen: now, was_ready, told_pods };
         }
         sign.clone()
+    }
+
+    fn note(&self, node: &str, change: impl FnOnce(&mut Sign)) {
+        if let Some(sign) = self.signs.lock().get_mut(node) {
+            change(sign);
+        }
     }
 
     /// Pods on a node that is not ready are not ready: Services must not send them traffic.

@@ -49,7 +49,7 @@ pub(super) fn ready_condition(node: &Node) -> Option<&NodeCondition> {
     condition(node.status.as_ref()?, "Ready")
 }
 
-pub(super) fn is_ready(node: &Node) -> bool {
+pub(crate) fn is_ready(node: &Node) -> bool {
     ready_condition(node).is_some_and(|ready| ready.status == "True")
 }
 
