@@ -5,6 +5,8 @@
 
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{
@@ -125,7 +127,7 @@ impl Controller {
         }
         if gone {
             self.made.forget(&Key::of(pod));
-        } else if pod.metadata.deletion_timestamp.is_none() {
+        } else if wants_claims(pod) {
             self.queue.add(Work::Pod(Key::of(pod)));
         }
     }
@@ -141,9 +143,7 @@ impl Controller {
     }
 
     async fn pod(&self, key: &Key) -> Result<Outcome> {
-        let Some(pod) = self.pods.by_key(key).filter(|pod| pod.metadata.deletion_timestamp.is_none()) else {
-            return Ok(Outcome::Done);
-        };
+        let Some(pod) = self.pods.by_key(key).filter(|pod| wants_claims(pod)) else { return Ok(Outcome::Done) };
         let made = self.make(key, &pod).await?;
         if !made.is_empty() {
             self.record(key, &pod, made).await?;
@@ -290,6 +290,11 @@ impl Controller {
         let written = api.replace_status(&claim.name_any(), &PostParams::default(), claim).await;
         unless_gone(written).doing(format_args!("write the status of claim {}", claim.name_any()))
     }
+}
+
+/// One that has ended needs none any more: a claim made for it would be deleted at once, and made again.
+fn wants_claims(pod: &Pod) -> bool {
+    pod.metadata.deletion_timestamp.is_none() && !plan::is_done(pod)
 }
 
 /// The ResourceClaims that a pod uses, as far as they are known.
