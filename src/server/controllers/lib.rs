@@ -12,8 +12,8 @@
 //!
 //! Invariant: a plan is a function of what was observed and of the time; it is printable and sorted.
 //! Invariant: an object of an informer is never changed; a controller changes a clone and sends it.
-//! Invariant: the leader may die between any two writes, and what comes out is the same; `common/interruption` plays
-//! controllers (`plays.rs`) with a death after each of their writes.
+//! Invariant: the leader may die between any two writes, and what comes out is the same; `common/interruption` plays plans
+//! and `common/succession` whole controllers (`plays.rs`) with a death after each of their writes.
 //! Invariant: no controller waits for time to pass where a change would tell it; delays are deadlines of the API.
 //! Absent: the store and the server's inside; everything here goes through a client.
 

@@ -10,6 +10,8 @@ mod approve;
 mod claim;
 mod clean;
 mod issue;
+#[cfg(test)]
+mod plays;
 mod sign;
 
 use crate::common::{Context, queue_changes};

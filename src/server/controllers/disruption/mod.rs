@@ -7,6 +7,8 @@
 //! ```
 
 mod plan;
+#[cfg(test)]
+mod plays;
 mod scale;
 mod stale;
 #[cfg(test)]

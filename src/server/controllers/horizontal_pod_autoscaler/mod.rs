@@ -13,6 +13,8 @@ mod calculate;
 mod metrics;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::{

@@ -1,5 +1,8 @@
 //! Each node gets a part of the cluster's range for its pods.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},

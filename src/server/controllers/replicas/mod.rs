@@ -5,6 +5,8 @@
 mod kinds;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 pub(crate) mod rounds;
 #[cfg(test)]
 mod tests;

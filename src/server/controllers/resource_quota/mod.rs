@@ -9,6 +9,8 @@
 mod charges;
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::{

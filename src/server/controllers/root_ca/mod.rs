@@ -1,5 +1,8 @@
 //! Each namespace has the cluster's CA in a ConfigMap, so that pods can check whom they talk to.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, already_exists, namespace_terminating, not_found},

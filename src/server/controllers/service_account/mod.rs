@@ -1,5 +1,8 @@
 //! Each namespace has a ServiceAccount named `default`, which pods use that name no other.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, already_exists, namespace_terminating, not_found},

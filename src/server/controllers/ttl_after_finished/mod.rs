@@ -1,5 +1,8 @@
 //! Finished Jobs that are to live only so long are deleted, with their pods.
 
+#[cfg(test)]
+mod plays;
+
 use crate::{
     common::{
         Context, Result,
