@@ -154,7 +154,7 @@ async fn connection(
     let (_, session) = stream.get_ref();
     let outcome = match session.alpn_protocol() {
         Some(TUNNEL) => {
-            tunnel(stream, &peer, &router, stop).await;
+            Box::pin(tunnel(stream, &peer, &router, stop)).await;
             Ok(())
         }
         Some(b"h2") => Box::pin(serve_http2(stream, peer, router, stop)).await,
