@@ -95,7 +95,8 @@ impl Presenter {
         for event in events {
             let mut both = vec![event.entry.clone()];
             both.extend(event.previous.clone());
-            let mut both = self.present(resource, both).await?.into_iter();
+            // Watches are many, and this is rare: it takes room only while it goes on.
+            let mut both = Box::pin(self.present(resource, both)).await?.into_iter();
             let entry = both.next().expect("as many entries as before");
             presented.push(Arc::new(Event {
                 revision: event.revision,
