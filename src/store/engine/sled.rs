@@ -352,6 +352,11 @@ impl Engine for SledEngine {
 
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
         let _alone = self.slow.lock();
+        // sled ends for good when it finds no room.
+        let bytes: u64 = entries.iter().map(|entry| (entry.key.len() + entry.value.len()) as u64).sum();
+        if self.free_bytes().is_some_and(|free| free < 2 * bytes) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let before = *self.generation.lock();
         let records = entries.iter().map(|entry| (entry.modified, codec::entry(entry)));
         let generation = self.write_generation(before, records)?;
