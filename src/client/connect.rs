@@ -27,7 +27,7 @@ use std::{fmt::Display, sync::Arc, time::Duration};
 use tower::ServiceBuilder;
 
 /// A server that is silent for so long is asked for a sign of life, and given up after as long again.
-pub const KEEP_ALIVE: Duration = Duration::from_secs(5);
+pub const KEEP_ALIVE: Duration = Duration::from_secs(3);
 /// A connection that nobody uses is kept for so long.
 const IDLE: Duration = Duration::from_secs(90);
 

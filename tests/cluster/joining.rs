@@ -1,56 +1,10 @@
 //! A server and two nodes that join it, on one bridge: tokens, names, pods that reach pods elsewhere, logs and exec through
 //! the connections that the nodes opened.
 
+use super::reaching;
 use crate::support::{host::Host, tools};
 use nix::sys::signal::Signal;
 use std::time::Duration;
-
-/// One pod a node; each answers with the address it is asked from.
-const WHO: &str = r#"
-apiVersion: apps/v1
-kind: DaemonSet
-metadata: {name: who}
-spec:
-  selector: {matchLabels: {app: who}}
-  template:
-    metadata: {labels: {app: who}}
-    spec:
-      terminationGracePeriodSeconds: 0
-      containers:
-      - name: who
-        image: busybox:1.36
-        command: [sh, -c]
-        args:
-        - |
-          mkdir -p /tmp/cgi-bin
-          printf '#!/bin/sh\necho\necho "$REMOTE_ADDR asked $HOSTNAME"\n' >/tmp/cgi-bin/who
-          chmod +x /tmp/cgi-bin/who
-          echo "serving on $HOSTNAME"
-          exec httpd -f -p 8080 -h /tmp
-        readinessProbe: {tcpSocket: {port: 8080}, periodSeconds: 1}
----
-apiVersion: v1
-kind: Service
-metadata: {name: who}
-spec: {selector: {app: who}, ports: [{port: 80, targetPort: 8080}]}
-"#;
-
-/// A pod of the DaemonSet.
-struct Pod {
-    name: String,
-    address: String,
-    node: String,
-}
-
-fn pods(server: &Host) -> Vec<Pod> {
-    let columns = "jsonpath={range .items[*]}{.metadata.name} {.status.podIP} {.spec.nodeName}{\"\\n\"}{end}";
-    let listed = server.kubectl(&["get", "pods", "-l", "app=who", "-o", columns]);
-    let read = |line: &str| {
-        let mut words = line.split_whitespace().map(str::to_owned);
-        Some(Pod { name: words.next()?, address: words.next()?, node: words.next()? })
-    };
-    listed.lines().filter_map(read).collect()
-}
 
 fn token(server: &Host, arguments: &[&str]) -> String {
     let mut command = server.command(tools::mk8s());
@@ -90,22 +44,10 @@ fn nodes_join_and_their_pods_reach_each_other() {
         });
     }
 
-    server.apply(WHO);
-    server.kubectl(&["rollout", "status", "daemonset/who", "--timeout=90s"]);
-    let all = pods(&server);
-    assert_eq!(all.len(), 3, "one pod a node");
-    for from in &all {
-        for to in &all {
-            let url = format!("http://{}:8080/cgi-bin/who", to.address);
-            let ask = ["exec", &from.name, "--", "wget", "-qO-", &url];
-            let answer = server.wait_for(&ask, Duration::from_secs(20), |answer| answer.contains("asked"));
-            // Some versions of busybox write IPv4 addresses as IPv6 ones.
-            let answer = answer.trim().replace("[::ffff:", "").replace(']', "");
-            assert_eq!(answer, format!("{} asked {}", from.address, to.name), "{} to {}", from.node, to.node);
-        }
-        let ask = ["exec", &from.name, "--", "wget", "-qO-", "http://who/cgi-bin/who"];
-        server.wait_for(&ask, Duration::from_secs(20), |answer| answer.contains("asked who-"));
-        assert_eq!(server.kubectl(&["logs", &from.name]).trim(), format!("serving on {}", from.name));
+    let all = reaching::pods_on_all(&server, 3);
+    reaching::all_reach_all(&server, &all, &[&server, &second, &third]);
+    for pod in &all {
+        assert_eq!(server.kubectl(&["logs", &pod.name]).trim(), format!("serving on {}", pod.name));
     }
 
     // Whoever has a token has no other's name by it; and whoever has a wrong one has nothing.

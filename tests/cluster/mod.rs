@@ -4,6 +4,7 @@ mod first_light;
 mod joining;
 mod network;
 mod pods;
+mod reaching;
 mod restart;
 mod runtime;
 mod servers;

@@ -34,8 +34,10 @@ use std::{
 pub(crate) struct Host {
     /// The node's name.
     pub(crate) name: String,
-    /// The node's address; the root namespace reaches it.
+    /// The node's address.
     pub(crate) address: String,
+    /// The address at which the root namespace reaches it: the same, unless it is in a network with other hosts.
+    pub(crate) outside: String,
     pub(crate) data_dir: PathBuf,
     namespace: String,
     server: Option<Child>,
@@ -65,6 +67,7 @@ impl Host {
         let host = Host {
             name: name.to_owned(),
             address: format!("10.98.{number}.1"),
+            outside: format!("10.98.{number}.1"),
             data_dir: directory.join("data"),
             namespace,
             server: None,
@@ -92,6 +95,9 @@ impl Host {
         self.inside("ip", &["link", "add", "lan", "type", "bridge"]);
         self.inside("ip", &["address", "add", &format!("{}/24", self.address), "dev", "lan"]);
         self.inside("ip", &["link", "set", "lan", "up"]);
+        // The bridge stands for a switch, which knows no rules of packets.
+        let switch = "file=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $file ] || echo 0 >$file";
+        self.inside("sh", &["-c", switch]);
     }
 
     /// A host in the same network, the `n`th address of it, with an agent that is not started yet.

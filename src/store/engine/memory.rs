@@ -30,6 +30,7 @@ struct Disk {
     mark: CheckpointMark,
     fail_writes: bool,
     fault: Option<Fault>,
+    is_full: bool,
     free_bytes: Option<u64>,
     appends: u64,
 }
@@ -38,6 +39,11 @@ impl MemoryEngine {
     /// From now on every write fails, as on a broken disk.
     pub fn fail_writes(&self, fail: bool) {
         self.disk.lock().fail_writes = fail;
+    }
+
+    /// Whether there is no room for any write at all.
+    pub fn set_full(&self, full: bool) {
+        self.disk.lock().is_full = full;
     }
 
     /// The next append fails like this, and every write after it, as when the power is cut.
@@ -66,6 +72,9 @@ impl MemoryEngine {
         let mut disk = self.disk.lock();
         if disk.fail_writes {
             return Err(io::Error::other("the disk was told to fail"));
+        }
+        if disk.is_full {
+            return Err(io::ErrorKind::StorageFull.into());
         }
         change(&mut disk);
         Ok(())

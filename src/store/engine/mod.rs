@@ -62,7 +62,8 @@ pub struct Loaded {
     pub entries: Vec<Arc<Entry>>,
 }
 
-/// The door. Everything is durable, also if the power fails, when a call returns, unless it says otherwise.
+/// The door. Everything is durable, also if the power fails, when a call returns, unless it says otherwise. An append or
+/// an install that fails with [`io::ErrorKind::StorageFull`] has changed nothing, and may be tried again.
 pub trait Engine: Send + Sync + 'static {
     /// Reads everything back; once, at open.
     fn load(&self) -> io::Result<Loaded>;

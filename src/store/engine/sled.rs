@@ -162,7 +162,7 @@ impl SledEngine {
     /// Reads the keyspace, and removes what a checkpoint left behind that did not end.
     fn load_keys(&self, generation: u8, revision_max: u64) -> io::Result<Vec<Arc<Entry>>> {
         let mut newest: HashMap<Bytes, (u64, Option<Arc<Entry>>)> = HashMap::new();
-        let mut stale = Vec::new();
+        let (mut stale, mut superseded) = (Vec::new(), Vec::new());
         let mut joiner = parts::Joiner::default();
         for pair in &self.keys {
             let (key, value) = pair.map_err(to_io)?;
@@ -176,7 +176,7 @@ impl SledEngine {
             let (key, entry) = codec::read_entry(revision, &record).ok_or_else(unreadable)?;
             // Revisions come in order: what is here already is older.
             if let Some((older, _)) = newest.insert(key, (revision, entry.map(Arc::new))) {
-                stale.extend(self.parts_of(generation, older)?);
+                superseded.push(older);
             }
         }
         if !joiner.is_done() {
@@ -185,6 +185,7 @@ impl SledEngine {
         for key in stale {
             self.keys.remove(key).map_err(to_io)?;
         }
+        superseded.into_iter().try_for_each(|revision| self.remove_revision(generation, revision))?;
         Ok(newest.into_values().filter_map(|(_, entry)| entry).collect())
     }
 
@@ -193,11 +194,16 @@ impl SledEngine {
         keys.collect::<Result<_, _>>().map_err(to_io)
     }
 
+    /// Removes a record that counts no more: all of it or nothing, whenever the process ends. Parts that stayed behind
+    /// would be damage to whoever reads them.
     fn remove_revision(&self, generation: u8, revision: u64) -> io::Result<()> {
-        for key in self.parts_of(generation, revision)? {
-            self.keys.remove(key).map_err(to_io)?;
+        let parts = self.parts_of(generation, revision)?;
+        if let [only] = parts.as_slice() {
+            return self.keys.remove(only).map(drop).map_err(to_io);
         }
-        Ok(())
+        let mut batch = sled::Batch::default();
+        parts.into_iter().for_each(|part| batch.remove(part));
+        self.keys.apply_batch(batch).map_err(to_io)
     }
 
     fn remove_generation(&self, generation: u8) -> io::Result<()> {
@@ -352,6 +358,11 @@ impl Engine for SledEngine {
 
     fn install(&self, entries: &[Arc<Entry>], mark: &CheckpointMark, hard_state: HardState) -> io::Result<()> {
         let _alone = self.slow.lock();
+        // sled ends for good when it finds no room.
+        let bytes: u64 = entries.iter().map(|entry| (entry.key.len() + entry.value.len()) as u64).sum();
+        if self.free_bytes().is_some_and(|free| free < 2 * bytes) {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
         let before = *self.generation.lock();
         let records = entries.iter().map(|entry| (entry.modified, codec::entry(entry)));
         let generation = self.write_generation(before, records)?;

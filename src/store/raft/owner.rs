@@ -173,6 +173,7 @@ impl Owner {
             };
             if Instant::now() >= next_tick {
                 self.step(Replica::tick);
+                self.look_at_room();
                 next_tick = Instant::now() + self.options.tick;
             }
             self.turn(first);
@@ -300,17 +301,30 @@ impl Owner {
         if self.broken.is_some() {
             return self.broken.clone();
         }
+        self.look_at_room();
+        self.full.then_some(CommitError::Full { reserve: self.options.reserve_bytes })
+    }
+
+    /// Whether the disk is full, now and then. Who leads hands the lead over before the others' writes fill it to the end.
+    fn look_at_room(&mut self) {
         let written = self.metrics.log_bytes.load(Relaxed);
         let known = |(at, then): (Instant, u64)| at.elapsed() < ROOM_EVERY && written - then < ROOM_EVERY_BYTES;
-        if !self.room_checked.is_some_and(known) {
-            self.room_checked = Some((Instant::now(), written));
-            let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
-            if full != self.full {
-                tracing::warn!(full, "the disk under the store");
-            }
-            self.full = full;
+        if self.broken.is_some() || self.room_checked.is_some_and(known) {
+            return;
         }
-        self.full.then_some(CommitError::Full { reserve: self.options.reserve_bytes })
+        self.room_checked = Some((Instant::now(), written));
+        let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
+        if full == self.full {
+            return;
+        }
+        self.full = full;
+        tracing::warn!(full, "the disk under the store");
+        if full && self.closing.is_none() {
+            self.step(|replica| {
+                replica.step_aside();
+                replica.begin()
+            });
+        }
     }
 
     fn break_down(&mut self, error: &io::Error) {

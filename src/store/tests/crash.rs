@@ -48,10 +48,12 @@ async fn write(dir: &Path, round: &str) {
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let (store, round) = (store.clone(), round.to_owned());
+        // Some values lie on the disk in several parts.
+        let size = if writer == 0 { 30_000 } else { 300 };
         writers.spawn(async move {
             for n in 0u64.. {
                 let key = format!("{writer}/{}", n % u64::from(KEYS / WRITERS));
-                let value = format!("{round}-{writer}-{n}-{}", "x".repeat(300));
+                let value = format!("{round}-{writer}-{n}-{}", "x".repeat(size));
                 let op = Op::Put {
                     key: Bytes::from(key.clone()),
                     value: Stamped::plain(value.clone()),

@@ -187,6 +187,46 @@ async fn a_leader_that_is_cut_off_acknowledges_nothing_and_catches_up() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_whose_disk_is_nearly_full_hands_the_lead_over() {
+    let network = Network::default();
+    let stores = network.three();
+    let old = leader(&stores[0].0, None).await;
+    write(&stores[0].0, "before").await;
+    let (full, engine) = &stores[usize::try_from(old).expect("small") - 1];
+    engine.set_free_bytes(Some(10));
+    leader(full, Some(old)).await;
+    assert!(matches!(full.commit(put("here", "v", Expect::Any)).await, Err(CommitError::Full { .. })));
+    let other = &stores[usize::try_from(old % 3).expect("small")].0;
+    let revision = write(other, "elsewhere").await;
+    assert!(once_at(full, revision).await.get(b"elsewhere").is_some(), "what others write it takes");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_disk_without_any_room_ends_nothing() {
+    let network = Network::default();
+    let stores = network.three();
+    let old = leader(&stores[0].0, None).await;
+    write(&stores[0].0, "before").await;
+    let at = usize::try_from(old).expect("small") - 1;
+    let others = [&stores[(at + 1) % 3].0, &stores[(at + 2) % 3].0];
+    let (full, engine) = &stores[at];
+    engine.set_full(true);
+    // Who leads finds that out by a write, and after a while another one leads.
+    write(others[0], "meanwhile").await;
+    leader(others[1], Some(old)).await;
+    let revision = write(others[1], "later").await;
+    engine.set_full(false);
+    assert!(once_at(full, revision).await.get(b"later").is_some());
+    let end = write(full, "end").await;
+    let expected = contents(&once_at(others[0], end).await);
+    assert_eq!(contents(&once_at(full, end).await), expected);
+    // A store that ends does not wait for room.
+    engine.set_full(true);
+    write(others[0], "last").await;
+    network.stop(old).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_joins_late_gets_a_snapshot_and_then_the_log() {
     let network = Network::default();
     let engine = MemoryEngine::default();

@@ -1,7 +1,10 @@
-//! Several servers beside each other in one network, each on a port of its own: joining, dying, being asked, beginning anew.
+//! Several servers, beside each other in one network with a port of its own each, or each in a network of its own: joining,
+//! dying, being asked, beginning anew.
 
 mod asking;
-mod kills;
+mod faults;
+mod harm;
+mod load;
 mod nodes;
 mod renewal;
 mod sealing;
@@ -52,6 +55,7 @@ impl<'a> Server<'a> {
         let log = fs::File::options().create(true).append(true).open(self.dir.join("log")).expect("the log");
         let mut command = self.host.command(tools::mk8s());
         command.args(["server", "--disable-agent", "--node-name", &self.name, "--node-ip", &self.host.address]);
+        command.args(["--tls-san", &self.host.outside]);
         command.args(["--https-listen-port", &self.port.to_string(), "--data-dir"]).arg(self.data_dir());
         command.arg("--write-kubeconfig").arg(self.kubeconfig()).args(&self.flags);
         command.stdout(log.try_clone().expect("a descriptor")).stderr(log);
@@ -117,7 +121,7 @@ impl<'a> Server<'a> {
     async fn client(&self) -> Client {
         let mut kubeconfig = Kubeconfig::read_from(self.kubeconfig()).expect("the kubeconfig is good");
         for cluster in kubeconfig.clusters.iter_mut().filter_map(|named| named.cluster.as_mut()) {
-            cluster.server = Some(format!("https://{}:{}", self.host.address, self.port));
+            cluster.server = Some(format!("https://{}:{}", self.host.outside, self.port));
         }
         let options = KubeConfigOptions::default();
         let mut config = Config::from_custom_kubeconfig(kubeconfig, &options).await.expect("the kubeconfig is good");
