@@ -1,8 +1,8 @@
 //! DaemonSet: one pod a node, and how it is replaced.
 
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, json};
 
-use super::at::{default, default_pointer, get, has, int, sub, sub_mut, text};
+use super::at::{default, default_pointer, get, has, int, map_mut, same, set, sub, sub_mut, text};
 use super::check::{self, Errors, at_most_100_percent, int_or_percent_is_zero, non_negative, positive_int_or_percent};
 use super::deployment::check_selector_kept;
 use super::{GENERIC, Generation, Rules, Scope, template};
@@ -15,6 +15,16 @@ pub(super) static RULES: Rules = Rules {
     generation: Generation::Spec,
     has_status: true,
     default: set_defaults,
+    prepare_create: |daemons| {
+        number_template(daemons, 1);
+        let none = json!({"currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0});
+        set(daemons, "status", none);
+    },
+    prepare_update: |new, old| {
+        let template = |daemons| sub(sub(daemons, "spec"), "template");
+        let before = meta::annotation(old, TEMPLATE_GENERATION).and_then(|number| number.parse().ok()).unwrap_or(0);
+        number_template(new, before + i64::from(!same(template(new), template(old))));
+    },
     validate,
     validate_update: Some(|new, old, errors| {
         check_selector_kept(new, old, errors);
@@ -38,8 +48,17 @@ pub(super) static RULES: Rules = Rules {
     ..GENERIC
 };
 
-fn set_defaults(set: &mut Value) {
-    let Some(spec) = sub_mut(set, "spec") else { return };
+/// Which template it is; older clients read it.
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+fn number_template(daemons: &mut Value, number: i64) {
+    if let Some(annotations) = sub_mut(daemons, "metadata").and_then(|metadata| map_mut(metadata, "annotations")) {
+        annotations.insert(TEMPLATE_GENERATION.into(), number.to_string().into());
+    }
+}
+
+fn set_defaults(daemons: &mut Value) {
+    let Some(spec) = sub_mut(daemons, "spec") else { return };
     if let Some(strategy) = sub_mut(spec, "updateStrategy") {
         default(strategy, "type", "RollingUpdate");
         if text(strategy, "type") == "RollingUpdate"
@@ -50,11 +69,11 @@ fn set_defaults(set: &mut Value) {
         }
     }
     default_pointer(spec, "revisionHistoryLimit", 10);
-    template::set_defaults(set);
+    template::set_defaults(daemons);
 }
 
-fn validate(set: &Value, errors: &mut Errors) {
-    let (spec, path) = (sub(set, "spec"), Path::new("spec"));
+fn validate(daemons: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(daemons, "spec"), Path::new("spec"));
     let selector_path = path.child("selector");
     check::label_selector(errors, sub(spec, "selector"), &selector_path);
     let (pods, template_path) = (sub(spec, "template"), path.child("template"));
@@ -63,7 +82,7 @@ fn validate(set: &Value, errors: &mut Errors) {
     {
         errors.push(FieldError::invalid(
             &template_path.child("metadata").child("labels"),
-            Value::Object(meta::labels(pods).clone()),
+            template::shown_labels(pods),
             "`selector` does not match template `labels`",
         ));
     }

@@ -27,6 +27,7 @@ pub(super) static RULES: Rules = Rules {
             &["updatedReplicas", "readyReplicas", "availableReplicas"],
         );
     },
+    warnings_of_new: super::meta::name_in_pods,
     scale: Some(&scale::SELECTOR),
     ..GENERIC
 };

@@ -127,19 +127,12 @@ fn check_backend(errors: &mut Errors, backend: &Value, path: &Path) {
         (Some(_), Some(_)) => {
             errors.push(FieldError::invalid(path, "", "cannot set both resource and service backends"));
         }
-        (Some(resource), None) => {
-            for field in ["kind", "name"] {
-                let name = text(resource, field);
-                if required(errors, name, &path.child("resource").child(field)) {
-                    invalid_each(errors, names::path_segment(name), || path.child("resource").child(field), name);
-                }
-            }
-        }
+        (Some(resource), None) => check_reference(errors, resource, &path.child("resource")),
         (None, Some(service)) => {
             let service_path = path.child("service");
             let name = text(service, "name");
             if required(errors, name, &service_path.child("name")) {
-                invalid_each(errors, names::dns1035_label(name), || service_path.child("name"), name);
+                invalid_each(errors, names::dns1123_label(name), || service_path.child("name"), name);
             }
             let port = sub(service, "port");
             let port_path = service_path.child("port");
@@ -152,6 +145,19 @@ fn check_backend(errors: &mut Errors, backend: &Value, path: &Path) {
         }
         (None, None) => {
             errors.push(FieldError::invalid(path, "", "resource or service backend is required"));
+        }
+    }
+}
+
+/// An object of another kind.
+fn check_reference(errors: &mut Errors, reference: &Value, path: &Path) {
+    if let Some(group) = maybe_text(reference, "apiGroup") {
+        invalid_each(errors, names::dns1123_subdomain(group), || path.child("apiGroup"), group);
+    }
+    for field in ["kind", "name"] {
+        let name = text(reference, field);
+        if required(errors, name, &path.child(field)) {
+            invalid_each(errors, names::path_segment(name), || path.child(field), name);
         }
     }
 }
@@ -194,12 +200,7 @@ fn validate_class(class: &Value, errors: &mut Errors) {
     }
     let Some(parameters) = get(spec, "parameters") else { return };
     let path = path.child("parameters");
-    for field in ["kind", "name"] {
-        let name = text(parameters, field);
-        if required(errors, name, &path.child(field)) {
-            invalid_each(errors, names::path_segment(name), || path.child(field), name);
-        }
-    }
+    check_reference(errors, parameters, &path);
     let namespace = maybe_text(parameters, "namespace");
     let namespace_path = || path.child("namespace");
     match (text(parameters, "scope"), namespace) {
@@ -211,7 +212,6 @@ fn validate_class(class: &Value, errors: &mut Errors) {
             errors.push(FieldError::forbidden(&namespace_path(), "`parameters.scope` is set to 'Cluster'"));
         }
         ("Cluster", None) => {}
-        ("", _) => errors.push(FieldError::required(&path.child("scope"), "")),
         (other, _) => member(errors, other, &["Cluster", "Namespace"], &path.child("scope")),
     }
 }

@@ -58,6 +58,18 @@ pub(super) fn bump_generation(object: &mut Value) {
     meta::set(object, "generation", next);
 }
 
+/// Advice about the name of a new object whose pods are named after it.
+pub(super) fn name_in_pods(object: &Value) -> Vec<String> {
+    name_advice(object, "this is used in Pod names and hostnames, which can result in surprising behavior")
+}
+
+/// Advice where a name is no DNS label.
+pub(super) fn name_advice(object: &Value, why: &str) -> Vec<String> {
+    let wrong = names::dns1123_label(meta::name(object));
+    let said = format!("metadata.name: {why}; a DNS label is recommended: [{}]", wrong.join(" "));
+    (!wrong.is_empty()).then_some(said).into_iter().collect()
+}
+
 fn path() -> Path {
     Path::new("metadata")
 }
@@ -76,6 +88,14 @@ pub(crate) fn validate(object: &Value, rules: &Rules) -> Errors {
     }
     check_name(&mut errors, object, rules.name);
     common(&mut errors, object, rules.scope);
+    if rules.known_finalizers {
+        for (n, finalizer) in texts(sub(object, "metadata"), "finalizers").enumerate() {
+            if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+                let why = "name is neither a standard finalizer name nor is it fully qualified";
+                errors.push(FieldError::invalid(&path().child("finalizers").index(n), finalizer, why));
+            }
+        }
+    }
     errors
 }
 

@@ -30,6 +30,7 @@ mod batch;
 mod certificates;
 pub(crate) mod client_config;
 mod config_map;
+mod controller_revision;
 mod daemon_set;
 mod deployment;
 mod device_claims;
@@ -50,6 +51,7 @@ mod quota;
 mod rbac;
 mod replica_set;
 mod resources;
+mod runtime_class;
 mod scale;
 mod scheduling;
 mod secret;
@@ -69,6 +71,7 @@ pub use namespace::validate_finalize;
 pub use pod::{qos_class, validate_ephemeral_containers};
 pub use scale::Scale;
 pub use secret::fold_string_data;
+pub use storage::stamp_phase;
 pub use table::{of, of_custom};
 
 /// Whether objects of a kind live in a namespace.
@@ -97,6 +100,8 @@ pub(crate) type Selectable = (&'static str, fn(&Value) -> String);
 pub struct Rules {
     pub(crate) name: NameRule,
     pub(crate) scope: Scope,
+    /// Whether finalizers without a domain are Kubernetes' own ones.
+    pub(crate) known_finalizers: bool,
     pub(crate) generation: Generation,
     /// The status of a new object; `None` for kinds without one.
     pub(crate) has_status: bool,
@@ -109,6 +114,8 @@ pub struct Rules {
     pub(crate) validate_status_update: fn(&Value, &Value, &mut Vec<FieldError>),
     pub(crate) selectable: &'static [Selectable],
     pub(crate) warnings: fn(&Value) -> Vec<String>,
+    /// What is said of new objects only.
+    pub(crate) warnings_of_new: fn(&Value) -> Vec<String>,
     pub(crate) scale: Option<&'static Scale>,
 }
 
@@ -124,6 +131,7 @@ fn no_warnings(_: &Value) -> Vec<String> {
 pub(crate) const GENERIC: Rules = Rules {
     name: NameRule::Subdomain,
     scope: Scope::Unknown,
+    known_finalizers: true,
     generation: Generation::None,
     has_status: false,
     default: nothing,
@@ -135,6 +143,7 @@ pub(crate) const GENERIC: Rules = Rules {
     validate_status_update: no_update_errors,
     selectable: &[],
     warnings: no_warnings,
+    warnings_of_new: no_warnings,
     scale: None,
 };
 
@@ -238,6 +247,11 @@ impl Rules {
     /// Advice about an object that is valid.
     pub fn warnings(&self, object: &Value) -> Vec<String> {
         (self.warnings)(object)
+    }
+
+    /// Advice about a new object that is valid.
+    pub fn warnings_of_new(&self, object: &Value) -> Vec<String> {
+        (self.warnings_of_new)(object)
     }
 
     /// Where the `scale` subresource reads and writes, for kinds that have it.

@@ -1,16 +1,22 @@
 //! PodDisruptionBudget: how many pods may be away at once.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::at::{get, has, int, maybe_text, sub};
+use super::at::{get, has, int, maybe_text, set, sub};
 use super::check::{self, Errors, at_most_100_percent, member, non_negative, positive_int_or_percent};
 use super::{GENERIC, Generation, Rules, Scope};
 use crate::field::{FieldError, Path};
+use crate::names::NameRule;
 
 pub(super) static RULES: Rules = Rules {
     scope: Scope::Namespaced,
     generation: Generation::Spec,
+    name: NameRule::PathSegment,
     has_status: true,
+    prepare_create: |budget| {
+        let none = json!({"currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0});
+        set(budget, "status", none);
+    },
     validate,
     validate_status_update: |new, _, errors| {
         let status = sub(new, "status");

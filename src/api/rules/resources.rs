@@ -16,7 +16,7 @@ fn is_standard_container(name: &str) -> bool {
     matches!(name, "cpu" | "memory" | "ephemeral-storage") || is_huge_page(name)
 }
 
-fn is_standard(name: &str) -> bool {
+pub(super) fn is_standard(name: &str) -> bool {
     const OBJECTS: [&str; 20] = [
         "cpu",
         "memory",
@@ -67,7 +67,7 @@ pub(super) fn is_extended(name: &str) -> bool {
 }
 
 /// Whether requests may be less than limits.
-fn may_overcommit(name: &str) -> bool {
+pub(super) fn may_overcommit(name: &str) -> bool {
     is_native(name) && !is_huge_page(name)
 }
 
@@ -84,7 +84,7 @@ pub(super) fn resource_name(errors: &mut Errors, name: &str, path: impl Fn() -> 
     true
 }
 
-fn container_resource_name(errors: &mut Errors, name: &str, path: impl Fn() -> Path) {
+pub(super) fn container_resource_name(errors: &mut Errors, name: &str, path: impl Fn() -> Path) {
     resource_name(errors, name, &path);
     if !name.contains('/') {
         if !is_standard_container(name) {

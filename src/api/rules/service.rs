@@ -13,7 +13,7 @@ use crate::meta;
 use crate::names::{self, NameRule};
 
 pub(super) static RULES: Rules = Rules {
-    name: NameRule::Dns1035Label,
+    name: NameRule::Label,
     scope: Scope::Namespaced,
     default: set_defaults,
     prepare_create: |service| set(service, "status", json!({"loadBalancer": {}})),
@@ -520,6 +520,12 @@ fn warnings(service: &Value) -> Vec<String> {
     }
     if is_headless(spec) && !text(spec, "loadBalancerIP").is_empty() {
         said.push("spec.loadBalancerIP is ignored for headless services".to_string());
+    }
+    if !list(spec, "externalIPs").is_empty() && !is_headless(spec) && kind(spec) != "ExternalName" {
+        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_string());
+    }
+    if text(spec, "trafficDistribution") == "PreferClose" {
+        said.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_string());
     }
     said
 }

@@ -6,7 +6,7 @@ use super::at::{default, default_pointer, get, int, items_mut, keep, list, remov
 use super::check::{
     Errors, at_most_100_percent, int_or_percent_is_zero, invalid_each, member, non_negative, positive_int_or_percent,
 };
-use super::deployment::{check_counts, no_replicas};
+use super::deployment::check_counts;
 use super::{GENERIC, Generation, Rules, Scope, scale, storage, template};
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -17,7 +17,8 @@ pub(super) static RULES: Rules = Rules {
     generation: Generation::Spec,
     has_status: true,
     default: set_defaults,
-    prepare_create: no_replicas,
+    name: names::NameRule::Label,
+    prepare_create: |stateful| set(stateful, "status", json!({"availableReplicas": 0, "replicas": 0})),
     validate: |set, errors| validate(set, true, errors),
     validate_update: Some(validate_update),
     validate_status_update: |new, _, errors| {
@@ -27,6 +28,12 @@ pub(super) static RULES: Rules = Rules {
             &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas"],
             &["readyReplicas", "currentReplicas", "updatedReplicas"],
         );
+    },
+    warnings: |stateful| {
+        let limit = int(sub(stateful, "spec"), "revisionHistoryLimit").is_some_and(|limit| limit < 0);
+        let why =
+            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
+        limit.then(|| why.to_owned()).into_iter().collect()
     },
     scale: Some(&scale::SELECTOR),
     ..GENERIC
@@ -80,7 +87,7 @@ fn validate(stateful: &Value, is_new: bool, errors: &mut Errors) {
     if let Some(retention) = get(spec, "persistentVolumeClaimRetentionPolicy") {
         for field in ["whenDeleted", "whenScaled"] {
             let path = path.child("persistentVolumeClaimRetentionPolicy").child(field);
-            member(errors, text(retention, field), &["Delete", "Retain"], &path);
+            member(errors, text(retention, field), &["Retain", "Delete"], &path);
         }
     }
     if is_new {

@@ -2,17 +2,15 @@
 
 use super::{GENERIC, Rules, Scope};
 use super::{
-    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, daemon_set, deployment,
-    device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress, lease, limits, namespace,
-    network_policy, node, pod, policy, quota, rbac, replica_set, scheduling, secret, service, service_account,
-    stateful_set, storage, storage_migration, webhooks,
+    addresses, admission_policies, api_service, autoscaling, batch, certificates, config_map, controller_revision,
+    daemon_set, deployment, device_claims, device_slices, endpoint_slice, endpoints, event, flow_control, ingress,
+    lease, limits, namespace, network_policy, node, pod, policy, quota, rbac, replica_set, runtime_class, scheduling,
+    secret, service, service_account, stateful_set, storage, storage_migration, webhooks,
 };
 
 static UNKNOWN: Rules = GENERIC;
-static WITH_STATUS: Rules = Rules { has_status: true, ..GENERIC };
-static CLUSTER_WIDE: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
-static CUSTOM: Rules = Rules { scope: Scope::Cluster, ..GENERIC };
-static CUSTOM_NAMESPACED: Rules = Rules { scope: Scope::Namespaced, ..GENERIC };
+static CUSTOM: Rules = Rules { scope: Scope::Cluster, known_finalizers: false, ..GENERIC };
+static CUSTOM_NAMESPACED: Rules = Rules { scope: Scope::Namespaced, known_finalizers: false, ..GENERIC };
 
 /// The rules of kinds that clients define: those of metadata.
 pub fn of_custom(namespaced: bool) -> &'static Rules {
@@ -67,8 +65,13 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("resource.k8s.io", "ResourceSlice") => &device_slices::SLICE,
         ("scheduling.k8s.io", "PriorityClass") => &scheduling::RULES,
         ("storage.k8s.io", "StorageClass") => &storage::CLASS,
-        ("storage.k8s.io", "CSIDriver" | "CSINode") => &CLUSTER_WIDE,
-        ("apps", "ControllerRevision") => &UNKNOWN,
+        ("storage.k8s.io", "VolumeAttributesClass") => &storage::ATTRIBUTES_CLASS,
+        ("storage.k8s.io", "CSIDriver") => &storage::DRIVER,
+        ("storage.k8s.io", "CSINode") => &storage::NODE,
+        ("storage.k8s.io", "CSIStorageCapacity") => &storage::CAPACITY,
+        ("storage.k8s.io", "VolumeAttachment") => &storage::ATTACHMENT,
+        ("node.k8s.io", "RuntimeClass") => &runtime_class::RULES,
+        ("apps", "ControllerRevision") => &controller_revision::RULES,
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => &admission_policies::VALIDATING,
         ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding") => &admission_policies::VALIDATING_BINDING,
         ("admissionregistration.k8s.io", "MutatingAdmissionPolicy") => &admission_policies::MUTATING,
@@ -76,7 +79,6 @@ pub fn of(group: &str, kind: &str) -> &'static Rules {
         ("admissionregistration.k8s.io", "MutatingWebhookConfiguration") => &webhooks::MUTATING,
         ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration") => &webhooks::VALIDATING,
         ("apiregistration.k8s.io", "APIService") => &api_service::RULES,
-        ("storage.k8s.io", "VolumeAttachment") => &WITH_STATUS,
         ("storagemigration.k8s.io", "StorageVersionMigration") => &storage_migration::RULES,
         _ => &UNKNOWN,
     }

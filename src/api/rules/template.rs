@@ -57,13 +57,17 @@ pub(super) fn check_selector(errors: &mut Errors, spec: &Value, path: &Path, kin
     }
 }
 
+/// The labels of a template as messages show them: null where there are none.
+pub(super) fn shown_labels(template: &Value) -> Value {
+    sub(sub(template, "metadata"), "labels").clone()
+}
+
 /// The selector must choose the template's labels.
 pub(super) fn check_fit(errors: &mut Errors, template: &Value, selector: &LabelSelector, path: &Path) {
     if !selector.is_everything() && !selector.matches(meta::labels(template)) {
-        let labels = Value::Object(meta::labels(template).clone());
         errors.push(FieldError::invalid(
             &path.child("metadata").child("labels"),
-            labels,
+            shown_labels(template),
             "`selector` does not match template `labels`",
         ));
     }

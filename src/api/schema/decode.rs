@@ -7,6 +7,7 @@
 use serde_json::{Map, Number, Value};
 
 use super::graph::{Field, Node, Presence, Shape, ShapeId, Struct};
+use super::time;
 use crate::{
     meta,
     quantity::{self, Quantity},
@@ -21,7 +22,7 @@ pub enum DecodeError {
     Value { found: String, wanted: String },
     #[error(transparent)]
     Quantity(#[from] quantity::ParseError),
-    #[error("parsing time {0:?} as \"2006-01-02T15:04:05Z07:00\": cannot parse {0:?} as \"2006\"")]
+    #[error("{0}")]
     Time(String),
     #[error("illegal base64 data at input byte {0}")]
     Base64(usize),
@@ -148,12 +149,12 @@ impl<'g> Walk<'g> {
                 }
                 Err(error) => self.fail(error.into()),
             },
-            (Shape::Time { micro }, Value::String(text)) => match time(text) {
+            (Shape::Time { micro }, Value::String(text)) => match time::read(text) {
                 Some(time) if *micro => *text = meta::format_micro_time(time),
                 // Already in the form it is written in.
                 Some(_) if text.len() == "2006-01-02T15:04:05Z".len() && text.ends_with('Z') => {}
                 Some(time) => *text = meta::format_time(time),
-                None => self.fail(DecodeError::Time(text.clone())),
+                None => self.fail(DecodeError::Time(time::wrong(text, *micro))),
             },
             (Shape::Bytes, Value::String(text)) => match base64_error(text) {
                 Some(at) => self.fail(DecodeError::Base64(at)),
@@ -259,9 +260,6 @@ impl<'g> Walk<'g> {
             }
             Value::Number(_) => "number".to_owned(),
         };
-        if matches!(shape, Shape::IntOrString) {
-            return DecodeError::Value { found, wanted: "int32".to_owned() };
-        }
         match owner {
             None => DecodeError::Value { found, wanted: self.go_type(id) },
             Some(Owner { object, field }) => DecodeError::Field {
@@ -269,6 +267,7 @@ impl<'g> Walk<'g> {
                 owner: object.go.rsplit('.').next().unwrap_or_default().to_owned(),
                 path: at.names(),
                 wanted: match &field.go {
+                    _ if matches!(shape, Shape::IntOrString) => "int32".to_owned(),
                     Some(go) if field.shape == id => go.to_string(),
                     Some(go) => item_type(go).to_owned(),
                     None => self.go_type(id),
@@ -296,11 +295,6 @@ impl<'g> Walk<'g> {
     }
 }
 
-/// Go wants RFC 3339 to the letter.
-fn time(text: &str) -> Option<jiff::Timestamp> {
-    (text.as_bytes().get(10) == Some(&b'T')).then(|| meta::parse_time(text)).flatten()
-}
-
 /// `v1.Protocol` of `[]v1.Protocol`, `string` of `map[v1.Name]string`.
 fn item_type(go: &str) -> &str {
     go.strip_prefix("[]").or_else(|| go.split_once(']').map(|(_, value)| value)).unwrap_or(go)
@@ -324,22 +318,32 @@ fn is_zero(value: &Value) -> bool {
     }
 }
 
-/// Where padded standard base64 (line breaks allowed) goes wrong.
+/// Where padded standard base64 (line breaks allowed) goes wrong, as Go counts: a group of four that ends too early goes
+/// wrong where it begins.
 fn base64_error(text: &str) -> Option<usize> {
+    let is_break = |byte: u8| matches!(byte, b'\r' | b'\n');
     let is_digit = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'+' || byte == b'/';
-    let significant = || text.bytes().enumerate().filter(|(_, byte)| !matches!(byte, b'\r' | b'\n'));
-    let total = significant().count();
-    let padding =
-        text.bytes().rev().filter(|byte| !matches!(byte, b'\r' | b'\n')).take_while(|byte| *byte == b'=').count();
-    let digits = total - padding;
-    if let Some((at, _)) = significant().take(digits).find(|(_, byte)| !is_digit(*byte)) {
-        return Some(at);
+    let bytes = text.as_bytes();
+    let (mut at, mut digits) = (0, 0);
+    while let Some(byte) = bytes.get(at).copied() {
+        at += 1;
+        match byte {
+            byte if is_break(byte) => {}
+            byte if is_digit(byte) => digits = (digits + 1) % 4,
+            b'=' if digits >= 2 => {
+                let skip = |from: usize| bytes.iter().skip(from).take_while(|byte| is_break(**byte)).count() + from;
+                let mut next = skip(at);
+                if digits == 2 {
+                    match bytes.get(next) {
+                        None => return Some(text.len()),
+                        Some(b'=') => next = skip(next + 1),
+                        Some(_) => return Some(next - 1),
+                    }
+                }
+                return (next < bytes.len()).then_some(next);
+            }
+            _ => return Some(at - 1),
+        }
     }
-    let right = match digits % 4 {
-        0 => padding == 0,
-        2 => padding == 2,
-        3 => padding == 1,
-        _ => false,
-    };
-    (!right).then_some(text.len())
+    (digits > 0).then_some(at - digits)
 }

@@ -14,6 +14,7 @@ mod default;
 mod expressions;
 mod graph;
 mod load;
+mod time;
 mod validate;
 
 use std::{

@@ -195,15 +195,15 @@ fn wrong_types() {
             "Pod",
             json!({ "metadata": { "deletionTimestamp": "2024-01-02 03:04:05Z" } }),
             expect![[
-                r#"parsing time "2024-01-02 03:04:05Z" as "2006-01-02T15:04:05Z07:00": cannot parse "2024-01-02 03:04:05Z" as "2006""#
+                r#"parsing time "2024-01-02 03:04:05Z" as "2006-01-02T15:04:05Z07:00": cannot parse " 03:04:05Z" as "T""#
             ]],
         ),
-        ("v1", "Secret", json!({ "data": { "a": "a" } }), expect!["illegal base64 data at input byte 1"]),
+        ("v1", "Secret", json!({ "data": { "a": "a" } }), expect!["illegal base64 data at input byte 0"]),
         (
             "v1",
             "Service",
             json!({ "spec": { "ports": [{ "targetPort": true }] } }),
-            expect!["json: cannot unmarshal bool into Go value of type int32"],
+            expect!["json: cannot unmarshal bool into Go struct field ServicePort.spec.ports.targetPort of type int32"],
         ),
         ("v1", "Pod", json!("text"), expect!["json: cannot unmarshal string into Go value of type v1.Pod"]),
     ];

@@ -36,9 +36,16 @@ pub(super) fn validate(root: Node<'_>, object: &Value, path: &Path, errors: &mut
     }
 }
 
-/// Strings the schema calls required although they may be empty.
-const MAY_BE_EMPTY: [(&str, &str); 3] =
-    [("v1.GroupResource", "group"), ("v1.HTTPHeader", "value"), ("v1.Sysctl", "value")];
+/// What the schema calls required although it may be empty, or although something else is said when it is not there.
+const MAY_BE_EMPTY: [(&str, &str); 7] = [
+    ("v1.DaemonSetSpec", "selector"),
+    ("v1.ForNode", "name"),
+    ("v1.ForZone", "name"),
+    ("v1.GroupResource", "group"),
+    ("v1.HTTPHeader", "value"),
+    ("v1.Sysctl", "value"),
+    ("v1.TokenRequest", "audience"),
+];
 
 fn check(root: Node<'_>, owner: &str, field: &Field, value: Option<&Value>, at: &At<'_>, errors: &mut Vec<FieldError>) {
     let value = value.filter(|value| !value.is_null());

@@ -7,7 +7,7 @@ use mk8s_api::{meta, names, rules, status::Status};
 use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
-use super::{Call, Registry, Stored, Warnings, commit_failed, keys};
+use super::{Call, Registry, Stored, Warnings, commit_failed, keys, owners};
 use crate::admission::{self, Operation};
 
 /// How many generated names are tried.
@@ -16,6 +16,7 @@ const GENERATED_NAMES: usize = 8;
 impl Registry {
     /// Creates an object that was decoded and defaulted.
     pub async fn create(&self, call: &Call<'_>, mut object: Value, warnings: &mut Warnings) -> Result<Stored, Status> {
+        owners::drop_repeated(&mut object, false, warnings);
         self.note_create(call, &mut object);
         self.create_managed(call, object, warnings).await
     }
@@ -79,6 +80,7 @@ impl Registry {
         let resource = call.resource;
         let request = call.admission(Operation::Create, None);
         self.admission.mutate(&request, &mut object).await?;
+        owners::drop_repeated(&mut object, true, warnings);
         check_scope(call, &mut object)?;
         resource.tidy(&mut object);
         fill_system_fields(&mut object);
@@ -97,6 +99,7 @@ impl Registry {
             return Err(resource.invalid(meta::name(&object), errors));
         }
         resource.warn(&object, warnings);
+        resource.warn_new(&object, warnings);
         warnings.extend(self.admission.warnings(&request, &object));
         self.admission.validate(&request, &object).await?;
         Ok(Ready { object, reservation })

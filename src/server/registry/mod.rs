@@ -20,6 +20,7 @@ mod keys;
 mod list;
 mod namespaces;
 mod options;
+mod owners;
 mod patch;
 mod pods;
 mod resource;

@@ -393,6 +393,8 @@ impl Resource {
                 self.rules.prepare_status_update(new, old);
                 if self.is("certificates.k8s.io", "certificatesigningrequests") {
                     rules::stamp_conditions(new, old, &meta::format_time(Timestamp::now()));
+                } else if self.is("", "persistentvolumes") {
+                    rules::stamp_phase(new, old, &meta::format_time(Timestamp::now()));
                 }
             }
             "approval" => rules::prepare_approval(new, old, &meta::format_time(Timestamp::now())),
@@ -431,17 +433,24 @@ impl Resource {
         errors
     }
 
-    /// What the schema has to say, where the rules have not said something about the same field.
+    /// What the schema has to say, where the rules have not said something about the same field or what it is in.
     fn validate_schema(&self, object: &Value, errors: &mut Vec<FieldError>) {
         let Some(schema) = self.schema else { return };
         let mut more = Vec::new();
         schema.validate(object, &Path::root(), &mut more);
-        more.retain(|error| !errors.iter().any(|known| known.field == error.field));
+        more.retain(|error| {
+            let owner = error.field.rsplit_once(['.', '[']).map_or("", |(owner, _)| owner);
+            !errors.iter().any(|known| known.field == error.field || known.field == owner)
+        });
         errors.append(&mut more);
     }
 
     pub(super) fn warn(&self, object: &Value, warnings: &mut Warnings) {
         warnings.extend(self.rules.warnings(object));
+    }
+
+    pub(super) fn warn_new(&self, object: &Value, warnings: &mut Warnings) {
+        warnings.extend(self.rules.warnings_of_new(object));
     }
 
     pub(super) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> Status {

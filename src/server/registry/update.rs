@@ -14,7 +14,7 @@ use mk8s_api::{
 use mk8s_store::{CommitError, Entry, Expect, Op, Stamped};
 use serde_json::Value;
 
-use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, keys};
+use super::{Call, Registry, Stored, Warnings, apply, commit_failed, create::check_scope, keys, owners};
 use crate::admission::Operation;
 
 /// How often a write without a version is tried against a moving object.
@@ -55,7 +55,8 @@ pub struct Updated {
 
 impl Registry {
     /// Replaces an object with one that was decoded and defaulted.
-    pub async fn update(&self, call: &Call<'_>, object: Value, warnings: &mut Warnings) -> Result<Updated, Status> {
+    pub async fn update(&self, call: &Call<'_>, mut object: Value, warnings: &mut Warnings) -> Result<Updated, Status> {
+        owners::drop_repeated(&mut object, false, warnings);
         let key = keys::object(&call.resource.prefix, call.namespace, call.name);
         if call.subresource.is_empty() && call.resource.create_on_update && self.store.view().get(&key).is_none() {
             match meta::name(&object) {
@@ -154,6 +155,7 @@ impl Registry {
             Admitted::Scale(scale) => self.admit_scale(call, scale, &mut new, old).await?,
             Admitted::Before => {}
         }
+        owners::drop_repeated(&mut new, true, warnings);
         resource.tidy(&mut new);
         let managers = meta::metadata_mut(&mut new).and_then(|metadata| metadata.remove("managedFields"));
         keep_system_fields(&mut new, old);

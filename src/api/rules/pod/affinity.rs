@@ -154,7 +154,7 @@ fn check_label_keys(errors: &mut Errors, term: &Value, path: &Path) {
     }
 }
 
-pub(super) fn check_tolerations(errors: &mut Errors, tolerations: &[Value], path: &Path) {
+pub(in super::super) fn check_tolerations(errors: &mut Errors, tolerations: &[Value], path: &Path) {
     for (n, toleration) in tolerations.iter().enumerate() {
         let path = path.index(n);
         let (key, operator, value, effect) = (

@@ -16,7 +16,7 @@ mod volumes;
 
 use serde_json::Value;
 
-pub(super) use self::affinity::check_node_selector;
+pub(super) use self::affinity::{check_node_selector, check_tolerations};
 pub(super) use self::defaults::default_template;
 pub(super) use self::spec::{check_annotations, check_spec};
 pub use self::status::qos_class;
@@ -36,6 +36,9 @@ pub(super) static RULES: Rules = Rules {
     validate_update: Some(update::validate),
     validate_status_update: status::validate_update,
     warnings: spec::warnings,
+    warnings_of_new: |pod| {
+        super::meta::name_advice(pod, "this is used in the Pod's hostname, which can result in surprising behavior")
+    },
     selectable: &[
         ("spec.nodeName", |pod| text(sub(pod, "spec"), "nodeName").to_string()),
         ("spec.restartPolicy", |pod| text(sub(pod, "spec"), "restartPolicy").to_string()),

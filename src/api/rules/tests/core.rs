@@ -114,20 +114,19 @@ fn services() {
         (
             "{metadata: {name: 1a}, spec: {type: Odd, sessionAffinity: Odd, ports: [{port: 0, protocol: X, targetPort: A}, {port: 0, protocol: X}]}}",
             expect![[r#"
-            metadata.name: Invalid value: "1a": a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, and end with an alphanumeric character (e.g. 'my-name',  or 'abc-123', regex used for validation is '[a-z]([-a-z0-9]*[a-z0-9])?')
-            spec.ports[0].name: Required value
-            spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
-            spec.ports[0].protocol: Unsupported value: "X": supported values: "SCTP", "TCP", "UDP"
-            spec.ports[0].targetPort: Invalid value: "A": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)
-            spec.ports[0].targetPort: Invalid value: "A": must contain at least one letter (a-z)
-            spec.ports[1].name: Required value
-            spec.ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive
-            spec.ports[1].protocol: Unsupported value: "X": supported values: "SCTP", "TCP", "UDP"
-            spec.ports[1].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
-            spec.sessionAffinity: Unsupported value: "Odd": supported values: "ClientIP", "None"
-            spec.type: Unsupported value: "Odd": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
-            spec.ports[1]: Duplicate value: {"port":0,"protocol":"X"}
-        "#]],
+                spec.ports[0].name: Required value
+                spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive
+                spec.ports[0].protocol: Unsupported value: "X": supported values: "SCTP", "TCP", "UDP"
+                spec.ports[0].targetPort: Invalid value: "A": must contain only alpha-numeric characters (a-z, 0-9), and hyphens (-)
+                spec.ports[0].targetPort: Invalid value: "A": must contain at least one letter (a-z)
+                spec.ports[1].name: Required value
+                spec.ports[1].port: Invalid value: 0: must be between 1 and 65535, inclusive
+                spec.ports[1].protocol: Unsupported value: "X": supported values: "SCTP", "TCP", "UDP"
+                spec.ports[1].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
+                spec.sessionAffinity: Unsupported value: "Odd": supported values: "ClientIP", "None"
+                spec.type: Unsupported value: "Odd": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
+                spec.ports[1]: Duplicate value: {"port":0,"protocol":"X"}
+            "#]],
         ),
         (
             "{spec: {type: NodePort, clusterIP: None, clusterIPs: [None], externalIPs: [127.0.0.1, x], externalTrafficPolicy: Odd, ports: [{port: 80}]}}",

@@ -1,8 +1,10 @@
 //! Fixtures and the errors they earn, for every kind with rules of its own.
 
+mod amounts;
 mod core;
 mod extension;
 mod pods;
+mod storage;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -83,17 +85,18 @@ fn metadata() {
         "ConfigMap",
         "{metadata: {name: '', finalizers: [a b, orphan, foregroundDeletion], ownerReferences: [{apiVersion: '', kind: '', name: '', uid: ''}, {apiVersion: v1, kind: Event, name: e, uid: u}], managedFields: [{operation: Odd, fieldsType: X}]}}",
         expect![[r#"
-        metadata.name: Required value: name or generateName is required
-        metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty
-        metadata.ownerReferences.kind: Invalid value: "": must not be empty
-        metadata.ownerReferences.name: Invalid value: "": must not be empty
-        metadata.ownerReferences.uid: Invalid value: "": must not be empty
-        metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"e","uid":"u"}: /v1, Kind=Event is disallowed from being an owner
-        metadata.finalizers: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
-        metadata.finalizers: Invalid value: ["a b","orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set
-        metadata.managedFields[0].operation: Invalid value: "Odd": must be `Apply` or `Update`
-        metadata.managedFields[0].fieldsType: Invalid value: "X": must be `FieldsV1`
-    "#]],
+            metadata.name: Required value: name or generateName is required
+            metadata.ownerReferences.apiVersion: Invalid value: "": version must not be empty
+            metadata.ownerReferences.kind: Invalid value: "": must not be empty
+            metadata.ownerReferences.name: Invalid value: "": must not be empty
+            metadata.ownerReferences.uid: Invalid value: "": must not be empty
+            metadata.ownerReferences: Invalid value: {"apiVersion":"v1","kind":"Event","name":"e","uid":"u"}: /v1, Kind=Event is disallowed from being an owner
+            metadata.finalizers: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
+            metadata.finalizers: Invalid value: ["a b","orphan","foregroundDeletion"]: finalizer orphan and foregroundDeletion cannot be both set
+            metadata.managedFields[0].operation: Invalid value: "Odd": must be `Apply` or `Update`
+            metadata.managedFields[0].fieldsType: Invalid value: "X": must be `FieldsV1`
+            metadata.finalizers[0]: Invalid value: "a b": name is neither a standard finalizer name nor is it fully qualified
+        "#]],
     );
     check(
         "",
@@ -148,12 +151,12 @@ fn workloads() {
         "Deployment",
         "{spec: {replicas: -1, template: {spec: {restartPolicy: Never, containers: []}}}}",
         expect![[r#"
-        spec.replicas: Invalid value: -1: must be greater than or equal to 0
-        spec.selector: Required value
-        spec.template.metadata.labels: Invalid value: {}: `selector` does not match template `labels`
-        spec.template.spec.containers: Required value
-        spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
-    "#]],
+            spec.replicas: Invalid value: -1: must be greater than or equal to 0
+            spec.selector: Required value
+            spec.template.metadata.labels: Invalid value: null: `selector` does not match template `labels`
+            spec.template.spec.containers: Required value
+            spec.template.spec.restartPolicy: Unsupported value: "Never": supported values: "Always"
+        "#]],
     );
     check(
         "apps",
@@ -251,11 +254,10 @@ fn workloads() {
         "Job",
         "{spec: {maxFailedIndexes: 1, completionMode: Odd, template: {spec: {containers: [{name: c, image: i}]}}}}",
         expect![[r#"
-        spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified
-        spec.completionMode: Unsupported value: "Odd": supported values: "NonIndexed", "Indexed"
-        spec.maxFailedIndexes: Invalid value: 1: requires indexed completion mode
-        spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"
-    "#]],
+            spec.backoffLimitPerIndex: Required value: when maxFailedIndexes is specified
+            spec.completionMode: Unsupported value: "Odd": supported values: "NonIndexed", "Indexed"
+            spec.template.spec.restartPolicy: Required value: valid values: "OnFailure", "Never"
+        "#]],
     );
     let cron = |schedule: &str| {
         format!(
@@ -423,14 +425,15 @@ fn the_rest() {
         "HorizontalPodAutoscaler",
         "{apiVersion: autoscaling/v2, spec: {minReplicas: 3, maxReplicas: 2, scaleTargetRef: {kind: Deployment, name: a/b}, metrics: [{type: Pods}], behavior: {scaleUp: {selectPolicy: Odd, policies: [{type: Odd, value: 0, periodSeconds: 9999}]}}}}",
         expect![[r#"
-        spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`
-        spec.scaleTargetRef.name: Invalid value: "a/b": may not contain '/'
-        spec.metrics[0].pods: Required value: must populate information for the given metric source
-        spec.behavior.scaleUp.selectPolicy: Unsupported value: "Odd": supported values: "Disabled", "Max", "Min"
-        spec.behavior.scaleUp.policies[0].type: Unsupported value: "Odd": supported values: "Percent", "Pods"
-        spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero
-        spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 9999: must be less than or equal to 1800
-    "#]],
+            spec.maxReplicas: Invalid value: 2: must be greater than or equal to `minReplicas`
+            spec.scaleTargetRef.name: Invalid value: "a/b": may not contain '/'
+            spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group
+            spec.metrics[0].pods: Required value: must populate information for the given metric source
+            spec.behavior.scaleUp.selectPolicy: Unsupported value: "Odd": supported values: "Disabled", "Max", "Min"
+            spec.behavior.scaleUp.policies[0].type: Unsupported value: "Odd": supported values: "Percent", "Pods"
+            spec.behavior.scaleUp.policies[0].value: Invalid value: 0: must be greater than zero
+            spec.behavior.scaleUp.policies[0].periodSeconds: Invalid value: 9999: must be less than or equal to 1800
+        "#]],
     );
     check(
         "networking.k8s.io",
@@ -543,21 +546,23 @@ fn the_rest() {
         "ResourceQuota",
         "{spec: {hard: {odd: 1, pods: 1500m, count/deployments.apps: 2}, scopes: [Odd, BestEffort, NotBestEffort]}}",
         expect![[r#"
-        spec.hard[odd]: Invalid value: "odd": must be a standard resource type or fully qualified
-        spec.hard[pods]: Invalid value: "1500m": must be an integer
-        spec.scopes: Invalid value: ["Odd","BestEffort","NotBestEffort"]: unsupported scope
-        spec.scopes: Invalid value: ["Odd","BestEffort","NotBestEffort"]: conflicting scopes
-    "#]],
+            spec.hard[odd]: Invalid value: "odd": must be a standard resource type or fully qualified
+            spec.hard[odd]: Invalid value: "odd": must be a standard resource for quota
+            spec.hard[pods]: Invalid value: "1500m": must be an integer
+            spec.scopes: Invalid value: ["Odd","BestEffort","NotBestEffort"]: unsupported scope
+            spec.scopes: Invalid value: ["Odd","BestEffort","NotBestEffort"]: conflicting scopes
+        "#]],
     );
     check(
         "",
         "LimitRange",
         "{spec: {limits: [{type: Container, min: {cpu: 2}, max: {cpu: 1}}, {type: Pod, default: {cpu: 1}}]}}",
         expect![[r#"
-        spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1
-        spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than default request value 1
-        spec.limits[1].default: Forbidden: may not be specified when `type` is 'Pod'
-    "#]],
+            spec.limits[0].min[cpu]: Invalid value: "2": min value 2 is greater than max value 1
+            spec.limits[0].defaultRequest[cpu]: Invalid value: "1": min value 2 is greater than default request value 1
+            spec.limits[0].default[cpu]: Invalid value: "2": min value 2 is greater than default value 1
+            spec.limits[1].default: Forbidden: may not be specified when `type` is 'Pod'
+        "#]],
     );
     check(
         "certificates.k8s.io",

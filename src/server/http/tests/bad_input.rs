@@ -368,10 +368,10 @@ async fn names_and_paths_that_are_wrong() {
             post("/api/v1/namespaces/none/configmaps", named("a"), 404, "NotFound", "namespaces \"none\" not found"),
             post(
                 SERVICES,
-                r#"{"metadata":{"name":"1a"},"spec":{"ports":[{"port":80}]}}"#,
+                r#"{"metadata":{"name":"a_"},"spec":{"ports":[{"port":80}]}}"#,
                 422,
                 "Invalid",
-                "Service \"1a\" is invalid: metadata.name: Invalid value: \"1a\": a DNS-1035 label must consist of…",
+                "Service \"a_\" is invalid: metadata.name: Invalid value: \"a_\": a lowercase RFC 1123 label must consist of…",
             ),
             post(
                 "/api/v1/namespaces",

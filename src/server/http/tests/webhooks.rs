@@ -300,7 +300,7 @@ async fn other_versions_are_converted_for_webhooks() {
     .await;
     let rules = json!([{"apiGroups": ["autoscaling"], "apiVersions": ["v2"], "resources": ["horizontalpodautoscalers"], "operations": ["CREATE"]}]);
     api.hook("mutating", "a", backend.client_config("/"), json!({"rules": rules})).await;
-    let scaler = json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
+    let scaler = json!({"metadata": {"name": "h"}, "spec": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}, "maxReplicas": 3, "targetCPUUtilizationPercentage": 50}});
     let (code, made) = api.post("/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers", scaler).await;
     assert_eq!((code, &made["apiVersion"]), (201, &json!("autoscaling/v1")), "{made}");
     assert_eq!(

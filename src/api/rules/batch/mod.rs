@@ -1,10 +1,12 @@
 //! Job and CronJob: pods that end, once or again and again.
 
+mod policies;
+
 use jiff::tz::TimeZone;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::at::{
-    default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text,
+    self, default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text,
 };
 use super::check::{self, Errors, immutable, member, non_negative, word};
 use super::{GENERIC, Generation, Rules, Scope, pod, template};
@@ -25,6 +27,7 @@ pub(super) static JOB: Rules = Rules {
     prepare_create: generate_selector,
     validate: validate_job,
     validate_update: Some(validate_job_update),
+    warnings_of_new: super::meta::name_in_pods,
     selectable: &[("status.successful", |job| int(sub(job, "status"), "succeeded").unwrap_or(0).to_string())],
     ..GENERIC
 };
@@ -132,23 +135,34 @@ fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
     if has(spec, "maxFailedIndexes") && !has(spec, "backoffLimitPerIndex") {
         errors.push(FieldError::required(&path.child("backoffLimitPerIndex"), "when maxFailedIndexes is specified"));
     }
+    if let Some(manager) = maybe_text(spec, "managedBy") {
+        policies::check_managed_by(errors, manager, &path.child("managedBy"));
+    }
     let mode = maybe_text(spec, "completionMode").unwrap_or("NonIndexed");
     member(errors, mode, &["NonIndexed", "Indexed"], &path.child("completionMode"));
     if mode == "Indexed" {
         check_indexed(errors, spec, path);
-    } else {
+    } else if mode == "NonIndexed" {
         for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
             if let Some(number) = int(spec, field) {
                 errors.push(FieldError::invalid(&path.child(field), number, "requires indexed completion mode"));
             }
         }
-        if let Some(policy) = get(spec, "successPolicy") {
-            errors.push(FieldError::invalid(
-                &path.child("successPolicy"),
-                policy.clone(),
-                "requires indexed completion mode",
-            ));
+    }
+    if has(spec, "podFailurePolicy") {
+        policies::check_failures(errors, spec, &path.child("podFailurePolicy"));
+    }
+    if let Some(policy) = get(spec, "successPolicy") {
+        let policy_path = path.child("successPolicy");
+        match mode {
+            "Indexed" => policies::check_successes(errors, spec, &policy_path),
+            _ => errors.push(FieldError::invalid(&policy_path, in_go(policy), "requires indexed completion mode")),
         }
+    }
+    if let Some(replacement) = maybe_text(spec, "podReplacementPolicy") {
+        let allowed: &[&str] =
+            if has(spec, "podFailurePolicy") { &["Failed"] } else { &["Failed", "TerminatingOrFailed"] };
+        member(errors, replacement, allowed, &path.child("podReplacementPolicy"));
     }
     let pods_path = path.child("template");
     template::check_template(errors, sub(spec, "template"), &pods_path);
@@ -170,6 +184,13 @@ fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
         }
         other => errors.push(FieldError::not_supported(&policy_path, other, &["OnFailure", "Never"])),
     }
+}
+
+/// A success policy as upstream's messages show one: with the names of its fields in Go.
+fn in_go(policy: &Value) -> Value {
+    let rule = |rule: &Value| json!({"SucceededIndexes": sub(rule, "succeededIndexes"), "SucceededCount": sub(rule, "succeededCount")});
+    let rules = get(policy, "rules").map(|_| at::list(policy, "rules").iter().map(rule).collect::<Value>());
+    json!({"Rules": rules})
 }
 
 fn check_indexed(errors: &mut Errors, spec: &Value, path: &Path) {
@@ -195,6 +216,26 @@ fn check_indexed(errors: &mut Errors, spec: &Value, path: &Path) {
                 failed,
                 format!("must be less than or equal to {MAX_INDEXES}"),
             ));
+        }
+    }
+    if completions.is_some_and(|completions| completions > MAX_INDEXES) && has(spec, "backoffLimitPerIndex") {
+        check_many(errors, spec, path);
+    }
+}
+
+/// Very many indexes, each with its own limit.
+fn check_many(errors: &mut Errors, spec: &Value, path: &Path) {
+    const MAX: i64 = 10_000;
+    if !has(spec, "maxFailedIndexes") {
+        let why = format!("must be specified when completions is above {MAX_INDEXES}");
+        errors.push(FieldError::required(&path.child("maxFailedIndexes"), why));
+    }
+    for field in ["parallelism", "maxFailedIndexes"] {
+        if let Some(number) = int(spec, field).filter(|number| *number > MAX) {
+            let why = format!(
+                "must be less than or equal to {MAX} when completions are above {MAX_INDEXES} and used with backoff limit per index"
+            );
+            errors.push(FieldError::invalid(&path.child(field), number, why));
         }
     }
 }
@@ -262,6 +303,7 @@ pub(super) static CRON_JOB: Rules = Rules {
         }
     },
     validate_update: Some(|new, old, errors| validate_cron_job(new, Some(old), errors)),
+    warnings_of_new: super::meta::name_in_pods,
     ..GENERIC
 };
 

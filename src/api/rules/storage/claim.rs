@@ -1,0 +1,192 @@
+//! PersistentVolumeClaim: what is asked for, and from what it is filled.
+
+use serde_json::{Map, Value, json};
+
+use super::at::{
+    default_pointer, get, get_mut, has, keep, list, map, maybe_text, remove, same, set, sub, sub_mut, text,
+};
+use super::check::{self, Errors, immutable, invalid_each, member, required};
+use super::{
+    FieldError, GENERIC, Path, Quantity, Rules, Scope, check_access_modes, check_class_name, check_positive,
+    default_phase, names, resources,
+};
+
+pub(in super::super) static CLAIM: Rules = Rules {
+    scope: Scope::Namespaced,
+    has_status: true,
+    default: |claim| {
+        if let Some(spec) = sub_mut(claim, "spec") {
+            default_pointer(spec, "volumeMode", "Filesystem");
+        }
+        default_phase(claim);
+    },
+    prepare_create: |claim| {
+        set(claim, "status", json!({"phase": "Pending"}));
+        if let Some(spec) = sub_mut(claim, "spec") {
+            settle_sources(spec, None);
+        }
+    },
+    prepare_update: |new, old| {
+        if let Some(spec) = sub_mut(new, "spec") {
+            settle_sources(spec, Some(sub(old, "spec")));
+        }
+    },
+    validate: |claim, errors| check_claim_spec(errors, sub(claim, "spec"), &Path::new("spec")),
+    validate_update: Some(validate_claim_update),
+    warnings: |claim| {
+        let annotation = crate::meta::annotation(claim, BETA_CLASS);
+        let old = annotation.map(|_| format!("metadata.annotations[{BETA_CLASS}]: {OLD_CLASS}"));
+        old.into_iter().chain(fractions(sub(claim, "spec"), &Path::new("spec"))).collect()
+    },
+    ..GENERIC
+};
+
+const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
+const OLD_CLASS: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
+
+/// Amounts that are no whole bytes.
+fn fractions(spec: &Value, path: &Path) -> Vec<String> {
+    let of = |list: &'static str| {
+        let amount = map(sub(spec, "resources"), list).get("storage")?;
+        let quantity = Quantity::from_json(amount).ok().filter(|quantity| quantity.millis() % 1000 != 0)?;
+        let path = path.child("resources").child(list).key("storage");
+        Some(format!("{path}: fractional byte value \"{quantity}\" is invalid, must be an integer"))
+    };
+    ["requests", "limits"].into_iter().filter_map(of).collect()
+}
+
+/// `dataSource` and `dataSourceRef` say the same. What the older field may not name is dropped, as it always was, when
+/// the newer one is not there; a source in another namespace is dropped, too.
+fn settle_sources(spec: &mut Value, old: Option<&Value>) {
+    let old = old.unwrap_or(&Value::Null);
+    let elsewhere = get(spec, "dataSourceRef").is_some_and(|source| !text(source, "namespace").is_empty());
+    if elsewhere && !has(old, "dataSourceRef") {
+        remove(spec, "dataSourceRef");
+    }
+    let in_use = has(old, "dataSource") || has(old, "dataSourceRef");
+    if !in_use && !has(spec, "dataSourceRef") && !is_known_source(sub(spec, "dataSource")) {
+        remove(spec, "dataSource");
+    }
+    equal_sources(spec);
+}
+
+fn is_known_source(source: &Value) -> bool {
+    matches!(
+        (text(source, "apiGroup"), text(source, "kind")),
+        ("", "PersistentVolumeClaim") | ("snapshot.storage.k8s.io", "VolumeSnapshot")
+    )
+}
+
+/// Copies the one of both source fields that is there.
+fn equal_sources(spec: &mut Value) {
+    let copied = |source: &Value| {
+        let of = |field: &str| Some((field.to_owned(), get(source, field)?.clone()));
+        Value::Object(["apiGroup", "kind", "name"].into_iter().filter_map(of).collect::<Map<_, _>>())
+    };
+    let (field, source) = match (get(spec, "dataSource"), get(spec, "dataSourceRef")) {
+        (Some(source), None) => ("dataSourceRef", copied(source)),
+        (None, Some(source)) if text(source, "namespace").is_empty() => ("dataSource", copied(source)),
+        _ => return,
+    };
+    set(spec, field, source);
+}
+
+/// The specification of a claim, or of a template of one.
+pub(in super::super) fn check_claim_spec(errors: &mut Errors, spec: &Value, path: &Path) {
+    if list(spec, "accessModes").is_empty() {
+        errors.push(FieldError::required(&path.child("accessModes"), "at least 1 access mode is required"));
+    }
+    check::label_selector(errors, sub(spec, "selector"), &path.child("selector"));
+    check_access_modes(errors, spec, path);
+    let amount_path = path.child("resources").key("storage");
+    match map(sub(spec, "resources"), "requests").get("storage") {
+        None => errors.push(FieldError::required(&amount_path, "")),
+        Some(amount) => {
+            if check_positive(errors, amount, &amount_path) {
+                resources::quantity_value(errors, "storage", amount, || amount_path.clone());
+            }
+        }
+    }
+    let class = |errors: &mut Errors, field: &'static str| {
+        let class = text(spec, field);
+        if !class.is_empty() {
+            check_class_name(errors, class, || path.child(field));
+        }
+    };
+    class(errors, "storageClassName");
+    if let Some(mode) = maybe_text(spec, "volumeMode") {
+        member(errors, mode, &["Block", "Filesystem"], &path.child("volumeMode"));
+    }
+    check_sources(errors, spec, path);
+    class(errors, "volumeAttributesClassName");
+}
+
+fn check_sources(errors: &mut Errors, spec: &Value, path: &Path) {
+    for field in ["dataSource", "dataSourceRef"] {
+        let Some(source) = get(spec, field) else { continue };
+        let path = path.child(field);
+        let (group, kind, namespace) = (text(source, "apiGroup"), text(source, "kind"), text(source, "namespace"));
+        required(errors, text(source, "name"), &path.child("name"));
+        required(errors, kind, &path.child("kind"));
+        if group.is_empty() && kind != "PersistentVolumeClaim" {
+            let why = "must be 'PersistentVolumeClaim' when referencing the default apiGroup";
+            errors.push(FieldError::invalid(&path, kind, why));
+        }
+        if !group.is_empty() {
+            invalid_each(errors, names::dns1123_subdomain(group), || path.child("apiGroup"), group);
+        }
+        if !namespace.is_empty() {
+            invalid_each(errors, names::dns1123_label(namespace), || path.child("namespace"), namespace);
+        }
+    }
+    let (Some(source), Some(reference)) = (get(spec, "dataSource"), get(spec, "dataSourceRef")) else { return };
+    let why = if !text(reference, "namespace").is_empty() {
+        "may not be specified when dataSourceRef.namespace is specified"
+    } else if ["apiGroup", "kind", "name"].iter().any(|field| !same(sub(source, field), sub(reference, field))) {
+        "must match dataSourceRef"
+    } else {
+        return;
+    };
+    errors.push(FieldError::invalid(path, json!({}), why));
+}
+
+fn storage(holder: &Value, field: &str) -> Quantity {
+    map(holder, field).get("storage").and_then(|amount| Quantity::from_json(amount).ok()).unwrap_or(Quantity::ZERO)
+}
+
+fn validate_claim_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let (spec, old_spec, path) = (sub(new, "spec"), sub(old, "spec"), Path::new("spec"));
+    check_claim_spec(errors, spec, &path);
+    // What was stored before sources were made equal is no change.
+    let mut old_spec = old_spec.clone();
+    equal_sources(&mut old_spec);
+    let old_spec = &old_spec;
+    let mut munged = spec.clone();
+    if text(old_spec, "volumeName").is_empty() {
+        keep(&mut munged, old_spec, "volumeName");
+    }
+    if !has(old_spec, "storageClassName") {
+        keep(&mut munged, old_spec, "storageClassName");
+    }
+    if text(sub(new, "status"), "phase") == "Bound" {
+        keep(&mut munged, old_spec, "volumeAttributesClassName");
+        if let Some(requests) = get_mut(&mut munged, "resources").and_then(|resources| sub_mut(resources, "requests")) {
+            keep(requests, sub(sub(old_spec, "resources"), "requests"), "storage");
+        }
+    }
+    if !same(&munged, old_spec) {
+        errors.push(FieldError::forbidden(
+            &path,
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
+        ));
+    }
+    let (size, old_size) =
+        (storage(sub(spec, "resources"), "requests"), storage(sub(old_spec, "resources"), "requests"));
+    if size < old_size && size <= storage(sub(old, "status"), "capacity") {
+        errors.push(FieldError::forbidden(
+            &path.child("resources").child("requests").child("storage"),
+            "field can not be less than status.capacity",
+        ));
+    }
+    immutable(errors, get(spec, "volumeMode"), get(old_spec, "volumeMode"), &Path::new("volumeMode"));
+}
