@@ -1,5 +1,7 @@
 //! Owners that an object names twice: the second time is dropped, and whoever wrote it is told.
 
+use std::collections::HashSet;
+
 use mk8s_api::{at, meta};
 use serde_json::Value;
 
@@ -12,16 +14,18 @@ pub(super) fn drop_repeated(object: &mut Value, admitted: bool, warnings: &mut W
     else {
         return;
     };
-    let mut repeated = Vec::new();
-    for n in (1..owners.len()).rev() {
-        let (earlier, later) = owners.split_at(n);
-        if earlier.iter().any(|owner| at::same(owner, &later[0])) {
-            repeated.push(at::text(&later[0], "uid").to_owned());
-            owners.remove(n);
-        }
+    if owners.len() < 2 {
+        return;
     }
+    let (mut seen, mut repeated) = (HashSet::new(), Vec::new());
+    owners.retain(|owner| {
+        let is_new = seen.insert(owner.clone());
+        if !is_new {
+            repeated.push(at::text(owner, "uid").to_owned());
+        }
+        is_new
+    });
     if !repeated.is_empty() {
-        repeated.reverse();
         let when = if admitted { " after mutating admission happens" } else { "" };
         warnings.push(format!(
             ".metadata.ownerReferences contains duplicate entries{when}; API server dedups owner references in 1.20+, and may reject such requests as early as 1.24; please fix your requests; duplicate UID(s) observed: {}",
