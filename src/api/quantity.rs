@@ -1,7 +1,8 @@
 //! Quantities: `100m`, `1.5Gi`, `2e3`, with exact arithmetic and Kubernetes' canonical text.
 //!
 //! An amount is a whole number of nano units in 128 bits: nothing finer is kept upstream either (it rounds up),
-//! and the range is wider than what 64-bit consumers can read.
+//! and the range is wider than what 64-bit consumers can read. Beyond it the first 38 digits are kept, and the rest is
+//! rounded up.
 
 use std::cmp::Ordering;
 use std::fmt::{self, Display};
@@ -37,22 +38,36 @@ pub enum ParseError {
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Quantity {
     nanos: i128,
+    /// So many zeros follow `nanos`. Where there are any, one digit more would not fit before them: amounts that are the
+    /// same look the same.
+    zeros: u32,
     format: Format,
 }
 
 impl Quantity {
-    pub const ZERO: Quantity = Quantity { nanos: 0, format: Format::Decimal };
+    pub const ZERO: Quantity = Quantity { nanos: 0, zeros: 0, format: Format::Decimal };
 
     pub const fn from_units(units: i64, format: Format) -> Quantity {
-        Quantity { nanos: units as i128 * NANO, format }
+        Quantity { nanos: units as i128 * NANO, zeros: 0, format }
     }
 
     pub const fn from_millis(millis: i64) -> Quantity {
-        Quantity { nanos: millis as i128 * 1_000_000, format: Format::Decimal }
+        Quantity { nanos: millis as i128 * 1_000_000, zeros: 0, format: Format::Decimal }
     }
 
     pub const fn from_nanos(nanos: i128) -> Quantity {
-        Quantity { nanos, format: Format::Decimal }
+        Quantity { nanos, zeros: 0, format: Format::Decimal }
+    }
+
+    /// `nanos` with zeros behind it, as few of them as there must be.
+    fn wide(mut nanos: i128, mut zeros: u32, format: Format) -> Quantity {
+        while zeros > 0
+            && let Some(next) = nanos.checked_mul(10)
+        {
+            nanos = next;
+            zeros = if next == 0 { 0 } else { zeros - 1 };
+        }
+        Quantity { nanos, zeros, format }
     }
 
     pub fn parse(text: &str) -> Result<Quantity, ParseError> {
@@ -67,14 +82,16 @@ impl Quantity {
             return Err(ParseError::Numeric);
         }
         let (base, exponent, format) = suffix_meaning(suffix).ok_or(ParseError::Suffix)?;
-        let nanos = if base == 2 {
-            scaled(whole, fraction, 9, 1i128 << exponent).min(BINARY_MAX)
-        } else {
-            scaled(whole, fraction, 9 + exponent, 1)
-        };
-        let below_one = nanos > 0 && nanos < NANO;
-        let format = if format == Format::Binary && below_one { Format::Decimal } else { format };
-        Ok(Quantity { nanos: if negative { -nanos } else { nanos }, format })
+        let factor = if base == 2 { 1i128 << exponent } else { 1 };
+        let (nanos, zeros) = scaled(whole, fraction, if base == 2 { 9 } else { 9 + exponent }, factor);
+        let mut amount = Quantity::wide(nanos, zeros, format);
+        if format == Format::Binary && (amount.zeros > 0 || amount.nanos > BINARY_MAX) {
+            (amount.nanos, amount.zeros) = (BINARY_MAX, 0);
+        }
+        if format == Format::Binary && amount.nanos > 0 && amount.nanos < NANO {
+            amount.format = Format::Decimal;
+        }
+        Ok(if negative { -amount } else { amount })
     }
 
     /// Reads a JSON text or number.
@@ -110,32 +127,64 @@ impl Quantity {
     }
 
     fn scaled_value(self, unit: i128) -> i64 {
-        let rounded = divide_away(self.nanos, unit);
+        let rounded = divide_away(self.nanos(), unit);
         rounded.clamp(i64::MIN as i128, i64::MAX as i128) as i64
     }
 
+    /// Billionths, at most what 128 bits hold.
     pub fn nanos(self) -> i128 {
-        self.nanos
+        match (self.zeros, self.nanos < 0) {
+            (0, _) => self.nanos,
+            (_, false) => i128::MAX,
+            (_, true) => i128::MIN,
+        }
     }
 
     /// Whether it is a whole number of units.
     pub fn is_integer(self) -> bool {
-        self.nanos % NANO == 0
+        match self.zeros {
+            0 => self.nanos % NANO == 0,
+            zeros => zeros >= 9 || self.nanos % 10i128.pow(9 - zeros) == 0,
+        }
     }
 
     pub fn as_f64(self) -> f64 {
-        self.nanos as f64 / NANO as f64
+        let zeros = i32::try_from(self.zeros).unwrap_or(i32::MAX);
+        self.nanos as f64 / NANO as f64 * 10f64.powi(zeros)
     }
 
-    fn with(self, nanos: i128, other: Quantity) -> Quantity {
-        Quantity { nanos, format: if self.nanos == 0 { other.format } else { self.format } }
+    /// With more zeros behind it, and what stood there rounded away from nothing.
+    fn with_zeros(self, zeros: u32) -> i128 {
+        let divisor = 10i128.checked_pow(zeros.saturating_sub(self.zeros));
+        divisor.map_or(self.nanos.signum(), |divisor| divide_away(self.nanos, divisor))
+    }
+
+    fn add_wide(self, other: Quantity, format: Format) -> Quantity {
+        let mut zeros = self.zeros.max(other.zeros);
+        loop {
+            match self.with_zeros(zeros).checked_add(other.with_zeros(zeros)) {
+                Some(sum) => return Quantity::wide(sum, zeros, format),
+                None => zeros += 1,
+            }
+        }
+    }
+}
+
+impl std::ops::Neg for Quantity {
+    type Output = Quantity;
+    fn neg(self) -> Quantity {
+        Quantity { nanos: self.nanos.saturating_neg(), ..self }
     }
 }
 
 impl std::ops::Add for Quantity {
     type Output = Quantity;
     fn add(self, other: Quantity) -> Quantity {
-        self.with(self.nanos.saturating_add(other.nanos), other)
+        let format = if self.nanos == 0 { other.format } else { self.format };
+        match self.nanos.checked_add(other.nanos) {
+            Some(nanos) if self.zeros | other.zeros == 0 => Quantity { nanos, zeros: 0, format },
+            _ => self.add_wide(other, format),
+        }
     }
 }
 
@@ -148,20 +197,26 @@ impl std::ops::AddAssign for Quantity {
 impl std::ops::Sub for Quantity {
     type Output = Quantity;
     fn sub(self, other: Quantity) -> Quantity {
-        self.with(self.nanos.saturating_sub(other.nanos), other)
+        self + -other
     }
 }
 
 impl std::ops::Mul<i64> for Quantity {
     type Output = Quantity;
     fn mul(self, factor: i64) -> Quantity {
-        Quantity { nanos: self.nanos.saturating_mul(i128::from(factor)), format: self.format }
+        let mut zeros = self.zeros;
+        loop {
+            match self.with_zeros(zeros).checked_mul(i128::from(factor)) {
+                Some(nanos) => return Quantity::wide(nanos, zeros, self.format),
+                None => zeros += 1,
+            }
+        }
     }
 }
 
 impl PartialEq for Quantity {
     fn eq(&self, other: &Quantity) -> bool {
-        self.nanos == other.nanos
+        self.nanos == other.nanos && self.zeros == other.zeros
     }
 }
 
@@ -173,7 +228,17 @@ impl PartialOrd for Quantity {
 
 impl Ord for Quantity {
     fn cmp(&self, other: &Quantity) -> Ordering {
-        self.nanos.cmp(&other.nanos)
+        match (self.zeros.cmp(&other.zeros), self.nanos.signum().cmp(&other.nanos.signum())) {
+            (Ordering::Equal, _) => self.nanos.cmp(&other.nanos),
+            (longer, Ordering::Equal) => {
+                if self.nanos > 0 {
+                    longer
+                } else {
+                    longer.reverse()
+                }
+            }
+            (_, sign) => sign,
+        }
     }
 }
 
@@ -190,8 +255,8 @@ impl Display for Quantity {
         if self.nanos == 0 {
             return f.write_str("0");
         }
-        let binary = self.format == Format::Binary && self.is_integer() && self.nanos.abs() >= 1024 * NANO;
-        if binary {
+        let binary = self.format == Format::Binary && self.zeros == 0 && self.is_integer();
+        if binary && self.nanos.abs() >= 1024 * NANO {
             let mut mantissa = self.nanos / NANO;
             let mut step = 0;
             while step < 6 && mantissa % 1024 == 0 {
@@ -200,12 +265,15 @@ impl Display for Quantity {
             }
             return write!(f, "{mantissa}{}", ["", "Ki", "Mi", "Gi", "Ti", "Pi", "Ei"][step]);
         }
-        let (mut mantissa, mut exponent) = (self.nanos, -9);
-        while exponent < 18 && mantissa % 1000 == 0 {
-            mantissa /= 1000;
-            exponent += 3;
+        let (mut mantissa, mut zeros) = (self.nanos, self.zeros);
+        while mantissa % 10 == 0 {
+            mantissa /= 10;
+            zeros += 1;
         }
-        write!(f, "{mantissa}")?;
+        let most = if self.format == Format::Exponent { u32::MAX } else { 27 };
+        let in_suffix = (zeros - zeros % 3).min(most);
+        let exponent = i64::from(in_suffix) - 9;
+        write!(f, "{mantissa}{:0<1$}", "", (zeros - in_suffix) as usize)?;
         if self.format == Format::Exponent {
             if exponent != 0 {
                 write!(f, "e{exponent}")?;
@@ -233,8 +301,8 @@ fn divide_away(a: i128, b: i128) -> i128 {
     if a % b == 0 { quotient } else { quotient + a.signum() }
 }
 
-/// `whole.fraction * 10^exponent * factor`, rounded up to a whole number, saturating.
-fn scaled(whole: &str, fraction: &str, exponent: i32, factor: i128) -> i128 {
+/// `whole.fraction * 10^exponent * factor`, rounded up to a whole number, and the zeros behind it.
+fn scaled(whole: &str, fraction: &str, exponent: i32, factor: i128) -> (i128, u32) {
     let mut mantissa: i128 = 0;
     let mut exponent = exponent;
     let mut inexact = false;
@@ -245,27 +313,23 @@ fn scaled(whole: &str, fraction: &str, exponent: i32, factor: i128) -> i128 {
                     mantissa = next;
                     exponent -= i32::from(in_fraction);
                 }
-                // Past 38 digits: a digit of the whole part shifts, one of the fraction is lost.
-                None if in_fraction => inexact |= digit != 0,
-                None => exponent += 1,
+                // Past 38 digits one of the whole part shifts, and what it says is lost.
+                None => {
+                    inexact |= digit != 0;
+                    exponent += i32::from(!in_fraction);
+                }
             }
         }
     }
     if mantissa == 0 {
-        return 0;
+        return (0, 0);
     }
-    let mut value = mantissa.saturating_mul(factor);
-    if exponent >= 0 {
-        for _ in 0..exponent.min(40) {
-            value = value.saturating_mul(10);
-        }
-    } else {
-        for _ in 0..exponent.unsigned_abs().min(60) {
-            inexact |= value % 10 != 0;
-            value /= 10;
-        }
+    let Some(mut value) = mantissa.checked_mul(factor) else { return (i128::MAX, 1) };
+    for _ in 0..exponent.min(0).unsigned_abs().min(60) {
+        inexact |= value % 10 != 0;
+        value /= 10;
     }
-    if inexact { value.saturating_add(1) } else { value }
+    (if inexact { value.saturating_add(1) } else { value }, exponent.max(0).unsigned_abs())
 }
 
 fn split(text: &str) -> Result<(&str, &str), ParseError> {
@@ -355,6 +419,16 @@ mod tests {
             ("+5", "5"),
             ("100Ei", "9223372036854775807"),
             ("0.001Ki", "1024m"),
+            ("1e21", "1e21"),
+            ("1e40", "10e39"),
+            ("-1e40", "-10e39"),
+            ("12345e100", "123450e99"),
+            ("1000000E", "1000000E"),
+            ("1e-9", "1e-9"),
+            ("100000000000000000000000000000000000000000", "100000000000000000000000E"),
+            ("123456789012345678901234567890123456789", "123456789012345678901234567890123456789"),
+            ("12345678901234567890123456789012345678901", "12345678901234567890123456789012345679k"),
+            ("99999999999999999999Ei", "9223372036854775807"),
         ];
         for (text, expected) in cases {
             assert_eq!(Quantity::parse(text).map(|q| q.to_string()), Ok(expected.to_string()), "{text}");
@@ -390,7 +464,35 @@ mod tests {
         assert_eq!((q("1500m").value(), q("1500m").millis(), q("100n").millis()), (2, 1500, 1));
     }
 
+    #[test]
+    fn what_exceeds_all_bits_is_kept() {
+        let q = |text: &str| Quantity::parse(text).unwrap();
+        let ordered =
+            ["-1e90", "-1e40", "-9e39", "-1", "0", "1n", "1e29", "2e29", "1e30", "9e39", "1e40", "1e90"].map(q);
+        for (n, one) in ordered.iter().enumerate() {
+            for (m, other) in ordered.iter().enumerate() {
+                assert_eq!(one.cmp(other), n.cmp(&m), "{one} and {other}");
+                assert_eq!(one == other, n == m, "{one} and {other}");
+            }
+        }
+        assert_eq!((q("1e40") + q("1e40")).to_string(), "20e39");
+        assert_eq!((q("1e40") - q("1e40")).to_string(), "0");
+        assert_eq!(q("1e40") + q("1e40") - q("1e40"), q("1e40"));
+        assert_eq!((q("1e29") * 1000, q("1e40") * -3), (q("1e32"), q("-3e40")));
+        assert!(q("1e40") + q("1m") > q("1e40"), "what does not fit is not lost");
+        assert_eq!((q("1e40").value(), q("-1e40").millis(), q("1e40").nanos()), (i64::MAX, i64::MIN, i128::MAX));
+        assert!(q("1e40").is_integer() && (q("1e40").as_f64() / 1e40 - 1.0).abs() < 1e-9);
+    }
+
     proptest! {
+        #[test]
+        fn sums_know_their_order(a in -1_000_000_i64..1_000_000, b in -1_000_000_i64..1_000_000, e in 0_u32..60, f in 0_u32..60) {
+            let [a, b] = [(a, e), (b, f)].map(|(n, e)| Quantity::parse(&format!("{n}e{e}")).unwrap());
+            prop_assert_eq!(a + b, b + a);
+            prop_assert_eq!(a + b > b, a > Quantity::ZERO);
+            prop_assert!(f > 20 || a + b - b == a);
+        }
+
         #[test]
         fn any_text_is_answered(text in "[-+0-9.eEinumkKMGTP]{0,60}") {
             if let Ok(quantity) = Quantity::parse(&text) {
