@@ -2,7 +2,7 @@
 
 use super::calculate::{Reading, Readings};
 use crate::{
-    common::{Context, failure::said, selectors},
+    common::{Context, encoded, failure::said, selectors},
     inventory::Inventory,
 };
 use async_trait::async_trait;
@@ -56,11 +56,6 @@ impl Served {
         let request = http::Request::get(uri).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
         self.ctx.client.request::<Value>(request).await.map_err(|error| failed(said(&error)))
     }
-}
-
-fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
 }
 
 fn selector_text(selector: Option<&LabelSelector>) -> String {

@@ -19,15 +19,13 @@ pub(super) struct Remaining {
 }
 
 impl Remaining {
-    pub(super) fn of<'a>(objects: impl Iterator<Item = &'a ObjectMeta>) -> Remaining {
-        let mut remaining = Remaining::default();
+    pub(super) fn add<'a>(&mut self, objects: impl Iterator<Item = &'a ObjectMeta>) {
         for object in objects {
-            remaining.count += 1;
+            self.count += 1;
             for finalizer in object.finalizers.iter().flatten() {
-                *remaining.finalizers.entry(finalizer.clone()).or_default() += 1;
+                *self.finalizers.entry(finalizer.clone()).or_default() += 1;
             }
         }
-        remaining
     }
 }
 

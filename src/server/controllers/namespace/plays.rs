@@ -2,7 +2,7 @@
 
 use crate::common::{
     fake::FakeApi,
-    succession::{Scene, check_facts, with_inventory},
+    succession::{Scene, check_facts, play, with_inventory},
 };
 use expect_test::expect;
 use mk8s_api::at::list;
@@ -145,4 +145,17 @@ fn what_is_born_meanwhile_goes_too() {
         Namespace other
     "#]],
     );
+}
+
+#[test]
+fn very_many_are_deleted_in_pages() {
+    let map = |n: usize| format!("---\nkind: ConfigMap\nmetadata: {{name: m{n:04}, namespace: n}}\n");
+    let held = "---\nkind: ConfigMap\nmetadata: {name: held, namespace: n, finalizers: [example.com/x]}\n";
+    let maps: String = (0..1200).map(map).collect();
+    let namespace = "kind: Namespace\nmetadata: {name: n, deletionTimestamp: \"2026-01-01T11:59:00Z\"}\n";
+    let played = play(&scene(&[namespace, held, &maps].concat()), || usize::MAX).expect("it ends");
+    let deletions = played.story().iter().filter(|line| *line == "delete every ConfigMap").count();
+    assert_eq!(deletions, 3);
+    assert_eq!(played.all("ConfigMap").len(), 1);
+    assert!(facts(&played).contains("configmaps. has 1 resource instances"), "{}", facts(&played));
 }

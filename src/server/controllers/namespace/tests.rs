@@ -40,10 +40,10 @@ fn what_remains_is_told_by_kind_and_finalizer() {
     let namespace: Namespace = one(NAMESPACE);
     let mut contents = Contents::default();
     let stuck = ObjectMeta { finalizers: Some(vec!["example.com/x".into()]), ..ObjectMeta::default() };
-    contents.add(
-        &ApiKind::example("apps", "Deployment", true),
-        Remaining::of([&stuck, &ObjectMeta::default()].into_iter()),
-    );
+    let mut remaining = Remaining::default();
+    remaining.add([&stuck].into_iter());
+    remaining.add([&ObjectMeta::default()].into_iter());
+    contents.add(&ApiKind::example("apps", "Deployment", true), remaining);
     contents.add(&ApiKind::example("", "Pod", true), Remaining::default());
     contents.failures.push("the server is closed".into());
     assert!(!contents.is_empty());

@@ -147,10 +147,10 @@ impl State {
         let object = match asked.method.as_str() {
             "GET" if asked.query.contains_key("watch") => return Ok(Answer::Events(self.watch(asked))),
             "GET" if key.name.is_empty() => {
-                let items = self.list(*served, &asked.wanted());
+                let (items, next) = self.page(asked);
                 json!({
                     "kind": format!("{}List", served.kind), "apiVersion": served.api_version(),
-                    "metadata": {"resourceVersion": self.version.to_string()}, "items": items,
+                    "metadata": {"resourceVersion": self.version.to_string(), "continue": next}, "items": items,
                 })
             }
             "GET" if asked.part == "scale" => scale(self.get(*served, key)?),
@@ -186,11 +186,11 @@ impl State {
                 if asked.part == "scale" { scale(&written) } else { written }
             }
             "DELETE" if key.name.is_empty() => {
-                let found: Vec<Key> = self.list(*served, &asked.wanted()).into_iter().map(super::key_of).collect();
-                for key in found {
+                let (items, next) = self.page(asked);
+                for key in items.iter().map(super::key_of) {
                     self.delete(*served, &key, body)?;
                 }
-                json!({"kind": "Status", "apiVersion": "v1", "status": "Success"})
+                json!({"metadata": {"continue": next}, "items": items})
             }
             _ => {
                 let left = self.delete(*served, key, body)?;
@@ -198,6 +198,17 @@ impl State {
             }
         };
         Ok(Answer::Object(object))
+    }
+
+    /// What a list shows of the objects, and where it goes on.
+    fn page(&self, asked: &Asked) -> (Vec<Value>, Option<String>) {
+        let limit = asked.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
+        let place = |object: &Value| super::key_of(object).to_string();
+        let after = asked.query.get("continue");
+        let mut items: Vec<&Value> = self.list(asked.served, &asked.wanted());
+        items.retain(|object| after.is_none_or(|after| place(object) > *after));
+        let next = items.get(limit).and_then(|_| Some(place(items[limit.checked_sub(1)?])));
+        (items.into_iter().take(limit).cloned().collect(), next)
     }
 
     fn watch(&mut self, asked: &Asked) -> UnboundedReceiver<String> {
