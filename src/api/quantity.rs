@@ -208,7 +208,7 @@ impl std::ops::Mul<i64> for Quantity {
         loop {
             match self.with_zeros(zeros).checked_mul(i128::from(factor)) {
                 Some(nanos) => return Quantity::wide(nanos, zeros, self.format),
-                None => zeros += 1,
+                None => zeros = zeros.saturating_add(1),
             }
         }
     }

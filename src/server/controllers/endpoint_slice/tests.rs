@@ -229,3 +229,33 @@ fn headless_services_list_pods_without_ports_and_with_hostnames() {
     "#]],
     );
 }
+
+#[test]
+fn traffic_that_prefers_to_stay_near_is_told_where_near_is() {
+    let dying = ", deletionTimestamp: \"2026-01-01T11:59:59Z\"";
+    let pods = [pod("a", "10.42.0.2", true, ""), pod("b", "10.42.0.3", false, ""), pod("c", "10.42.0.4", true, dying)];
+    let hints = |wish: &str, zone: Option<&str>| {
+        let service = SERVICE.replace("selector:", &format!("trafficDistribution: {wish}\n  selector:"));
+        let observed = Observed {
+            service: Arc::new(one::<Service>(&service)),
+            pods: shared::<Pod>(&pods.concat()),
+            zones: zone.map(|zone| ("n1".to_owned(), zone.to_owned())).into_iter().collect(),
+            slices: Vec::new(),
+        };
+        let actions = plan(&observed);
+        let [crate::common::slices::Action::Create(slice)] = actions.as_slice() else { panic!("one slice") };
+        let hint = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
+            let hints = endpoint.hints.clone().unwrap_or_default();
+            let zones = hints.for_zones.into_iter().flatten().map(|zone| zone.name);
+            zones.chain(hints.for_nodes.into_iter().flatten().map(|node| node.name)).collect::<Vec<_>>().join("+")
+        };
+        slice.endpoints.iter().flatten().map(hint).collect::<Vec<_>>()
+    };
+    // Only those that are ready are preferred.
+    assert_eq!(hints("PreferClose", Some("z")), ["z", "", ""]);
+    assert_eq!(hints("PreferSameZone", Some("z")), ["z", "", ""]);
+    assert_eq!(hints("PreferSameNode", Some("z")), ["z+n1", "", ""]);
+    assert_eq!(hints("PreferSameNode", None), ["n1", "", ""]);
+    assert_eq!(hints("PreferClose", None), ["", "", ""]);
+    assert_eq!(hints("Somewhere", Some("z")), ["", "", ""]);
+}

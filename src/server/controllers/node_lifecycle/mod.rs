@@ -1,4 +1,5 @@
-//! Nodes: one that is silent is Unknown, and every node's conditions show as taints.
+//! Nodes: one that is silent is Unknown, and every node's conditions show as taints; those that send pods away come to one
+//! node of a zone after the other ([`zones`]).
 //!
 //! A node lives while its Lease (or its status) is renewed. Only this machine's clock counts: what matters is when a renewal
 //! was seen here, not what the node says the time is.
@@ -8,6 +9,7 @@ mod plan;
 mod plays;
 #[cfg(test)]
 mod tests;
+mod zones;
 
 use crate::common::{
     Context, Result,
@@ -34,9 +36,10 @@ use mk8s_client::{
 };
 use parking_lot::Mutex;
 pub(crate) use plan::is_ready;
-use plan::{Observed, plan, ready_condition};
+use plan::{Observed, ready_condition};
 use serde_json::json;
 use std::{collections::HashMap, sync::Arc};
+use zones::{Turn, Zones};
 
 const COMPONENT: &str = "node-controller";
 const LEASES: &str = "kube-node-lease";
@@ -60,6 +63,7 @@ struct Controller {
     pods: Informer<Pod>,
     leases: Informer<Lease>,
     signs: Mutex<HashMap<String, Sign>>,
+    zones: Mutex<Zones>,
     queue: WorkQueue<Key>,
 }
 
@@ -71,6 +75,7 @@ pub(crate) async fn run(ctx: Context) {
         pods: ctx.informers.all(),
         leases: ctx.informers.select_in(LEASES, Selection::default()),
         signs: Mutex::default(),
+        zones: Mutex::default(),
         queue: queue.clone(),
         ctx: ctx.clone(),
     });
@@ -127,13 +132,23 @@ impl Controller {
         let now = Timestamp::now();
         let sign = self.sign_of_life(&node, now);
         let any_ready = is_ready(&node) || self.nodes.list().iter().any(|node| is_ready(node));
-        let observed = Observed {
+        let mut observed = Observed {
             node: node.clone(),
             last_sign: sign.seen,
             any_ready,
+            has_turn: false,
             grace: self.ctx.options.node_monitor_grace_period,
         };
-        let plan = plan(now, &observed);
+        let mut plan = plan::plan(now, &observed);
+        if plan.waits_for_turn {
+            match self.zones.lock().turn(&node, || self.nodes.list(), now) {
+                Turn::Now => {
+                    observed.has_turn = true;
+                    plan = plan::plan(now, &observed);
+                }
+                Turn::AskIn(wait) => plan.look_again = Some(plan.look_again.map_or(wait, |known| known.min(wait))),
+            }
+        }
         let api: Api<Node> = Api::all(self.ctx.client.clone());
         let mut latest = node.as_ref().clone();
         if let Some(status) = plan.status {

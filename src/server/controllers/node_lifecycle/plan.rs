@@ -31,12 +31,16 @@ pub(super) struct Observed {
     pub(super) last_sign: Timestamp,
     /// With no node ready at all it is more likely that this side is cut off: no pods are evicted.
     pub(super) any_ready: bool,
+    /// Whether it is the node's turn to lose its pods, if it must.
+    pub(super) has_turn: bool,
     pub(super) grace: Duration,
 }
 
 pub(super) struct Plan {
     pub(super) status: Option<NodeStatus>,
     pub(super) taints: Option<Vec<Taint>>,
+    /// It would lose its pods if it had its turn.
+    pub(super) waits_for_turn: bool,
     /// When the silence will have lasted too long.
     pub(super) look_again: Option<Duration>,
 }
@@ -63,8 +67,11 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
         mark_unknown(&mut status, node, now);
     }
     let known = condition(&status, "Ready").is_some_and(|ready| ready.status == "Unknown");
-    let wanted = wanted_taints(node, &status, observed.any_ready);
+    let evicting = evicting_taint(&status).filter(|_| observed.any_ready);
+    let (has_turn, loses_pods) = (observed.has_turn || is_evicting(node), evicting.is_some());
+    let wanted = wanted_taints(node, &status, evicting.filter(|_| has_turn));
     Plan {
+        waits_for_turn: loses_pods && !has_turn,
         taints: change_taints(node, wanted, now),
         status: (node.status.as_ref() != Some(&status)).then_some(status),
         // A moment later than the grace, so that it is over for certain.
@@ -95,15 +102,31 @@ fn mark_unknown(status: &mut NodeStatus, node: &Node, now: Timestamp) {
     }
 }
 
-fn wanted_taints(node: &Node, status: &NodeStatus, any_ready: bool) -> Vec<(&'static str, &'static str)> {
-    let is = |kind: &str, value: &str| condition(status, kind).is_some_and(|condition| condition.status == value);
-    let shown = CONDITION_TAINTS.iter().filter(|(kind, value, _)| is(kind, value));
+fn is(status: &NodeStatus, kind: &str, value: &str) -> bool {
+    condition(status, kind).is_some_and(|condition| condition.status == value)
+}
+
+/// The taint that sends pods away.
+fn evicting_taint(status: &NodeStatus) -> Option<&'static str> {
+    if is(status, "Ready", "False") { Some(NOT_READY) } else { is(status, "Ready", "Unknown").then_some(UNREACHABLE) }
+}
+
+fn is_evicting(node: &Node) -> bool {
+    let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_ref());
+    taints.into_iter().flatten().any(|taint| taint.effect == "NoExecute" && is_own(taint))
+}
+
+fn wanted_taints(
+    node: &Node,
+    status: &NodeStatus,
+    evicting: Option<&'static str>,
+) -> Vec<(&'static str, &'static str)> {
+    let shown = CONDITION_TAINTS.iter().filter(|(kind, value, _)| is(status, kind, value));
     let mut wanted: Vec<_> = shown.map(|(_, _, key)| (*key, "NoSchedule")).collect();
     if node.spec.as_ref().and_then(|spec| spec.unschedulable) == Some(true) {
         wanted.push((UNSCHEDULABLE, "NoSchedule"));
     }
-    let key = if is("Ready", "False") { Some(NOT_READY) } else { is("Ready", "Unknown").then_some(UNREACHABLE) };
-    wanted.extend(key.filter(|_| any_ready).map(|key| (key, "NoExecute")));
+    wanted.extend(evicting.map(|key| (key, "NoExecute")));
     wanted
 }
 

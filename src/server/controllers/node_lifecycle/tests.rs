@@ -6,10 +6,15 @@ use k8s_openapi::api::core::v1::Node;
 use std::{sync::Arc, time::Duration};
 
 fn check(node: &str, silent_seconds: i64, any_ready: bool, expected: Expect) {
+    check_turn(node, silent_seconds, any_ready, true, expected);
+}
+
+fn check_turn(node: &str, silent_seconds: i64, any_ready: bool, has_turn: bool, expected: Expect) {
     let observed = Observed {
         node: Arc::new(one::<Node>(node)),
         last_sign: noon() - SignedDuration::from_secs(silent_seconds),
         any_ready,
+        has_turn,
         grace: Duration::from_secs(40),
     };
     let plan = plan(noon(), &observed);
@@ -24,6 +29,9 @@ fn check(node: &str, silent_seconds: i64, any_ready: bool, expected: Expect) {
             taints.iter().for_each(|taint| text += &format!(" {}:{}", taint.key, taint.effect));
             text += "\n";
         }
+    }
+    if plan.waits_for_turn {
+        text += "waits for its turn\n";
     }
     text += &format!("look again {:?}\n", plan.look_again);
     expected.assert_eq(&text);
@@ -107,6 +115,32 @@ fn a_node_that_never_reported_gets_a_minute() {
         expect![[r#"
         taints stay
         look again Some(10.01s)
+    "#]],
+    );
+}
+
+#[test]
+fn pods_stay_until_it_is_their_nodes_turn() {
+    check_turn(
+        &node("False", "", ""),
+        1,
+        true,
+        false,
+        expect![[r#"
+        taints: node.kubernetes.io/not-ready:NoSchedule
+        waits for its turn
+        look again Some(39.01s)
+    "#]],
+    );
+    // Pods that were sent away are not called back because the reason is another one.
+    check_turn(
+        &node("Unknown", "", "taints: [{key: node.kubernetes.io/not-ready, effect: NoExecute}]"),
+        1,
+        true,
+        false,
+        expect![[r#"
+        taints: node.kubernetes.io/unreachable:NoSchedule node.kubernetes.io/unreachable:NoExecute
+        look again Some(39.01s)
     "#]],
     );
 }
