@@ -2,11 +2,18 @@
 
 use std::path::Path;
 
+use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use mk8s_server::auth::{
     OidcOptions, Providers, authorizers,
     oidc::{ALGORITHMS, AuthenticationConfiguration},
     webhook::Access,
 };
+
+use ring::{
+    rand::SystemRandom,
+    signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair},
+};
+use serde_json::{Value, json};
 
 use super::Feed;
 use crate::mutate;
@@ -80,5 +87,40 @@ pub(super) fn id_tokens() -> Feed {
     Box::new(move |dice| {
         let token = mutate::text(dice, &tokens);
         assert!(providers.read(&token).is_none_or(|read| read.is_err()), "{token:?}");
+    })
+}
+
+const ISSUER: &str = "https://a.b/c";
+
+/// Tokens with good signatures, whatever they claim: those who are let in have a name, and time left.
+pub(super) fn claims() -> Feed {
+    let random = SystemRandom::new();
+    let made = EcdsaKeyPair::generate_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, &random).expect("there is chance");
+    let pair = EcdsaKeyPair::from_pkcs8(&ECDSA_P256_SHA256_FIXED_SIGNING, made.as_ref(), &random).expect("it was made");
+    let point = pair.public_key().as_ref().to_vec();
+    let part = |from: usize| BASE64_URL_SAFE_NO_PAD.encode(&point[from..from + 32]);
+    let key_set = json!({"keys": [{"kty": "EC", "crv": "P-256", "kid": "k", "x": part(1), "y": part(33)}]});
+    let configuration = AuthenticationConfiguration::read(CONFIGURATION).expect("it is one");
+    let options =
+        OidcOptions { configuration, signing_algs: ALGORITHMS.map(Into::into).to_vec(), ..Default::default() };
+    let providers = Providers::new(&options, "server").expect("it is good");
+    assert_eq!(providers.show(ISSUER, key_set.to_string().as_bytes()), Ok(true));
+    let corpus: Vec<Value> = vec![
+        json!({"iss": ISSUER, "aud": "e", "exp": 4_000_000_000_u64, "iat": 3_999_999_000_u64, "email": "ann", "g": "h",
+            "email_verified": true, "groups": ["x", "y"], "sub": "7", "jti": "j", "nbf": 1}),
+        json!({"iss": ISSUER, "aud": ["z", "f"], "exp": 4e9, "iat": 3.9e9, "email": "", "g": ["h"], "groups": "x",
+            "_claim_names": {"groups": "s"}, "_claim_sources": {"s": {"endpoint": "https://d/e", "access_token": "t"}}}),
+    ];
+    Box::new(move |dice| {
+        let claims = mutate::value(dice, &corpus);
+        let encode = |text: &str| BASE64_URL_SAFE_NO_PAD.encode(text);
+        let signed = format!("{}.{}", encode(r#"{"alg":"ES256","kid":"k"}"#), encode(&claims.to_string()));
+        let signature = pair.sign(&random, signed.as_bytes()).expect("it can sign");
+        let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
+        if let Some(Ok(user)) = providers.read(&token) {
+            assert!(!user.name.is_empty(), "{claims}");
+            assert!(claims["exp"].as_f64().is_some_and(|expiry| expiry > 1.7e9), "{claims}");
+            assert!(!user.name.starts_with("system:"), "{claims}");
+        }
     })
 }

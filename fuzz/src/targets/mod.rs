@@ -26,7 +26,7 @@ const fn target(name: &'static str, start: fn() -> Feed) -> Target {
     Target { name, start }
 }
 
-pub static ALL: [Target; 31] = [
+pub static ALL: [Target; 32] = [
     target("json", bodies::json),
     target("yaml", bodies::yaml),
     target("protobuf", bodies::protobuf),
@@ -57,5 +57,6 @@ pub static ALL: [Target; 31] = [
     target("tokens", joining::tokens),
     target("issuers", identities::issuers),
     target("id-tokens", identities::id_tokens),
+    target("id-claims", identities::claims),
     target("tunnel", joining::tunnel),
 ];

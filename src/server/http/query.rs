@@ -39,19 +39,16 @@ impl Query {
 
     fn number(&self, key: &str) -> Result<Option<i64>, Status> {
         let Some(text) = self.get(key) else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| {
-            Status::bad_request(format!(
-                "unable to decode query parameter {key}: strconv.ParseInt: parsing {text:?}: invalid syntax"
-            ))
-        })
+        text.parse()
+            .map(Some)
+            .map_err(|_| Status::bad_request(format!("strconv.ParseInt: parsing {text:?}: invalid syntax")))
     }
 
     /// `ListOptions` of list, watch and deletecollection.
     pub fn list_options(&self) -> Result<ListOptions, Status> {
         let labels = match self.get("labelSelector") {
             None => LabelSelector::everything(),
-            Some(text) => LabelSelector::parse(text)
-                .map_err(|error| Status::bad_request(format!("unable to parse requirement: {error}")))?,
+            Some(text) => LabelSelector::parse(text).map_err(|error| Status::bad_request(error.to_string()))?,
         };
         let fields = match self.get("fieldSelector") {
             None => FieldSelector::everything(),

@@ -140,12 +140,9 @@ fn unprocessable(error: &patch::PatchError) -> Status {
     }
     match error.is_malformed() {
         true => Status::bad_request(error.to_string()),
-        false => Status::failure(
-            422,
-            "Invalid",
-            format!("the server rejected our request due to an error in our request: {error}"),
-        )
-        .with_details(Details::default()),
+        // Kubernetes does not say which error; clients compare this text.
+        false => Status::failure(422, "Invalid", "the server rejected our request due to an error in our request")
+            .with_details(Details::default()),
     }
 }
 
@@ -183,6 +180,11 @@ fn patched(call: &Call<'_>, patch: &Patch, old: &Value, warnings: &mut Warnings)
         Refusal::Kind(status) => status,
         why => patch.refused(call, old, &why),
     })?;
+    let uid = meta::uid(&new);
+    if !uid.is_empty() && uid != meta::uid(old) {
+        let error = FieldError::invalid(&Path::new("metadata").child("uid"), uid, "field is immutable");
+        return Err(call.resource.invalid(call.name, vec![error]));
+    }
     if named {
         meta::set(&mut new, "resourceVersion", "0");
     }

@@ -283,7 +283,9 @@ fn check_version(call: &Call<'_>, new: &Value, old: &Value) -> Result<bool, Stat
 
 fn wrong_name(of_object: &str, of_url: &str) -> Status {
     match of_object {
-        "" => Status::bad_request("name must be provided"),
+        "" => Status::bad_request(format!(
+            "the name of the object ({of_url} based on URL) was undeterminable: name must be provided"
+        )),
         _ => Status::bad_request(format!(
             "the name of the object ({of_object}) does not match the name on the URL ({of_url})"
         )),

@@ -10,6 +10,7 @@
 pub mod dial;
 pub mod pods;
 pub mod proxy;
+mod secure;
 #[cfg(test)]
 mod tests;
 mod upgrade;

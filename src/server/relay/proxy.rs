@@ -1,4 +1,4 @@
-//! `nodes/proxy`, `pods/proxy`, `services/proxy`: plain HTTP requests handed on to what they name.
+//! `nodes/proxy`, `pods/proxy`, `services/proxy`: HTTP requests handed on to what they name, over TLS where they say `https`.
 //!
 //! A node is reached through its tunnel. Pods and the pods behind Services are dialed at their address, from here or from
 //! their node.
@@ -16,7 +16,7 @@ use rand::seq::IndexedRandom;
 use serde_json::Value;
 use tokio::time::timeout;
 
-use super::{HOP_BY_HOP, Relay, Relayed, pass_on};
+use super::{HOP_BY_HOP, Relay, Relayed, pass_on, secure};
 use crate::http::{Body, RequestBody};
 
 const DIAL: Duration = Duration::from_secs(10);
@@ -30,9 +30,6 @@ struct Place {
 
 pub async fn forward(relayed: Relayed<'_>, body: RequestBody) -> Result<Response<Body>, Status> {
     let (scheme, name, port) = split_name(relayed.name)?;
-    if scheme == "https" {
-        return Err(Status::bad_request("proxying to https backends is not supported; use http"));
-    }
     let path = format!("/{}", relayed.rest.unwrap_or_default());
     let query = relayed.uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     let place = match relayed.plural {
@@ -57,7 +54,7 @@ pub async fn forward(relayed: Relayed<'_>, body: RequestBody) -> Result<Response
             request.headers_mut().insert(header::HOST, host);
             *request.uri_mut() =
                 uri.path_and_query().map_or_else(|| Uri::from_static("/"), |path| Uri::from(path.clone()));
-            send(relayed.relay, &place, request).await
+            send(relayed.relay, &place, scheme == "https", request).await
         }
     }
 }
@@ -73,13 +70,26 @@ fn end_to_end(headers: &HeaderMap) -> HeaderMap {
     kept
 }
 
-async fn send(relay: &Relay, place: &Place, request: Request<RequestBody>) -> Result<Response<Body>, Status> {
+async fn send(
+    relay: &Relay,
+    place: &Place,
+    sealed: bool,
+    request: Request<RequestBody>,
+) -> Result<Response<Body>, Status> {
     let failed =
         |why: String| Status::failure(503, "ServiceUnavailable", format!("error trying to reach service: {why}"));
     let address = place.address;
-    let stream = match timeout(DIAL, relay.dial(address, place.node.as_deref())).await {
+    let dial = async {
+        let stream =
+            relay.dial(address, place.node.as_deref()).await.map_err(|error| format!("dial tcp {address}: {error}"))?;
+        match sealed {
+            true => secure::seal(stream, address).await.map_err(|error| format!("tls: {error}")),
+            false => Ok(stream),
+        }
+    };
+    let stream = match timeout(DIAL, dial).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(format!("dial tcp {address}: {error}"))),
+        Ok(Err(why)) => return Err(failed(why)),
         Err(_) => return Err(failed(format!("dial tcp {address}: i/o timeout"))),
     };
     let (mut sender, connection) =

@@ -42,7 +42,7 @@ use super::{
 };
 
 /// The algorithms that can be allowed.
-pub const ALGORITHMS: [&str; 8] = ["RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512"];
+pub const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
 /// How long a token is not looked at again that was good.
 const GOOD: Duration = Duration::from_secs(10);
 
@@ -131,6 +131,20 @@ impl Providers {
         let providers = compiled.into_iter().map(|compiled| Arc::new(Provider::new(compiled, &options.signing_algs)));
         let metrics = Metrics::new(server, options.file.as_ref().map(|(_, text)| text.as_str()));
         Ok(Providers { current: ArcSwap::from_pointee(Set::new(providers.collect())), metrics })
+    }
+
+    /// Takes the keys of an issuer from its key set, as if it had just shown them. Whether it is one of these.
+    ///
+    /// # Errors
+    /// The key set cannot be read.
+    pub fn show(&self, issuer: &str, key_set: &[u8]) -> Result<bool, OidcError> {
+        let keys = Arc::new(keys::Keys::read(key_set)?);
+        let set = self.current.load();
+        let provider = set.providers.iter().find(|provider| provider.url() == issuer);
+        if let Some(provider) = provider {
+            provider.keys.store(Some(keys));
+        }
+        Ok(provider.is_some())
     }
 
     /// The user of a token; `None`: none of these providers issued it.

@@ -10,7 +10,7 @@ use ring::{
 };
 use serde_json::{Value, json};
 
-use super::{follow::Followed, follow::renew, keys::Keys, *};
+use super::{follow::Followed, follow::renew, *};
 use crate::{
     relay::Relay,
     webhook::{Client, tests::Backend},
@@ -79,7 +79,7 @@ fn options(text: &str) -> OidcOptions {
 fn providers(text: &str, signer: &Signer) -> Providers {
     let providers = Providers::new(&options(text), "server").expect(text);
     for provider in &providers.current.load().providers {
-        provider.keys.store(Some(Arc::new(Keys::read(signer.jwks().to_string().as_bytes()).expect("keys"))));
+        providers.show(provider.url(), signer.jwks().to_string().as_bytes()).expect("keys");
     }
     providers
 }
@@ -321,4 +321,25 @@ async fn a_file_that_changes_is_obeyed_when_it_is_good() {
     write(&first);
     assert!(renew(&mut file, &providers, &client).await);
     assert!(providers.read_at(&token, NOW).is_none(), "nobody issues tokens any more");
+}
+
+#[test]
+fn the_largest_curve_is_known() {
+    use p521::ecdsa::{Signature, SigningKey, VerifyingKey, signature::Signer as _};
+    let key = SigningKey::from_slice(&[1; 66]).expect("a key");
+    let point = VerifyingKey::from(&key).to_encoded_point(false);
+    let part = |from: usize| BASE64_URL_SAFE_NO_PAD.encode(&point.as_bytes()[from..from + 66]);
+    let key_set = json!({"keys": [{"kty": "EC", "crv": "P-521", "kid": "k", "x": part(1), "y": part(67)}]}).to_string();
+    let signing_algs = vec!["ES512".to_owned()];
+    let options = OidcOptions { signing_algs, ..options(&configuration("https://issuer", "")) };
+    let providers = Providers::new(&options, "server").expect("good");
+    assert_eq!(providers.show("https://issuer", key_set.as_bytes()), Ok(true));
+    assert_eq!(providers.show("https://other", key_set.as_bytes()), Ok(false));
+    let encode = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let signed = format!("{}.{}", encode(json!({"alg": "ES512", "kid": "k"})), encode(claims(json!({}))));
+    let signature: Signature = key.sign(signed.as_bytes());
+    let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()));
+    assert_eq!(read(&providers, &token).expect("good").name, "oidc:ann@x");
+    let forged = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([1; 132]));
+    assert_eq!(read(&providers, &forged), Err("the signature does not fit".into()));
 }

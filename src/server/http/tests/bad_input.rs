@@ -256,7 +256,7 @@ async fn patches_that_are_none() {
         {"op": "add", "path": "/data/x", "value": serde_json::from_str::<Value>(&format!("{}{}", "[".repeat(90), "]".repeat(90))).expect("a list")},
         {"op": "copy", "from": "/data/x", "path": format!("/data/x{}", "/0".repeat(89))},
     ]);
-    let rejected = "the server rejected our request due to an error in our request…";
+    let rejected = "the server rejected our request due to an error in our request";
     let strict = format!("{apply}&fieldValidation=Strict");
     let accepted = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
     check(
@@ -267,12 +267,12 @@ async fn patches_that_are_none() {
             patch(JSON_PATCH, &one, "{", 400, "BadRequest", "error decoding patch: unexpected end of JSON input"),
             patch(JSON_PATCH, &one, "{}", 400, "BadRequest", "error decoding patch: json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp"),
             patch(JSON_PATCH, &one, "[1]", 400, "BadRequest", "error decoding patch: …"),
-            patch(JSON_PATCH, &one, r#"[{"op":"dance","path":"/data"}]"#, 422, "Invalid", "…: Unexpected kind: dance"),
+            patch(JSON_PATCH, &one, r#"[{"op":"dance","path":"/data"}]"#, 422, "Invalid", rejected),
             patch(JSON_PATCH, &one, r#"[{"op":"add","path":"data","value":1}]"#, 422, "Invalid", rejected),
             patch(JSON_PATCH, &one, r#"[{"op":"remove","path":"/data/none"}]"#, 422, "Invalid", rejected),
-            patch(JSON_PATCH, &one, r#"[{"op":"test","path":"/data/k","value":"2"}]"#, 422, "Invalid", "…testing value /data/k failed: test failed"),
+            patch(JSON_PATCH, &one, r#"[{"op":"test","path":"/data/k","value":"2"}]"#, 422, "Invalid", rejected),
             patch(JSON_PATCH, &one, r#"[{"op":"add","path":"/data/a/b/c","value":"2"}]"#, 422, "Invalid", rejected),
-            patch(JSON_PATCH, &one, deep.to_string(), 422, "Invalid", "…the object would nest deeper than 100 levels"),
+            patch(JSON_PATCH, &one, deep.to_string(), 422, "Invalid", rejected),
             patch(JSON_PATCH, &one, r#"[{"op":"replace","path":"","value":3}]"#, 422, "Invalid", rejected),
             patch(MERGE, &one, "[", 400, "BadRequest", "error decoding patch: unexpected end of JSON input"),
             patch(MERGE, &one, "[]", 400, "BadRequest", "error decoding patch: json: cannot unmarshal array into Go value of type map[string]interface {}"),
@@ -280,7 +280,7 @@ async fn patches_that_are_none() {
             patch(MERGE, &one, r#"{"metadata":{"name":"b"}}"#, 400, "BadRequest", "the name of the object (b) does not match the name on the URL (a)"),
             patch(MERGE, &one, r#"{"metadata":{"namespace":"b"}}"#, 400, "BadRequest", "the namespace of the provided object does not match the namespace sent on the request"),
             patch(MERGE, &one, r#"{"metadata":{"resourceVersion":"1"}}"#, 409, "Conflict", "Operation cannot be fulfilled on configmaps \"a\": the object has been modified; please apply your changes to the latest version and try again"),
-            patch(MERGE, &one, r#"{"metadata":{"uid":"x"}}"#, 409, "Conflict", "Operation cannot be fulfilled on configmaps \"a\": Precondition failed: UID in precondition: x, UID in object meta: …"),
+            patch(MERGE, &one, r#"{"metadata":{"uid":"x"}}"#, 422, "Invalid", "ConfigMap \"a\" is invalid: metadata.uid: Invalid value: \"x\": field is immutable"),
             patch(MERGE, &format!("{CONFIG_MAPS}/none"), "{}", 404, "NotFound", "configmaps \"none\" not found"),
             patch(STRATEGIC, &one, "7", 400, "BadRequest", "json: cannot unmarshal number into Go value of type map[string]interface {}"),
             patch(STRATEGIC, &one, r#"{"data":{"$patch":"explode"}}"#, 400, "BadRequest", "unknown patch type: explode in map: …"),
