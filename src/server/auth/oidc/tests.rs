@@ -323,23 +323,22 @@ async fn a_file_that_changes_is_obeyed_when_it_is_good() {
     assert!(providers.read_at(&token, NOW).is_none(), "nobody issues tokens any more");
 }
 
+/// A key set and a token that OpenSSL made.
+const P521_X: &str = "AfM3NAggaRnItUSPiFIcoh6B7iZPfILWpbB7b4ceD6pwBQ_gJ6nCZ9IHhVTsX5esmfg8Y-Y0Hl7ypIOg3PnhBG9K";
+const P521_Y: &str = "AI9kq5hTgub_Q-T02a3qOE78Cbw308M7Qyo4MuSLUg_qT-3H5TC5HkqaswwvmS7w3CoEkuaSB9jn2CSZTBbILcmV";
+const P521_SIGNED: &str = "eyJhbGciOiJFUzUxMiIsImtpZCI6ImsifQ.eyJpc3MiOiJodHRwczovL2lzc3VlciIsImF1ZCI6ImNsdXN0ZXIiLCJleHAiOjEwMDAwNjAsImVtYWlsIjoiYW5uQHgifQ";
+const P521_SIGNATURE: &str = "AW8oZcclbp8kScibtJV0B12vY2GWw-xXiqpS6rM8kXXdNw4cfUCCDPFzPMu5DTiwCf-CYWeSL3PPzpkzVbf0oLBeAACBAnYd5aMQq0W2wNyL5Bm5JqE8dSuEbg4GBmiKoDjZahapWiDJf_UgFs3JauDHlahc7Xa2nENaa9XJZ33XIqOG";
+
 #[test]
 fn the_largest_curve_is_known() {
-    use p521::ecdsa::{Signature, SigningKey, VerifyingKey, signature::Signer as _};
-    let key = SigningKey::from_slice(&[1; 66]).expect("a key");
-    let point = VerifyingKey::from(&key).to_encoded_point(false);
-    let part = |from: usize| BASE64_URL_SAFE_NO_PAD.encode(&point.as_bytes()[from..from + 66]);
-    let key_set = json!({"keys": [{"kty": "EC", "crv": "P-521", "kid": "k", "x": part(1), "y": part(67)}]}).to_string();
+    let key_set = json!({"keys": [{"kty": "EC", "crv": "P-521", "kid": "k", "x": P521_X, "y": P521_Y}]}).to_string();
     let signing_algs = vec!["ES512".to_owned()];
     let options = OidcOptions { signing_algs, ..options(&configuration("https://issuer", "")) };
     let providers = Providers::new(&options, "server").expect("good");
     assert_eq!(providers.show("https://issuer", key_set.as_bytes()), Ok(true));
     assert_eq!(providers.show("https://other", key_set.as_bytes()), Ok(false));
-    let encode = |value: Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let signed = format!("{}.{}", encode(json!({"alg": "ES512", "kid": "k"})), encode(claims(json!({}))));
-    let signature: Signature = key.sign(signed.as_bytes());
-    let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature.to_bytes()));
+    let token = format!("{P521_SIGNED}.{P521_SIGNATURE}");
     assert_eq!(read(&providers, &token).expect("good").name, "oidc:ann@x");
-    let forged = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode([1; 132]));
+    let forged = format!("{P521_SIGNED}.{}", BASE64_URL_SAFE_NO_PAD.encode([1; 132]));
     assert_eq!(read(&providers, &forged), Err("the signature does not fit".into()));
 }

@@ -172,12 +172,64 @@ async fn bodies_that_are_too_large() {
                 copies.to_string(),
                 422,
                 "Invalid",
-                "…Unable to complete the copy, the accumulated size increase of copy is …",
+                "the server rejected our request due to an error in our request",
             ),
         ],
     )
     .await;
     assert_eq!(count(&api, CONFIG_MAPS).await, 1);
+}
+
+#[tokio::test]
+async fn bodies_that_are_to_blow_up() {
+    let api = Api::new().await;
+    let manager = |n: usize| {
+        json!({"manager": format!("m{n}"), "operation": "Apply", "apiVersion": "v1", "fieldsType": "FieldsV1",
+            "time": "2024-01-01T00:00:00Z", "fieldsV1": {"f:data": {"f:a": {}}}})
+    };
+    let managers: Vec<Value> = (0..10_000).map(manager).collect();
+    let crowded = json!({"metadata": {"name": "m", "managedFields": managers}, "data": {"a": "b"}});
+    let (code, made) = api.post(CONFIG_MAPS, crowded).await;
+    assert_eq!(code, 201, "{}", made["message"]);
+    let (code, _) = api.delete(&format!("{CONFIG_MAPS}/m")).await;
+    assert_eq!(code, 200);
+    let definition = |string: Value| {
+        json!({"metadata": {"name": "ks.a.io"}, "spec": {"group": "a.io", "scope": "Cluster", "names": {"plural": "ks", "kind": "K"},
+            "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": {
+                "type": "object", "properties": {"s": string}}}}]}})
+        .to_string()
+    };
+    let definitions = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions";
+    let no_pattern = "…must be a valid regular expression, but isn't: …";
+    let rule = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self.matches('(a{1000}){1000}')"}]});
+    check(
+        &api,
+        vec![
+            post(
+                definitions,
+                definition(json!({"type": "string", "pattern": "a{1000}{1000}{1000}"})),
+                422,
+                "Invalid",
+                no_pattern,
+            ),
+            post(
+                definitions,
+                definition(json!({"type": "string", "pattern": "(".repeat(1000)})),
+                422,
+                "Invalid",
+                no_pattern,
+            ),
+            post(
+                definitions,
+                definition(json!({"$ref": "#"})),
+                422,
+                "Invalid",
+                "…$ref: Forbidden: $ref is not supported…",
+            ),
+            post(definitions, definition(rule), 422, "Invalid", "…"),
+        ],
+    )
+    .await;
 }
 
 #[tokio::test]
