@@ -228,7 +228,7 @@ fn issuers_come_from_flags_or_from_a_file() {
     assert_eq!(jwt.claim_mappings.groups.prefix.as_deref(), Some(""));
     assert_eq!((jwt.claim_validation_rules[0].claim.as_str(), flags.signing_algs), ("a", vec!["RS256".to_owned()]));
     let options = resolve(args(&[(file, &good)])).expect("a good file");
-    assert_eq!((options.oidc.signing_algs.len(), options.anonymous.allows("/livez")), (8, true));
+    assert_eq!((options.oidc.signing_algs.len(), options.anonymous.allows("/livez")), (9, true));
     assert!(!options.anonymous.allows("/version"));
     let anonymous = |settings: &[(&str, &str)]| resolve(args(settings)).expect("good").anonymous.allows("/");
     assert!(anonymous(&[]) && anonymous(&[(file, &plain)]));
