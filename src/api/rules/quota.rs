@@ -60,7 +60,7 @@ const CONFLICTING: [(&str, &str); 2] = [("BestEffort", "NotBestEffort"), ("Termi
 
 /// Resources of quotas that are named without a group.
 fn is_counted(name: &str) -> bool {
-    resources::is_standard(name) && name != "storage" && !resources::is_huge_page(name)
+    resources::is_standard(name) && name != "storage"
 }
 
 /// Whether a scope says something about a resource.

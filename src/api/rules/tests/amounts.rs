@@ -6,7 +6,7 @@ use super::*;
 fn quotas() {
     for (fixture, expected) in [
         (
-            "{spec: {hard: {odd: 1, storage: 1, count/x: 1, a.b/c: 1, requests.storage: -1, pods: 1m}}}",
+            "{spec: {hard: {odd: 1, storage: 1, hugepages-2Mi: 2Mi, count/x: 1, a.b/c: 1, requests.storage: -1, pods: 1m}}}",
             expect![[r#"
             spec.hard[odd]: Invalid value: "odd": must be a standard resource type or fully qualified
             spec.hard[odd]: Invalid value: "odd": must be a standard resource for quota
