@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! port: mk8s-raft/1, mk8s-cluster/1 ─▶ Cluster (as on every server)
-//!       HTTP ─▶ /healthz, /livez, /readyz; everything else is told to ask another server
+//!       HTTP ─▶ /healthz, /livez, /readyz; /metrics for whoever shows a certificate that may read them;
+//!               everything else is told to ask another server
 //! ```
 //!
 //! How it votes and why nothing is lost by it is in the store (`src/store/raft/witness.rs`).
@@ -25,7 +26,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
-use mk8s_api::status::Status;
+use mk8s_api::status::{GroupResource, Status};
 use mk8s_store::Store;
 use tokio::{net::TcpStream, task::JoinSet, time::timeout};
 use tokio_rustls::TlsAcceptor;
@@ -33,8 +34,8 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     assemble::{listen_on, member_record, pki_options},
-    auth::Pki,
-    cluster::{self, Cluster, Lines, RAFT, Record, Removed, TALK, members::Member},
+    auth::{Peer, Pki},
+    cluster::{self, Cluster, Lines, RAFT, Record, Removed, SERVERS, TALK, members::Member},
     http::listener,
     options::ServerOptions,
 };
@@ -115,11 +116,11 @@ async fn say_when_removed(cluster: Cluster, record: Record, dir: PathBuf) {
 }
 
 async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAcceptor, cluster: Cluster) {
-    let Some((stream, _)) = listener::greet(stream, address, &acceptor, &cluster).await else { return };
+    let Some((stream, peer)) = listener::greet(stream, address, &acceptor, &cluster).await else { return };
     let (_, session) = stream.get_ref();
     let http2 = session.alpn_protocol() == Some(b"h2");
     let service = service_fn(|request: Request<Incoming>| {
-        let answer = answer(&cluster, request.uri().path());
+        let answer = answer(&cluster, &peer, request.uri().path());
         async move { Ok::<_, Infallible>(answer) }
     });
     let stream = TokioIo::new(stream);
@@ -140,8 +141,21 @@ async fn connection(stream: TcpStream, address: SocketAddr, acceptor: TlsAccepto
     }
 }
 
-fn answer(cluster: &Cluster, path: &str) -> Response<Full<Bytes>> {
+/// Groups whose certificates are enough to read the metrics: there are no roles here to ask.
+const READERS: [&str; 3] = ["system:masters", "system:monitoring", SERVERS];
+
+fn answer(cluster: &Cluster, peer: &Peer, path: &str) -> Response<Full<Bytes>> {
     let status = match path {
+        "/metrics" if peer.user.as_ref().is_some_and(|user| READERS.iter().any(|group| user.in_group(group))) => {
+            let mut answer = Response::new(Full::from(cluster.store.metrics_text()));
+            answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; version=0.0.4"));
+            return answer;
+        }
+        "/metrics" => Status::forbidden(
+            &GroupResource::default(),
+            "",
+            "a witness shows its metrics to client certificates of the groups system:masters and system:monitoring",
+        ),
         "/livez" => return Response::new(Full::from("ok")),
         _ if cluster.removed.is_known() => Status::unavailable(cluster.remedy.to_string()),
         "/healthz" | "/readyz" => match cluster.store.leadership().borrow().leader {
@@ -151,7 +165,7 @@ fn answer(cluster: &Cluster, path: &str) -> Response<Full<Bytes>> {
         _ => Status::unavailable(cluster.has_no_data()),
     };
     let mut answer = Response::new(Full::from(status.to_json()));
-    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    *answer.status_mut() = StatusCode::from_u16(status.code).unwrap_or(StatusCode::SERVICE_UNAVAILABLE);
     answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     answer
 }

@@ -94,6 +94,9 @@ pub(crate) struct Parts {
 const ROOM_EVERY: Duration = Duration::from_millis(500);
 const ROOM_EVERY_BYTES: u64 = 1 << 20;
 
+/// How often a leader without room hands the lead over that comes back to it.
+const FULL_AGAIN: Duration = Duration::from_secs(10);
+
 /// How long one turn gathers requests at most, by their number.
 const GATHER: usize = 4096;
 
@@ -118,6 +121,8 @@ pub(crate) struct Owner {
     /// When the room on the disk was looked at last, and how much log had been written by then.
     room_checked: Option<(Instant, u64)>,
     full: bool,
+    /// When the lead was last handed over for want of room.
+    stepped_aside: Option<Instant>,
     /// Why writes are refused for good: the disk failed.
     broken: Option<CommitError>,
     closing: Option<Closing>,
@@ -153,6 +158,7 @@ impl Owner {
             next_background: 0,
             room_checked: None,
             full: false,
+            stepped_aside: None,
             broken: None,
             closing: None,
         };
@@ -312,14 +318,17 @@ impl Owner {
         if self.broken.is_some() || self.room_checked.is_some_and(known) {
             return;
         }
-        self.room_checked = Some((Instant::now(), written));
+        let now = Instant::now();
+        self.room_checked = Some((now, written));
         let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
-        if full == self.full {
-            return;
+        if full != self.full {
+            self.full = full;
+            tracing::warn!(full, "the disk under the store");
         }
-        self.full = full;
-        tracing::warn!(full, "the disk under the store");
-        if full && self.closing.is_none() {
+        // It may have been chosen since; and those that it gives the lead to may have no room either.
+        let lately = self.stepped_aside.is_some_and(|at| now.duration_since(at) < FULL_AGAIN);
+        if full && !lately && self.closing.is_none() && self.replica.leads() {
+            self.stepped_aside = Some(now);
             self.step(|replica| {
                 replica.step_aside();
                 replica.begin()

@@ -34,7 +34,7 @@ pub(super) type Harm = (Fault, Whom);
 const LASTS: Duration = Duration::from_secs(2);
 
 /// What the disks of servers hold that are filled.
-const DISK: &str = "size=400m";
+const DISK: &str = "size=800m";
 
 impl Fault {
     /// Whether it answers nobody meanwhile.

@@ -60,6 +60,11 @@ fn with_a_witness_either_of_two_servers_may_be_lost() {
         String::from_utf8_lossy(&output.stdout).into_owned()
     };
     assert_eq!([at_witness("/healthz"), at_witness("/livez"), at_witness("/readyz")], ["ok", "ok", "ok"]);
+    let refused = at_witness("/metrics");
+    assert!(refused.contains("to client certificates of the groups"), "{refused}");
+    let kubectl = ["--server", &format!("https://{}:6445", host.address), "get", "--raw", "/metrics"];
+    let shown = a.kubectl(&kubectl).expect("the administrator sees them");
+    assert!(shown.contains("etcd_server_has_leader 1") && shown.contains("etcd_disk_wal_fsync"), "{shown}");
     let refused = at_witness("/api/v1/pods");
     assert!(refused.contains("this server is a witness") && refused.contains("ask https://"), "{refused}");
     let refused = a.mk8s(&["cluster", "transfer", "3"]).expect_err("it does not lead");
