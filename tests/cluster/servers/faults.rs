@@ -50,11 +50,11 @@ const THREE: [Harm; 9] = [
 const WITH_WITNESS: [Harm; 6] =
     [(Kill, Leader), (Cut, Leader), (Kill, Witness), (Fill, Leader), (Kill, Follower), (Pause, Leader)];
 
-/// How long a write may wait after a fault.
-const WITHOUT_LEADER: Duration = Duration::from_secs(4);
+/// After so long without a write something is wrong; how long it really takes is printed.
+const WITHOUT_LEADER: Duration = Duration::from_secs(10);
 
 /// How long it may take until a Deployment made after a fault has a pod that has a node.
-const WITHOUT_LOOPS: Duration = Duration::from_secs(15);
+const WITHOUT_LOOPS: Duration = Duration::from_secs(30);
 
 const SOON: Duration = Duration::from_secs(30);
 
