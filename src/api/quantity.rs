@@ -34,6 +34,12 @@ pub enum ParseError {
     Suffix,
 }
 
+/// More zeros than these are not kept: nothing is so much, and somebody has to print it.
+const MOST_ZEROS: u32 = 1000;
+
+/// Exponents beyond it are taken for it. What is printed stays well below.
+const FAR: i32 = 2000;
+
 /// An amount of something.
 #[derive(Clone, Copy, Debug, Eq)]
 pub struct Quantity {
@@ -67,7 +73,7 @@ impl Quantity {
             nanos = next;
             zeros = if next == 0 { 0 } else { zeros - 1 };
         }
-        Quantity { nanos, zeros, format }
+        Quantity { nanos, zeros: zeros.min(MOST_ZEROS), format }
     }
 
     pub fn parse(text: &str) -> Result<Quantity, ParseError> {
@@ -377,7 +383,7 @@ fn suffix_meaning(suffix: &str) -> Option<(u32, i32, Format)> {
         "Ei" => (2, 60, Format::Binary),
         _ => {
             let exponent = suffix.strip_prefix(['e', 'E']).filter(|rest| !rest.is_empty())?;
-            (10, exponent.parse::<i32>().ok()?.clamp(-1000, 1000), Format::Exponent)
+            (10, exponent.parse::<i32>().ok()?.clamp(-FAR, FAR), Format::Exponent)
         }
     })
 }
@@ -420,6 +426,7 @@ mod tests {
             ("100Ei", "9223372036854775807"),
             ("0.001Ki", "1024m"),
             ("1e21", "1e21"),
+            ("12e999999999", "1200e1026"),
             ("1e40", "10e39"),
             ("-1e40", "-10e39"),
             ("12345e100", "123450e99"),
