@@ -17,7 +17,7 @@ use mk8s_api::{
     schema::{self, Schema},
     status::{GroupResource, Status},
 };
-use mk8s_store::{Stamped, Store};
+use mk8s_store::{Entry, Stamped, Store};
 use serde_json::{Value, json};
 
 use super::{
@@ -175,10 +175,13 @@ impl Resource {
         Ok(object)
     }
 
-    /// Whether what was stored at a revision is shown as it is, apart from what [`Resource::to_served`] does.
-    pub(super) fn shows_stored(&self, modified: u64) -> bool {
-        self.as_custom()
-            .is_none_or(|custom| modified >= custom.since && custom.version.name == custom.definition.storage_version)
+    /// Whether what is stored is shown as it is, apart from what [`Resource::to_served`] does.
+    pub(super) fn shows_stored(&self, entry: &Entry) -> bool {
+        self.as_custom().is_none_or(|custom| {
+            let is_storage = custom.version.name == custom.definition.storage_version;
+            // A write that was under way when the definition changed may have the form of before.
+            is_storage && entry.modified >= custom.since && entry.value.starts_with(custom.head.as_bytes())
+        })
     }
 
     /// Objects go away with their definition, and none are made.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use mk8s_store::{Expect, Op, Stamped, Txn};
 use parking_lot::Mutex;
 
 use super::*;
@@ -140,6 +141,23 @@ async fn lists_and_watches_bring_all_into_one_version() {
             let event = lines.next().await.expect("an event");
             assert_eq!((event["type"].as_str(), shown(&event["object"]).as_str()), (Some("ADDED"), expected));
         }
+    }
+}
+
+#[tokio::test]
+async fn what_was_under_way_when_the_definition_changed_is_converted() {
+    let backend = converter(nothing()).await;
+    let api = Api::with_hosts(&backend).await;
+    api.host("x").await;
+    let view = api.store.view();
+    let mut entries = view.range(b"/", b"0").filter(|entry| entry.key.ends_with(b"/hosts/default/x"));
+    let entry = entries.next().expect("it is stored").clone();
+    api.store_as("v2").await;
+    let late = Op::Put { key: entry.key.clone(), value: Stamped::plain(entry.value.clone()), expect: Expect::Any };
+    api.store.commit(Txn::one(late)).await.expect("it is written");
+    for (path, expected) in [(V1, AS_V1), (V2, AS_V2)] {
+        assert_eq!(shown(&api.get(&format!("{path}/x")).await.1), expected);
+        assert_eq!(shown(&api.get(path).await.1["items"][0]), expected);
     }
 }
 

@@ -56,6 +56,8 @@ pub(crate) struct CustomKind {
     pub(crate) version: Arc<DefinitionVersion>,
     /// The revision at which the definition took its form: what was written later has this form.
     pub(crate) since: u64,
+    /// What the text of an object begins with that is stored in this version.
+    pub(crate) head: String,
     /// The definition has another form now, or is gone.
     pub(crate) replaced: CancellationToken,
     pub(super) converter: Arc<Converter>,

@@ -41,10 +41,10 @@ impl Presenter {
         resource: &Resource,
         mut entries: Vec<Arc<Entry>>,
     ) -> Result<Vec<Arc<Entry>>, Status> {
-        if entries.iter().all(|entry| resource.shows_stored(entry.modified)) {
+        if entries.iter().all(|entry| resource.shows_stored(entry)) {
             return Ok(entries);
         }
-        let others = entries.iter_mut().filter(|entry| !resource.shows_stored(entry.modified));
+        let others = entries.iter_mut().filter(|entry| !resource.shows_stored(entry));
         let (places, objects): (Vec<&mut Arc<Entry>>, Vec<Value>) = others
             .map(|entry| {
                 let object = encode::decode(&entry.value);
@@ -64,7 +64,7 @@ impl Presenter {
         resource: &Resource,
         entry: Arc<Entry>,
     ) -> Result<Arc<Entry>, Status> {
-        if resource.shows_stored(entry.modified) {
+        if resource.shows_stored(&entry) {
             return Ok(entry);
         }
         let mut entries = self.present(resource, vec![entry]).await?;
@@ -74,7 +74,7 @@ impl Presenter {
     /// A stored object, decoded, as clients of the resource's version see it.
     pub(crate) async fn read(&self, resource: &Resource, entry: &Entry) -> Result<Value, Status> {
         let object = resource.to_served(encode::decode(&entry.value));
-        if resource.shows_stored(entry.modified) {
+        if resource.shows_stored(entry) {
             return Ok(object);
         }
         let mut objects = self.to_version(resource, vec![object]).await?;
@@ -87,7 +87,7 @@ impl Presenter {
         resource: &Resource,
         events: Vec<Arc<Event>>,
     ) -> Result<Vec<Arc<Event>>, Status> {
-        let is_shown = |entry: &Arc<Entry>| resource.shows_stored(entry.modified);
+        let is_shown = |entry: &Arc<Entry>| resource.shows_stored(entry);
         if events.iter().all(|event| is_shown(&event.entry) && event.previous.as_ref().is_none_or(is_shown)) {
             return Ok(events);
         }
@@ -124,7 +124,7 @@ impl Presenter {
         entry: &Entry,
         object: &Value,
     ) -> Result<bool, Status> {
-        if resource.shows_stored(entry.modified) || resource.as_custom().is_none() {
+        if resource.shows_stored(entry) || resource.as_custom().is_none() {
             return Ok(true);
         }
         let stored = self.stored_form(resource, object).await?;

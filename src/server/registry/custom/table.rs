@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
-use super::{CustomKind, Resource, convert::Converter};
+use super::{super::type_prefix, CustomKind, Resource, convert::Converter};
 
 /// A definition and the resources it makes.
 #[derive(Clone)]
@@ -45,6 +45,7 @@ impl Served {
                 definition: definition.clone(),
                 version: version.clone(),
                 since,
+                head: type_prefix(&kind.kind, &version.api_version),
                 replaced: replaced.clone(),
                 converter: converter.clone(),
             };
