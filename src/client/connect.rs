@@ -134,8 +134,7 @@ pub fn client_with_token(
 /// # Errors
 /// As [`client`].
 pub fn client_of_anyone(server: &str, program: &'static str) -> Result<Client, ConnectError> {
-    let tls = builder()?.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new())).with_no_client_auth();
-    Ok(over(Servers::of(server)?, tls, None, program))
+    Ok(over(Servers::of(server)?, to_anyone(), None, program))
 }
 
 fn builder() -> Result<rustls::ConfigBuilder<ClientConfig, rustls::WantsVerifier>, ConnectError> {
@@ -182,6 +181,16 @@ fn at(uri: &Uri, turn: u64) -> Uri {
         .path_and_query(path)
         .build()
         .expect("a path of an address is one of another")
+}
+
+/// TLS to whoever answers, with no certificate of ours.
+pub fn to_anyone() -> ClientConfig {
+    ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("the provider has the default versions")
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anyone::new()))
+        .with_no_client_auth()
 }
 
 /// Believes every certificate, provided that the other end has its key.

@@ -7,7 +7,7 @@ use http_body_util::Empty;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::{Container, HTTPGetAction};
-use mk8s_client::connect::Anyone;
+use mk8s_client::connect::to_anyone;
 use std::{sync::Arc, time::Duration};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -118,14 +118,7 @@ pub fn cause(error: &std::io::Error) -> String {
 
 /// Probes ask whether something answers, not who it is.
 fn any_certificate() -> Arc<rustls::ClientConfig> {
-    static CONFIG: std::sync::LazyLock<Arc<rustls::ClientConfig>> = std::sync::LazyLock::new(|| {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = rustls::ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
-        let builder = builder.expect("ring has the default versions");
-        let config =
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(Anyone::new())).with_no_client_auth();
-        Arc::new(config)
-    });
+    static CONFIG: std::sync::LazyLock<Arc<rustls::ClientConfig>> = std::sync::LazyLock::new(|| Arc::new(to_anyone()));
     CONFIG.clone()
 }
 

@@ -86,7 +86,7 @@ pub async fn join(
     let failed = |source| JoinError::Talk { address: server.clone(), source };
     let other = || JoinError::OtherCluster { address: server.clone() };
     let refused = |why: String| JoinError::Refused { address: server.clone(), why };
-    let ca_pem = match talk::ask(&server, talk::to_anyone().map_err(failed)?, &Question::Ca).await.map_err(failed)? {
+    let ca_pem = match talk::ask(&server, talk::to_anyone(), &Question::Ca).await.map_err(failed)? {
         Answer::Ca { pem } if token.is_of(&pem) => pem,
         Answer::Ca { .. } => return Err(other()),
         _ => return Err(failed(TalkError::NoAnswer { address: server.clone() })),

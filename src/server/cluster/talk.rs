@@ -3,7 +3,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use mk8s_api::version::GIT_VERSION;
-use mk8s_client::connect::{Anyone, SERVER_NAME};
+use mk8s_client::connect::{self, SERVER_NAME};
 use mk8s_store::{MemberStatus, SealStatus, engine::FORMAT};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
@@ -200,15 +200,8 @@ pub enum TalkError {
 }
 
 /// TLS towards a server whose CA is not known yet: nothing secret goes there.
-pub(super) fn to_anyone() -> Result<Arc<ClientConfig>, TalkError> {
-    let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| TalkError::Tls(error.to_string()))?
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone::new()))
-        .with_no_client_auth();
-    Ok(Arc::new(with_alpn(config, TALK)))
+pub(super) fn to_anyone() -> Arc<ClientConfig> {
+    Arc::new(with_alpn(connect::to_anyone(), TALK))
 }
 
 /// TLS towards a server of the cluster, with a certificate of ours if there is one.

@@ -7,7 +7,7 @@ use std::{
     sync::{Arc, LazyLock},
 };
 
-use mk8s_client::connect::Anyone;
+use mk8s_client::connect::to_anyone;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
 use tokio_rustls::TlsConnector;
@@ -15,12 +15,7 @@ use tokio_rustls::TlsConnector;
 use super::dial::Wire;
 
 static CONFIG: LazyLock<Arc<ClientConfig>> = LazyLock::new(|| {
-    let mut config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()
-        .expect("the provider has the default versions")
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(Anyone::new()))
-        .with_no_client_auth();
+    let mut config = to_anyone();
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Arc::new(config)
 });

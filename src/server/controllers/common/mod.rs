@@ -77,9 +77,3 @@ pub(crate) fn queue_changes<K: Kind>(informer: &Informer<K>, queue: &WorkQueue<K
     let queue = queue.clone();
     informer.handle(move |change| queue.add(Key::of(change.object().as_ref())));
 }
-
-/// A value as it stands in a query.
-pub(crate) fn encoded(text: &str) -> String {
-    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
-    text.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
-}

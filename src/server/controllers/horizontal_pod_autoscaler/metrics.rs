@@ -2,10 +2,11 @@
 
 use super::calculate::{Reading, Readings};
 use crate::{
-    common::{Context, encoded, failure::said, selectors},
+    common::{Context, failure::said, selectors},
     inventory::Inventory,
 };
 use async_trait::async_trait;
+use form_urlencoded::Serializer;
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::{
     api::autoscaling::v2::{CrossVersionObjectReference, MetricIdentifier},
@@ -47,12 +48,9 @@ pub(super) struct Served {
 impl Served {
     async fn get(&self, path: &str, query: &[(&str, &str)], what: &str) -> Result<Value, String> {
         let failed = |why: String| format!("unable to fetch metrics from {what} metrics API: {why}");
-        let query: Vec<String> = query
-            .iter()
-            .filter(|(_, value)| !value.is_empty())
-            .map(|(name, value)| format!("{name}={}", encoded(value)))
-            .collect();
-        let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{}", query.join("&")) };
+        let given = query.iter().filter(|(_, value)| !value.is_empty());
+        let query = Serializer::new(String::new()).extend_pairs(given).finish();
+        let uri = if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") };
         let request = http::Request::get(uri).body(Vec::new()).map_err(|error| failed(error.to_string()))?;
         self.ctx.client.request::<Value>(request).await.map_err(|error| failed(said(&error)))
     }

@@ -14,12 +14,13 @@ mod tests;
 
 use crate::{
     common::{
-        Context, Result, encoded,
+        Context, Result,
         failure::{Doing, said, unless_gone},
         queue_changes,
     },
     inventory::{ApiKind, Change, Inventory},
 };
+use form_urlencoded::Serializer;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -178,7 +179,9 @@ impl Controller {
                 deleted => deleted?,
             };
             match deleted.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => query = format!("limit={PAGE}&continue={}", encoded(&token)),
+                Some(token) => {
+                    query = Serializer::new(format!("limit={PAGE}")).append_pair("continue", &token).finish();
+                }
                 None => return Ok(()),
             }
         }
