@@ -291,10 +291,14 @@ fn amounts_of_pods_as_a_whole() {
     assert_eq!(huge, r#"{"limits":{"hugepages-2Mi":"4Mi"},"requests":{"cpu":"1","hugepages-2Mi":"4Mi"}}"#);
     let refused =
         |resources: &str, container: &str, expected: Expect| check("", "Pod", &pod(resources, container), expected);
-    refused("requests: {cpu: 150m}, limits: {cpu: '1'}", "requests: {cpu: 100m}, limits: {cpu: '2'}", expect![[r#"
+    refused(
+        "requests: {cpu: 150m}, limits: {cpu: '1'}",
+        "requests: {cpu: 100m}, limits: {cpu: '2'}",
+        expect![[r#"
         spec.resources.requests[cpu]: Invalid value: "150m": must be greater than or equal to aggregate container requests of 200m
         spec.resources.containers[0][cpu].limits: Invalid value: "2": must be less than or equal to pod limits of 1
-    "#]]);
+    "#]],
+    );
     refused(
         "requests: {cpu: '2', a.b/c: 1, storage: 1}, limits: {cpu: '1', memory: '-1'}, claims: [{name: c}]",
         "",
@@ -309,11 +313,15 @@ fn amounts_of_pods_as_a_whole() {
             spec.resources.claims[0]: Not found: "c"
         "#]],
     );
-    refused("limits: {hugepages-2Mi: 2Mi, cpu: '1'}", "limits: {hugepages-2Mi: 4Mi, cpu: 100m}", expect![[r#"
+    refused(
+        "limits: {hugepages-2Mi: 2Mi, cpu: '1'}",
+        "limits: {hugepages-2Mi: 4Mi, cpu: 100m}",
+        expect![[r#"
         spec.resources.requests[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container requests of 4Mi
         spec.resources.limits[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container limits of 4Mi
         spec.resources.containers[0][hugepages-2Mi].limits: Invalid value: "4Mi": must be less than or equal to pod limits of 2Mi
-    "#]]);
+    "#]],
+    );
     check(
         "",
         "Pod",
