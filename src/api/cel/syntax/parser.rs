@@ -244,7 +244,7 @@ impl Parser<'_> {
     fn unary(&mut self) -> Parsed {
         let signs = self.signs();
         let operand = self.member()?;
-        if signs.count % 2 == 0 { Ok(operand) } else { self.call(signs.at, signs.function, vec![operand]) }
+        if signs.count.is_multiple_of(2) { Ok(operand) } else { self.call(signs.at, signs.function, vec![operand]) }
     }
 
     /// The signs before an operand. An even number of them is none.

@@ -45,8 +45,8 @@ fn check_extended(errors: &mut Errors, status: &Value, spec: &Value, path: &Path
     const KEY: [&str; 3] = ["containerName", "resourceName", "requestName"];
     let key = |mapping| KEY.map(|field| text(mapping, field));
     let container = |name: &str| {
-        let all = ["initContainers", "containers"].into_iter().flat_map(|field| list(spec, field));
-        all.filter(|container| text(container, "name") == name).last()
+        let mut all = ["initContainers", "containers"].into_iter().flat_map(|field| list(spec, field));
+        all.rfind(|container| text(container, "name") == name)
     };
     for (n, mapping) in mappings.iter().enumerate() {
         let [name, resource, request] = key(mapping);
