@@ -16,6 +16,7 @@ pub mod feed;
 pub mod informer;
 pub mod join_token;
 pub mod key;
+pub mod pod;
 pub mod queue;
 pub mod servers;
 pub mod spdy;

@@ -7,7 +7,8 @@ use crate::{
     terms::{Labels, PodTerms},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Container, Pod, Toleration, Volume};
+use k8s_openapi::api::core::v1::Toleration;
+use mk8s_client::pod::{Container, Pod, Volume};
 use std::sync::{Arc, LazyLock};
 
 /// A port on the node that a pod's container takes for itself.

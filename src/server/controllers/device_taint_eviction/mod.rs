@@ -15,11 +15,10 @@ use crate::{
     taint_eviction::{Fate, Waiting, evict},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::Pod,
-    resource::v1::{ResourceClaim, ResourceSlice},
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceSlice};
+use mk8s_client::{
+    Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt, pod::Pod,
 };
-use mk8s_client::{Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt};
 use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 const WORKERS: usize = 8;

@@ -6,13 +6,10 @@ use crate::{
     taint_eviction::Fate,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    core::v1::Pod,
-    resource::v1::{
-        DeviceRequestAllocationResult, DeviceTaint, DeviceToleration, ResourceClaim, ResourceSlice, ResourceSliceSpec,
-    },
+use k8s_openapi::api::resource::v1::{
+    DeviceRequestAllocationResult, DeviceTaint, DeviceToleration, ResourceClaim, ResourceSlice, ResourceSliceSpec,
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::sync::Arc;
 
 /// Where slices and claims meet: `driver/pool`.

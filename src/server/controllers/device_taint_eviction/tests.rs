@@ -1,11 +1,8 @@
 use super::plan::{fate, used};
 use crate::common::fixtures::{noon, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    core::v1::Pod,
-    resource::v1::{ResourceClaim, ResourceSlice},
-};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceSlice};
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 
 const POD: &str = "
 kind: Pod

@@ -25,10 +25,12 @@ use crate::{
     node_lifecycle::{BY_NODE, index_by_node},
 };
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use mk8s_client::{Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt};
+use mk8s_client::{
+    Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt, pod::Pod,
+};
 use parking_lot::Mutex;
 use plan::{MANAGER, Observed, plan};
 use std::{

@@ -12,11 +12,11 @@ use crate::common::{
 };
 use expect_test::{Expect, expect};
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
 use mk8s_api::at::list;
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
 

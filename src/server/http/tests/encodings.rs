@@ -235,7 +235,8 @@ async fn device_taints_are_given_a_time() {
     assert!(time.ends_with('Z'), "{time}");
     let more =
         json!([{"op": "add", "path": "/spec/devices/0/taints/-", "value": {"key": "c", "effect": "NoSchedule"}}]);
-    let (code, changed) = api.patch(&format!("{path}/a"), "json-patch", more).await;
+    let form = [("content-type", "application/json-patch+json")];
+    let (code, changed) = api.send("PATCH", &format!("{path}/a"), &form, more).await;
     assert_eq!(code, 200, "{changed}");
     let taints = &changed["spec"]["devices"][0]["taints"];
     assert_eq!((&taints[1]["timeAdded"], taints[2]["timeAdded"].is_string()), (&json!(time), true));
