@@ -67,6 +67,7 @@ mod webhooks;
 mod tests;
 
 pub use certificates::{note_requester, prepare_approval, stamp_conditions, validate_approval};
+pub use device_slices::stamp_taints;
 pub use namespace::validate_finalize;
 pub use pod::{qos_class, validate_ephemeral_containers};
 pub use scale::Scale;
