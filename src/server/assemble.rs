@@ -458,7 +458,7 @@ async fn control_plane(
     let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
-    let informers = Informers::lean(controllers, stop.clone());
+    let informers = Informers::new(controllers, stop.clone());
     tokio::join!(
         registered,
         servers,

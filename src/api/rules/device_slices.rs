@@ -40,6 +40,17 @@ pub(super) static SLICE: Rules = Rules {
     ..GENERIC
 };
 
+/// Gives taints the time that they lack: what tolerates them for a while counts from it. `now` as in objects.
+pub fn stamp_taints(slice: &mut Value, now: &str) {
+    let devices = slice.pointer_mut("/spec/devices").and_then(Value::as_array_mut).into_iter().flatten();
+    let taints = devices.filter_map(|device| device.get_mut("taints").and_then(Value::as_array_mut)).flatten();
+    for taint in taints.filter_map(Value::as_object_mut) {
+        if taint.get("timeAdded").is_none_or(Value::is_null) {
+            taint.insert("timeAdded".to_owned(), now.into());
+        }
+    }
+}
+
 const DEVICES_MAX: usize = 128;
 /// When any of them has taints, counters or lists of values.
 const DEVICES_MAX_ADVANCED: usize = 64;

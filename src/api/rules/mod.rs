@@ -70,6 +70,7 @@ mod webhooks;
 mod tests;
 
 pub use certificates::{note_requester, prepare_approval, stamp_conditions, validate_approval};
+pub use device_slices::stamp_taints;
 pub use namespace::validate_finalize;
 pub use pod::{
     prepare_ephemeral_containers, prepare_resize, qos_class, validate_ephemeral_containers, validate_resize,

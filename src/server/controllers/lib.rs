@@ -27,6 +27,7 @@ mod cron_job;
 mod custom_resources;
 mod daemon_set;
 mod deployment;
+mod device_taint_eviction;
 mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
@@ -63,8 +64,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on. The informers may be
-/// [lean](Informers::lean), and others in the process may use them, too.
+/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on. Others in the
+/// process may use the informers, too.
 pub async fn run(informers: Informers, options: Options, stop: CancellationToken) {
     let client = informers.client().clone();
     let events = EventRecorder::new(client.clone(), "controllers", None, stop.clone());
@@ -83,6 +84,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(node_ipam::run(context.clone()));
     loops.spawn(node_lifecycle::run(context.clone()));
     loops.spawn(taint_eviction::run(context.clone()));
+    loops.spawn(device_taint_eviction::run(context.clone()));
     loops.spawn(pod_gc::run(context.clone()));
     loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));

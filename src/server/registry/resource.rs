@@ -377,6 +377,7 @@ impl Resource {
 
     pub(super) fn prepare_create(&self, object: &mut Value) {
         self.rules.prepare_create(object);
+        self.stamp(object);
         if let Some(custom) = self.as_custom() {
             custom.version.prepare_create(object);
         }
@@ -391,7 +392,10 @@ impl Resource {
             };
         }
         match subresource {
-            "" => self.rules.prepare_update(new, old),
+            "" => {
+                self.stamp(new);
+                self.rules.prepare_update(new, old);
+            }
             "status" => {
                 self.rules.prepare_status_update(new, old);
                 if self.is("certificates.k8s.io", "certificatesigningrequests") {
@@ -405,6 +409,13 @@ impl Resource {
             "resize" => rules::prepare_resize(new, old),
             "finalize" => keep_all_but(new, old, "spec", "finalizers"),
             _ => {}
+        }
+    }
+
+    /// Sets what is left out and depends on the time.
+    fn stamp(&self, object: &mut Value) {
+        if self.is("resource.k8s.io", "resourceslices") {
+            rules::stamp_taints(object, &meta::format_time(Timestamp::now()));
         }
     }
 

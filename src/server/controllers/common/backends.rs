@@ -5,10 +5,10 @@ use super::{
     selectors::{Labels, has_all},
 };
 use k8s_openapi::{
-    api::core::v1::{ContainerPort, ObjectReference, Pod, Service, ServicePort},
+    api::core::v1::{ContainerPort, ObjectReference, Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use mk8s_client::{Change, Informer, Key, WorkQueue, kube::ResourceExt};
+use mk8s_client::{Change, Informer, Key, WorkQueue, kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// One address family of a Service.
@@ -153,7 +153,7 @@ fn term(namespace: &str, key: &str, value: &str) -> String {
     format!("{namespace}/{key}={value}")
 }
 
-fn services_of(services: &Informer<Service>, pod: &Pod) -> BTreeSet<Key> {
+pub(crate) fn services_of(services: &Informer<Service>, pod: &Pod) -> BTreeSet<Key> {
     let namespace = pod.namespace().unwrap_or_default();
     let candidates =
         pod.labels().iter().flat_map(|(key, value)| services.indexed(BY_SELECTOR, &term(&namespace, key, value)));

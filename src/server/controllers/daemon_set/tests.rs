@@ -1,10 +1,8 @@
 use super::plan::{Observed, new_pod, plan};
 use crate::common::fixtures::{lines, noon, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    apps::v1::DaemonSet,
-    core::v1::{Node, Pod},
-};
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node};
+use mk8s_client::pod::Pod;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 fn set(spec: &str) -> String {
@@ -103,6 +101,31 @@ fn failed_pods_are_replaced() {
         event FailedDaemonPod
         failed on a
     "#]],
+    );
+}
+
+/// One that has ended and is being deleted has no more to do with the set, whoever holds it back.
+#[test]
+fn a_pod_that_has_ended_is_not_waited_for() {
+    let held = pod("a1", "a", "new", "Failed", false).replace(
+        "creationTimestamp",
+        "deletionTimestamp: \"2026-01-01T11:30:00Z\", finalizers: [example.com/x], creationTimestamp",
+    );
+    check(
+        &set(""),
+        &[node("a", ""), held.clone()],
+        expect![[r#"
+            Create { nodes: ["a"] }
+            desired 1 current 0 misscheduled 0 ready 0 updated 0 available 0
+        "#]],
+    );
+    // One that still ends is.
+    check(
+        &set(""),
+        &[node("a", ""), held.replace("phase: Failed", "phase: Running")],
+        expect![[r#"
+            desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
+        "#]],
     );
 }
 

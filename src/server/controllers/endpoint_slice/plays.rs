@@ -9,12 +9,9 @@ use crate::common::{
     succession::{Scene, check},
 };
 use expect_test::expect;
-use k8s_openapi::api::{
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
 use mk8s_api::at::{list, text};
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, sync::Arc};
@@ -23,6 +20,9 @@ const SERVICE: &str = "---
 kind: Service
 metadata: {name: web, namespace: n, uid: s}
 spec: {clusterIP: 10.43.0.7, ipFamilies: [IPv4, IPv6], selector: {app: web}, ports: [{port: 80, targetPort: web, protocol: TCP}]}
+---
+kind: Node
+metadata: {name: one}
 ";
 
 /// Every hundredth pod numbers its port differently.
@@ -158,9 +158,10 @@ proptest! {
             let planned = |slices: &BTreeMap<String, EndpointSlice>| plan(&Observed {
                 service: service.clone(),
                 pods: pods.clone(),
-                zones: Default::default(),
+                nodes: [("one".to_owned(), None)].into(),
                 slices: slices.values().cloned().map(Arc::new).collect(),
-            });
+                shares: None,
+            }).actions;
             for done in [done, usize::MAX] {
                 let actions = planned(&slices);
                 carried_out(&mut slices, actions, done, &mut made);

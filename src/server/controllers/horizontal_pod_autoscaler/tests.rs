@@ -7,7 +7,8 @@ use super::{
 use crate::common::fixtures::{noon, one, shared};
 use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use mk8s_client::pod::Pod;
 use serde_json::json;
 use std::{fmt::Write, sync::Arc};
 
@@ -150,6 +151,21 @@ fn bounds_come_before_metrics() {
         [0, 1, 2, 10, 11].map(|replicas| needs_metrics(&spec, &scale(replicas))),
         [false, false, true, true, false]
     );
+}
+
+/// Where nothing was measured, nothing is said of what was measured before.
+#[test]
+fn old_readings_are_not_told_again() {
+    let known = "status: {currentMetrics: [{type: Resource, resource: {name: cpu, current: {averageValue: 1}}}]}";
+    let spec = format!("{}{known}\n", autoscaler(CPU));
+    let mut ambiguous = observe(&spec, 3, &running(3), vec![]);
+    ambiguous.rivals = vec!["n/h".to_owned(), "n/other".to_owned()];
+    for observed in [observe(&spec, 12, "", vec![]), observe(&spec, 1, "", vec![]), ambiguous] {
+        let plan = plan(noon(), &observed, &mut Memory::default());
+        assert_eq!(plan.status.current_metrics, None, "{:?}", plan.status);
+    }
+    let read = observe(&spec, 2, &running(2), vec![readings(&[("p0", 50), ("p1", 50)])]);
+    assert!(plan(noon(), &read, &mut Memory::default()).status.current_metrics.is_some());
 }
 
 #[test]

@@ -3,18 +3,22 @@
 //! The finalizers are put on when the objects are created; here they are taken off those that are being deleted and that
 //! nobody uses any more.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},
     queue_changes,
 };
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
     kube::{
         Api, ResourceExt,
         api::{ListParams, PostParams},
     },
+    pod::Pod,
 };
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";
