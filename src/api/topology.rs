@@ -22,7 +22,7 @@ mod tests {
         let labels = |all: &[(&str, &str)]| -> BTreeMap<String, String> {
             all.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
         };
-        let cases: [(&[(&str, &str)], Option<(&str, &str)>); 6] = [
+        let cases: [(&[(&str, &str)], Option<_>); 6] = [
             (&[], None),
             (&[(ZONE[1], "")], None),
             (&[(ZONE[1], "z")], Some(("", "z"))),

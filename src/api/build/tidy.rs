@@ -80,10 +80,11 @@ pub(crate) fn also_as(definitions: &mut Definitions, package: &str, older: &str)
 
 /// Without our own extensions.
 pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
-    strip(&mut definitions, &["x-go", "x-default", "x-enum"]);
+    strip(&mut definitions, &["x-go", "x-default"]);
     for definition in definitions.values_mut() {
         let properties = definition.get_mut("properties").and_then(Value::as_object_mut);
         for schema in properties.into_iter().flat_map(|all| all.values_mut()) {
+            tell_values(schema);
             // Without siblings the reference stands alone.
             if schema.as_object().is_some_and(|only| only.len() == 1 && only.contains_key("allOf")) {
                 *schema = schema["allOf"][0].take();
@@ -91,6 +92,22 @@ pub(crate) fn for_clients(mut definitions: Definitions) -> Definitions {
         }
     }
     definitions
+}
+
+/// The values that are allowed, where clients look for them: of lists and maps with what is in them, otherwise in the
+/// description too.
+fn tell_values(schema: &mut Value) {
+    let Some(values) = schema.as_object_mut().and_then(|schema| schema.remove("x-enum")) else { return };
+    for inner in ["items", "additionalProperties"] {
+        if let Some(inner) = schema.get_mut(inner) {
+            inner["enum"] = values;
+            return;
+        }
+    }
+    let lines: String = values.as_array().into_iter().flatten().map(|value| format!("\n - `{value}`")).collect();
+    let before = schema["description"].as_str().map(|description| format!("{description}\n\n")).unwrap_or_default();
+    schema["description"] = json!(format!("{before}Possible enum values:{lines}"));
+    schema["enum"] = values;
 }
 
 /// Without prose.

@@ -60,6 +60,27 @@ fn services() {
 }
 
 #[test]
+fn values_are_told() {
+    let (old, new) = (v2(), v3("api/v1"));
+    for schemas in [&old["definitions"], &new["components"]["schemas"]] {
+        let property =
+            |name: &str, property: &str| schemas[format!("io.k8s.api.core.v1.{name}")]["properties"][property].clone();
+        let policy = property("PodSpec", "restartPolicy");
+        assert_eq!(policy["enum"], json!(["Always", "Never", "OnFailure"]));
+        let told = "\n\nPossible enum values:\n - `\"Always\"`\n - `\"Never\"`\n - `\"OnFailure\"`";
+        let description = policy["description"].as_str().unwrap_or_default();
+        assert!(description.ends_with(told) && description.len() > told.len(), "{description}");
+        let modes = property("PersistentVolumeClaimSpec", "accessModes");
+        assert_eq!(modes["items"]["enum"][3], "ReadWriteOncePod");
+        assert!(modes.get("enum").is_none() && modes["type"] == "array");
+        let resizing = property("PersistentVolumeClaimStatus", "allocatedResourceStatuses");
+        assert_eq!(resizing["additionalProperties"]["enum"][4], "NodeResizePending");
+        assert_eq!(property("PodStatus", "phase")["enum"].as_array().map(Vec::len), Some(5));
+    }
+    assert!(!old.to_string().contains("x-enum") && !new.to_string().contains("x-enum"));
+}
+
+#[test]
 fn everything_refers_to_something() {
     let mut documents = vec![v2()];
     let index = v3_index(builtin(), &none());
