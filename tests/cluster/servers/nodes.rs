@@ -94,6 +94,7 @@ fn every_server_reaches_a_node_and_none_is_missed() {
     for server in &servers {
         reaches(server);
     }
+    the_server_that_it_joined_at_dies(&host, &servers, &joining);
 
     // One of them is the one that the node talks to.
     for (n, victim) in servers.iter().enumerate() {
@@ -128,6 +129,25 @@ fn every_server_reaches_a_node_and_none_is_missed() {
     without_servers(&servers, &mut node);
     another_address(&servers, &mut node);
     a_removed_server_says_so(&servers);
+}
+
+/// The only server that a node was told of is killed as soon as the node has its certificate.
+fn the_server_that_it_joined_at_dies(host: &Host, servers: &[Server<'_>; 3], joining: &[String]) {
+    let mut orphan = host.beside("orphan", 3, &joining.iter().map(String::as_str).collect::<Vec<_>>());
+    orphan.spawn_server();
+    while !orphan.log_tail().contains("joined the cluster") {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    servers[0].kill();
+    servers[1].wait("the node is Ready", Duration::from_secs(90), |server| {
+        let said = server.kubectl(&["get", "node", "orphan", "--no-headers"])?;
+        (said.split_whitespace().nth(1) == Some("Ready")).then_some(())
+    });
+    orphan.stop_server(Signal::SIGTERM);
+    servers[1].kubectl(&["delete", "node", "orphan"]).expect("it is deleted");
+    servers[0].run();
+    servers[0].wait_until_ready();
+    servers[0].wait_for_voters(2);
 }
 
 /// All servers are gone, and the agent begins anew: what ends is started again all the same.
