@@ -5,7 +5,8 @@
 //! A pod counts from the moment it is known until it is seen on its node; with preemption that includes the eviction of
 //! its victims and its second attempt. The goal stands beside each figure.
 
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
+use mk8s_client::pod::Pod;
 use mk8s_scheduler::{
     config::Configured,
     cycle::Chance,

@@ -462,7 +462,7 @@ async fn control_plane(
     let rooms = cluster::room::tell(store.clone(), tells, stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
-    let informers = Informers::lean(controllers, stop.clone());
+    let informers = Informers::new(controllers, stop.clone());
     tokio::join!(
         registered,
         servers,

@@ -10,7 +10,6 @@
 //! A store may lag behind the server. Who needs the truth asks the server; who decides from a store must be content to
 //! decide again when it moves.
 
-mod lean;
 mod places;
 mod reflect;
 mod store;
@@ -113,25 +112,13 @@ type Identity = (TypeId, Option<String>, Selection);
 struct Shared {
     client: Client,
     stop: CancellationToken,
-    /// Whether what only nodes need of pods is left away.
-    lean: bool,
     tasks: TaskTracker,
     running: Mutex<HashMap<Identity, Arc<dyn Any + Send + Sync>>>,
 }
 
 impl Informers {
     pub fn new(client: Client, stop: CancellationToken) -> Informers {
-        Informers::with(client, stop, false)
-    }
-
-    /// Informers for who decides about pods and runs none: commands, environments, mounts and probes of containers, and
-    /// volumes that hold nothing but files of the pod's own, are left away. Such a pod must not be written back whole.
-    pub fn lean(client: Client, stop: CancellationToken) -> Informers {
-        Informers::with(client, stop, true)
-    }
-
-    fn with(client: Client, stop: CancellationToken, lean: bool) -> Informers {
-        let shared = Shared { client, stop, lean, tasks: TaskTracker::new(), running: Mutex::default() };
+        let shared = Shared { client, stop, tasks: TaskTracker::new(), running: Mutex::default() };
         Informers { shared: Arc::new(shared) }
     }
 
@@ -167,7 +154,7 @@ impl Informers {
         let mut running = self.shared.running.lock();
         let identity = (TypeId::of::<K>(), namespace.map(str::to_owned), selection.clone());
         let known = running.entry(identity).or_insert_with(|| {
-            let informer = Informer::<K>::idle(self.shared.lean);
+            let informer = Informer::<K>::idle();
             let (api, mirror) = (api(self.shared.client.clone()), informer.clone());
             let stop = self.shared.stop.clone();
             self.shared.tasks.spawn(async move {
@@ -205,21 +192,20 @@ struct Inner<K> {
     /// Held while a change is applied and told, so that handlers see changes in the store's order.
     handlers: Mutex<Vec<Handler<K>>>,
     synced: watch::Sender<bool>,
-    lean: bool,
     /// Every change up to this version is in the store.
     seen: AtomicU64,
 }
 
 impl<K: Kind> Informer<K> {
-    fn idle(lean: bool) -> Informer<K> {
+    fn idle() -> Informer<K> {
         let (synced, _) = watch::channel(false);
         let seen = AtomicU64::new(0);
-        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced, lean, seen }) }
+        Informer { inner: Arc::new(Inner { store: RwLock::default(), handlers: Mutex::default(), synced, seen }) }
     }
 
     /// An informer that nothing feeds but `apply` and `remove`: for tests of what reads one.
     pub fn fixed(objects: impl IntoIterator<Item = K>) -> Informer<K> {
-        let informer = Informer::idle(false);
+        let informer = Informer::idle();
         for object in objects {
             informer.apply(object);
         }
@@ -334,10 +320,7 @@ impl<K: Kind> Informer<K> {
 }
 
 impl<K: Kind> Mirror<K> for Informer<K> {
-    fn apply(&self, mut object: K) {
-        if self.inner.lean {
-            lean::trim(&mut object);
-        }
+    fn apply(&self, object: K) {
         Informer::apply(self, object);
     }
 

@@ -63,8 +63,8 @@ use std::sync::Arc;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on. The informers may be
-/// [lean](Informers::lean), and others in the process may use them, too.
+/// Runs all control loops until `stop`. A loop that ends by mistake is reported; the others go on. Others in the
+/// process may use the informers, too.
 pub async fn run(informers: Informers, options: Options, stop: CancellationToken) {
     let client = informers.client().clone();
     let events = EventRecorder::new(client.clone(), "controllers", None, stop.clone());

@@ -2,11 +2,12 @@
 
 use crate::{devices::Devices, selector, terms::Labels};
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
     policy::v1::PodDisruptionBudget,
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass, VolumeAttachment},
 };
 use mk8s_api::select::LabelSelector;
+use mk8s_client::pod::Pod;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{Arc, LazyLock},

@@ -48,8 +48,8 @@ use mk8s_client::Informers;
 use std::sync::Arc;
 use tokio_util::sync::CancellationToken;
 
-/// Places pods until `stop`, and counts. The informers may be [lean](Informers::lean), and others in the process may use
-/// them, too; bindings are written with `client`.
+/// Places pods until `stop`, and counts. Others in the process may use the informers, too; bindings are written with
+/// `client`.
 pub async fn run(
     client: Client,
     informers: Informers,

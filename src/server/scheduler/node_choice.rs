@@ -2,8 +2,9 @@
 //! affinity of volumes.
 
 use k8s_openapi::api::core::v1::{
-    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PreferredSchedulingTerm,
+    Node, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PreferredSchedulingTerm,
 };
+use mk8s_client::pod::Pod;
 use std::collections::BTreeMap;
 
 /// `nodeSelector` and required node affinity of a pod.

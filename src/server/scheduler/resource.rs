@@ -1,9 +1,7 @@
 //! Amounts of resources in the units the scheduler reckons in: milli-CPU, bytes, counts.
 
-use k8s_openapi::{
-    api::core::v1::{Container, Pod, PodSpec},
-    apimachinery::pkg::api::resource::Quantity,
-};
+use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
+use mk8s_client::pod::{Container, Pod, PodSpec};
 use std::collections::BTreeMap;
 
 /// What a pod without requests counts as when nodes are ranked: 100 milli-CPU and 200 MiB.

@@ -19,9 +19,10 @@ use crate::{
     volumes::{self, VolumePlan},
 };
 use k8s_openapi::api::{
-    core::v1::{Node, Pod},
+    core::v1::Node,
     resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
 };
+use mk8s_client::pod::Pod;
 use std::{
     collections::{HashMap, HashSet},
     sync::Arc,

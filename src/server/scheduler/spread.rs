@@ -4,8 +4,9 @@ use crate::{
     selector,
     terms::{self, Scope},
 };
-use k8s_openapi::api::core::v1::{Pod, TopologySpreadConstraint};
+use k8s_openapi::api::core::v1::TopologySpreadConstraint;
 use mk8s_api::select::{LabelSelector, Operator, Requirement};
+use mk8s_client::pod::Pod;
 
 #[derive(Debug, Clone, PartialEq)]
 pub struct Spread {

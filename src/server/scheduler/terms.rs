@@ -1,8 +1,9 @@
 //! Affinity between pods, read once per pod: whom a term means, and where it applies.
 
 use crate::selector;
-use k8s_openapi::api::core::v1::{Pod, PodAffinityTerm, WeightedPodAffinityTerm};
+use k8s_openapi::api::core::v1::{PodAffinityTerm, WeightedPodAffinityTerm};
 use mk8s_api::select::{LabelSelector, Operator, Requirement};
+use mk8s_client::pod::Pod;
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
 pub type Labels = BTreeMap<String, String>;

@@ -13,10 +13,11 @@ use crate::{
     selector,
 };
 use k8s_openapi::api::{
-    core::v1::{PersistentVolume, PersistentVolumeClaim, Pod},
+    core::v1::{PersistentVolume, PersistentVolumeClaim},
     storage::v1::{CSIStorageCapacity, StorageClass},
 };
 use mk8s_api::quantity::Quantity;
+use mk8s_client::pod::Pod;
 use std::{
     borrow::Cow,
     collections::{BTreeMap, HashSet},

@@ -5,10 +5,10 @@ use super::{
     selectors::{Labels, has_all},
 };
 use k8s_openapi::{
-    api::core::v1::{ContainerPort, ObjectReference, Pod, Service, ServicePort},
+    api::core::v1::{ContainerPort, ObjectReference, Service, ServicePort},
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use mk8s_client::{Change, Informer, Key, WorkQueue, kube::ResourceExt};
+use mk8s_client::{Change, Informer, Key, WorkQueue, kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeSet, net::IpAddr, sync::Arc};
 
 /// One address family of a Service.

@@ -1,7 +1,8 @@
 //! Objects from YAML for tests, and a time to look at them.
 
+use super::pods::WholePod;
 use jiff::Timestamp;
-use mk8s_client::Kind;
+use mk8s_client::{Kind, pod::Pod};
 use serde::Deserialize;
 use std::sync::Arc;
 
@@ -25,6 +26,12 @@ pub(crate) fn shared<K: Kind>(yaml: &str) -> Vec<Arc<K>> {
 /// The only object of its kind.
 pub(crate) fn one<K: Kind>(yaml: &str) -> K {
     objects(yaml).into_iter().next().expect("an object of this kind")
+}
+
+/// A pod that was written, as the informer shows it.
+pub(crate) fn seen(pod: &WholePod) -> Pod {
+    let text = serde_json::to_value(pod).expect("JSON");
+    serde_json::from_value(text).expect("a pod")
 }
 
 /// A plan as lines.

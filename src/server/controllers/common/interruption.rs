@@ -9,12 +9,13 @@
 //! after the second, and so on to the last; and once with every leader dying, each a write later. Each time the facts must be
 //! those of the first play, and the invariant must have held after each write.
 
-use super::fixtures::noon;
-use expect_test::Expect;
-use k8s_openapi::{
-    api::core::v1::{Pod, PodCondition},
-    apimachinery::pkg::apis::meta::v1::Time,
+use super::{
+    fixtures::{noon, seen},
+    pods::WholePod,
 };
+use expect_test::Expect;
+use k8s_openapi::{api::core::v1::PodCondition, apimachinery::pkg::apis::meta::v1::Time};
+use mk8s_client::pod::Pod;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Rounds after which a world that still changes is said to change for ever.
@@ -117,7 +118,8 @@ impl Pods {
     }
 
     /// As the server does it: a name for those without, a uid; one whose name is taken is refused.
-    pub(crate) fn create(&mut self, mut pod: Pod) {
+    pub(crate) fn create(&mut self, pod: &WholePod) {
+        let mut pod = seen(pod);
         self.made += 1;
         let made_up = || format!("{}{:04}", pod.metadata.generate_name.clone().unwrap_or_default(), self.made);
         let name = pod.metadata.name.clone().unwrap_or_else(made_up);

@@ -50,7 +50,8 @@ pub(crate) fn matches(selector: Option<&LabelSelector>, labels: &Option<Labels>)
 mod tests {
     use super::*;
     use crate::common::fixtures::{objects, one};
-    use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+    use k8s_openapi::api::apps::v1::ReplicaSet;
+    use mk8s_client::pod::Pod;
     use std::sync::Arc;
 
     const SETS: &str = "kind: ReplicaSet\nmetadata: {name: a, namespace: n}\nspec: {selector: {matchLabels: {app: x}}}\n---\n\

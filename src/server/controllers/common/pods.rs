@@ -7,17 +7,20 @@ use super::{
     updates::until,
 };
 use jiff::{SignedDuration, Timestamp};
+/// A pod with all of its fields, as it is written.
+pub(crate) use k8s_openapi::api::core::v1::Pod as WholePod;
 use k8s_openapi::{
-    api::core::v1::{Pod, PodCondition, PodTemplateSpec},
+    api::core::v1::{PodCondition, PodTemplateSpec},
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
 use mk8s_client::{
     EventRecorder, Key, Kind,
     events::EventType,
     kube::{
-        ResourceExt,
-        api::{DeleteParams, PostParams},
+        self, Resource, ResourceExt,
+        api::{DeleteParams, PostParams, Request},
     },
+    pod::Pod,
 };
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -73,9 +76,9 @@ pub(crate) fn is_available(pod: &Pod, min_ready: i32, now: Timestamp) -> bool {
 }
 
 /// A pod as a template describes it, managed by `owner`.
-pub(crate) fn from_template(template: &PodTemplateSpec, owner_name: &str, owner: OwnerReference) -> Pod {
+pub(crate) fn from_template(template: &PodTemplateSpec, owner_name: &str, owner: OwnerReference) -> WholePod {
     let meta = template.metadata.clone().unwrap_or_default();
-    Pod {
+    WholePod {
         metadata: ObjectMeta {
             generate_name: Some(name_prefix(owner_name)),
             labels: meta.labels,
@@ -95,6 +98,26 @@ fn name_prefix(owner: &str) -> String {
     if dashed.len() <= 253 { dashed } else { owner.to_owned() }
 }
 
+/// Sends a new pod; of the answer is kept what is kept of pods.
+pub(crate) async fn create(ctx: &Context, namespace: &str, pod: &WholePod) -> kube::Result<Pod> {
+    let request = requests(namespace).create(&PostParams::default(), text(pod)?);
+    ctx.client.request(request.map_err(kube::Error::BuildRequest)?).await
+}
+
+/// Sends a pod as it is to be from now on; of the answer is kept what is kept of pods.
+pub(crate) async fn replace(ctx: &Context, namespace: &str, pod: &WholePod) -> kube::Result<Pod> {
+    let request = requests(namespace).replace(&pod.name_any(), &PostParams::default(), text(pod)?);
+    ctx.client.request(request.map_err(kube::Error::BuildRequest)?).await
+}
+
+fn requests(namespace: &str) -> Request {
+    Request::new(Pod::url_path(&(), Some(namespace)))
+}
+
+fn text(pod: &WholePod) -> kube::Result<Vec<u8>> {
+    serde_json::to_vec(pod).map_err(kube::Error::SerdeError)
+}
+
 /// Who creates and deletes pods on whose behalf.
 pub(crate) struct PodWriter<'a, K> {
     pub(crate) ctx: &'a Context,
@@ -106,9 +129,8 @@ pub(crate) struct PodWriter<'a, K> {
 
 impl<K: Kind> PodWriter<'_, K> {
     /// Creates a pod and tells so. In a namespace that goes away nothing is created and nothing is wrong.
-    pub(crate) async fn create(&self, pod: &Pod) -> Result<()> {
-        let pods = self.ctx.api::<Pod>(&self.key.namespace);
-        match pods.create(&PostParams::default(), pod).await {
+    pub(crate) async fn create(&self, pod: &WholePod) -> Result<()> {
+        match create(self.ctx, &self.key.namespace, pod).await {
             Ok(created) => {
                 let message = format!("Created pod: {}", created.name_any());
                 self.events.event(self.owner, EventType::Normal, "SuccessfulCreate", message);
@@ -129,7 +151,7 @@ impl<K: Kind> PodWriter<'_, K> {
         let pods = self.ctx.api::<Pod>(&self.key.namespace);
         let name = pod.name_any();
         // The name may belong to another pod by now.
-        let preconditions = Some(mk8s_client::kube::api::Preconditions { uid: pod.uid(), resource_version: None });
+        let preconditions = Some(kube::api::Preconditions { uid: pod.uid(), resource_version: None });
         let params = DeleteParams { preconditions, ..DeleteParams::default() };
         match pods.delete(&name, &params).await {
             Ok(deleted) => {

@@ -25,12 +25,13 @@ use failures::Failures;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus},
-    core::v1::{Node, Pod},
+    core::v1::Node,
 };
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
     kube::{ResourceExt, api::PostParams},
+    pod::Pod,
 };
 use parking_lot::Mutex;
 use plan::{Action, Observed, plan};

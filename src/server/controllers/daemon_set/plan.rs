@@ -4,7 +4,7 @@ use super::fit::{Fit, fit};
 use crate::common::{
     claims::{Claim, claim, controller_ref},
     history::POD_HASH,
-    pods::{self, from_template, is_available, is_ready},
+    pods::{self, WholePod, from_template, is_available, is_ready},
     selectors,
     updates::{positive, scaled},
 };
@@ -12,13 +12,11 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{DaemonSet, DaemonSetStatus},
-        core::v1::{
-            Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, Pod, PodSpec, Toleration,
-        },
+        core::v1::{Node, NodeAffinity, NodeSelector, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Toleration},
     },
     apimachinery::pkg::util::intstr::IntOrString,
 };
-use mk8s_client::{events::EventType, kube::ResourceExt};
+use mk8s_client::{events::EventType, kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 pub(super) struct Observed {
@@ -345,8 +343,8 @@ fn daemon_spec(set: &DaemonSet) -> PodSpec {
 }
 
 /// A pod for one node: the scheduler binds it there and nowhere else.
-pub(super) fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> Pod {
-    let Some(spec) = set.spec.as_ref() else { return Pod::default() };
+pub(super) fn new_pod(set: &DaemonSet, node: &str, hash: &str) -> WholePod {
+    let Some(spec) = set.spec.as_ref() else { return WholePod::default() };
     let mut pod = from_template(&spec.template, &set.name_any(), controller_ref(set));
     pod.labels_mut().insert(POD_HASH.to_owned(), hash.to_owned());
     let generation = set.annotations().get("deprecated.daemonset.template.generation");

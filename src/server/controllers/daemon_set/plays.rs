@@ -9,11 +9,8 @@ use crate::common::{
     interruption::{self, Pods, World, Write, write},
 };
 use expect_test::expect;
-use k8s_openapi::api::{
-    apps::v1::DaemonSet,
-    core::v1::{Node, Pod},
-};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node};
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Clone)]
@@ -50,7 +47,7 @@ impl World for Set {
                             let mut pod = pod;
                             // As the scheduler does.
                             pod.spec.get_or_insert_default().node_name = Some(node);
-                            world.pods.create(pod);
+                            world.pods.create(&pod);
                         }));
                     }
                 }

@@ -1,10 +1,8 @@
 use super::plan::{Observed, new_pod, plan};
 use crate::common::fixtures::{lines, noon, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    apps::v1::DaemonSet,
-    core::v1::{Node, Pod},
-};
+use k8s_openapi::api::{apps::v1::DaemonSet, core::v1::Node};
+use mk8s_client::pod::Pod;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 fn set(spec: &str) -> String {

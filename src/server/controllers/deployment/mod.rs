@@ -26,10 +26,7 @@ use crate::common::{
     updates::whole_second,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::{Deployment, DeploymentStatus, ReplicaSet},
-    core::v1::Pod,
-};
+use k8s_openapi::api::apps::v1::{Deployment, DeploymentStatus, ReplicaSet};
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -37,6 +34,7 @@ use mk8s_client::{
         ResourceExt,
         api::{DeleteParams, Patch, PatchParams, PostParams},
     },
+    pod::Pod,
 };
 use plan::{Action, Observed, plan};
 use serde_json::json;

@@ -18,11 +18,11 @@ use jiff::ToSpan;
 use k8s_openapi::{
     api::{
         apps::v1::{Deployment, ReplicaSet},
-        core::v1::{Pod, PodTemplateSpec},
+        core::v1::PodTemplateSpec,
     },
     apimachinery::pkg::apis::meta::v1::Time,
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use proptest::prelude::*;
 use std::{collections::BTreeMap, fmt::Write as _, sync::Arc};
 
@@ -115,7 +115,7 @@ impl Rollout {
             let writes = rounds::round(set, self.pods.all()).into_iter();
             writes.map(move |written| match written {
                 Written::Create(pod) => {
-                    write(format!("start {image}"), move |world: &mut Rollout| world.pods.create(*pod))
+                    write(format!("start {image}"), move |world: &mut Rollout| world.pods.create(&pod))
                 }
                 Written::Delete(name) => {
                     write(format!("stop {image}"), move |world: &mut Rollout| world.pods.delete(&name))

@@ -25,13 +25,14 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{Deployment, ReplicaSet, StatefulSet},
-    core::v1::{Pod, ReplicationController},
+    core::v1::ReplicationController,
     policy::v1::PodDisruptionBudget,
 };
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
     kube::{ResourceExt, api::PostParams},
+    pod::Pod,
 };
 use plan::{Expected, Observed, needs_scale, plan};
 use std::sync::Arc;

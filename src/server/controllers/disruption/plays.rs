@@ -8,13 +8,11 @@ use crate::common::{
 };
 use expect_test::expect;
 use k8s_openapi::{
-    api::{
-        core::v1::Pod,
-        policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
-    },
+    api::policy::v1::{PodDisruptionBudget, PodDisruptionBudgetStatus},
     apimachinery::pkg::apis::meta::v1::Time,
 };
 use mk8s_api::at::list;
+use mk8s_client::pod::Pod;
 use proptest::prelude::*;
 use serde_json::json;
 use std::{collections::BTreeMap, sync::Arc};

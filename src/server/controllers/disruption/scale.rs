@@ -3,15 +3,13 @@
 
 use super::{Controller, plan::Expected};
 use crate::common::{claims::controller_of, failure::said};
-use k8s_openapi::{
-    api::{autoscaling::v1::Scale, core::v1::Pod},
-    apimachinery::pkg::apis::meta::v1::OwnerReference,
-};
+use k8s_openapi::{api::autoscaling::v1::Scale, apimachinery::pkg::apis::meta::v1::OwnerReference};
 use mk8s_api::decode;
 use mk8s_client::kube::{
     self, ResourceExt,
     api::{Api, DynamicObject},
 };
+use mk8s_client::pod::Pod;
 use std::{collections::BTreeMap, sync::Arc};
 
 /// Whose scale counts, and what it is.

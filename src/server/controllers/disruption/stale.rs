@@ -7,11 +7,16 @@ use crate::common::{
     updates::{until, whole_second},
 };
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::{Pod, PodCondition};
+use k8s_openapi::api::core::v1::PodCondition;
 use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
-    kube::{ResourceExt, api::PostParams},
+    kube::{
+        ResourceExt,
+        api::{Patch, PatchParams},
+    },
+    pod::Pod,
 };
+use serde_json::json;
 use std::time::Duration;
 
 const TIMEOUT: SignedDuration = SignedDuration::from_mins(2);
@@ -48,9 +53,8 @@ async fn take_back(ctx: &Context, pods: &Informer<Pod>, key: Key) -> Result<Outc
         Some(left) if !left.is_zero() => return Ok(Outcome::After(left)),
         Some(_) => {}
     }
-    let mut updated = pod.as_ref().clone();
-    let conditions = updated.status.as_mut().and_then(|status| status.conditions.as_mut());
-    for known in conditions.into_iter().flatten().filter(|known| known.type_ == DISRUPTED) {
+    let mut conditions = pod.status.as_ref().and_then(|status| status.conditions.clone()).unwrap_or_default();
+    for known in conditions.iter_mut().filter(|known| known.type_ == DISRUPTED) {
         *known = PodCondition {
             type_: DISRUPTED.to_owned(),
             status: "False".to_owned(),
@@ -60,7 +64,9 @@ async fn take_back(ctx: &Context, pods: &Informer<Pod>, key: Key) -> Result<Outc
         };
     }
     let api = ctx.api::<Pod>(&key.namespace);
-    let written = unless_gone(api.replace_status(&pod.name_any(), &PostParams::default(), &updated).await);
+    let meta = json!({"uid": pod.uid(), "resourceVersion": pod.resource_version()});
+    let patch = Patch::Merge(json!({"metadata": meta, "status": {"conditions": conditions}}));
+    let written = unless_gone(api.patch_status(&pod.name_any(), &PatchParams::default(), &patch).await);
     written.doing(format_args!("clearing {DISRUPTED} of pod {key}"))?;
     Ok(Outcome::Done)
 }

@@ -1,7 +1,8 @@
 use super::plan::{Expected, Observed, needs_scale, plan};
 use crate::common::fixtures::{noon, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{core::v1::Pod, policy::v1::PodDisruptionBudget};
+use k8s_openapi::api::policy::v1::PodDisruptionBudget;
+use mk8s_client::pod::Pod;
 use std::{fmt::Write, sync::Arc};
 
 fn budget(spec: &str, status: &str) -> String {

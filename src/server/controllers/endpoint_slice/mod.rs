@@ -19,10 +19,12 @@ use crate::common::{
     slices::{self, service_of_slice},
 };
 use k8s_openapi::api::{
-    core::v1::{Node, Pod, Service},
+    core::v1::{Node, Service},
     discovery::v1::EndpointSlice,
 };
-use mk8s_client::{Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt};
+use mk8s_client::{
+    Change, EventRecorder, Informer, Key, Outcome, WorkQueue, events::EventType, kube::ResourceExt, pod::Pod,
+};
 use plan::{MANAGER, Observed, plan};
 use std::{collections::HashMap, sync::Arc};
 

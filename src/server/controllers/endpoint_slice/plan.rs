@@ -10,12 +10,12 @@ use crate::common::{
 };
 use k8s_openapi::{
     api::{
-        core::v1::{Pod, Service},
+        core::v1::Service,
         discovery::v1::{Endpoint, EndpointConditions, EndpointHints, EndpointPort, EndpointSlice, ForNode, ForZone},
     },
     apimachinery::pkg::apis::meta::v1::ObjectMeta,
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

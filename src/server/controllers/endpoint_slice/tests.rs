@@ -1,10 +1,8 @@
 use super::plan::{Observed, plan};
 use crate::common::fixtures::{lines, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    core::v1::{Pod, Service},
-    discovery::v1::EndpointSlice,
-};
+use k8s_openapi::api::{core::v1::Service, discovery::v1::EndpointSlice};
+use mk8s_client::pod::Pod;
 use std::sync::Arc;
 
 const SERVICE: &str = r#"

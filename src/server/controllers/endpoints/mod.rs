@@ -14,10 +14,11 @@ use crate::common::{
     queue_changes,
     selectors::has_all,
 };
-use k8s_openapi::api::core::v1::{Endpoints, Pod, Service};
+use k8s_openapi::api::core::v1::{Endpoints, Service};
 use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
     kube::api::{DeleteParams, PostParams},
+    pod::Pod,
 };
 use plan::{Action, Observed, plan};
 use std::sync::Arc;

@@ -1,7 +1,8 @@
 use super::plan::{Action, Observed, plan};
 use crate::common::fixtures::{objects, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Pod, Service};
+use k8s_openapi::api::core::v1::{EndpointAddress, Endpoints, Service};
+use mk8s_client::pod::Pod;
 use std::sync::Arc;
 
 const SERVICE: &str = r#"

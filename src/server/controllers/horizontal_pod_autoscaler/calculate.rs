@@ -5,9 +5,8 @@
 
 use crate::common::pods::{condition, is_ready, phase};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::core::v1::Pod;
 use mk8s_api::quantity::Quantity;
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeMap, sync::Arc};
 
 /// A pod that starts uses more than it will.

@@ -26,12 +26,9 @@ use crate::{
 };
 use behaviour::Memory;
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    autoscaling::{
-        v1,
-        v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus, MetricSpec},
-    },
-    core::v1::Pod,
+use k8s_openapi::api::autoscaling::{
+    v1,
+    v2::{HorizontalPodAutoscaler, HorizontalPodAutoscalerStatus, MetricSpec},
 };
 use metrics::{Metrics, Served};
 use mk8s_api::{decode, select::LabelSelector};
@@ -42,6 +39,7 @@ use mk8s_client::{
         Api,
         api::{DynamicObject, Patch, PatchParams, PostParams},
     },
+    pod::Pod,
 };
 use parking_lot::Mutex;
 use plan::{Answer, Observed, Plan, Scale, needs_metrics, plan};

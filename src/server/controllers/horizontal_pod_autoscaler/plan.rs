@@ -7,18 +7,15 @@ use super::{
 use crate::common::updates::whole_second;
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        autoscaling::v2::{
-            ContainerResourceMetricStatus, ExternalMetricStatus, HPAScalingRules, HorizontalPodAutoscaler,
-            HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget,
-            MetricValueStatus, ObjectMetricStatus, PodsMetricStatus, ResourceMetricStatus,
-        },
-        core::v1::Pod,
+    api::autoscaling::v2::{
+        ContainerResourceMetricStatus, ExternalMetricStatus, HPAScalingRules, HorizontalPodAutoscaler,
+        HorizontalPodAutoscalerCondition, HorizontalPodAutoscalerStatus, MetricSpec, MetricStatus, MetricTarget,
+        MetricValueStatus, ObjectMetricStatus, PodsMetricStatus, ResourceMetricStatus,
     },
     apimachinery::pkg::{api::resource::Quantity as Text, apis::meta::v1::Time},
 };
 use mk8s_api::quantity::Quantity;
-use mk8s_client::events::EventType;
+use mk8s_client::{events::EventType, pod::Pod};
 use std::{collections::BTreeMap, sync::Arc};
 
 const TOLERANCE: f64 = 0.1;

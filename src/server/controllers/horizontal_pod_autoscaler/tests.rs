@@ -7,7 +7,8 @@ use super::{
 use crate::common::fixtures::{noon, one, shared};
 use expect_test::{Expect, expect};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{autoscaling::v2::HorizontalPodAutoscaler, core::v1::Pod};
+use k8s_openapi::api::autoscaling::v2::HorizontalPodAutoscaler;
+use mk8s_client::pod::Pod;
 use serde_json::json;
 use std::{fmt::Write, sync::Arc};
 

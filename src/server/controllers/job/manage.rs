@@ -10,8 +10,8 @@ use super::{
 };
 use crate::common::pods::{self, sort_for_deletion};
 use jiff::Timestamp;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::batch::v1::Job;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{
     collections::{BTreeSet, HashMap},
     sync::Arc,

@@ -33,7 +33,7 @@ use crate::common::{
     queue_changes, selectors,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::batch::v1::Job;
 use mk8s_client::{
     EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -41,6 +41,7 @@ use mk8s_client::{
         ResourceExt,
         api::{Patch, PatchParams, PostParams},
     },
+    pod::Pod,
 };
 use plan::{Action, Observed, plan};
 use serde_json::json;

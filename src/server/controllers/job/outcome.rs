@@ -9,10 +9,8 @@ use super::{
 };
 use crate::common::{pods, updates::until};
 use jiff::{SignedDuration, Timestamp};
-use k8s_openapi::api::{
-    batch::v1::{Job, JobCondition, JobStatus},
-    core::v1::Pod,
-};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use mk8s_client::pod::Pod;
 use std::{sync::Arc, time::Duration};
 
 /// Between attempts: ten seconds, doubled with each failure since the last success.

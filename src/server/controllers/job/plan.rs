@@ -14,11 +14,8 @@ use crate::common::{
     updates::{positive, whole_second},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    batch::v1::{Job, JobCondition, JobStatus},
-    core::v1::Pod,
-};
-use mk8s_client::{events::EventType, kube::ResourceExt};
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use mk8s_client::{events::EventType, kube::ResourceExt, pod::Pod};
 use std::{sync::Arc, time::Duration};
 
 pub(super) struct Observed {

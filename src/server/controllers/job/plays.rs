@@ -31,7 +31,7 @@ impl World for Work {
                     for n in 0..count {
                         let pod = new_pod(&self.job, indexes.get(n));
                         let index = indexes.get(n).map(|index| index.index);
-                        writes.push(write(format!("start {index:?}"), move |world: &mut Work| world.pods.create(pod)));
+                        writes.push(write(format!("start {index:?}"), move |world: &mut Work| world.pods.create(&pod)));
                     }
                 }
                 Action::Delete { pods } => {

@@ -1,12 +1,15 @@
 //! The pods of a Job.
 
 use super::spec::{INDEX, TRACKING};
-use crate::common::{claims::controller_ref, pods::from_template};
+use crate::common::{
+    claims::controller_ref,
+    pods::{WholePod, from_template},
+};
 use k8s_openapi::api::{
     batch::v1::Job,
-    core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector, Pod},
+    core::v1::{EnvVar, EnvVarSource, ObjectFieldSelector},
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 
 pub(super) const FAILURES: &str = "batch.kubernetes.io/job-index-failure-count";
 pub(super) const IGNORED_FAILURES: &str = "batch.kubernetes.io/job-index-ignored-failure-count";
@@ -35,8 +38,8 @@ pub(super) fn failures_before(pod: &Pod) -> Failures {
 }
 
 /// A pod of the Job; one with an index knows it in every way that Kubernetes tells it.
-pub(super) fn new_pod(job: &Job, index: Option<&Index>) -> Pod {
-    let Some(spec) = job.spec.as_ref() else { return Pod::default() };
+pub(super) fn new_pod(job: &Job, index: Option<&Index>) -> WholePod {
+    let Some(spec) = job.spec.as_ref() else { return WholePod::default() };
     let name = job.name_any();
     let mut pod = from_template(&spec.template, &name, controller_ref(job));
     let finalizers = pod.metadata.finalizers.get_or_insert_default();
@@ -56,7 +59,7 @@ pub(super) fn new_pod(job: &Job, index: Option<&Index>) -> Pod {
     pod
 }
 
-fn tell(pod: &mut Pod, name: &str, known: &Index) {
+fn tell(pod: &mut WholePod, name: &str, known: &Index) {
     let index = known.index;
     let suffix = format!("-{index}-");
     let stem: String = name.chars().take(PREFIX_MAX.saturating_sub(suffix.len())).collect();

@@ -1,10 +1,10 @@
 //! What a pod's failure means: by default it counts; by policy it may end the Job or its index, or be ignored.
 
-use k8s_openapi::api::{
-    batch::v1::{Job, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule},
-    core::v1::{ContainerStatus, Pod},
+use k8s_openapi::api::batch::v1::{Job, PodFailurePolicyOnExitCodesRequirement, PodFailurePolicyRule};
+use mk8s_client::{
+    kube::ResourceExt,
+    pod::{ContainerStatus, Pod},
 };
-use mk8s_client::kube::ResourceExt;
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Verdict {

@@ -2,8 +2,8 @@
 
 use super::indexes::Indexes;
 use crate::common::pods;
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::batch::v1::Job;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 
 pub(super) const INDEX: &str = "batch.kubernetes.io/job-completion-index";
 

@@ -15,11 +15,8 @@ use super::{
     },
 };
 use crate::common::{pods, updates::positive};
-use k8s_openapi::api::{
-    batch::v1::{Job, JobStatus, UncountedTerminatedPods},
-    core::v1::Pod,
-};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::batch::v1::{Job, JobStatus, UncountedTerminatedPods};
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{
     collections::{BTreeMap, HashSet},
     sync::Arc,

@@ -2,9 +2,10 @@ use super::{
     plan::{Observed, plan},
     pod::{Failures, Index, new_pod},
 };
-use crate::common::fixtures::{lines, noon, one, shared};
+use crate::common::fixtures::{lines, noon, one, seen, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{batch::v1::Job, core::v1::Pod};
+use k8s_openapi::api::batch::v1::Job;
+use mk8s_client::pod::Pod;
 use std::sync::Arc;
 
 fn job(spec: &str, status: &str) -> String {
@@ -501,7 +502,7 @@ mod counting {
             match action {
                 Action::Create { count, indexes } => {
                     for n in 0..*count {
-                        let mut pod = new_pod(&self.job, indexes.get(n));
+                        let mut pod = seen(&new_pod(&self.job, indexes.get(n)));
                         self.made += 1;
                         let name = format!("p{:04}", self.made);
                         pod.metadata.name = Some(name.clone());

@@ -20,10 +20,7 @@ use crate::common::{
 };
 use jiff::Timestamp;
 use k8s_openapi::{
-    api::{
-        coordination::v1::Lease,
-        core::v1::{Node, Pod},
-    },
+    api::{coordination::v1::Lease, core::v1::Node},
     apimachinery::pkg::apis::meta::v1::{MicroTime, Time},
 };
 use mk8s_client::{
@@ -33,6 +30,7 @@ use mk8s_client::{
         Api, ResourceExt,
         api::{Patch, PatchParams, PostParams},
     },
+    pod::Pod,
 };
 use parking_lot::Mutex;
 pub(crate) use plan::is_ready;

@@ -26,7 +26,7 @@ use crate::common::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeStatus, Pod},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeStatus},
     storage::v1::StorageClass,
 };
 use matching::class_of_claim;
@@ -36,6 +36,7 @@ use mk8s_client::{
         Api, Resource, ResourceExt,
         api::{Patch, PatchParams},
     },
+    pod::Pod,
 };
 use plan::{
     Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, ObservedVolume, PROVISIONERS, Plan, SELECTED_NODE,

@@ -14,13 +14,14 @@ use crate::{
     taint_eviction::disrupted,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
 use mk8s_client::{
     Change, Informer, Key, Outcome, WorkQueue,
     kube::{
         Api, ResourceExt,
         api::{DeleteParams, Patch, PatchParams, Preconditions},
     },
+    pod::Pod,
 };
 use serde_json::json;
 use std::{fmt, sync::Arc, time::Duration};

@@ -22,14 +22,12 @@ use crate::common::{
     queue_changes,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::{
-    apps::v1::ReplicaSet,
-    core::v1::{Pod, ReplicationController},
-};
+use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::ReplicationController};
 use kinds::ReplicaKind;
 use mk8s_client::{
     EventRecorder, Informer, Key, Outcome, WorkQueue,
     kube::{ResourceExt, api::PostParams},
+    pod::Pod,
 };
 use plan::{Action, Observed, plan};
 use std::{collections::HashMap, sync::Arc};

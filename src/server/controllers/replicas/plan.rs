@@ -7,8 +7,7 @@ use crate::common::{
     selectors::has_all,
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::Pod;
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 /// Creations and deletions of one round; the next change brings the rest.

@@ -4,12 +4,17 @@ use super::{
     kinds::ReplicaKind,
     plan::{Action, Observed, plan},
 };
-use crate::common::{claims::controller_ref, fixtures::noon, pods};
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use crate::common::{
+    claims::controller_ref,
+    fixtures::noon,
+    pods::{self, WholePod},
+};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use mk8s_client::pod::Pod;
 use std::{collections::HashMap, sync::Arc};
 
 pub(crate) enum Written {
-    Create(Box<Pod>),
+    Create(Box<WholePod>),
     Delete(String),
     /// The set with its new status.
     Status(Box<ReplicaSet>),

@@ -4,7 +4,8 @@ use super::{
 };
 use crate::common::fixtures::{lines, noon, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{apps::v1::ReplicaSet, core::v1::Pod};
+use k8s_openapi::api::apps::v1::ReplicaSet;
+use mk8s_client::pod::Pod;
 use std::{collections::HashMap, sync::Arc};
 
 const SET: &str = r#"

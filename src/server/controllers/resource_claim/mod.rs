@@ -14,10 +14,7 @@ use crate::common::{
     failure::{Doing, not_found, unless_gone},
     own_writes::OwnWrites,
 };
-use k8s_openapi::api::{
-    core::v1::Pod,
-    resource::v1::{ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate},
-};
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate};
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -25,6 +22,7 @@ use mk8s_client::{
         ResourceExt,
         api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     },
+    pod::Pod,
 };
 use plan::{Named, Need, Step};
 use serde_json::json;

@@ -2,12 +2,12 @@
 
 use k8s_openapi::{
     api::{
-        core::v1::{Pod, PodResourceClaim},
+        core::v1::PodResourceClaim,
         resource::v1::{ResourceClaim, ResourceClaimConsumerReference, ResourceClaimTemplate},
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference},
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::sync::Arc;
 
 /// Says which claim of its pod a generated ResourceClaim is.

@@ -3,10 +3,8 @@
 use super::plan::{self, Need, need, steps};
 use crate::common::fixtures::{lines, one, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    core::v1::Pod,
-    resource::v1::{ResourceClaim, ResourceClaimTemplate},
-};
+use k8s_openapi::api::resource::v1::{ResourceClaim, ResourceClaimTemplate};
+use mk8s_client::pod::Pod;
 
 fn pod(status: &str) -> Pod {
     one(&format!(

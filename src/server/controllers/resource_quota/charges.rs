@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use mk8s_api::quota::Charge;
 use mk8s_client::{Informer, Kind, kube::ResourceExt};
 use parking_lot::Mutex;
-use serde::Serialize;
+use serde_json::Value;
 use std::{collections::HashMap, sync::Arc};
 
 /// By namespace, then by uid: the version that was looked at and what it counts for.
@@ -24,11 +24,13 @@ impl Charges {
         Charges { plural, known: Mutex::default() }
     }
 
-    pub(super) fn of<K: Kind + Serialize>(
+    /// `text` is what of an object is reckoned with, in the form of the API.
+    pub(super) fn of<K: Kind>(
         &self,
         informer: &Informer<K>,
         namespace: &str,
         now: Timestamp,
+        text: impl Fn(&K) -> Value,
     ) -> Vec<Arc<Charge>> {
         let before = self.known.lock().remove(namespace).unwrap_or_default();
         let mut known = HashMap::new();
@@ -37,9 +39,9 @@ impl Charges {
             // Of what is being deleted the time matters, too.
             let settled = object.meta().deletion_timestamp.is_none();
             let same = before.get(&uid).filter(|known| settled && known.version == version).cloned();
-            let entry = same.unwrap_or_else(|| {
-                let value = serde_json::to_value(object.as_ref()).expect("a decoded object can be encoded");
-                Known { version, charge: Arc::new(Charge::of("", self.plural, &value, now)) }
+            let entry = same.unwrap_or_else(|| Known {
+                version,
+                charge: Arc::new(Charge::of("", self.plural, &text(&object), now)),
             });
             known.insert(uid, entry);
         }

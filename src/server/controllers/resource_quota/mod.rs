@@ -23,12 +23,14 @@ use crate::{
 };
 use charges::Charges;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, Pod, ResourceQuota, Service};
+use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota, Service};
 use mk8s_client::{
     Informer, Key, Kind, Outcome, WorkQueue,
     kube::{ResourceExt, api::PostParams},
+    pod::Pod,
 };
 use plan::{CHARGED, Observed, concerns, plan};
+use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
@@ -145,9 +147,9 @@ impl Controller {
         for plural in CHARGED.iter().filter(|plural| is_asked("", plural)) {
             let known = &self.charges[plural];
             let found = match *plural {
-                "pods" => known.of(&self.pods, &namespace, now),
-                "services" => known.of(&self.services, &namespace, now),
-                _ => known.of(&self.claims, &namespace, now),
+                "pods" => known.of(&self.pods, &namespace, now, text_of_pod),
+                "services" => known.of(&self.services, &namespace, now, |service| json!(service)),
+                _ => known.of(&self.claims, &namespace, now, |claim| json!(claim)),
             };
             charges.insert(*plural, found);
         }
@@ -164,6 +166,10 @@ impl Controller {
         let gone = dying.iter().filter_map(|pod| gone_at(pod)).filter(|gone| *gone >= now);
         Observed { quota: quota.clone(), charges, counts, next_gone: gone.min() }
     }
+}
+
+fn text_of_pod(pod: &Pod) -> Value {
+    json!({"metadata": pod.metadata, "spec": pod.spec, "status": pod.status})
 }
 
 fn gone_at(pod: &Pod) -> Option<Timestamp> {

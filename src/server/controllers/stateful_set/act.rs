@@ -10,11 +10,9 @@ use crate::common::{
     batch::slow_start,
     claims,
     failure::{Doing, already_exists, namespace_terminating, not_found, unless_gone},
+    pods::{self, WholePod},
 };
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Pod},
-};
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
 use mk8s_client::{
     Key,
     events::EventType,
@@ -22,6 +20,7 @@ use mk8s_client::{
         ResourceExt,
         api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
     },
+    pod::Pod,
 };
 use serde_json::json;
 
@@ -133,9 +132,9 @@ impl Controller {
         result
     }
 
-    async fn create(&self, key: &Key, set: &StatefulSet, pod: &Pod) -> Result<()> {
+    async fn create(&self, key: &Key, set: &StatefulSet, pod: &WholePod) -> Result<()> {
         let name = pod.name_any();
-        match self.ctx.api::<Pod>(&key.namespace).create(&PostParams::default(), pod).await {
+        match pods::create(&self.ctx, &key.namespace, pod).await {
             Ok(created) => {
                 self.own_pods.wrote(key, created);
                 self.tell("Create", set, &name);
@@ -154,12 +153,12 @@ impl Controller {
     }
 
     async fn restore(&self, key: &Key, set: &StatefulSet, ordinal: i32, known: &Pod) -> Result<()> {
-        let (name, pods) = (known.name_any(), self.ctx.api::<Pod>(&key.namespace));
+        let (name, whole) = (known.name_any(), self.ctx.api::<WholePod>(&key.namespace));
         // The whole of it is written back, and only the server knows that.
-        let mut pod = pods.get(&name).await.doing(format_args!("reading pod {name}"))?;
+        let mut pod = whole.get(&name).await.doing(format_args!("reading pod {name}"))?;
         pod.metadata.uid = known.metadata.uid.clone();
         pod = identity::restore(set, ordinal, pod);
-        let written = pods.replace(&name, &PostParams::default(), &pod).await;
+        let written = pods::replace(&self.ctx, &key.namespace, &pod).await;
         match written.doing(format_args!("updating pod {name}")) {
             Ok(written) => {
                 self.own_pods.wrote(key, written);

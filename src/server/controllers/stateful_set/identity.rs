@@ -1,11 +1,18 @@
 //! What makes a pod of a StatefulSet that one and no other: its ordinal, the names that follow from it, and its claims.
 
-use crate::common::{claims::controller_ref, history::POD_HASH, pods::from_template};
+use crate::common::{
+    claims::controller_ref,
+    history::POD_HASH,
+    pods::{WholePod, from_template},
+};
 use k8s_openapi::api::{
     apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, Pod, PodTemplateSpec, Volume},
+    core::v1::{PersistentVolumeClaim, PersistentVolumeClaimVolumeSource, PodTemplateSpec, Volume},
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{
+    kube::ResourceExt,
+    pod::{self, Pod},
+};
 
 const POD_NAME: &str = "statefulset.kubernetes.io/pod-name";
 const POD_INDEX: &str = "apps.kubernetes.io/pod-index";
@@ -58,7 +65,7 @@ pub(super) fn claims(set: &StatefulSet, ordinal: i32) -> Vec<PersistentVolumeCla
 }
 
 /// The pod of one ordinal, as one revision describes it.
-pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> Pod {
+pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &str, ordinal: i32) -> WholePod {
     let mut pod = from_template(template, &set.name_any(), controller_ref(set));
     pod.metadata.generate_name = None;
     pod.metadata.name = Some(pod_name(set, ordinal));
@@ -72,7 +79,7 @@ pub(super) fn new_pod(set: &StatefulSet, template: &PodTemplateSpec, revision: &
 }
 
 /// The pod with the labels and volumes that its ordinal gives it.
-pub(super) fn restore(set: &StatefulSet, ordinal: i32, mut pod: Pod) -> Pod {
+pub(super) fn restore(set: &StatefulSet, ordinal: i32, mut pod: WholePod) -> WholePod {
     let name = pod_name(set, ordinal);
     pod.labels_mut().insert(POD_NAME.to_owned(), name);
     pod.labels_mut().insert(POD_INDEX.to_owned(), ordinal.to_string());
@@ -101,7 +108,7 @@ pub(super) fn is_itself(set: &StatefulSet, ordinal: i32, pod: &Pod) -> bool {
     let volumes = pod.spec.as_ref().and_then(|spec| spec.volumes.as_deref()).unwrap_or_default();
     let mounted = |template: &PersistentVolumeClaim| {
         let (name, claim) = (template.name_any(), claim_name(set, template, ordinal));
-        let is_it = |volume: &Volume| {
+        let is_it = |volume: &pod::Volume| {
             volume.name == name
                 && volume.persistent_volume_claim.as_ref().is_some_and(|source| source.claim_name == claim)
         };

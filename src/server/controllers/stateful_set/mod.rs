@@ -28,13 +28,14 @@ use crate::common::{
 use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::{ControllerRevision, StatefulSet, StatefulSetStatus},
-    core::v1::{PersistentVolumeClaim, Pod, PodTemplateSpec},
+    core::v1::{PersistentVolumeClaim, PodTemplateSpec},
 };
 use mk8s_api::decode;
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
     kube::{ResourceExt, api::PostParams},
+    pod::Pod,
 };
 use plan::{Observed, plan};
 use std::sync::Arc;

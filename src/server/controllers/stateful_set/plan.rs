@@ -21,11 +21,11 @@ use jiff::Timestamp;
 use k8s_openapi::{
     api::{
         apps::v1::{RollingUpdateStatefulSetStrategy, StatefulSet, StatefulSetStatus},
-        core::v1::{PersistentVolumeClaim, Pod},
+        core::v1::PersistentVolumeClaim,
     },
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
-use mk8s_client::kube::ResourceExt;
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,

@@ -10,11 +10,8 @@ use crate::common::{
     interruption::{self, Pods, World, Write, write},
 };
 use expect_test::expect;
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Pod},
-};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{collections::BTreeMap, sync::Arc};
 
 #[derive(Clone)]
@@ -66,7 +63,7 @@ impl World for Set {
                     let template = self.set.spec.as_ref().map(|spec| spec.template.clone()).unwrap_or_default();
                     let pod = identity::new_pod(&self.set, &template, revision, ordinal);
                     writes.push(write(format!("start {ordinal} of {revision}"), move |world: &mut Set| {
-                        world.pods.create(pod)
+                        world.pods.create(&pod)
                     }));
                 }
                 Action::Claim { ordinal } => self.make_claims(ordinal, &mut writes),

@@ -4,13 +4,11 @@
 use super::identity::in_range;
 use crate::common::claims::controller_ref;
 use k8s_openapi::{
-    api::{
-        apps::v1::StatefulSet,
-        core::v1::{PersistentVolumeClaim, Pod},
-    },
+    api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim},
     apimachinery::pkg::apis::meta::v1::OwnerReference,
 };
 use mk8s_client::kube::{Resource, ResourceExt};
+use mk8s_client::pod::Pod;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Policy {

@@ -2,13 +2,10 @@ use super::{
     identity::{new_pod, ordinal_of},
     plan::{Action, Observed, plan},
 };
-use crate::common::fixtures::{noon, one, shared};
+use crate::common::fixtures::{noon, one, seen, shared};
 use expect_test::{Expect, expect};
-use k8s_openapi::api::{
-    apps::v1::StatefulSet,
-    core::v1::{PersistentVolumeClaim, Pod},
-};
-use mk8s_client::kube::ResourceExt;
+use k8s_openapi::api::{apps::v1::StatefulSet, core::v1::PersistentVolumeClaim};
+use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::{fmt::Write, sync::Arc};
 
 fn set(spec: &str) -> String {
@@ -464,7 +461,7 @@ fn a_pod_knows_its_ordinal_in_every_way() {
     assert_eq!(pod.labels()["controller-revision-hash"], "web-abc");
     let claim = spec.volumes.as_ref().and_then(|volumes| volumes[0].persistent_volume_claim.as_ref());
     assert_eq!(claim.map(|claim| claim.claim_name.as_str()), Some("data-web-3"));
-    assert_eq!(ordinal_of(&set, &pod), Some(3));
+    assert_eq!(ordinal_of(&set, &seen(&pod)), Some(3));
 }
 
 /// Whatever the pods are like, in order at most one is started, and none is started or ended beside one that is on its way.

@@ -16,7 +16,7 @@ use crate::{
     node_lifecycle::{BY_NODE, index_by_node},
 };
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{Node, Pod, PodCondition, Taint};
+use k8s_openapi::api::core::v1::{Node, PodCondition, Taint};
 use mk8s_client::{
     Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     events::EventType,
@@ -24,6 +24,7 @@ use mk8s_client::{
         ResourceExt,
         api::{DeleteParams, Patch, PatchParams, Preconditions},
     },
+    pod::Pod,
 };
 use plan::{Fate, fate};
 use serde_json::json;

@@ -1,6 +1,7 @@
 use super::plan::{Fate, fate};
 use crate::common::fixtures::{noon, one};
-use k8s_openapi::api::core::v1::{Pod, Taint};
+use k8s_openapi::api::core::v1::Taint;
+use mk8s_client::pod::Pod;
 use std::time::Duration;
 
 fn taint(key: &str, seconds_ago: i64) -> Taint {

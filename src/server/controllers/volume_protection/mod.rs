@@ -8,13 +8,14 @@ use crate::common::{
     failure::{Doing, unless_gone},
     queue_changes,
 };
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim, Pod};
+use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
 use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
     kube::{
         Api, ResourceExt,
         api::{ListParams, PostParams},
     },
+    pod::Pod,
 };
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";

@@ -16,7 +16,7 @@ use crate::{
 use jiff::Timestamp;
 use k8s_openapi::{
     api::{
-        core::v1::{Binding, ObjectReference, Pod, PodCondition},
+        core::v1::{Binding, ObjectReference, PodCondition},
         resource::v1::ResourceClaim,
     },
     apimachinery::pkg::apis::meta::v1::{ObjectMeta, Status, Time},
@@ -25,7 +25,7 @@ use kube::{
     Api, Client,
     api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions},
 };
-use mk8s_client::{EventRecorder, events::EventType};
+use mk8s_client::{EventRecorder, events::EventType, pod::Pod};
 use std::{
     sync::Arc,
     time::{Duration, Instant},

@@ -8,7 +8,7 @@ use crate::{
     pod_facts::PodFacts,
     snapshot::Snapshot,
 };
-use k8s_openapi::api::core::v1::Volume;
+use mk8s_client::pod::Volume;
 
 pub struct VolumeRestrictions;
 

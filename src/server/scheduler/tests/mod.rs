@@ -26,11 +26,12 @@ use crate::{
 use expect_test::Expect;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
-    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service},
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Service},
     policy::v1::PodDisruptionBudget,
     resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
 };
+use mk8s_client::pod::Pod;
 use serde::Deserialize;
 use std::sync::Arc;
 

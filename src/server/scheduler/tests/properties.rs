@@ -9,7 +9,8 @@ use crate::{
     pod_facts::PodFacts,
     scheduler::{Decision, Scheduler},
 };
-use k8s_openapi::api::core::v1::{Node, Pod};
+use k8s_openapi::api::core::v1::Node;
+use mk8s_client::pod::Pod;
 use proptest::{collection::vec, prelude::*};
 use std::{
     sync::Arc,

@@ -6,7 +6,7 @@ use crate::{
     cycle::Chance,
     scheduler::{Decision, Scheduler},
 };
-use k8s_openapi::api::core::v1::Pod;
+use mk8s_client::pod::Pod;
 use std::{
     sync::Arc,
     time::{Duration, Instant},
