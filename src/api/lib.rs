@@ -7,7 +7,7 @@
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define); then `discovery` and `openapi`, which only describe.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity`, `duration` and `select` are the small words used everywhere; `cron` (schedules),
-//! `zones` (their time zones), `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
+//! `zones` (their time zones), `topology` (where nodes are), `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
 //! loops must understand alike, `exposition` what `/metrics` is written with, and `url` how URLs of servers are checked.
 //!
 //! Invariant: no I/O (but for `zones`, which reads the machine's time zones), no clock, no randomness that is not passed in; nothing here blocks.
@@ -39,6 +39,7 @@ pub mod rules;
 pub mod select;
 pub mod signing_request;
 pub mod status;
+pub mod topology;
 pub mod url;
 pub mod version;
 pub mod zones;

@@ -21,6 +21,8 @@ pub enum Change {
     Service(ObjectKey, Option<Arc<Service>>),
     Slice(ObjectKey, Option<Arc<EndpointSlice>>),
     Namespace(ObjectKey, Option<Arc<Namespace>>),
+    /// The zone of this node, which those know who follow the nodes; `None` when it has none.
+    Zone(Option<Arc<str>>),
     /// Everything that existed at the start of one kind was delivered. Comes [`KINDS`] times, once for each.
     Synced,
 }

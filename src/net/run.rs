@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use ipnet::{IpNet, Ipv4Net};
 use parking_lot::RwLock;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -88,8 +88,9 @@ pub enum NetError {
 pub async fn run(client: kube::Client, options: NetOptions, stop: CancellationToken) -> Result<(), NetError> {
     let changes = feed::follow(&client, &stop);
     let NetOptions { overlay, node_name, node_ip, .. } = options.clone();
-    let nodes = tokio::spawn(overlay::follow::run(client, overlay, node_name, node_ip, stop.clone()));
-    let outcome = run_on(changes, Arc::new(NftProgram::default()), options, stop).await;
+    let (zone, zones) = watch::channel(None);
+    let nodes = tokio::spawn(overlay::follow::run(client, overlay, node_name, node_ip, zone, stop.clone()));
+    let outcome = run_on(changes, zones, Arc::new(NftProgram::default()), options, stop).await;
     if outcome.is_err() {
         nodes.abort();
     }
@@ -104,6 +105,7 @@ pub async fn run(client: kube::Client, options: NetOptions, stop: CancellationTo
 /// `run` on changes from anywhere.
 async fn run_on(
     changes: mpsc::Receiver<Change>,
+    zones: watch::Receiver<overlay::follow::Zone>,
     nft: Arc<dyn Nft>,
     options: NetOptions,
     stop: CancellationToken,
@@ -123,7 +125,7 @@ async fn run_on(
     let mut tasks = JoinSet::new();
     tasks.spawn(serve_dns(Arc::new(Server::new(zone.clone(), upstream)), cluster_dns, stop.clone()));
     tasks.spawn(service::run(proxy, nft, proxied, stop.clone()));
-    tasks.spawn(distribute(changes, zone, to_proxy));
+    tasks.spawn(distribute(changes, zones, zone, to_proxy));
     // The distributor ends with its source, the others with `stop`.
     while let Some(ended) = tasks.join_next().await {
         if let Err(error) = ended
@@ -149,8 +151,25 @@ fn warn_of_firewalls(nft: Arc<dyn Nft>) {
 }
 
 /// Hands every change to DNS and to the proxy.
-async fn distribute(mut changes: mpsc::Receiver<Change>, zone: Arc<RwLock<Zone>>, proxy: mpsc::Sender<Change>) {
-    while let Some(change) = changes.recv().await {
+async fn distribute(
+    mut changes: mpsc::Receiver<Change>,
+    mut zones: watch::Receiver<overlay::follow::Zone>,
+    zone: Arc<RwLock<Zone>>,
+    proxy: mpsc::Sender<Change>,
+) {
+    let mut follows = true;
+    loop {
+        let change = tokio::select! {
+            change = changes.recv() => match change {
+                Some(change) => change,
+                None => return,
+            },
+            moved = zones.changed(), if follows => {
+                // Services are served even if nobody can say any more where this node is.
+                follows = moved.is_ok();
+                Change::Zone(zones.borrow_and_update().clone().flatten())
+            }
+        };
         zone.write().observe(&change);
         if proxy.send(change).await.is_err() {
             return;

@@ -6,7 +6,7 @@ use super::at::{flag, get, has, int, list, map, maybe_text, sub, text};
 use super::check::{self, Errors, immutable, invalid_each, word};
 use super::device_claims::{EFFECTS, check_pool_name, check_qualified_name, each, once};
 use super::storage::check_driver_name;
-use super::{GENERIC, Generation, Rules, Scope, pod};
+use super::{GENERIC, Generation, Rules, Scope, features, pod};
 use crate::field::{FieldError, Path};
 use crate::names;
 
@@ -27,7 +27,8 @@ pub(super) static SLICE: Rules = Rules {
         ("spec.nodeName", |slice| text(sub(slice, "spec"), "nodeName").to_string()),
         ("spec.driver", |slice| text(sub(slice, "spec"), "driver").to_string()),
     ],
-    warnings: |slice| {
+    gated: features::RESOURCE_SLICE,
+    warnings: |slice, _| {
         let driver = text(sub(slice, "spec"), "driver");
         let upper = driver.to_lowercase() != driver;
         let warning = || {
@@ -38,6 +39,17 @@ pub(super) static SLICE: Rules = Rules {
     },
     ..GENERIC
 };
+
+/// Gives taints the time that they lack: what tolerates them for a while counts from it. `now` as in objects.
+pub fn stamp_taints(slice: &mut Value, now: &str) {
+    let devices = slice.pointer_mut("/spec/devices").and_then(Value::as_array_mut).into_iter().flatten();
+    let taints = devices.filter_map(|device| device.get_mut("taints").and_then(Value::as_array_mut)).flatten();
+    for taint in taints.filter_map(Value::as_object_mut) {
+        if taint.get("timeAdded").is_none_or(Value::is_null) {
+            taint.insert("timeAdded".to_owned(), now.into());
+        }
+    }
+}
 
 const DEVICES_MAX: usize = 128;
 /// When any of them has taints, counters or lists of values.

@@ -86,6 +86,7 @@ impl Zone {
             Change::Namespace(key, None) => {
                 self.namespaces.remove(&key.1);
             }
+            Change::Zone(_) => {}
             Change::Synced => self.awaited = self.awaited.saturating_sub(1),
         }
         self.serial = self.serial.wrapping_add(1);

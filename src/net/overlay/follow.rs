@@ -9,6 +9,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
+use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::Node;
@@ -17,12 +18,17 @@ use mk8s_client::{
     Selection,
     feed::{self, Change},
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
 use super::peers::{self, Entries, Overlay, Peer};
 use crate::netlink::tunnel::Vxlan;
 use crate::netlink::{Netlink, NetlinkError};
+
+const ZONE_LABEL: &str = "topology.kubernetes.io/zone";
+
+/// The zone of this node, once it is known; `None` in it when the node has none.
+pub(crate) type Zone = Option<Option<Arc<str>>>;
 
 /// The link that leads to other nodes.
 pub(crate) const TUNNEL_LINK: &str = "mk8s-vxlan";
@@ -36,18 +42,25 @@ const LOOK_EVERY: Duration = Duration::from_secs(15);
 struct Follower {
     overlay: Overlay,
     node_name: String,
-    node_ip: Ipv4Addr,
+    node_ip: IpAddr,
     peers: BTreeMap<String, Peer>,
+    zone: Option<Arc<str>>,
     /// All nodes that there were at the start are known.
     synced: bool,
 }
 
-/// Follows the nodes until `stop`.
-pub(crate) async fn run(client: Client, overlay: Overlay, node_name: String, node_ip: IpAddr, stop: CancellationToken) {
-    let IpAddr::V4(node_ip) = node_ip else { return };
+/// Follows the nodes until `stop`, and tells of this one's zone.
+pub(crate) async fn run(
+    client: Client,
+    overlay: Overlay,
+    node_name: String,
+    node_ip: IpAddr,
+    zone: watch::Sender<Zone>,
+    stop: CancellationToken,
+) {
     let (sender, mut changes) = mpsc::channel(256);
     feed::follow(Api::<Node>::all(client), Selection::default(), |change| change, sender, stop.clone());
-    let mut follower = Follower { overlay, node_name, node_ip, peers: BTreeMap::new(), synced: false };
+    let mut follower = Follower { overlay, node_name, node_ip, peers: BTreeMap::new(), zone: None, synced: false };
     let mut clock = tokio::time::interval(LOOK_EVERY);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
@@ -65,6 +78,14 @@ pub(crate) async fn run(client: Client, overlay: Overlay, node_name: String, nod
             },
             _ = clock.tick() => true,
         };
+        if follower.synced {
+            zone.send_if_modified(|known| {
+                let now = Some(follower.zone.clone());
+                let other = *known != now;
+                *known = now;
+                other
+            });
+        }
         if changed
             && follower.synced
             && let Err(error) = follower.apply().await
@@ -80,6 +101,10 @@ impl Follower {
         match change {
             Change::Applied(node) => {
                 let (name, peer) = (node.name_any(), Peer::of(&node));
+                if name == self.node_name {
+                    let zone = node.labels().get(ZONE_LABEL).filter(|zone| !zone.is_empty());
+                    self.zone = zone.map(|zone| Arc::from(zone.as_str()));
+                }
                 let known = self.peers.get(&name).copied();
                 match peer {
                     Some(peer) => self.peers.insert(name, peer),
@@ -87,7 +112,13 @@ impl Follower {
                 };
                 known != peer
             }
-            Change::Deleted(node) => self.peers.remove(&node.name_any()).is_some(),
+            Change::Deleted(node) => {
+                let name = node.name_any();
+                if name == self.node_name {
+                    self.zone = None;
+                }
+                self.peers.remove(&name).is_some()
+            }
             Change::Synced => {
                 self.synced = true;
                 true
@@ -96,8 +127,9 @@ impl Follower {
     }
 
     async fn apply(&self) -> Result<(), NetlinkError> {
+        let IpAddr::V4(node_ip) = self.node_ip else { return Ok(()) };
         let netlink = Netlink::open()?;
-        let tunnel = self.tunnel(&netlink).await?;
+        let tunnel = self.tunnel(&netlink, node_ip).await?;
         let wanted = peers::wanted(&self.peers, &self.node_name, tunnel);
         let wanted = if self.overlay == Overlay::Vxlan && tunnel.is_none() { Entries::default() } else { wanted };
         let held = held(&netlink, tunnel).await?;
@@ -126,7 +158,7 @@ impl Follower {
     }
 
     /// The link of the tunnel, made with the first peer.
-    async fn tunnel(&self, netlink: &Netlink) -> Result<Option<u32>, NetlinkError> {
+    async fn tunnel(&self, netlink: &Netlink, node_ip: Ipv4Addr) -> Result<Option<u32>, NetlinkError> {
         if self.overlay != Overlay::Vxlan {
             netlink.remove_link(TUNNEL_LINK).await?;
             return Ok(None);
@@ -134,9 +166,8 @@ impl Follower {
         let Some(own) = self.peers.get(&self.node_name).filter(|_| self.peers.len() > 1) else {
             return Ok(netlink.link(TUNNEL_LINK).await?.map(|link| link.index));
         };
-        let over = netlink.link_with(self.node_ip).await?.filter(|_| !self.node_ip.is_loopback());
-        let wanted =
-            Vxlan { name: TUNNEL_LINK, id: VXLAN_ID, port: VXLAN_PORT, local: self.node_ip, mac: own.mac(), over };
+        let over = netlink.link_with(node_ip).await?.filter(|_| !node_ip.is_loopback());
+        let wanted = Vxlan { name: TUNNEL_LINK, id: VXLAN_ID, port: VXLAN_PORT, local: node_ip, mac: own.mac(), over };
         let link = netlink.ensure_vxlan(&wanted).await?;
         netlink.ensure_only_address(link.index, own.gateway()).await?;
         Ok(Some(link.index))

@@ -13,7 +13,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
-pub use model::{Protocol, ServicePort, service_ports};
+pub use model::{Place, Protocol, ServicePort, service_ports};
 pub use proxy::{Proxy, Update, run};
 pub use rules::{Choice, Contribution, Frame, Pick};
 pub use stale::Stale;

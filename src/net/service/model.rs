@@ -1,7 +1,7 @@
 //! What a Service asks of the node, with its endpoints chosen: the pure step from API objects to [`ServicePort`]s.
 //!
-//! The rules are kube-proxy's: ready endpoints, or else serving ones that terminate; `Local` policies keep this node's;
-//! headless, external-name and foreign-proxy Services ask nothing.
+//! The rules are kube-proxy's: ready endpoints, or else serving ones that terminate; `Local` policies keep this node's,
+//! others those that hints keep for this node or its zone; headless, external-name and foreign-proxy Services ask nothing.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -37,6 +37,14 @@ impl Protocol {
             Self::Sctp => "sctp",
         }
     }
+}
+
+/// Where this node is.
+#[derive(Debug, Clone, Copy)]
+pub struct Place<'p> {
+    pub node: &'p str,
+    /// Nobody may have said.
+    pub zone: Option<&'p str>,
 }
 
 /// One port of one Service, for one address family.
@@ -77,7 +85,7 @@ const DEFAULT_AFFINITY_SECONDS: i32 = 10_800;
 const PROXY_NAME_LABEL: &str = "service.kubernetes.io/service-proxy-name";
 
 /// What the Service asks for, by port; `ipv6` chooses the family.
-pub fn service_ports(service: &Service, slices: &[&EndpointSlice], node_name: &str, ipv6: bool) -> Vec<ServicePort> {
+pub fn service_ports(service: &Service, slices: &[&EndpointSlice], place: Place<'_>, ipv6: bool) -> Vec<ServicePort> {
     let Some(spec) = service.spec.as_ref().filter(|spec| is_proxied(service, spec)) else { return Vec::new() };
     let in_family = |address: &IpAddr| address.is_ipv6() == ipv6;
     let parse_all = |texts: &mut dyn Iterator<Item = &String>| -> Vec<IpAddr> {
@@ -99,7 +107,7 @@ pub fn service_ports(service: &Service, slices: &[&EndpointSlice], node_name: &s
     let port_of = |port: &ApiPort| {
         let protocol = Protocol::parse(port.protocol.as_deref())?;
         let name = port.name.as_deref().unwrap_or("");
-        let chosen = |local_only: bool| choose(slices, name, protocol, local_only.then_some(node_name), ipv6);
+        let candidates = candidates(slices, name, protocol, ipv6);
         Some(ServicePort {
             name: format!("{full_name}:{name}"),
             protocol,
@@ -112,8 +120,8 @@ pub fn service_ports(service: &Service, slices: &[&EndpointSlice], node_name: &s
             internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
             external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
             affinity: affinity(spec),
-            endpoints: chosen(false),
-            local_endpoints: chosen(true),
+            endpoints: usable(&candidates, |ready| near(ready, place)),
+            local_endpoints: local(&candidates, place.node),
         })
     };
     spec.ports.iter().flatten().filter_map(port_of).collect()
@@ -165,37 +173,76 @@ fn affinity(spec: &ServiceSpec) -> Option<Duration> {
     Some(Duration::from_secs(u64::try_from(seconds.max(1)).expect("a positive number")))
 }
 
-/// The endpoints of one port: ready ones, or else serving ones that terminate.
-fn choose(
-    slices: &[&EndpointSlice],
-    port_name: &str,
-    protocol: Protocol,
-    only_node: Option<&str>,
-    ipv6: bool,
-) -> Vec<SocketAddr> {
+/// An endpoint that may be used.
+#[derive(Clone, Copy)]
+struct Candidate<'s> {
+    address: SocketAddr,
+    endpoint: &'s Endpoint,
+    draining: bool,
+}
+
+/// The endpoints of one port.
+fn candidates<'s>(slices: &[&'s EndpointSlice], port_name: &str, protocol: Protocol, ipv6: bool) -> Vec<Candidate<'s>> {
     let family = if ipv6 { "IPv6" } else { "IPv4" };
-    let (mut ready, mut draining) = (BTreeSet::new(), BTreeSet::new());
+    let mut candidates = Vec::new();
     for slice in slices.iter().filter(|slice| slice.address_type == family) {
         let ports = slice.ports.iter().flatten().filter(|port| {
             port.name.as_deref().unwrap_or("") == port_name
                 && Protocol::parse(port.protocol.as_deref()) == Some(protocol)
         });
         for port in ports.filter_map(|port| u16::try_from(port.port?).ok()) {
-            let here = |endpoint: &&Endpoint| only_node.is_none_or(|node| endpoint.node_name.as_deref() == Some(node));
-            for endpoint in slice.endpoints.iter().flatten().filter(here) {
+            for endpoint in slice.endpoints.iter().flatten() {
                 let Some(address) = endpoint.addresses.first().and_then(|text| text.parse::<IpAddr>().ok()) else {
                     continue;
                 };
-                match readiness(endpoint) {
-                    Readiness::Ready => ready.insert(SocketAddr::new(address, port)),
-                    Readiness::Draining => draining.insert(SocketAddr::new(address, port)),
-                    Readiness::No => false,
+                let draining = match readiness(endpoint) {
+                    Readiness::Ready => false,
+                    Readiness::Draining => true,
+                    Readiness::No => continue,
                 };
+                candidates.push(Candidate { address: SocketAddr::new(address, port), endpoint, draining });
             }
         }
     }
-    let chosen = if ready.is_empty() { draining } else { ready };
-    chosen.into_iter().collect()
+    candidates
+}
+
+/// Ready ones of which `choose` leaves some, or else serving ones that terminate.
+fn usable<'s>(
+    candidates: &[Candidate<'s>],
+    choose: impl FnOnce(Vec<Candidate<'s>>) -> Vec<Candidate<'s>>,
+) -> Vec<SocketAddr> {
+    let (draining, ready): (Vec<Candidate<'s>>, Vec<Candidate<'s>>) =
+        candidates.iter().copied().partition(|candidate| candidate.draining);
+    let chosen = if ready.is_empty() { draining } else { choose(ready) };
+    let addresses: BTreeSet<SocketAddr> = chosen.iter().map(|candidate| candidate.address).collect();
+    addresses.into_iter().collect()
+}
+
+fn local(candidates: &[Candidate<'_>], node: &str) -> Vec<SocketAddr> {
+    let here = |candidate: &&Candidate<'_>| candidate.endpoint.node_name.as_deref() == Some(node);
+    usable(&candidates.iter().filter(here).copied().collect::<Vec<_>>(), |ready| ready)
+}
+
+/// Those that are kept for this node, or else for its zone, by their hints. Where one of them has no hint, or none is for
+/// here, hints say nothing.
+fn near<'s>(ready: Vec<Candidate<'s>>, place: Place<'_>) -> Vec<Candidate<'s>> {
+    type Names<'n> = Vec<&'n str>;
+    let nodes = |candidate: &Candidate<'s>| -> Names<'s> {
+        let hints = candidate.endpoint.hints.as_ref().and_then(|hints| hints.for_nodes.as_ref());
+        hints.into_iter().flatten().map(|node| node.name.as_str()).collect()
+    };
+    let zones = |candidate: &Candidate<'s>| -> Names<'s> {
+        let hints = candidate.endpoint.hints.as_ref().and_then(|hints| hints.for_zones.as_ref());
+        hints.into_iter().flatten().map(|zone| zone.name.as_str()).collect()
+    };
+    let here = |names: &dyn Fn(&Candidate<'s>) -> Names<'s>, place: &str| {
+        let hinted = ready.iter().all(|candidate| !names(candidate).is_empty());
+        let here: Vec<Candidate<'s>> =
+            ready.iter().filter(|candidate| names(candidate).contains(&place)).copied().collect();
+        (hinted && !here.is_empty()).then_some(here)
+    };
+    here(&nodes, place.node).or_else(|| here(&zones, place.zone?)).unwrap_or(ready)
 }
 
 enum Readiness {

@@ -17,7 +17,7 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 
-use super::model::{Protocol, ServicePort, service_ports};
+use super::model::{Place, Protocol, ServicePort, service_ports};
 use super::rules::Frame;
 use super::stale::Stale;
 use super::table::{ServiceKey, ServiceTable};
@@ -36,6 +36,8 @@ const RETRY_MAX: Duration = Duration::from_secs(10);
 #[derive(Debug)]
 pub struct Proxy {
     node_name: String,
+    /// This node's; unknown until the API has said whether there is one.
+    zone: Option<Option<Arc<str>>>,
     table: ServiceTable,
     services: HashMap<ServiceKey, Arc<Service>>,
     slices: HashMap<ServiceKey, BTreeMap<Arc<str>, Arc<EndpointSlice>>>,
@@ -61,6 +63,7 @@ impl Proxy {
     pub fn new(frame: Frame, node_name: &str) -> Self {
         Self {
             node_name: node_name.to_owned(),
+            zone: None,
             table: ServiceTable::new(frame),
             services: HashMap::new(),
             slices: HashMap::new(),
@@ -86,7 +89,16 @@ impl Proxy {
             }
             Change::Slice(key, slice) => self.observe_slice(key, slice),
             Change::Namespace(..) => {}
+            Change::Zone(zone) => self.observe_zone(zone),
             Change::Synced => self.awaited = self.awaited.saturating_sub(1),
+        }
+    }
+
+    /// Another zone concerns all Services that have hints, and who has is in their slices.
+    fn observe_zone(&mut self, zone: Option<Arc<str>>) {
+        let before = self.zone.replace(zone);
+        if before.is_some() && before != self.zone {
+            self.dirty.extend(self.slices.keys().cloned());
         }
     }
 
@@ -116,7 +128,7 @@ impl Proxy {
 
     /// What has to be done now: nothing until everything that exists is known, the whole table at first, then changes.
     pub fn update(&mut self) -> Option<Update> {
-        if self.awaited > 0 {
+        if self.awaited > 0 || self.zone.is_none() {
             return None;
         }
         let ipv6 = self.table.frame().family == Family::V6;
@@ -154,7 +166,8 @@ impl Proxy {
         let Some(service) = self.services.get(key) else { return Vec::new() };
         let slices: Vec<&EndpointSlice> =
             self.slices.get(key).into_iter().flat_map(|slices| slices.values()).map(AsRef::as_ref).collect();
-        service_ports(service, &slices, &self.node_name, ipv6)
+        let zone = self.zone.as_ref().and_then(|zone| zone.as_deref());
+        service_ports(service, &slices, Place { node: &self.node_name, zone }, ipv6)
     }
 }
 

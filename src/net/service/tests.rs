@@ -1,5 +1,7 @@
 //! Whole rulesets from API objects, and incremental changes against them.
 
+mod hints;
+
 use std::collections::BTreeMap;
 
 use expect_test::{Expect, expect};
@@ -62,7 +64,7 @@ fn slice(name: &str, port: u16, endpoints: &[&str]) -> EndpointSlice {
 
 fn contribution(service: &Service, slices: &[EndpointSlice]) -> Contribution {
     let slices: Vec<&EndpointSlice> = slices.iter().collect();
-    frame().contribution(&service_ports(service, &slices, "here", false))
+    frame().contribution(&service_ports(service, &slices, Place { node: "here", zone: Some("near") }, false))
 }
 
 /// The contribution as lines.
@@ -497,6 +499,8 @@ fn nothing_is_loaded_before_everything_is_known_and_then_all_of_it() {
         assert!(proxy.update().is_none());
     }
     proxy.observe(crate::Change::Synced);
+    assert!(proxy.update().is_none(), "it is not known where this node is");
+    proxy.observe(crate::Change::Zone(None));
     let nft = FakeNft::default();
     nft.apply(&proxy.update().unwrap().transaction).unwrap();
     assert!(nft.dump().contains("10.43.0.2 . 80 . 0 : 10.42.0.2 . 8080"), "{}", nft.dump());
@@ -507,6 +511,7 @@ fn nothing_is_loaded_before_everything_is_known_and_then_all_of_it() {
 fn a_slice_may_change_its_service_and_go() {
     let nft = FakeNft::default();
     let mut proxy = Proxy::new(frame(), "here");
+    proxy.observe(crate::Change::Zone(None));
     for _ in 0..crate::feed::KINDS {
         proxy.observe(crate::Change::Synced);
     }
@@ -539,6 +544,7 @@ async fn what_nft_refuses_leads_to_a_whole_table() {
     let (sender, receiver) = tokio::sync::mpsc::channel(16);
     let stop = tokio_util::sync::CancellationToken::new();
     let task = tokio::spawn(run(Proxy::new(frame(), "here"), nft.clone(), receiver, stop.clone()));
+    sender.send(crate::Change::Zone(None)).await.unwrap();
     for _ in 0..crate::feed::KINDS {
         sender.send(crate::Change::Synced).await.unwrap();
     }

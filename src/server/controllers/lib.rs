@@ -27,6 +27,7 @@ mod cron_job;
 mod custom_resources;
 mod daemon_set;
 mod deployment;
+mod device_taint_eviction;
 mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
@@ -83,6 +84,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(node_ipam::run(context.clone()));
     loops.spawn(node_lifecycle::run(context.clone()));
     loops.spawn(taint_eviction::run(context.clone()));
+    loops.spawn(device_taint_eviction::run(context.clone()));
     loops.spawn(pod_gc::run(context.clone()));
     loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));

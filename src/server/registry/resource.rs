@@ -377,6 +377,7 @@ impl Resource {
 
     pub(super) fn prepare_create(&self, object: &mut Value) {
         self.rules.prepare_create(object);
+        self.stamp(object);
         if let Some(custom) = self.as_custom() {
             custom.version.prepare_create(object);
         }
@@ -391,7 +392,10 @@ impl Resource {
             };
         }
         match subresource {
-            "" => self.rules.prepare_update(new, old),
+            "" => {
+                self.stamp(new);
+                self.rules.prepare_update(new, old);
+            }
             "status" => {
                 self.rules.prepare_status_update(new, old);
                 if self.is("certificates.k8s.io", "certificatesigningrequests") {
@@ -401,8 +405,17 @@ impl Resource {
                 }
             }
             "approval" => rules::prepare_approval(new, old, &meta::format_time(Timestamp::now())),
+            "ephemeralcontainers" => rules::prepare_ephemeral_containers(new, old),
+            "resize" => rules::prepare_resize(new, old),
             "finalize" => keep_all_but(new, old, "spec", "finalizers"),
             _ => {}
+        }
+    }
+
+    /// Sets what is left out and depends on the time.
+    fn stamp(&self, object: &mut Value) {
+        if self.is("resource.k8s.io", "resourceslices") {
+            rules::stamp_taints(object, &meta::format_time(Timestamp::now()));
         }
     }
 
@@ -427,7 +440,10 @@ impl Resource {
         let mut errors = match subresource {
             "status" => self.rules.validate_status_update(new, old),
             "approval" => rules::validate_approval(new, old),
-            "binding" | "finalize" => Vec::new(),
+            "ephemeralcontainers" => rules::validate_ephemeral_containers(new, old),
+            "resize" => rules::validate_resize(new, old),
+            "finalize" => rules::validate_finalize(new, old),
+            "binding" => Vec::new(),
             _ => self.rules.validate_update(new, old),
         };
         if subresource.is_empty() {
@@ -448,12 +464,13 @@ impl Resource {
         errors.append(&mut more);
     }
 
-    pub(super) fn warn(&self, object: &Value, warnings: &mut Warnings) {
-        warnings.extend(self.rules.warnings(object));
-    }
-
-    pub(super) fn warn_new(&self, object: &Value, warnings: &mut Warnings) {
-        warnings.extend(self.rules.warnings_of_new(object));
+    /// Advice about what was written, and what it replaces.
+    pub(super) fn warn(&self, subresource: &str, object: &Value, old: Option<&Value>, warnings: &mut Warnings) {
+        match subresource {
+            "" => warnings.extend(self.rules.warnings(object, old)),
+            "status" => warnings.extend(self.rules.status_warnings(object)),
+            _ => {}
+        }
     }
 
     pub(super) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> Status {

@@ -87,13 +87,9 @@ impl NodeFacts {
         spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
     }
 
-    /// Its region and zone, by the labels of today and those of before.
+    /// Its region and zone.
     pub fn zone(&self) -> Option<(&str, &str)> {
-        let labels = self.labels();
-        let of = |now: &str, before: &str| labels.get(before).or_else(|| labels.get(now)).map_or("", String::as_str);
-        let region = of("topology.kubernetes.io/region", "failure-domain.beta.kubernetes.io/region");
-        let zone = of("topology.kubernetes.io/zone", "failure-domain.beta.kubernetes.io/zone");
-        (!region.is_empty() || !zone.is_empty()).then_some((region, zone))
+        mk8s_api::topology::zone(self.labels())
     }
 }
 

@@ -4,6 +4,8 @@
 //! Reading order: [`Token`] (what stands in the Secret), [`sign`], [`clean`].
 
 mod clean;
+#[cfg(test)]
+mod plays;
 mod sign;
 
 use crate::common::Context;

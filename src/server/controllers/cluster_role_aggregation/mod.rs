@@ -2,6 +2,9 @@
 //!
 //! The authorizer follows aggregation by itself. What is written here is what people read, and what clients compare.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},

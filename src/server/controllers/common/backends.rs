@@ -153,7 +153,7 @@ fn term(namespace: &str, key: &str, value: &str) -> String {
     format!("{namespace}/{key}={value}")
 }
 
-fn services_of(services: &Informer<Service>, pod: &Pod) -> BTreeSet<Key> {
+pub(crate) fn services_of(services: &Informer<Service>, pod: &Pod) -> BTreeSet<Key> {
     let namespace = pod.namespace().unwrap_or_default();
     let candidates =
         pod.labels().iter().flat_map(|(key, value)| services.indexed(BY_SELECTOR, &term(&namespace, key, value)));

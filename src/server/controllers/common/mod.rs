@@ -3,6 +3,7 @@
 pub(crate) mod backends;
 pub(crate) mod batch;
 pub(crate) mod claims;
+pub(crate) mod emptying;
 pub(crate) mod failure;
 #[cfg(test)]
 pub(crate) mod fake;

@@ -51,6 +51,11 @@ impl fmt::Debug for Action {
             for more in [&endpoint.hostname, &endpoint.node_name, &endpoint.zone].into_iter().flatten() {
                 write!(f, " {more}")?;
             }
+            if let Some(hints) = &endpoint.hints {
+                let zones = hints.for_zones.iter().flatten().map(|zone| zone.name.as_str());
+                let nodes = hints.for_nodes.iter().flatten().map(|node| node.name.as_str());
+                write!(f, " for {}", zones.chain(nodes).collect::<Vec<_>>().join("+"))?;
+            }
         }
         Ok(())
     }

@@ -9,10 +9,13 @@
 
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{
     Context, Result,
+    emptying::{Pages, delete_all, is_empty},
     failure::{Doing, said, unless_gone},
 };
 use jiff::Timestamp;
@@ -21,8 +24,8 @@ use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
     kube::{
         self, Api, ResourceExt,
-        api::{DeleteParams, ListParams, PostParams},
-        core::{DynamicObject, PartialObjectMeta},
+        api::{DeleteParams, PostParams},
+        core::DynamicObject,
         discovery::ApiResource,
     },
 };
@@ -32,7 +35,7 @@ use std::{collections::BTreeSet, sync::Arc, time::Duration};
 const WORKERS: usize = 5;
 
 /// How long objects that others must finish with are left alone.
-const LOOK_AGAIN: Duration = Duration::from_millis(500);
+const LOOK_AGAIN: Duration = Duration::from_secs(2);
 
 struct Controller {
     ctx: Context,
@@ -111,23 +114,27 @@ impl Controller {
         Ok(if matches!(ending, Ending::Failed(_)) { Outcome::Again } else { Outcome::Done })
     }
 
-    /// Deletes all objects; whether none are left.
+    /// Deletes all objects; whether none are left. However many there are, a page of them is held at a time.
     async fn empty(&self, definition: &CustomResourceDefinition) -> kube::Result<bool> {
         // A kind of which no version is served is emptied by the server, when its definition goes.
         let Some(resource) = served(definition) else { return Ok(true) };
-        let client = self.ctx.client.clone();
-        let all: Api<PartialObjectMeta<DynamicObject>> = Api::all_with(client.clone(), &resource);
-        let list = ListParams::default();
-        let found = all.list(&list).await?;
-        let namespaces: BTreeSet<Option<String>> = found.items.iter().map(ResourceExt::namespace).collect();
+        let client = &self.ctx.client;
+        let all: Api<DynamicObject> = Api::all_with(client.clone(), &resource);
+        let mut namespaces = BTreeSet::new();
+        let mut pages = Pages::default();
+        while let Some(page) = pages.next(&all).await? {
+            // What only waits for others needs no word more.
+            let stays = page.items.iter().filter(|object| object.metadata.deletion_timestamp.is_none());
+            namespaces.extend(stays.map(ResourceExt::namespace));
+        }
         for namespace in &namespaces {
-            let api: Api<PartialObjectMeta<DynamicObject>> = match namespace {
+            let api = match namespace {
                 Some(namespace) => Api::namespaced_with(client.clone(), namespace, &resource),
                 None => all.clone(),
             };
-            api.delete_collection(&DeleteParams::default(), &list).await?;
+            delete_all(client, &api, &DeleteParams::default()).await?;
         }
-        Ok(namespaces.is_empty() || all.list(&list).await?.items.is_empty())
+        is_empty(&all).await
     }
 }
 

@@ -137,7 +137,9 @@ fn claim_pods(observed: &Observed) -> (Vec<Action>, Vec<Arc<Pod>>) {
 
 fn place<'a>(observed: &Observed, own: &'a [Arc<Pod>], template: &PodSpec) -> Vec<OnNode<'a>> {
     let mut by_node: BTreeMap<String, Vec<&Arc<Pod>>> = BTreeMap::new();
-    for pod in own {
+    // Of one that has ended and goes nothing is expected any more; somebody may hold it for long.
+    let counts = |pod: &&Arc<Pod>| !(pods::is_finished(pod) && pod.metadata.deletion_timestamp.is_some());
+    for pod in own.iter().filter(counts) {
         if let Some(node) = target(pod) {
             by_node.entry(node).or_default().push(pod);
         }

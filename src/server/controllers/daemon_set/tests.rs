@@ -104,6 +104,31 @@ fn failed_pods_are_replaced() {
     );
 }
 
+/// One that has ended and is being deleted has no more to do with the set, whoever holds it back.
+#[test]
+fn a_pod_that_has_ended_is_not_waited_for() {
+    let held = pod("a1", "a", "new", "Failed", false).replace(
+        "creationTimestamp",
+        "deletionTimestamp: \"2026-01-01T11:30:00Z\", finalizers: [example.com/x], creationTimestamp",
+    );
+    check(
+        &set(""),
+        &[node("a", ""), held.clone()],
+        expect![[r#"
+            Create { nodes: ["a"] }
+            desired 1 current 0 misscheduled 0 ready 0 updated 0 available 0
+        "#]],
+    );
+    // One that still ends is.
+    check(
+        &set(""),
+        &[node("a", ""), held.replace("phase: Failed", "phase: Running")],
+        expect![[r#"
+            desired 1 current 1 misscheduled 0 ready 0 updated 1 available 0
+        "#]],
+    );
+}
+
 #[test]
 fn a_node_on_which_pods_fail_is_left_alone() {
     check(

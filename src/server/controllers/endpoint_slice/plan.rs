@@ -1,5 +1,6 @@
 //! The slices of a Service, changed as little as its pods allow.
 
+use super::topology::{self, Shares, Slices};
 use crate::common::{
     backends::{
         self, BackendPort, Family, addresses, families, hostname, is_backend, is_headless, publishes_not_ready,
@@ -30,10 +31,20 @@ pub(super) struct Observed {
     pub(super) service: Arc<Service>,
     /// The pods it selects.
     pub(super) pods: Vec<Arc<Pod>>,
-    /// Zones by node, where nodes say one.
-    pub(super) zones: HashMap<String, String>,
+    /// The pods' nodes as far as there are any, with their zones where they say one.
+    pub(super) nodes: HashMap<String, Option<String>>,
     /// The slices kept for it.
     pub(super) slices: Vec<Arc<EndpointSlice>>,
+    /// How much of the cluster each zone is, for a Service that asks to stay in its zone.
+    pub(super) shares: Shares,
+}
+
+/// What is done to the slices.
+#[derive(Default)]
+pub(super) struct Plan {
+    pub(super) actions: Vec<Action>,
+    /// For a Service that asks to stay in its zone: for each family whether it can, or why not.
+    pub(super) hinted: Vec<(Family, Result<(), String>)>,
 }
 
 /// What makes an endpoint the same one: its address and the pod behind it.
@@ -43,20 +54,27 @@ fn identity(endpoint: &Endpoint) -> Identity {
     (endpoint.addresses.clone(), endpoint.target_ref.as_ref().and_then(|target| target.uid.clone()))
 }
 
-pub(super) fn plan(observed: &Observed) -> Vec<Action> {
+pub(super) fn plan(observed: &Observed) -> Plan {
     let families = families(&observed.service);
+    let mut plan = Plan::default();
     let mut deletes: Vec<Arc<EndpointSlice>> = Vec::new();
     let (mut updates, mut creates) = (Vec::new(), Vec::new());
     let named = |slice: &EndpointSlice| families.iter().any(|family| slice.address_type == family.name());
     deletes.extend(observed.slices.iter().filter(|slice| !named(slice)).cloned());
     for family in &families {
         let of_family = observed.slices.iter().filter(|slice| slice.address_type == family.name()).cloned().collect();
-        plan_family(observed, *family, of_family, &mut deletes, &mut updates, &mut creates);
+        let mut slices = plan_family(observed, *family, of_family, &mut deletes);
+        if topology::is_asked_for(&observed.service) {
+            plan.hinted.push((*family, topology::add_hints(&observed.shares, &mut slices)));
+        }
+        updates.append(&mut slices.updates);
+        creates.append(&mut slices.creates);
     }
     let deletes = deletes.into_iter().map(|slice| Action::Delete { name: slice.name_any(), uid: slice.uid() });
     let updates = updates.into_iter().map(|slice| Action::Update(Box::new(slice)));
     let creates = creates.into_iter().map(|slice| Action::Create(Box::new(slice)));
-    deletes.chain(updates).chain(creates).collect()
+    plan.actions = deletes.chain(updates).chain(creates).collect();
+    plan
 }
 
 fn plan_family(
@@ -64,9 +82,7 @@ fn plan_family(
     family: Family,
     slices: Vec<Arc<EndpointSlice>>,
     deletes: &mut Vec<Arc<EndpointSlice>>,
-    updates: &mut Vec<EndpointSlice>,
-    creates: &mut Vec<EndpointSlice>,
-) {
+) -> Slices {
     let service = observed.service.as_ref();
     let uid = service.uid().unwrap_or_default();
     let (owned, foreign): (Vec<_>, Vec<_>) =
@@ -74,7 +90,7 @@ fn plan_family(
     deletes.extend(foreign);
     // Pods may give a named port different numbers: then there are slices for each.
     let mut wanted: BTreeMap<Vec<BackendPort>, Vec<Endpoint>> = BTreeMap::new();
-    for pod in observed.pods.iter().filter(|pod| is_backend(pod, true)) {
+    for pod in observed.pods.iter().filter(|pod| is_backend(pod, true) && has_node(observed, pod)) {
         let endpoint = endpoint(observed, pod, family);
         if !endpoint.addresses.is_empty() {
             wanted.entry(backends::ports(service, pod)).or_default().push(endpoint);
@@ -84,18 +100,18 @@ fn plan_family(
     for slice in owned {
         existing.entry(ports_of(&slice)).or_default().push(slice);
     }
-    let mut kept = 0;
+    let mut kept = Slices::default();
     for (ports, endpoints) in wanted {
         let slices = existing.remove(&ports).unwrap_or_default();
-        let changed = fill(service, family, &ports, endpoints, slices);
-        kept += changed.kept;
-        deletes.extend(changed.deletes);
-        updates.extend(changed.updates);
-        creates.extend(changed.creates);
+        let filled = fill(service, family, &ports, endpoints, slices);
+        deletes.extend(filled.deletes);
+        kept.unchanged.extend(filled.kept.unchanged);
+        kept.updates.extend(filled.kept.updates);
+        kept.creates.extend(filled.kept.creates);
     }
     // With nothing to list, one empty slice says that someone looked.
     let mut spare = existing.into_values().flatten();
-    if kept == 0 && creates.iter().all(|slice| slice.address_type != family.name()) {
+    if kept.unchanged.is_empty() && kept.updates.is_empty() && kept.creates.is_empty() {
         let empty = new_slice(service, family, &[], Vec::new());
         let mut rest: Vec<_> = spare.by_ref().collect();
         match rest.iter().position(|slice| ports_of(slice).is_empty()) {
@@ -105,22 +121,26 @@ fn plan_family(
                 if slice.endpoints.as_ref().is_some_and(|endpoints| !endpoints.is_empty())
                     || relabeled.metadata != slice.metadata
                 {
-                    updates.push(relabeled);
+                    kept.updates.push(relabeled);
                 }
             }
-            None => creates.push(empty),
+            None => kept.creates.push(empty),
         }
         deletes.extend(rest);
     }
     deletes.extend(spare);
+    kept
+}
+
+/// A pod whose node is gone is as good as gone, unless its address is to be told in any case.
+fn has_node(observed: &Observed, pod: &Pod) -> bool {
+    publishes_not_ready(&observed.service) || observed.nodes.contains_key(pods::node(pod))
 }
 
 #[derive(Default)]
 struct Filled {
-    kept: usize,
+    kept: Slices,
     deletes: Vec<Arc<EndpointSlice>>,
-    updates: Vec<EndpointSlice>,
-    creates: Vec<EndpointSlice>,
 }
 
 /// Endpoints stay in the slices they are in; new ones go where slices are written anyway, then where there is room, then
@@ -135,10 +155,19 @@ fn fill(
     let order: Vec<Identity> = endpoints.iter().map(identity).collect();
     let mut missing: HashMap<Identity, Endpoint> = order.iter().cloned().zip(endpoints).collect();
     let mut drafts: Vec<(Arc<EndpointSlice>, EndpointSlice)> = Vec::new();
+    let by_topology = topology::is_asked_for(service);
     for slice in slices {
         let mut draft = with_labels(service, &slice);
         let listed = draft.endpoints.take().unwrap_or_default();
-        draft.endpoints = Some(listed.iter().filter_map(|old| missing.remove(&identity(old))).collect());
+        let still = listed.into_iter().filter_map(|old| {
+            let mut new = missing.remove(&identity(&old))?;
+            if by_topology && topology::is_ready(&new) {
+                // Whether they still do is for all slices together.
+                new.hints = old.hints;
+            }
+            Some(new)
+        });
+        draft.endpoints = Some(still.collect());
         drafts.push((slice, draft));
     }
     let mut new: Vec<Endpoint> = order.iter().filter_map(|identity| missing.remove(identity)).collect();
@@ -158,13 +187,13 @@ fn fill(
             filled.deletes.push(old);
             continue;
         }
-        filled.kept += 1;
-        if is_changed(&old, &draft) {
-            filled.updates.push(draft);
+        match is_changed(&old, &draft) {
+            true => filled.kept.updates.push(draft),
+            false => filled.kept.unchanged.push(draft),
         }
     }
     let chunks = new.chunks(ENDPOINTS_MAX).map(<[Endpoint]>::to_vec);
-    filled.creates = chunks.map(|chunk| new_slice(service, family, ports, chunk)).collect();
+    filled.kept.creates = chunks.map(|chunk| new_slice(service, family, ports, chunk)).collect();
     filled
 }
 
@@ -174,7 +203,7 @@ fn endpoint(observed: &Observed, pod: &Pod, family: Family) -> Endpoint {
     let serving = is_ready(pod);
     let ready = publishes_not_ready(service) || (serving && !terminating);
     let node = Some(pods::node(pod)).filter(|node| !node.is_empty());
-    let zone = node.and_then(|node| observed.zones.get(node)).cloned();
+    let zone = node.and_then(|node| observed.nodes.get(node)).cloned().flatten();
     Endpoint {
         addresses: addresses(pod, family),
         conditions: Some(EndpointConditions {
@@ -191,8 +220,11 @@ fn endpoint(observed: &Observed, pod: &Pod, family: Family) -> Endpoint {
     }
 }
 
-/// Traffic that prefers to stay near is told where near is.
+/// Traffic that prefers to stay near is told where near is; the annotation says more than the field.
 fn hints(service: &Service, ready: bool, node: Option<&str>, zone: Option<&str>) -> Option<EndpointHints> {
+    if topology::is_asked_for(service) {
+        return None;
+    }
     let wish = service.spec.as_ref()?.traffic_distribution.as_deref()?;
     let for_zones = zone.map(|zone| vec![ForZone { name: zone.to_owned() }]);
     let for_nodes = node.filter(|_| wish == "PreferSameNode").map(|node| vec![ForNode { name: node.to_owned() }]);

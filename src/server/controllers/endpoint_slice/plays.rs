@@ -20,6 +20,9 @@ const SERVICE: &str = "---
 kind: Service
 metadata: {name: web, namespace: n, uid: s}
 spec: {clusterIP: 10.43.0.7, ipFamilies: [IPv4, IPv6], selector: {app: web}, ports: [{port: 80, targetPort: web, protocol: TCP}]}
+---
+kind: Node
+metadata: {name: one}
 ";
 
 /// Every hundredth pod numbers its port differently.
@@ -155,9 +158,10 @@ proptest! {
             let planned = |slices: &BTreeMap<String, EndpointSlice>| plan(&Observed {
                 service: service.clone(),
                 pods: pods.clone(),
-                zones: Default::default(),
+                nodes: [("one".to_owned(), None)].into(),
                 slices: slices.values().cloned().map(Arc::new).collect(),
-            });
+                shares: None,
+            }).actions;
             for done in [done, usize::MAX] {
                 let actions = planned(&slices);
                 carried_out(&mut slices, actions, done, &mut made);

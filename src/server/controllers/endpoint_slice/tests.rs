@@ -67,10 +67,11 @@ fn check(service: &str, objects: &[String], expected: Expect) {
     let observed = Observed {
         service: Arc::new(one::<Service>(service)),
         pods: shared::<Pod>(&objects),
-        zones: [("n1".to_owned(), "z".to_owned())].into(),
+        nodes: [("n1".to_owned(), Some("z".to_owned()))].into(),
         slices: shared::<EndpointSlice>(&objects),
+        shares: None,
     };
-    expected.assert_eq(&lines(&plan(&observed)));
+    expected.assert_eq(&lines(&plan(&observed).actions));
 }
 
 #[test]
@@ -198,10 +199,12 @@ fn more_than_a_hundred_endpoints_need_more_slices() {
     let observed = Observed {
         service: Arc::new(one::<Service>(SERVICE)),
         pods: shared::<Pod>(&pods.concat()),
-        zones: Default::default(),
+        nodes: [("n1".to_owned(), None)].into(),
+        shares: None,
         slices: Vec::new(),
     };
     let sizes: Vec<usize> = plan(&observed)
+        .actions
         .iter()
         .map(|action| match action {
             crate::common::slices::Action::Create(slice) => slice.endpoints.as_ref().map_or(0, Vec::len),
@@ -237,10 +240,11 @@ fn traffic_that_prefers_to_stay_near_is_told_where_near_is() {
         let observed = Observed {
             service: Arc::new(one::<Service>(&service)),
             pods: shared::<Pod>(&pods.concat()),
-            zones: zone.map(|zone| ("n1".to_owned(), zone.to_owned())).into_iter().collect(),
+            nodes: [("n1".to_owned(), zone.map(str::to_owned))].into(),
             slices: Vec::new(),
+            shares: None,
         };
-        let actions = plan(&observed);
+        let actions = plan(&observed).actions;
         let [crate::common::slices::Action::Create(slice)] = actions.as_slice() else { panic!("one slice") };
         let hint = |endpoint: &k8s_openapi::api::discovery::v1::Endpoint| {
             let hints = endpoint.hints.clone().unwrap_or_default();
@@ -256,4 +260,28 @@ fn traffic_that_prefers_to_stay_near_is_told_where_near_is() {
     assert_eq!(hints("PreferSameNode", None), ["n1", "", ""]);
     assert_eq!(hints("PreferClose", None), ["", "", ""]);
     assert_eq!(hints("Somewhere", Some("z")), ["", "", ""]);
+}
+
+/// Pods whose node is not there (any more) are left out, unless their addresses are to be told whatever they are.
+#[test]
+fn pods_without_a_node_are_no_endpoints() {
+    let pods = [pod("a", "10.42.0.2", true, ""), pod("b", "10.42.0.3", true, "").replace("n1", "gone")];
+    check(
+        SERVICE,
+        &pods,
+        expect![[r#"
+            Create web- IPv4 ports ["http":8080]
+              10.42.0.2 rs- n1 z
+        "#]],
+    );
+    let all = SERVICE.replace("selector:", "publishNotReadyAddresses: true\n  selector:");
+    check(
+        &all,
+        &pods,
+        expect![[r#"
+            Create web- IPv4 ports ["http":8080]
+              10.42.0.2 rs- n1 z
+              10.42.0.3 rs- gone
+        "#]],
+    );
 }

@@ -99,13 +99,14 @@ pub(super) fn plan(now: Timestamp, observed: &Observed, memory: &mut Memory) -> 
     put(&mut plan.status, "AbleToScale", "True", "SucceededGetScale", able, now);
     plan.status.observed_generation = autoscaler.metadata.generation;
     plan.status.current_replicas = Some(current);
+    // What was measured before says nothing of now.
+    plan.status.current_metrics = None;
     memory.begin(current, now);
     let min = spec.min_replicas.unwrap_or(1);
     if current == 0 {
         let off = "scaling is disabled since the replica count of the target is zero";
         put(&mut plan.status, "ScalingActive", "False", "ScalingDisabled", off, now);
         plan.status.desired_replicas = 0;
-        plan.status.current_metrics = None;
         return plan;
     }
     if current > spec.max_replicas {

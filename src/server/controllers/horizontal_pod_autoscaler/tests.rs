@@ -153,6 +153,21 @@ fn bounds_come_before_metrics() {
     );
 }
 
+/// Where nothing was measured, nothing is said of what was measured before.
+#[test]
+fn old_readings_are_not_told_again() {
+    let known = "status: {currentMetrics: [{type: Resource, resource: {name: cpu, current: {averageValue: 1}}}]}";
+    let spec = format!("{}{known}\n", autoscaler(CPU));
+    let mut ambiguous = observe(&spec, 3, &running(3), vec![]);
+    ambiguous.rivals = vec!["n/h".to_owned(), "n/other".to_owned()];
+    for observed in [observe(&spec, 12, "", vec![]), observe(&spec, 1, "", vec![]), ambiguous] {
+        let plan = plan(noon(), &observed, &mut Memory::default());
+        assert_eq!(plan.status.current_metrics, None, "{:?}", plan.status);
+    }
+    let read = observe(&spec, 2, &running(2), vec![readings(&[("p0", 50), ("p1", 50)])]);
+    assert!(plan(noon(), &read, &mut Memory::default()).status.current_metrics.is_some());
+}
+
 #[test]
 fn without_metrics_nothing_changes() {
     let why = "unable to fetch metrics from resource metrics API: the server could not find the requested resource";

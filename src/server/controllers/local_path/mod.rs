@@ -12,6 +12,8 @@
 
 mod plan;
 #[cfg(test)]
+mod plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{

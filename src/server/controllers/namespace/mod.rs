@@ -15,12 +15,12 @@ mod tests;
 use crate::{
     common::{
         Context, Result,
+        emptying::{Pages, delete_all, delete_each, is_empty},
         failure::{Doing, said, unless_gone},
         queue_changes,
     },
     inventory::{ApiKind, Change, Inventory},
 };
-use form_urlencoded::Serializer;
 use futures::{StreamExt, stream};
 use jiff::Timestamp;
 use k8s_openapi::api::core::v1::Namespace;
@@ -28,21 +28,17 @@ use mk8s_client::{
     Informer, Key, Outcome, WorkQueue,
     kube::{
         self, Api,
-        api::{DeleteParams, ListParams, PostParams},
-        core::{DynamicObject, ListMeta, ObjectList, PartialObjectMeta},
+        api::{DeleteParams, PostParams},
+        core::DynamicObject,
     },
 };
 use plan::{Contents, FINALIZER, Remaining, conditions, finalized, terminating};
-use serde::Deserialize;
 use std::{sync::Arc, time::Duration};
 
 const WORKERS: usize = 10;
 
 /// Kinds that are emptied at the same time.
 const KINDS_AT_ONCE: usize = 16;
-
-/// Objects that are looked at, or deleted, at a time.
-const PAGE: u32 = 500;
 
 /// Should no one tell of the last object's end, it is looked for after this.
 const LOOK_AGAIN: Duration = Duration::from_secs(15);
@@ -149,13 +145,13 @@ impl Controller {
     /// Deletes what is there of a kind, and says what remains. However many there are, a page of them is held at a time.
     async fn empty_kind(&self, namespace: &str, kind: &ApiKind) -> kube::Result<Remaining> {
         let api: Api<DynamicObject> = Api::namespaced_with(self.ctx.client.clone(), namespace, &kind.resource());
-        let any = api.list_metadata(&ListParams::default().limit(1)).await?;
-        if any.items.is_empty() {
+        if is_empty(&api).await? {
             return Ok(Remaining::default());
         }
+        let params = DeleteParams::background();
         match kind.supports("deletecollection") {
-            true => self.delete_all(&api).await?,
-            false => delete_each(&api).await?,
+            true => delete_all(&self.ctx.client, &api, &params).await?,
+            false => delete_each(&api, &params).await?,
         }
         let mut remaining = Remaining::default();
         let mut pages = Pages::default();
@@ -164,75 +160,4 @@ impl Controller {
         }
         Ok(remaining)
     }
-
-    /// The server deletes a page with each request, and answers with no more of it than names.
-    async fn delete_all(&self, api: &Api<DynamicObject>) -> kube::Result<()> {
-        let options = serde_json::to_vec(&DeleteParams::background()).map_err(kube::Error::SerdeError)?;
-        let mut query = format!("limit={PAGE}");
-        loop {
-            let request = http::Request::delete(format!("{}?{query}", api.resource_url()))
-                .header(http::header::ACCEPT, "application/json;as=PartialObjectMetadataList;g=meta.k8s.io;v=v1")
-                .header(http::header::CONTENT_TYPE, "application/json")
-                .body(options.clone());
-            let deleted: Deleted = match self.ctx.client.request(request.map_err(kube::Error::HttpError)?).await {
-                Err(error) if is_expired(&error) => return Ok(()),
-                deleted => deleted?,
-            };
-            match deleted.metadata.continue_.filter(|token| !token.is_empty()) {
-                Some(token) => {
-                    query = Serializer::new(format!("limit={PAGE}")).append_pair("continue", &token).finish();
-                }
-                None => return Ok(()),
-            }
-        }
-    }
-}
-
-/// What is answered to the deletion of a page.
-#[derive(Deserialize)]
-struct Deleted {
-    #[serde(default)]
-    metadata: ListMeta,
-}
-
-async fn delete_each(api: &Api<DynamicObject>) -> kube::Result<()> {
-    let mut pages = Pages::default();
-    while let Some(page) = pages.next(api).await? {
-        for object in &page.items {
-            let name = object.metadata.name.as_deref().unwrap_or_default();
-            unless_gone(api.delete(name, &DeleteParams::background()).await)?;
-        }
-    }
-    Ok(())
-}
-
-/// A list, page by page.
-#[derive(Default)]
-struct Pages {
-    token: Option<String>,
-    ended: bool,
-}
-
-impl Pages {
-    async fn next(
-        &mut self,
-        api: &Api<DynamicObject>,
-    ) -> kube::Result<Option<ObjectList<PartialObjectMeta<DynamicObject>>>> {
-        if self.ended {
-            return Ok(None);
-        }
-        let params = ListParams { limit: Some(PAGE), continue_token: self.token.take(), ..ListParams::default() };
-        let page = match api.list_metadata(&params).await {
-            // It took long. Whatever is left is looked for again.
-            Err(error) if is_expired(&error) => return Ok(None),
-            page => page?,
-        };
-        self.token = page.metadata.continue_.clone().filter(|token| !token.is_empty());
-        self.ended = self.token.is_none();
-        Ok(Some(page))
-    }
-}
-
-fn is_expired(error: &kube::Error) -> bool {
-    matches!(error, kube::Error::Api(status) if status.code == 410)
 }

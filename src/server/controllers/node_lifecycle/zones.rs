@@ -11,6 +11,7 @@
 
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::Node;
+use mk8s_api::topology;
 use mk8s_client::kube::ResourceExt;
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -44,15 +45,9 @@ impl Health {
     }
 }
 
-/// Region and zone of a node, as its labels say them.
+/// Region and zone of a node; all nodes that say nothing are in one.
 fn zone_of(node: &Node) -> String {
-    let label = |old: &str, new: &str| {
-        let labels = node.labels();
-        labels.get(old).or_else(|| labels.get(new)).cloned().unwrap_or_default()
-    };
-    let region = label("failure-domain.beta.kubernetes.io/region", "topology.kubernetes.io/region");
-    let zone = label("failure-domain.beta.kubernetes.io/zone", "topology.kubernetes.io/zone");
-    format!("{region}/{zone}")
+    topology::zone(node.labels()).map(|(region, zone)| format!("{region}/{zone}")).unwrap_or_default()
 }
 
 /// Who may lose its pods, and when.

@@ -1,5 +1,8 @@
 //! ValidatingAdmissionPolicies learn what is wrong with the types in their expressions.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},

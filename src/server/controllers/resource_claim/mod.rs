@@ -9,6 +9,8 @@ mod plays;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use plan::{Named, claims, is_for, named, reserved_for};
+
 use crate::common::{
     Context, Failure, Result,
     failure::{Doing, not_found, unless_gone},
@@ -24,14 +26,14 @@ use mk8s_client::{
     },
     pod::Pod,
 };
-use plan::{Named, Need, Step};
+use plan::{Need, Step};
 use serde_json::json;
 use std::{collections::BTreeMap, fmt, sync::Arc};
 
 const WORKERS: usize = 8;
 
 /// Pods by the ResourceClaims that they use, and by the templates that they name: `namespace/name`.
-const BY_CLAIM: &str = "resource-claim";
+pub(crate) const BY_CLAIM: &str = "resource-claim";
 const BY_TEMPLATE: &str = "resource-claim-template";
 /// Claims by the uid of the pod that controls them.
 const BY_OWNER: &str = "resource-claim-owner";
@@ -107,7 +109,7 @@ pub(crate) async fn run(ctx: Context) {
 
 impl Controller {
     fn index(&self) {
-        self.pods.index(BY_CLAIM, |pod| claim_names(pod).map(|name| beside(pod, &name)).collect());
+        index(&self.pods);
         self.pods.index(BY_TEMPLATE, |pod| {
             let templates = plan::claims(pod).iter().filter_map(|claim| claim.resource_claim_template_name.as_deref());
             templates.map(|name| beside(pod, name)).collect()
@@ -288,6 +290,11 @@ impl Controller {
         let written = api.replace_status(&claim.name_any(), &PostParams::default(), claim).await;
         unless_gone(written).doing(format_args!("write the status of claim {}", claim.name_any()))
     }
+}
+
+/// Files pods under the ResourceClaims that they use.
+pub(crate) fn index(pods: &Informer<Pod>) {
+    pods.index(BY_CLAIM, |pod| claim_names(pod).map(|name| beside(pod, &name)).collect());
 }
 
 /// One that has ended needs none any more: a claim made for it would be deleted at once, and made again.

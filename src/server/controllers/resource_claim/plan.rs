@@ -21,7 +21,7 @@ const BASE_LONGEST: usize = 57;
 
 /// The ResourceClaim behind a claim of a pod.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Named {
+pub(crate) enum Named {
     /// The pod's own words.
     Given(String),
     /// Made from a template, and recorded in the pod's status.
@@ -33,7 +33,7 @@ pub(super) enum Named {
     Unknown,
 }
 
-pub(super) fn named(pod: &Pod, claim: &PodResourceClaim) -> Named {
+pub(crate) fn named(pod: &Pod, claim: &PodResourceClaim) -> Named {
     if let Some(name) = &claim.resource_claim_name {
         return Named::Given(name.clone());
     }
@@ -47,7 +47,7 @@ pub(super) fn named(pod: &Pod, claim: &PodResourceClaim) -> Named {
     }
 }
 
-pub(super) fn claims(pod: &Pod) -> &[PodResourceClaim] {
+pub(crate) fn claims(pod: &Pod) -> &[PodResourceClaim] {
     pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_deref()).unwrap_or_default()
 }
 
@@ -122,14 +122,14 @@ fn base_name(pod: &str, claim: &str) -> String {
 }
 
 /// Whether the claim was made for this pod.
-pub(super) fn is_for(pod: &Pod, claim: &ResourceClaim) -> bool {
+pub(crate) fn is_for(pod: &Pod, claim: &ResourceClaim) -> bool {
     claim
         .owner_references()
         .iter()
         .any(|owner| owner.controller == Some(true) && Some(&owner.uid) == pod.uid().as_ref())
 }
 
-pub(super) fn reserved_for(claim: &ResourceClaim) -> &[ResourceClaimConsumerReference] {
+pub(crate) fn reserved_for(claim: &ResourceClaim) -> &[ResourceClaimConsumerReference] {
     claim.status.as_ref().and_then(|status| status.reserved_for.as_deref()).unwrap_or_default()
 }
 

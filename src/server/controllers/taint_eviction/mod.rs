@@ -5,6 +5,10 @@ mod plan;
 mod plays;
 #[cfg(test)]
 mod tests;
+mod waiting;
+
+pub(crate) use plan::Fate;
+pub(crate) use waiting::Waiting;
 
 use crate::{
     common::{
@@ -26,7 +30,7 @@ use mk8s_client::{
     },
     pod::Pod,
 };
-use plan::{Fate, fate};
+use plan::fate;
 use serde_json::json;
 use std::{sync::Arc, time::Duration};
 
@@ -37,6 +41,7 @@ struct Controller {
     events: EventRecorder,
     nodes: Informer<Node>,
     pods: Informer<Pod>,
+    waiting: Arc<Waiting>,
 }
 
 pub(crate) async fn run(ctx: Context) {
@@ -44,6 +49,7 @@ pub(crate) async fn run(ctx: Context) {
         events: ctx.events.with_component("taint-eviction-controller"),
         nodes: ctx.informers.all(),
         pods: ctx.informers.all(),
+        waiting: Arc::default(),
         ctx: ctx.clone(),
     });
     index_by_node(&controller.pods);
@@ -51,12 +57,14 @@ pub(crate) async fn run(ctx: Context) {
     controller.pods.synced().await;
     let queue: WorkQueue<Key> = WorkQueue::new("taint-eviction-controller");
     controller.pods.handle({
-        let (queue, nodes) = (queue.clone(), controller.nodes.clone());
+        let (queue, nodes, waiting) = (queue.clone(), controller.nodes.clone(), controller.waiting.clone());
         move |change| {
             let pod = change.object();
             // Most pods are on nodes that evict no one.
             let evicts = |node: &Arc<Node>| evicting(node).next().is_some();
-            if !matches!(change, Change::Deleted(_)) && nodes.get("", pods::node(pod)).as_ref().is_some_and(evicts) {
+            if matches!(change, Change::Deleted(_)) {
+                waiting.end(&Key::of(pod.as_ref()), pod.metadata.uid.as_deref());
+            } else if nodes.get("", pods::node(pod)).as_ref().is_some_and(evicts) {
                 queue.add(Key::of(pod.as_ref()));
             }
         }
@@ -89,31 +97,46 @@ impl Controller {
     async fn reconcile(&self, key: Key) -> Result<Outcome> {
         let Some(pod) = self.pods.by_key(&key) else { return Ok(Outcome::Done) };
         let Some(node) = self.nodes.get("", pods::node(&pod)) else { return Ok(Outcome::Done) };
-        let now = Timestamp::now();
+        let (now, uid) = (Timestamp::now(), pod.metadata.uid.as_deref());
         let taints: Vec<&Taint> = evicting(&node).collect();
-        match fate(&pod, &taints, now) {
-            Fate::Stay => Ok(Outcome::Done),
-            Fate::LeaveIn(wait) => Ok(Outcome::After(wait.max(Duration::from_millis(10)))),
-            Fate::Leave => self.evict(&key, &pod, now).await,
+        let seen = self.waiting.since(&key, uid, now);
+        match fate(&pod, &taints, seen, now) {
+            Fate::LeaveIn(wait) => {
+                self.waiting.begin(&key, uid, seen);
+                return Ok(Outcome::After(wait.max(Duration::from_millis(10))));
+            }
+            Fate::Stay => {
+                if self.waiting.end(&key, uid) && pods::is_active(&pod) {
+                    let message = format!("Cancelling deletion of Pod {key}");
+                    self.events.event(pod.as_ref(), EventType::Normal, "TaintManagerEviction", message);
+                }
+            }
+            Fate::Leave => {
+                let message = format!("Marking for deletion Pod {key}");
+                self.events.event(pod.as_ref(), EventType::Normal, "TaintManagerEviction", message);
+                let why = "Taint manager: deleting due to NoExecute taint";
+                evict(&self.ctx, &pod, "DeletionByTaintManager", why, now).await?;
+                self.waiting.end(&key, uid);
+            }
         }
-    }
-
-    async fn evict(&self, key: &Key, pod: &Pod, now: Timestamp) -> Result<Outcome> {
-        let message = format!("Marking for deletion Pod {key}");
-        self.events.event(pod, EventType::Normal, "TaintManagerEviction", message);
-        let api = self.ctx.api::<Pod>(&key.namespace);
-        let conditions =
-            disrupted(pod, "DeletionByTaintManager", "Taint manager: deleting due to NoExecute taint", now);
-        let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": conditions}});
-        unless_gone(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)
-            .doing(format_args!("marking pod {key} for eviction"))?;
-        let params = DeleteParams {
-            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
-            ..DeleteParams::default()
-        };
-        unless_gone(api.delete(&key.name, &params).await).doing(format_args!("evicting pod {key}"))?;
         Ok(Outcome::Done)
     }
+}
+
+/// Ends a pod, with a condition that says why.
+pub(crate) async fn evict(ctx: &Context, pod: &Pod, reason: &str, why: &str, now: Timestamp) -> Result<()> {
+    let key = Key::of(pod);
+    let api = ctx.api::<Pod>(&key.namespace);
+    let conditions = disrupted(pod, reason, why, now);
+    let patch = json!({"metadata": {"uid": pod.uid()}, "status": {"conditions": conditions}});
+    unless_gone(api.patch_status(&key.name, &PatchParams::default(), &Patch::Merge(patch)).await)
+        .doing(format_args!("marking pod {key} for eviction"))?;
+    let params = DeleteParams {
+        preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+        ..DeleteParams::default()
+    };
+    unless_gone(api.delete(&key.name, &params).await).doing(format_args!("evicting pod {key}"))?;
+    Ok(())
 }
 
 /// A pod's conditions with the one that says who ends it.
@@ -128,6 +151,7 @@ pub(crate) fn disrupted(pod: &Pod, reason: &str, message: &str, now: Timestamp) 
         reason: Some(reason.to_owned()),
         message: Some(message.to_owned()),
         last_transition_time: Some(since.unwrap_or_else(|| whole_second(now))),
+        observed_generation: pod.metadata.generation,
         ..PodCondition::default()
     });
     conditions

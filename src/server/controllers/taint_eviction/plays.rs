@@ -2,10 +2,11 @@
 
 use crate::common::{
     fake::FakeApi,
-    succession::{Scene, check_facts},
+    succession::{Scene, check_facts, play},
 };
 use expect_test::expect;
 use mk8s_api::at::list;
+use serde_json::json;
 
 const OBJECTS: &str = "
 kind: Node
@@ -60,4 +61,17 @@ fn a_leader_that_dies_changes_nothing() {
         "patient" going false 
     "#]],
     );
+}
+
+#[test]
+fn a_node_that_is_well_again_keeps_its_pods() {
+    let well = |api: &FakeApi, asked| asked == 0 && api.change("Node", |node| node["spec"]["taints"] = json!([]));
+    let scene = Scene { others: well, ..Scene::new(|ctx| Box::pin(super::run(ctx)), OBJECTS) };
+    let api = play(&scene, || usize::MAX).unwrap_or_else(|why| panic!("{why}"));
+    expect![[r#"
+        Normal TaintManagerEviction Pod intolerant: Marking for deletion Pod n/intolerant
+        Normal TaintManagerEviction Pod later: Cancelling deletion of Pod n/later
+        Normal TaintManagerEviction Pod over: Marking for deletion Pod n/over
+    "#]]
+    .assert_eq(&api.said());
 }

@@ -39,6 +39,32 @@ fn tolerations_decide_how_long_a_pod_stays() {
         let pod: Pod =
             one(&format!("kind: Pod\nmetadata: {{name: p}}\nspec: {{containers: [], tolerations: {tolerations}}}"));
         let taints: Vec<&Taint> = taints.iter().collect();
-        assert_eq!(fate(&pod, &taints, noon()), expected, "{tolerations} {taints:?}");
+        assert_eq!(fate(&pod, &taints, noon(), noon()), expected, "{tolerations} {taints:?}");
     }
+}
+
+#[test]
+fn a_pods_time_begins_when_both_it_and_the_taint_are_there() {
+    let pod = |scheduled: &str| -> Pod {
+        one(&format!(
+            "
+            kind: Pod
+            metadata: {{name: p, creationTimestamp: \"2026-01-01T11:00:00Z\"}}
+            spec: {{containers: [], tolerations: [{{key: a, operator: Exists, tolerationSeconds: 300}}]}}
+            status: {{conditions: [{{type: PodScheduled, status: '{scheduled}', lastTransitionTime: \"2026-01-01T11:58:20Z\"}}]}}
+            "
+        ))
+    };
+    let (long_ago, lately) = (taint("a", 7200), taint("a", 60));
+    let undated = Taint { time_added: None, ..taint("a", 0) };
+    let seen = noon() - jiff::SignedDuration::from_secs(10);
+    let left = |scheduled: &str, taint: &Taint| fate(&pod(scheduled), &[taint], seen, noon());
+    assert_eq!(left("True", &long_ago), Fate::LeaveIn(Duration::from_secs(200)), "the pod came after the taint");
+    assert_eq!(left("True", &lately), Fate::LeaveIn(Duration::from_secs(240)), "the taint came after the pod");
+    assert_eq!(left("False", &long_ago), Fate::Leave, "it was made with its node");
+    // As `kubectl taint` writes it: the time must not begin anew with every look.
+    assert_eq!(left("True", &undated), Fate::LeaveIn(Duration::from_secs(290)));
+    let over = fate(&pod("True"), &[&undated], noon() - jiff::SignedDuration::from_secs(300), noon());
+    // Seen before the pod was placed here: its own time decides.
+    assert_eq!(over, Fate::LeaveIn(Duration::from_secs(200)));
 }

@@ -3,6 +3,9 @@
 //! The finalizers are put on when the objects are created; here they are taken off those that are being deleted and that
 //! nobody uses any more.
 
+#[cfg(test)]
+mod plays;
+
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},

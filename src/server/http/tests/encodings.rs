@@ -219,6 +219,30 @@ async fn slices_are_selected_by_node_and_driver() {
     assert_eq!(api.get(&format!("{path}?fieldSelector=spec.pool%3Dp")).await.0, 400);
 }
 
+/// What tolerates a taint for a while counts from the time in it.
+#[tokio::test]
+async fn device_taints_are_given_a_time() {
+    let api = Api::new().await;
+    let path = "/apis/resource.k8s.io/v1/resourceslices";
+    let given = json!({"key": "a", "effect": "NoExecute", "timeAdded": "2026-01-01T00:00:00Z"});
+    let devices = json!([{"name": "d", "taints": [given, {"key": "b", "effect": "NoExecute"}]}]);
+    let spec = json!({"nodeName": "n", "driver": "d", "pool": {"name": "p", "generation": 1, "resourceSliceCount": 1}, "devices": devices});
+    let (code, made) = api.post(path, json!({"metadata": {"name": "a"}, "spec": spec})).await;
+    assert_eq!(code, 201);
+    let taints = &made["spec"]["devices"][0]["taints"];
+    assert_eq!(taints[0], given);
+    let time = taints[1]["timeAdded"].as_str().expect("a time").to_owned();
+    assert!(time.ends_with('Z'), "{time}");
+    let more =
+        json!([{"op": "add", "path": "/spec/devices/0/taints/-", "value": {"key": "c", "effect": "NoSchedule"}}]);
+    let form = [("content-type", "application/json-patch+json")];
+    let (code, changed) = api.send("PATCH", &format!("{path}/a"), &form, more).await;
+    assert_eq!(code, 200, "{changed}");
+    let taints = &changed["spec"]["devices"][0]["taints"];
+    assert_eq!((&taints[1]["timeAdded"], taints[2]["timeAdded"].is_string()), (&json!(time), true));
+    assert_eq!(changed["metadata"]["generation"], 2);
+}
+
 /// A watch that cannot begin says so in its stream.
 #[tokio::test]
 async fn watches_fail_in_their_stream() {

@@ -29,12 +29,14 @@ const KINDS: &[Served] = &[
     served("", "v1", "namespaces", "Namespace", false),
     served("", "v1", "nodes", "Node", false),
     served("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true),
+    served("", "v1", "persistentvolumes", "PersistentVolume", false),
     served("", "v1", "pods", "Pod", true),
     served("", "v1", "replicationcontrollers", "ReplicationController", true),
     served("", "v1", "resourcequotas", "ResourceQuota", true),
     served("", "v1", "secrets", "Secret", true),
     served("", "v1", "serviceaccounts", "ServiceAccount", true),
     served("", "v1", "services", "Service", true),
+    served("admissionregistration.k8s.io", "v1", "validatingadmissionpolicies", "ValidatingAdmissionPolicy", false),
     served("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", false),
     served("apiregistration.k8s.io", "v1", "apiservices", "APIService", false),
     served("apps", "v1", "deployments", "Deployment", true),
@@ -51,8 +53,11 @@ const KINDS: &[Served] = &[
     served("networking.k8s.io", "v1", "ipaddresses", "IPAddress", false),
     served("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false),
     served("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
+    served("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false),
     served("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", true),
     served("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", true),
+    served("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", false),
+    served("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),
 ];
 
 impl Served {

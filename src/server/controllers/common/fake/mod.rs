@@ -44,6 +44,8 @@ struct State {
     watchers: Vec<Watcher>,
     story: Vec<String>,
     said: BTreeSet<String>,
+    /// The folders for volumes that nodes were asked for.
+    folders: BTreeSet<String>,
     requests: usize,
 }
 
@@ -229,6 +231,8 @@ impl State {
             _ => {
                 let mut next = old.clone();
                 next["status"] = new["status"].clone();
+                // Who reports that it has done its part may let go in the same write.
+                next["metadata"]["finalizers"] = new["metadata"]["finalizers"].clone();
                 next
             }
         };
@@ -379,6 +383,11 @@ impl FakeApi {
     /// The events that were told: each once, in the order of the alphabet.
     pub(crate) fn said(&self) -> String {
         self.state.lock().said.iter().map(|line| format!("{line}\n")).collect()
+    }
+
+    /// The folders that nodes hold, as `NODE/FOLDER`.
+    pub(crate) fn folders(&self) -> Vec<String> {
+        self.state.lock().folders.iter().cloned().collect()
     }
 
     pub(crate) fn is_overrun(&self) -> bool {

@@ -30,6 +30,14 @@ impl Life {
     pub(crate) async fn over(&self) {
         self.over.cancelled().await;
     }
+
+    fn wrote(&self) {
+        let mut left = self.left.lock();
+        *left = left.saturating_sub(1);
+        if *left == 0 {
+            self.over.cancel();
+        }
+    }
 }
 
 enum Answer {
@@ -200,6 +208,17 @@ impl State {
         Ok(Answer::Object(object))
     }
 
+    /// A node makes or removes a folder for a volume.
+    fn keep_folder(&mut self, method: &str, node: &str, folder: &str) -> String {
+        let place = format!("{node}/{folder}");
+        let (verb, changed) = match method {
+            "DELETE" => ("remove", self.folders.remove(&place)),
+            _ => ("make", self.folders.insert(place.clone())),
+        };
+        self.version += u64::from(changed);
+        format!("{verb} folder {place}{}", if changed { "" } else { ": nothing new" })
+    }
+
     /// What a list shows of the objects, and where it goes on.
     fn page(&self, asked: &Asked) -> (Vec<Value>, Option<String>) {
         let limit = asked.query.get("limit").and_then(|limit| limit.parse().ok()).unwrap_or(usize::MAX);
@@ -222,6 +241,11 @@ impl State {
         self.watchers.push(Watcher { served: asked.served, wanted, sender });
         receiver
     }
+}
+
+/// The node and the folder that a request behind `nodes/proxy` is about.
+fn folder_of(path: &str) -> Option<(&str, &str)> {
+    path.strip_prefix("/api/v1/nodes/")?.split_once("/proxy/storage/")
 }
 
 fn scale(object: &Value) -> Value {
@@ -293,6 +317,12 @@ impl FakeApi {
         if let "/api" | "/apis" = path {
             return Ok(Answer::Object(discovery(&state.kinds, path == "/api")));
         }
+        if let Some((node, folder)) = folder_of(path) {
+            let words = state.keep_folder(method, node, folder);
+            state.story.push(words);
+            life.wrote();
+            return Ok(Answer::Object(json!({"path": format!("/data/{folder}")})));
+        }
         let asked = Asked::read(method, path, query, body)?;
         let words = asked.is_write().then(|| asked.words());
         let before = state.version;
@@ -304,11 +334,7 @@ impl FakeApi {
                 Ok(_) if same => format!("{words}: nothing new"),
                 Ok(_) => words,
             });
-            let mut left = life.left.lock();
-            *left = left.saturating_sub(1);
-            if *left == 0 {
-                life.over.cancel();
-            }
+            life.wrote();
         }
         answer
     }
