@@ -1,5 +1,6 @@
 //! Fields of features that Kubernetes has off by default: they go from what is written, unless the stored object has
-//! them already, so that an object which was written when they were on stays as it is.
+//! them already, so that an object which was written when they were on stays as it is. One such feature is on here:
+//! `maxUnavailable` of StatefulSets.
 //!
 //! One line for each feature. A path goes through maps with `.`, through lists with `[]` and through maps of any keys
 //! with `{}`; a step that ends in `?` goes with its last field.
@@ -51,13 +52,6 @@ pub(super) const POD_TEMPLATE: &[Gated] = &[Gated { part: "template.spec", featu
 /// Kinds with a template in their specification.
 pub(super) const TEMPLATE: &[Gated] = &[Gated { part: "spec.template.spec", features: POD_SPEC }];
 pub(super) const CRON_JOB: &[Gated] = &[Gated { part: "spec.jobTemplate.spec.template.spec", features: POD_SPEC }];
-pub(super) const STATEFUL_SET: &[Gated] = &[
-    TEMPLATE[0],
-    Gated {
-        part: "spec",
-        features: &[("MaxUnavailableStatefulSet", &["updateStrategy.rollingUpdate.maxUnavailable"])],
-    },
-];
 pub(super) const LEASE: &[Gated] = &[Gated {
     part: "spec",
     features: &[("CoordinatedLeaderElection", &["strategy"]), ("CoordinatedLeaderElection", &["preferredHolder"])],
@@ -216,7 +210,6 @@ mod tests {
                 "DynamicKubeletConfig",
                 "GenericWorkload",
                 "ImageVolumeWithDigest",
-                "MaxUnavailableStatefulSet",
                 "PodCertificateRequest",
                 "VolumeLimitScaling",
             ]

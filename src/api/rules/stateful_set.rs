@@ -44,7 +44,7 @@ pub(super) static RULES: Rules = Rules {
         }
         said
     },
-    gated: features::STATEFUL_SET,
+    gated: features::TEMPLATE,
     scale: Some(&scale::SELECTOR),
     ..GENERIC
 };

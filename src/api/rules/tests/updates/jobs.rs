@@ -46,9 +46,6 @@ fn workloads() {
         spec.template.spec.containers[0].imagePullPolicy: Unsupported value: "Odd": supported values: "Always", "IfNotPresent", "Never"
     "#]],
     );
-    let mut set = named(yaml(&spec(", updateStrategy: {rollingUpdate: {maxUnavailable: 2}}")), true);
-    of("apps", "StatefulSet").prepare_create(&mut set);
-    assert_eq!(set["spec"]["updateStrategy"], json!({"rollingUpdate": {}}));
 }
 
 const JOB: &str = "{metadata: {name: j, uid: u}, spec: {template: {spec: {restartPolicy: Never, containers: [{name: c, image: i}]}}}}";
