@@ -1,8 +1,8 @@
 //! How the rooms of mk8s speak to the API: as clients, with nothing a client elsewhere could not do.
 //!
 //! Reading order: [`connect`] (where a [`kube::Client`] comes from), [`servers`] (whom it talks to), [`informer`] (what a process
-//! knows of the cluster, decoded once), [`queue`] (which keys need work, and the workers that do it), [`events`] (what is
-//! told to people), [`feed`] (changes in order for owners that keep their own picture), [`join_token`] (what lets a
+//! knows of the cluster, decoded once), [`pod`] (what control loops keep of pods), [`queue`] (which keys need work, and
+//! the workers that do it), [`events`] (what is told to people), [`feed`] (changes in order for owners that keep their own picture), [`join_token`] (what lets a
 //! machine join), [`spdy`] (frames of streams to servers that speak nothing newer).
 //!
 //! Invariant: an object in an informer is shared and never changed; who wants another one clones it.

@@ -102,7 +102,7 @@ impl Change {
         if old.request.exact.exceeds_anywhere(&new.request.exact) {
             events |= Events::POD_SMALLER;
         }
-        if waits && old.tolerations != new.tolerations {
+        if waits && old.tolerations() != new.tolerations() {
             events |= Events::POD_TOLERATIONS;
         }
         if waits && old.device_claims != new.device_claims {

@@ -187,7 +187,7 @@ fn participation(
     let mut key = topologies.join(",");
     let topologies = topologies.to_vec();
     let nodes = (spread.honor_affinity && !pod.required_nodes.is_any()).then(|| pod.required_nodes.clone());
-    let tolerations = spread.honor_taints.then(|| pod.tolerations.clone());
+    let tolerations = spread.honor_taints.then(|| pod.tolerations().to_vec());
     // Writing to a string cannot fail.
     let _ = write!(key, "{nodes:?}{tolerations:?}");
     let takes_part = move |info: &NodeInfo| {

@@ -69,7 +69,6 @@ pub struct PodFacts {
     pub priority: i32,
     pub request: PodRequest,
     pub host_ports: Vec<HostPort>,
-    pub tolerations: Vec<Toleration>,
     /// Image names with their tags made explicit, of all containers and of image volumes.
     pub images: Vec<String>,
     /// With init containers.
@@ -105,7 +104,6 @@ impl PodFacts {
             priority: spec.and_then(|s| s.priority).unwrap_or(0),
             request: PodRequest::of(&pod),
             host_ports: containers().chain(sidecars()).flat_map(host_ports).collect(),
-            tolerations: spec.and_then(|s| s.tolerations.clone()).unwrap_or_default(),
             images: all().filter_map(|c| c.image.as_deref()).chain(volume_images).map(with_tag).collect(),
             container_count: i64::try_from(all().count()).unwrap_or(i64::MAX),
             required_nodes: RequiredNodes::of(&pod),
@@ -125,6 +123,10 @@ impl PodFacts {
 
     pub fn name(&self) -> &str {
         self.pod.metadata.name.as_deref().unwrap_or_default()
+    }
+
+    pub fn tolerations(&self) -> &[Toleration] {
+        self.pod.spec.as_ref().and_then(|spec| spec.tolerations.as_deref()).unwrap_or_default()
     }
 
     pub fn volumes(&self) -> &[Volume] {

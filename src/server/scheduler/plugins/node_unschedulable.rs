@@ -38,7 +38,7 @@ impl Plugin for NodeUnschedulable {
         }
     }
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
-        if taints::tolerated(&CORDONED, &cycle.pod.tolerations) {
+        if taints::tolerated(&CORDONED, cycle.pod.tolerations()) {
             return Prepared::Skip;
         }
         Prepared::Ask(Box::new(NotCordoned))

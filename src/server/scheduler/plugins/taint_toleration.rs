@@ -23,7 +23,8 @@ impl Plugin for TaintToleration {
     fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
         match &change.subject {
             Subject::Node(pair) => {
-                let kept_away = |node: &crate::node_info::NodeFacts| taints::keep_away(node.taints(), &pod.tolerations);
+                let kept_away =
+                    |node: &crate::node_info::NodeFacts| taints::keep_away(node.taints(), pod.tolerations());
                 let was = pair.old.as_ref().is_none_or(|node| kept_away(node));
                 was && pair.new.as_ref().is_some_and(|node| !kept_away(node))
             }
@@ -32,14 +33,14 @@ impl Plugin for TaintToleration {
         }
     }
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
-        Prepared::Ask(Box::new(Tolerated(&cycle.pod.tolerations)))
+        Prepared::Ask(Box::new(Tolerated(cycle.pod.tolerations())))
     }
     fn score<'a>(&'a self, cycle: Cycle<'a>, candidates: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
         // Without taints all are the best.
         if candidates.iter().all(|node| !node.room.tainted) {
             return None;
         }
-        Some(Box::new(Tolerated(&cycle.pod.tolerations)))
+        Some(Box::new(Tolerated(cycle.pod.tolerations())))
     }
 }
 

@@ -4,14 +4,16 @@
 //! Names and shapes are those of the API. Such a pod cannot be written back, being nothing that [`kube::Api`] would
 //! send: who wants to change one patches it, or reads the whole of it first.
 
+mod alike;
+
+pub use alike::Alike;
 use k8s_openapi::{
     NamespaceResourceScope,
     api::core::v1::{
-        AWSElasticBlockStoreVolumeSource, Affinity, AzureDiskVolumeSource, CSIVolumeSource, CinderVolumeSource,
-        ContainerPort, ContainerState, EphemeralVolumeSource, GCEPersistentDiskVolumeSource, ISCSIVolumeSource,
-        ImageVolumeSource, PersistentVolumeClaimVolumeSource, PodCondition, PodIP, PodResourceClaim,
-        PodResourceClaimStatus, PodSchedulingGate, RBDVolumeSource, ResourceRequirements, Toleration,
-        TopologySpreadConstraint,
+        AWSElasticBlockStoreVolumeSource, Affinity, ContainerPort, ContainerState, EphemeralVolumeSource,
+        GCEPersistentDiskVolumeSource, ISCSIVolumeSource, ImageVolumeSource, PersistentVolumeClaimVolumeSource,
+        PodCondition, PodIP, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, RBDVolumeSource,
+        ResourceRequirements, Toleration, TopologySpreadConstraint,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -37,9 +39,9 @@ pub struct Pod {
 pub struct PodSpec {
     pub active_deadline_seconds: Option<i64>,
     pub affinity: Option<Box<Affinity>>,
-    pub containers: Vec<Container>,
+    pub containers: Alike<Container>,
     pub hostname: Option<String>,
-    pub init_containers: Option<Vec<Container>>,
+    pub init_containers: Option<Alike<Container>>,
     pub node_name: Option<String>,
     pub node_selector: Option<BTreeMap<String, String>>,
     pub overhead: Option<BTreeMap<String, Quantity>>,
@@ -51,7 +53,7 @@ pub struct PodSpec {
     pub scheduler_name: Option<String>,
     pub scheduling_gates: Option<Vec<PodSchedulingGate>>,
     pub subdomain: Option<String>,
-    pub tolerations: Option<Vec<Toleration>>,
+    pub tolerations: Option<Alike<Toleration>>,
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
     /// Without those that hold nothing but files of the pod's own.
     #[serde(deserialize_with = "more_than_files")]
@@ -75,9 +77,6 @@ pub struct Container {
 pub struct Volume {
     pub name: String,
     pub aws_elastic_block_store: Option<Box<AWSElasticBlockStoreVolumeSource>>,
-    pub azure_disk: Option<Box<AzureDiskVolumeSource>>,
-    pub cinder: Option<Box<CinderVolumeSource>>,
-    pub csi: Option<Box<CSIVolumeSource>>,
     pub ephemeral: Option<Box<EphemeralVolumeSource>>,
     pub gce_persistent_disk: Option<Box<GCEPersistentDiskVolumeSource>>,
     pub image: Option<Box<ImageVolumeSource>>,
@@ -93,7 +92,6 @@ pub struct PodStatus {
     pub conditions: Option<Vec<PodCondition>>,
     pub container_statuses: Option<Vec<ContainerStatus>>,
     pub init_container_statuses: Option<Vec<ContainerStatus>>,
-    pub message: Option<String>,
     pub nominated_node_name: Option<String>,
     pub phase: Option<String>,
     #[serde(rename = "podIP")]
@@ -154,5 +152,61 @@ impl Resource for Pod {
 
     fn meta_mut(&mut self) -> &mut ObjectMeta {
         &mut self.metadata
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    #[test]
+    fn what_is_decided_by_stays() {
+        let pod: Pod = serde_json::from_value(json!({
+            "metadata": {"name": "a", "labels": {"a": "b"}},
+            "spec": {
+                "nodeName": "n",
+                "containers": [{
+                    "name": "c", "image": "i", "command": ["x"], "env": [{"name": "A", "value": "b"}],
+                    "ports": [{"containerPort": 80}], "resources": {"requests": {"cpu": "1"}},
+                    "volumeMounts": [{"name": "v", "mountPath": "/v"}], "livenessProbe": {"tcpSocket": {"port": 80}},
+                }],
+                "initContainers": [{"name": "s", "restartPolicy": "Always", "args": ["x"]}],
+                "volumes": [
+                    {"name": "v", "persistentVolumeClaim": {"claimName": "c"}},
+                    {"name": "t", "projected": {"sources": []}},
+                    {"name": "e", "emptyDir": {}},
+                ],
+            },
+            "status": {"phase": "Running", "podIPs": [{"ip": "10.42.0.2"}]},
+        }))
+        .expect("a pod");
+        let spec = pod.spec.expect("a spec");
+        let container = Container {
+            name: "c".into(),
+            image: Some("i".into()),
+            ports: Some(vec![ContainerPort { container_port: 80, ..ContainerPort::default() }]),
+            resources: Some(Box::new(ResourceRequirements {
+                requests: Some(BTreeMap::from([("cpu".into(), Quantity("1".into()))])),
+                ..ResourceRequirements::default()
+            })),
+            restart_policy: None,
+        };
+        let sidecar = Container { name: "s".into(), restart_policy: Some("Always".into()), ..Container::default() };
+        assert_eq!((pod.metadata.name.as_deref(), spec.node_name.as_deref()), (Some("a"), Some("n")));
+        assert_eq!(spec.containers[..], [container]);
+        assert_eq!(spec.init_containers.as_deref(), Some(&[sidecar][..]));
+        let claim = PersistentVolumeClaimVolumeSource { claim_name: "c".into(), read_only: None };
+        let volume = Volume { name: "v".into(), persistent_volume_claim: Some(claim), ..Volume::default() };
+        assert_eq!(spec.volumes, Some(vec![volume]));
+        let ips = pod.status.and_then(|status| status.pod_ips).unwrap_or_default();
+        assert_eq!(ips[0].ip, "10.42.0.2");
+    }
+
+    #[test]
+    fn null_is_nothing() {
+        let spec = json!({"containers": null, "initContainers": null, "volumes": null, "tolerations": null});
+        let pod: Pod = serde_json::from_value(json!({"metadata": {}, "spec": spec, "status": null})).expect("a pod");
+        assert_eq!(pod.spec, Some(PodSpec::default()));
     }
 }
