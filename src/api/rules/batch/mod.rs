@@ -6,7 +6,8 @@ use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::at::{
-    self, default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, same, set, sub, sub_mut, text,
+    self, default, default_pointer, flag, get, has, int, keep, list, list_mut, map_mut, maybe_text, same, set, sub,
+    sub_mut, text,
 };
 use super::check::{self, Errors, immutable, member, non_negative, word};
 use super::{GENERIC, Generation, Rules, Scope, pod, template};
@@ -263,30 +264,45 @@ fn validate_job_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The template stays; a suspended job that never ran may still choose where its pods go.
+/// The template stays; a suspended job without pods may still choose where its pods go, and what they need.
 fn check_template_kept(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
     let (pods, mut old_pods) = (sub(sub(new, "spec"), "template"), sub(sub(old, "spec"), "template").clone());
-    let suspended = flag(sub(old, "spec"), "suspend") == Some(true) && !has(sub(old, "status"), "startTime");
-    if suspended {
-        let spec = sub(pods, "spec");
-        if let Some(old_spec) = sub_mut(&mut old_pods, "spec") {
-            for field in ["nodeSelector", "tolerations", "schedulingGates"] {
-                keep(old_spec, spec, field);
-            }
-            let affinity = sub(spec, "affinity");
-            if let Some(old_affinity) = sub_mut(old_spec, "affinity") {
-                keep(old_affinity, affinity, "nodeAffinity");
-            }
+    if !is_at_rest(old) {
+        if !same(pods, &old_pods) {
+            errors.push(FieldError::invalid(path, pods.clone(), check::IMMUTABLE));
         }
-        if let Some(metadata) = sub_mut(&mut old_pods, "metadata") {
-            for field in ["labels", "annotations"] {
-                keep(metadata, sub(pods, "metadata"), field);
+        return;
+    }
+    let spec = sub(pods, "spec");
+    let Some(old_spec) = sub_mut(&mut old_pods, "spec") else { return };
+    for field in ["nodeSelector", "tolerations", "schedulingGates"] {
+        keep(old_spec, spec, field);
+    }
+    if let Some(old_affinity) = sub_mut(old_spec, "affinity") {
+        keep(old_affinity, sub(spec, "affinity"), "nodeAffinity");
+    }
+    for field in ["containers", "initContainers"] {
+        let (containers, old_containers) = (list(spec, field), list_mut(old_spec, field));
+        let old_containers = old_containers.filter(|old_containers| old_containers.len() == containers.len());
+        for (container, old_container) in containers.iter().zip(old_containers.into_iter().flatten()) {
+            if text(container, "name") == text(old_container, "name") {
+                keep(old_container, container, "resources");
             }
         }
     }
-    if !same(pods, &old_pods) {
-        errors.push(FieldError::invalid(path, pods.clone(), check::IMMUTABLE));
+    if !same(spec, old_spec) {
+        errors.push(FieldError::invalid(&path.child("spec"), spec.clone(), check::IMMUTABLE));
     }
+}
+
+/// Suspended, and it has no pods: it never began, or what it had is gone.
+fn is_at_rest(job: &Value) -> bool {
+    let status = sub(job, "status");
+    let mut conditions = list(status, "conditions").iter();
+    let stopped = conditions.any(|one| text(one, "type") == "Suspended" && text(one, "status") == "True");
+    flag(sub(job, "spec"), "suspend") == Some(true)
+        && (!has(status, "startTime") || stopped)
+        && int(status, "active").unwrap_or(0) == 0
 }
 
 pub(super) static CRON_JOB: Rules = Rules {

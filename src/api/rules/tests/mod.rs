@@ -3,6 +3,7 @@
 mod amounts;
 mod core;
 mod extension;
+mod jobs;
 mod pods;
 mod storage;
 
