@@ -24,6 +24,7 @@ use std::{
     process::ExitCode,
     sync::Arc,
 };
+use tokio::runtime::{Builder, Runtime};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -94,14 +95,16 @@ fn run(command: Command) -> ExitCode {
 
 fn serve(arguments: ServerArgs) -> ExitCode {
     match arguments.resolve() {
-        Ok(options) => daemon(options.node.log_format, server(options)),
+        // Each thread keeps memory of its own, and a witness is to be small.
+        Ok(options) if options.witness => daemon(options.node.log_format, runtime_of(1), server(options)),
+        Ok(options) => daemon(options.node.log_format, runtime(), server(options)),
         Err(error) => unusable(&error),
     }
 }
 
 fn join(arguments: AgentArgs) -> ExitCode {
     match arguments.resolve() {
-        Ok(options) => daemon(options.node.log_format, agent(options)),
+        Ok(options) => daemon(options.node.log_format, runtime(), agent(options)),
         Err(error) => unusable(&error),
     }
 }
@@ -111,9 +114,13 @@ fn unusable(error: &mk8s_server::OptionsError) -> ExitCode {
     ExitCode::FAILURE
 }
 
-fn daemon(format: LogFormat, work: impl Future<Output = anyhow::Result<()>>) -> ExitCode {
+fn daemon(
+    format: LogFormat,
+    runtime: anyhow::Result<Runtime>,
+    work: impl Future<Output = anyhow::Result<()>>,
+) -> ExitCode {
     log_to_stderr(format);
-    match runtime().and_then(|runtime| runtime.block_on(work)) {
+    match runtime.and_then(|runtime| runtime.block_on(work)) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error:#}");
@@ -148,8 +155,12 @@ fn printed(command: impl Future<Output = anyhow::Result<Vec<String>>>) -> ExitCo
     }
 }
 
-fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
-    tokio::runtime::Builder::new_multi_thread().enable_all().build().context("starting threads")
+fn runtime() -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().enable_all().build().context("starting threads")
+}
+
+fn runtime_of(threads: usize) -> anyhow::Result<Runtime> {
+    Builder::new_multi_thread().worker_threads(threads).enable_all().build().context("starting threads")
 }
 
 fn log_to_stderr(format: LogFormat) {

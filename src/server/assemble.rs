@@ -134,6 +134,7 @@ impl Server {
             address: SocketAddr::new(options.node.node_ip, address.port()).to_string(),
             seals: true,
             witness: false,
+            full: false,
         };
         let record = member_record(&options, &me.address).await?;
         let pki = Arc::new(Pki::load_or_create(pki_options(&options), SystemTime::now())?);
@@ -266,6 +267,7 @@ impl Server {
         let (pki, until) = (self.pki.clone(), stop.clone());
         self.tasks.spawn(async move { pki.keep_fresh(until).await });
         self.tasks.spawn(encryption::keep(self.store.clone(), self.me, stop.clone()));
+        self.tasks.spawn(cluster::room::keep(self.store.clone(), self.me, stop.clone()));
         self.tasks.spawn(renew_kubeconfig(self.pki.clone(), options.clone(), stop.clone()));
         self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
@@ -456,12 +458,15 @@ async fn control_plane(
     let aggregator = router.client(User::control_plane("system:kube-aggregator"));
     let registered = aggregation::keep_local(store.clone(), aggregator, stop.clone());
     let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
+    let tells = router.client_when_full(User::control_plane("system:apiserver"));
+    let rooms = cluster::room::tell(store.clone(), tells, stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     let informers = Informers::new(controllers, stop.clone());
     tokio::join!(
         registered,
         servers,
+        rooms,
         fairness,
         mk8s_controllers::run(informers.clone(), loops, stop.clone()),
         mk8s_scheduler::run(scheduler, informers, profiles, counted, stop),

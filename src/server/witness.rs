@@ -74,7 +74,14 @@ pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Res
         ..mk8s_store::Options::default()
     };
     let store = Store::open_with(store_options, lines.transport()).await?;
-    let me = Member { id: record.id, name: options.node.node_name.clone(), address, seals: true, witness: true };
+    let me = Member {
+        id: record.id,
+        name: options.node.node_name.clone(),
+        address,
+        seals: true,
+        witness: true,
+        full: false,
+    };
     let cluster = Cluster {
         store: store.clone(),
         pki: pki.clone(),

@@ -2,7 +2,7 @@
 
 use std::{
     fmt::Write as _,
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
@@ -39,6 +39,8 @@ pub struct Metrics {
     pub sealed: AtomicU64,
     pub opened: AtomicU64,
     pub unopened: AtomicU64,
+    /// Whether writes are refused because the disk has no room.
+    pub disk_full: AtomicBool,
 }
 
 /// What is not counted as it happens, but asked for.
@@ -166,6 +168,11 @@ impl Metrics {
                 "Watchers that read the event window.",
             ),
             ("etcd_mvcc_db_total_size_in_bytes", gauges.used_bytes, "Bytes on the disk."),
+            (
+                "mk8s_store_disk_full",
+                u64::from(self.disk_full.load(Relaxed)),
+                "Whether this server takes no writes because its disk has no room.",
+            ),
         ];
         for (name, value, help) in gauges {
             header(&mut text, name, "gauge", help);

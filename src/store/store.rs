@@ -14,7 +14,7 @@ use bytes::Bytes;
 use std::{
     collections::BTreeSet,
     path::PathBuf,
-    sync::{Arc, mpsc},
+    sync::{Arc, atomic::Ordering::Relaxed, mpsc},
     time::Duration,
 };
 use thiserror::Error;
@@ -124,12 +124,26 @@ impl Store {
         Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, keeper, timeout })
     }
 
-    /// Carries a transaction out. When this returns it is durable, and [`Store::view`] shows it.
+    /// Carries a transaction out. When this returns it is durable, and [`Store::view`] shows it. On a full disk only what
+    /// puts nothing is taken.
     ///
     /// # Errors
     /// [`CommitError::Conflict`] when an expectation does not hold; nothing has changed then. After
     /// [`CommitError::Unavailable`] it may have taken place, or take place later.
     pub async fn commit(&self, txn: Txn) -> Result<Commit, CommitError> {
+        let small = !txn.ops.iter().any(|op| matches!(op, Op::Put { .. }));
+        self.decide(txn, small).await
+    }
+
+    /// As [`Store::commit`], also when the disk is full: for the few bytes that say so.
+    ///
+    /// # Errors
+    /// As [`Store::commit`].
+    pub async fn commit_small(&self, txn: Txn) -> Result<Commit, CommitError> {
+        self.decide(txn, true).await
+    }
+
+    async fn decide(&self, txn: Txn, small: bool) -> Result<Commit, CommitError> {
         let size = txn.encoded_len();
         if size > txn::LIMIT {
             return Err(CommitError::TooLarge { size, limit: txn::LIMIT });
@@ -148,7 +162,7 @@ impl Store {
                     None => txn.encode(&mut encoded),
                 }
                 let (answer, answered) = oneshot::channel();
-                self.requests.send(Request::Commit { txn: encoded, answer }).map_err(|_| closed())?;
+                self.requests.send(Request::Commit { txn: encoded, small, answer }).map_err(|_| closed())?;
                 let outcome = answered.await.map_err(|_| closed())?;
                 // Nothing has changed, and the new key is here.
                 if !matches!(outcome, Err(CommitError::KeyChanged)) {
@@ -267,6 +281,11 @@ impl Store {
     /// Who leads, now and from now on.
     pub fn leadership(&self) -> watch::Receiver<Leadership> {
         self.leadership.clone()
+    }
+
+    /// Whether writes are refused here because the disk has no room.
+    pub fn is_full(&self) -> bool {
+        self.metrics.disk_full.load(Relaxed)
     }
 
     /// Whether no other replica takes part.

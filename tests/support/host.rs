@@ -179,10 +179,15 @@ impl Host {
 
     /// The last part of the server's log, for messages.
     pub(crate) fn log_tail(&self) -> String {
+        self.log_end(40)
+    }
+
+    /// The last lines of the server's log.
+    pub(crate) fn log_end(&self, count: usize) -> String {
         let bytes = fs::read(self.log_path()).unwrap_or_default();
         let text = String::from_utf8_lossy(&bytes);
         let lines: Vec<&str> = text.lines().collect();
-        lines[lines.len().saturating_sub(40)..].join("\n")
+        lines[lines.len().saturating_sub(count)..].join("\n")
     }
 
     /// A program in the host's network. `ip netns exec` would hide the control groups.

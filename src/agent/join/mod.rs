@@ -24,7 +24,8 @@ pub use network::ClusterNetwork;
 use crate::Identity;
 use certificate::Certificate;
 use files::Files;
-use mk8s_client::{JoinToken, Servers, connect};
+use kube::Client;
+use mk8s_client::{JoinToken, Servers, connect, servers};
 use std::{path::PathBuf, time::Duration};
 use tokio_util::sync::CancellationToken;
 
@@ -116,11 +117,24 @@ async fn first(options: &JoinOptions, files: &Files) -> Result<(String, Certific
     shown.check_clock(jiff::Timestamp::now())?;
     let key = files.key()?;
     let client = connect::client_with_token(&options.server, &shown.ca_pem, &token.secret, "kubelet")?;
+    learn_servers(options, &client).await?;
     let refused = |error| shown.explain(error, &token, &options.server);
     let certificate = certificate::ask(&client, &options.server, &options.node_name, key).await.map_err(refused)?;
     files.save(&shown.ca_pem, &certificate)?;
     tracing::info!(server = options.server, node = options.node_name, "joined the cluster");
     Ok((shown.ca_pem, certificate))
+}
+
+/// Hears of the other servers before anything else: once it has joined, any of them will do. One that cannot tell is no
+/// reason not to join.
+async fn learn_servers(options: &JoinOptions, client: &Client) -> Result<(), JoinError> {
+    let servers = Servers::kept_in(&options.server, &options.servers_file)?;
+    match tokio::time::timeout(server::ANSWER_WITHIN, servers::ask(&servers, client)).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "which servers there are is not known yet"),
+        Err(_) => tracing::debug!("which servers there are is not known yet"),
+    }
+    Ok(())
 }
 
 impl Joined {

@@ -421,12 +421,11 @@ impl Worker {
             self.failed();
             return false;
         }
-        let remembered = self.host.is_alone().then(|| volume::remembered(&directory, pod)).flatten();
-        if remembered.is_some() {
-            self.volumes = remembered;
-            return true;
-        }
-        match self.set_up_volumes(pod, ips).await {
+        let volumes = match self.host.is_alone() {
+            true => self.with_volumes(pod, ips, async |context| volume::set_up_alone(context)).await,
+            false => self.set_up_volumes(pod, ips).await,
+        };
+        match volumes {
             Ok(volumes) => {
                 if let Err(error) = volume::remember(&directory, &volumes) {
                     tracing::warn!(pod = facts::format(pod), %error, "it cannot be kept where the volumes of a pod are");
@@ -447,6 +446,10 @@ impl Worker {
         pod: &Arc<Pod>,
         ips: &[String],
     ) -> Result<HashMap<String, PathBuf>, volume::VolumeError> {
+        self.with_volumes(pod, ips, async |context| volume::set_up(context, self.volumes.as_ref()).await).await
+    }
+
+    async fn with_volumes<T>(&self, pod: &Arc<Pod>, ips: &[String], work: impl AsyncFnOnce(&Context<'_>) -> T) -> T {
         let (directory, host_ip) = (self.host.paths.pod(&self.uid), self.host.host_ip());
         let context = Context {
             pod,
@@ -457,8 +460,9 @@ impl Worker {
             capacity: self.host.capacity(),
             host_ip: &host_ip,
             pod_ips: ips,
+            ca_pem: &self.host.options.ca_pem,
         };
-        volume::set_up(&context, self.volumes.as_ref()).await
+        work(&context).await
     }
 
     /// ConfigMaps, Secrets, tokens and fields of the pod may have changed.

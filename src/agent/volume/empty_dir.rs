@@ -16,7 +16,8 @@ pub(super) fn set_up(
     source: &EmptyDirVolumeSource,
 ) -> Result<PathBuf, VolumeError> {
     let folder = context.folder("empty-dir", volume);
-    if folder.exists() {
+    // A restart of the machine leaves the folder of one in memory, and nothing mounted there.
+    if folder.exists() && (!is_in_memory(source) || is_mount_point(&folder)) {
         return Ok(folder);
     }
     match source.medium.as_deref().unwrap_or_default() {
@@ -46,7 +47,11 @@ pub(super) fn mount_memory(volume: &str, folder: &Path, limit: Option<i64>) -> R
     mounted.map_err(|error| io_failed(volume, folder)(error.into()))
 }
 
-fn is_mount_point(folder: &Path) -> bool {
+pub(super) fn is_in_memory(source: &EmptyDirVolumeSource) -> bool {
+    source.medium.as_deref() == Some("Memory")
+}
+
+pub(super) fn is_mount_point(folder: &Path) -> bool {
     use std::os::unix::fs::MetadataExt;
     let device = |path: &Path| fs::metadata(path).map(|metadata| metadata.dev()).ok();
     match (device(folder), folder.parent().and_then(device)) {

@@ -56,6 +56,8 @@ pub struct Context<'a> {
     pub capacity: Capacity,
     pub host_ip: &'a str,
     pub pod_ips: &'a [String],
+    /// The cluster's CA, which ConfigMaps `kube-root-ca.crt` hold.
+    pub ca_pem: &'a str,
 }
 
 impl Context<'_> {
@@ -114,15 +116,56 @@ pub fn remember(directory: &Path, volumes: &HashMap<String, PathBuf>) -> io::Res
     std::fs::rename(fresh, file)
 }
 
-/// Where the volumes are that were set up before; nothing unless all of them are there still.
-pub fn remembered(directory: &Path, pod: &Pod) -> Option<HashMap<String, PathBuf>> {
-    let places: HashMap<String, PathBuf> = serde_json::from_slice(&std::fs::read(directory.join(PLACES)).ok()?).ok()?;
-    let is_there = |volume: &Volume| {
-        let path = places.get(&volume.name)?;
-        let sought = if is_of_files(volume) { path.join(atomic::DATA) } else { path.clone() };
-        sought.exists().then_some(())
-    };
-    facts::spec(pod).volumes.iter().flatten().all(|volume| is_there(volume).is_some()).then_some(places)
+/// As [`set_up`] when no server answers: what was set up before stays where it is, and what was in memory and is gone is made
+/// anew as far as nobody has to be asked.
+///
+/// # Errors
+/// Also for what cannot be made: Secrets, which are never on the disk, and what no agent has set up before.
+pub fn set_up_alone(context: &Context<'_>) -> Result<HashMap<String, PathBuf>, VolumeError> {
+    let kept = remembered(context.directory);
+    let mut out = HashMap::new();
+    for volume in facts::spec(context.pod).volumes.iter().flatten() {
+        let path = match kept.get(&volume.name).filter(|path| is_there(volume, path)) {
+            Some(path) => path.clone(),
+            None => make_alone(context, volume)?,
+        };
+        out.insert(volume.name.clone(), path);
+    }
+    Ok(out)
+}
+
+/// Where the volumes were set up.
+fn remembered(directory: &Path) -> HashMap<String, PathBuf> {
+    let places = std::fs::read(directory.join(PLACES)).ok();
+    places.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default()
+}
+
+fn is_there(volume: &Volume, path: &Path) -> bool {
+    match &volume.empty_dir {
+        Some(source) if empty_dir::is_in_memory(source) => empty_dir::is_mount_point(path),
+        _ if is_of_files(volume) => path.join(atomic::DATA).exists(),
+        _ => path.exists(),
+    }
+}
+
+fn make_alone(context: &Context<'_>, volume: &Volume) -> Result<PathBuf, VolumeError> {
+    let name = &volume.name;
+    if let Some(source) = &volume.projected {
+        projected::set_up_alone(context, name, source)
+    } else if let Some(source) = &volume.downward_api {
+        downward::set_up(context, name, source)
+    } else if let Some(source) = &volume.empty_dir {
+        empty_dir::set_up(context, name, source)
+    } else if let Some(source) = &volume.host_path {
+        host_path::set_up(name, source)
+    } else {
+        Err(not_kept(name))
+    }
+}
+
+/// What a volume holds is with the servers only.
+fn not_kept(volume: &str) -> VolumeError {
+    failed(volume)("no server answers, and the node does not keep what is in it".to_owned())
 }
 
 fn is_of_files(volume: &Volume) -> bool {
@@ -223,20 +266,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn volumes_are_found_again_if_all_are_there() {
+    fn volumes_are_found_again_if_they_are_there() {
         let dir = tempfile::tempdir().expect("a directory");
-        let pod: Pod = serde_json::from_value(serde_json::json!({"metadata": {"name": "p"}, "spec": {"containers": [],
-            "volumes": [{"name": "data", "emptyDir": {}}, {"name": "token", "projected": {}}]}}))
-        .expect("a pod");
-        let place = |name: &str| (name.to_owned(), dir.path().join(name));
-        let volumes = HashMap::from([place("data"), place("token")]);
-        assert_eq!(remembered(dir.path(), &pod), None);
+        let volumes = HashMap::from([("data".to_owned(), dir.path().join("data"))]);
+        assert_eq!(remembered(dir.path()), HashMap::new());
         remember(dir.path(), &volumes).expect("written");
-        std::fs::create_dir_all(dir.path().join("data")).expect("made");
-        std::fs::create_dir_all(dir.path().join("token")).expect("made");
-        assert_eq!(remembered(dir.path(), &pod), None, "it was in memory, and is empty");
-        std::fs::create_dir(dir.path().join("token/..data")).expect("made");
-        assert_eq!(remembered(dir.path(), &pod), Some(volumes));
+        assert_eq!(remembered(dir.path()), volumes);
+
+        let volume = |source: &str| {
+            let source: serde_json::Value = serde_json::from_str(source).expect("it is one");
+            let mut volume = serde_json::json!({"name": "v"});
+            volume.as_object_mut().expect("one").extend(source.as_object().cloned().expect("one"));
+            serde_json::from_value::<Volume>(volume).expect("a volume")
+        };
+        let path = dir.path().join("v");
+        let [on_disk, in_memory, of_files] =
+            [r#"{"emptyDir":{}}"#, r#"{"emptyDir":{"medium":"Memory"}}"#, r#"{"projected":{}}"#].map(volume);
+        assert!(!is_there(&on_disk, &path));
+        std::fs::create_dir_all(&path).expect("made");
+        assert!(is_there(&on_disk, &path));
+        assert!(!is_there(&in_memory, &path), "what was mounted there is gone");
+        assert!(!is_there(&of_files, &path), "it was in memory, and is empty");
+        std::fs::create_dir(path.join(atomic::DATA)).expect("made");
+        assert!(is_there(&of_files, &path));
     }
 
     #[test]

@@ -37,9 +37,8 @@ fn raise(total: &mut Resources, least: &Resources) {
     }
 }
 
-/// `field`: `requests` or `limits`.
-pub fn of_pod(pod: &Value, field: &str) -> Resources {
-    let spec = &pod["spec"];
+/// What the containers of a pod's specification need together. `field`: `requests` or `limits`.
+pub fn of_containers(spec: &Value, field: &str) -> Resources {
     let mut running = Resources::new();
     list(spec, "containers").iter().for_each(|container| add(&mut running, &read(&container["resources"][field])));
     let mut sidecars = Resources::new();
@@ -57,8 +56,21 @@ pub fn of_pod(pod: &Value, field: &str) -> Resources {
         }
     }
     raise(&mut running, &starting);
-    // Stated for the pod as a whole, these replace the sums.
+    running
+}
+
+/// As [`of_containers`], with what is stated for the pod as a whole in the place of the sums.
+pub fn without_overhead(pod: &Value, field: &str) -> Resources {
+    let spec = &pod["spec"];
+    let mut running = of_containers(spec, field);
     running.extend(read(&spec["resources"][field]));
+    running
+}
+
+/// `field`: `requests` or `limits`.
+pub fn of_pod(pod: &Value, field: &str) -> Resources {
+    let spec = &pod["spec"];
+    let mut running = without_overhead(pod, field);
     let mut overhead = read(&spec["overhead"]);
     if field == "limits" {
         overhead.retain(|name, _| running.contains_key(name));

@@ -16,6 +16,7 @@ use crate::{
     at::{int, list, sub, text},
     meta,
     quantity::Quantity,
+    rules::qos_class,
 };
 
 /// An object as quotas see it.
@@ -141,13 +142,9 @@ fn add_pod(usage: &mut Resources, pod: &Value) {
 
 fn traits_of_pod(pod: &Value) -> Traits {
     let spec = sub(pod, "spec");
-    let asks = |field| {
-        let amounts = of_pod(pod, field);
-        ["cpu", "memory"].iter().any(|name| amounts.get(*name).is_some_and(|amount| !amount.is_zero()))
-    };
     Traits::Pod {
         terminating: int(spec, "activeDeadlineSeconds").is_some_and(|seconds| seconds >= 0),
-        best_effort: !asks("requests") && !asks("limits"),
+        best_effort: qos_class(spec) == "BestEffort",
         class: text(spec, "priorityClassName").to_owned(),
         crosses_namespaces: crosses_namespaces(sub(spec, "affinity")),
     }

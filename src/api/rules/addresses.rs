@@ -1,12 +1,10 @@
 //! IPAddress, whose name is an address, and ServiceCIDR, the ranges that addresses of Services come from.
 
-use std::net::IpAddr;
-
 use serde_json::Value;
 
 use super::at::{get, list, sub, text};
-use super::check::{Errors, immutable, invalid_each};
-use super::ip::{parse, parse_cidr};
+use super::check::{Errors, immutable, invalid_each, keep_metadata};
+use super::ip::{self, parse, parse_cidr};
 use super::{GENERIC, Rules, Scope};
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -18,6 +16,7 @@ pub(super) static ADDRESS: Rules = Rules {
     scope: Scope::Cluster,
     validate: validate_address,
     validate_update: Some(|new, old, errors| {
+        validate_address(new, errors);
         let parent = |address| get(sub(address, "spec"), "parentRef");
         immutable(errors, parent(new), parent(old), &Path::new("spec").child("parentRef"));
     }),
@@ -27,6 +26,7 @@ pub(super) static ADDRESS: Rules = Rules {
 pub(super) static RANGE: Rules = Rules {
     scope: Scope::Cluster,
     has_status: true,
+    prepare_status_update: keep_metadata,
     validate: |range, errors| validate_ranges(sub(range, "spec"), errors),
     validate_update: Some(validate_range_update),
     ..GENERIC
@@ -63,53 +63,20 @@ fn validate_address(address: &Value, errors: &mut Errors) {
 
 /// An address as it is written today: one text for each.
 fn strict_address(errors: &mut Errors, value: &str, path: &Path) {
-    let mut refuse = |message: String| errors.push(FieldError::invalid(path, value, message));
-    let Some(address) = parse(value) else {
-        return refuse("must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)".to_owned());
-    };
-    if value.parse::<IpAddr>().is_err() {
-        return refuse("must not have leading 0s".to_owned());
-    }
-    if is_mapped(address) {
-        return refuse("must not be an IPv4-mapped IPv6 address".to_owned());
-    }
-    if address.to_string() != value {
-        refuse(format!("must be in canonical form ({:?})", address.to_string()));
-    }
-}
-
-fn is_mapped(address: IpAddr) -> bool {
-    matches!(address, IpAddr::V6(v6) if v6.to_ipv4_mapped().is_some())
-}
-
-fn masked(address: IpAddr, length: u8) -> IpAddr {
-    match address {
-        IpAddr::V4(v4) => {
-            (u32::from(v4) & u32::MAX.checked_shl(32 - u32::from(length)).unwrap_or(0)).to_be_bytes().into()
-        }
-        IpAddr::V6(v6) => {
-            (u128::from(v6) & u128::MAX.checked_shl(128 - u32::from(length)).unwrap_or(0)).to_be_bytes().into()
-        }
-    }
+    let canonical = parse(value).map(|address| address.to_string());
+    strict(errors, value, ip::fault(value), canonical, path);
 }
 
 fn strict_cidr(errors: &mut Errors, value: &str, path: &Path) {
-    let mut refuse = |message: String| errors.push(FieldError::invalid(path, value, message));
-    let (Some((address, length)), Some((written, digits))) = (parse_cidr(value), value.split_once('/')) else {
-        return refuse("must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".to_owned());
-    };
-    if written.parse::<IpAddr>().is_err() || digits != length.to_string() {
-        return refuse("must not have leading 0s in IP or prefix length".to_owned());
-    }
-    if is_mapped(address) {
-        return refuse("must not have an IPv4-mapped IPv6 address".to_owned());
-    }
-    if masked(address, length) != address {
-        return refuse("must not have bits set beyond the prefix length".to_owned());
-    }
-    if format!("{address}/{length}") != value {
-        refuse(format!("must be in canonical form ({:?})", format!("{address}/{length}")));
-    }
+    let canonical = parse_cidr(value).map(|(address, length)| format!("{address}/{length}"));
+    strict(errors, value, ip::cidr_fault(value), canonical, path);
+}
+
+fn strict(errors: &mut Errors, value: &str, fault: Option<&'static str>, canonical: Option<String>, path: &Path) {
+    let other_form =
+        || canonical.filter(|form| form != value).map(|form| format!("must be in canonical form ({form:?})"));
+    let why = fault.map(str::to_owned).or_else(other_form);
+    errors.extend(why.map(|why| FieldError::invalid(path, value, why)));
 }
 
 fn validate_ranges(spec: &Value, errors: &mut Errors) {

@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_json::{Value, json};
 
 use super::at::{get, list, maybe_text, same, sub, text, texts};
-use super::check::{Errors, invalid_each, label_selector, member};
-use super::webhooks::{check_conditions, check_rule};
+use super::check::{self, Errors, invalid_each, label_selector, member, required};
+use super::webhooks::{check_conditions, check_rule, reserved_name};
 use super::{GENERIC, Generation, Rules, Scope};
 use crate::cel::admission::{self, Variable};
 use crate::cel::{self, Declarations, Type};
@@ -19,6 +19,9 @@ pub(super) static VALIDATING: Rules = Rules {
     has_status: true,
     validate: |policy, errors| check_validating(errors, policy, true),
     validate_update: Some(|new, old, errors| check_validating(errors, new, conditions_changed(new, old))),
+    prepare_status_update: check::keep_metadata,
+    validate_status_update: |new, _, errors| check_status(errors, sub(new, "status"), &Path::new("status")),
+    warnings: reserved_name,
     ..GENERIC
 };
 
@@ -32,6 +35,7 @@ pub(super) static MUTATING: Rules = Rules {
 pub(super) static VALIDATING_BINDING: Rules = Rules {
     scope: Scope::Cluster,
     generation: Generation::Spec,
+    warnings: reserved_name,
     validate: |binding, errors| {
         check_binding(errors, binding);
         check_actions(errors, binding);
@@ -54,8 +58,19 @@ const MAX_VALUE_EXPRESSION: usize = 5 * 1024;
 /// Conditions that an update leaves alone are not looked at again, if all else about matching stays too.
 fn conditions_changed(new: &Value, old: &Value) -> bool {
     let of = |policy| sub(sub(policy, "spec"), "matchConditions");
-    let params = |policy| get(sub(policy, "spec"), "paramKind").is_some();
-    !same(of(new), of(old)) || params(new) != params(old)
+    let params = |policy| sub(sub(policy, "spec"), "paramKind");
+    !same(of(new), of(old)) || !same(params(new), params(old))
+}
+
+/// What the check of a policy's types found, and its conditions.
+fn check_status(errors: &mut Errors, status: &Value, path: &Path) {
+    let warnings = path.child("typeChecking").child("expressionWarnings");
+    for (n, warning) in list(sub(status, "typeChecking"), "expressionWarnings").iter().enumerate() {
+        let path = warnings.index(n);
+        required(errors, text(warning, "warning"), &path.child("warning"));
+        required(errors, text(warning, "fieldRef"), &path.child("fieldRef"));
+    }
+    check::conditions(errors, list(status, "conditions"), &path.child("conditions"));
 }
 
 fn has_newlines(text: &str) -> bool {

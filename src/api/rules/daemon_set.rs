@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::at::{default, default_pointer, get, has, int, map_mut, same, set, sub, sub_mut, text};
 use super::check::{self, Errors, at_most_100_percent, int_or_percent_is_zero, non_negative, positive_int_or_percent};
-use super::deployment::check_selector_kept;
-use super::{GENERIC, Generation, Rules, Scope, template};
+use super::deployment::{check_collisions, check_selector_kept};
+use super::{GENERIC, Generation, Rules, Scope, features, pod, template};
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::select::LabelSelector;
@@ -30,7 +30,7 @@ pub(super) static RULES: Rules = Rules {
         check_selector_kept(new, old, errors);
         validate(new, errors);
     }),
-    validate_status_update: |new, _, errors| {
+    validate_status_update: |new, old, errors| {
         let status = sub(new, "status");
         for field in [
             "currentNumberScheduled",
@@ -41,10 +41,19 @@ pub(super) static RULES: Rules = Rules {
             "updatedNumberScheduled",
             "numberAvailable",
             "numberUnavailable",
+            "collisionCount",
         ] {
             non_negative(errors, int(status, field), || Path::new("status").child(field));
         }
+        check_collisions(errors, new, old);
     },
+    warnings: |new, old| {
+        let number = |daemons| meta::annotation(daemons, TEMPLATE_GENERATION);
+        let changed = old.is_none_or(|old| number(old) != number(new));
+        let path = Path::new("spec").child("template");
+        if changed { pod::of_template(sub(sub(new, "spec"), "template"), &path) } else { Vec::new() }
+    },
+    gated: features::TEMPLATE,
     ..GENERIC
 };
 

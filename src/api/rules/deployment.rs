@@ -6,8 +6,9 @@ use super::at::{default, default_pointer, get, has, int, set, sub, sub_mut, text
 use super::check::{
     Errors, at_most_100_percent, immutable, int_or_percent_is_zero, non_negative, positive_int_or_percent,
 };
-use super::{GENERIC, Generation, Rules, Scope, scale, template};
+use super::{GENERIC, Generation, Rules, Scope, features, pod, scale, template};
 use crate::field::{FieldError, Path};
+use crate::meta;
 
 pub(super) static RULES: Rules = Rules {
     scope: Scope::Namespaced,
@@ -19,18 +20,48 @@ pub(super) static RULES: Rules = Rules {
         validate(new, errors);
         check_selector_kept(new, old, errors);
     }),
-    validate_status_update: |new, _, errors| {
+    prepare_update: |new, old| {
+        // Changed annotations count as a change of the specification, which is counted elsewhere.
+        let annotations_changed = meta::annotations(new) != meta::annotations(old);
+        if annotations_changed && !super::meta::desired_state_changed(new, old) {
+            super::meta::bump_generation(new);
+        }
+    },
+    prepare_status_update: |new, old| match meta::metadata(old).get("labels") {
+        Some(labels) => meta::set(new, "labels", labels.clone()),
+        None => meta::remove(new, "labels"),
+    },
+    validate_status_update: |new, old, errors| {
         check_counts(
             errors,
             sub(new, "status"),
             &["replicas", "updatedReplicas", "readyReplicas", "availableReplicas", "unavailableReplicas"],
             &["updatedReplicas", "readyReplicas", "availableReplicas"],
+            "readyReplicas",
         );
+        check_collisions(errors, new, old);
     },
-    warnings_of_new: super::meta::name_in_pods,
+    warnings: named_after,
+    gated: features::TEMPLATE,
     scale: Some(&scale::SELECTOR),
     ..GENERIC
 };
+
+/// Advice about a kind whose pods have its name, and about its template.
+pub(super) fn named_after(object: &Value, old: Option<&Value>) -> Vec<String> {
+    let mut said = super::meta::name_in_pods(object, old);
+    said.extend(pod::of_template_change(object, old));
+    said
+}
+
+/// How often a name was taken already is never fewer times than before.
+pub(super) fn check_collisions(errors: &mut Errors, new: &Value, old: &Value) {
+    let count = |object| int(sub(object, "status"), "collisionCount");
+    if count(old).is_some_and(|before| count(new).is_none_or(|now| now < before)) {
+        let now = count(new).unwrap_or(0);
+        errors.push(FieldError::invalid(&Path::new("status").child("collisionCount"), now, "cannot be decremented"));
+    }
+}
 
 fn set_defaults(deployment: &mut Value) {
     let Some(spec) = sub_mut(deployment, "spec") else { return };
@@ -120,8 +151,14 @@ pub(super) fn check_selector_kept(new: &Value, old: &Value, errors: &mut Errors)
     immutable(errors, get(new, "selector"), get(old, "selector"), &Path::new("spec").child("selector"));
 }
 
-/// Counts of pods: none negative, `parts` no more than all, no more available than ready.
-pub(super) fn check_counts(errors: &mut Errors, status: &Value, counts: &[&'static str], parts: &[&'static str]) {
+/// Counts of pods: none negative, `parts` no more than all, no more available than ready, which is called `ready`.
+pub(super) fn check_counts(
+    errors: &mut Errors,
+    status: &Value,
+    counts: &[&'static str],
+    parts: &[&'static str],
+    ready: &str,
+) {
     let path = Path::new("status");
     non_negative(errors, int(status, "observedGeneration"), || path.child("observedGeneration"));
     for field in counts.iter().chain(&["terminatingReplicas", "collisionCount"]) {
@@ -141,7 +178,7 @@ pub(super) fn check_counts(errors: &mut Errors, status: &Value, counts: &[&'stat
         errors.push(FieldError::invalid(
             &path.child("availableReplicas"),
             count("availableReplicas"),
-            "cannot be greater than readyReplicas",
+            format!("cannot be greater than {ready}"),
         ));
     }
 }

@@ -333,6 +333,7 @@ pub(super) fn check_pool_name(errors: &mut Errors, name: &str, path: &Path) {
 /// What a driver says of devices that are not allocated any more goes with the allocation.
 fn drop_devices_of_nothing(new: &mut Value, old: &Value) {
     keep(new, old, "spec");
+    check::keep_metadata(new, old);
     let Some(status) = get_mut(new, "status") else { return };
     let allocation = sub(status, "allocation").clone();
     let was = sub(sub(old, "status"), "allocation");

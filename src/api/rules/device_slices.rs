@@ -6,7 +6,7 @@ use super::at::{flag, get, has, int, list, map, maybe_text, sub, text};
 use super::check::{self, Errors, immutable, invalid_each, word};
 use super::device_claims::{EFFECTS, check_pool_name, check_qualified_name, each, once};
 use super::storage::check_driver_name;
-use super::{GENERIC, Generation, Rules, Scope, pod};
+use super::{GENERIC, Generation, Rules, Scope, features, pod};
 use crate::field::{FieldError, Path};
 use crate::names;
 
@@ -27,7 +27,8 @@ pub(super) static SLICE: Rules = Rules {
         ("spec.nodeName", |slice| text(sub(slice, "spec"), "nodeName").to_string()),
         ("spec.driver", |slice| text(sub(slice, "spec"), "driver").to_string()),
     ],
-    warnings: |slice| {
+    gated: features::RESOURCE_SLICE,
+    warnings: |slice, _| {
         let driver = text(sub(slice, "spec"), "driver");
         let upper = driver.to_lowercase() != driver;
         let warning = || {

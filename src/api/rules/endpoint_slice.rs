@@ -21,6 +21,24 @@ pub(super) static RULES: Rules = Rules {
             default_pointer(port, "protocol", "TCP");
         }
     },
+    warnings: |slice, old| {
+        const OURS: [&str; 2] = ["endpointslice-controller.k8s.io", "endpointslicemirroring-controller.k8s.io"];
+        let mut said = Vec::new();
+        if old.is_none() && text(slice, "addressType") == "FQDN" {
+            said.push("spec.addressType: FQDN endpoints are deprecated".to_owned());
+        }
+        let manager = crate::meta::labels(slice).get("endpointslice.kubernetes.io/managed-by");
+        if manager.and_then(Value::as_str).is_some_and(|manager| OURS.contains(&manager)) {
+            return said;
+        }
+        for (n, endpoint) in list(slice, "endpoints").iter().enumerate() {
+            let path = Path::new("endpoints").index(n).child("addresses");
+            said.extend(
+                texts(endpoint, "addresses").enumerate().filter_map(|(n, text)| ip::advice(text, &path.index(n))),
+            );
+        }
+        said
+    },
     prepare_create: |slice| crate::meta::set(slice, "generation", 1),
     prepare_update: |new, old| {
         let changed = ["endpoints", "ports"].iter().any(|field| !same(sub(new, field), sub(old, field)));

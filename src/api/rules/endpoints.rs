@@ -17,6 +17,22 @@ pub(super) static RULES: Rules = Rules {
             }
         }
     },
+    warnings: |endpoints, _| {
+        let labels = crate::meta::labels(endpoints);
+        if labels.get("endpoints.kubernetes.io/managed-by").is_some_and(|by| by == "endpoint-controller") {
+            return Vec::new();
+        }
+        let mut said = Vec::new();
+        for (n, subset) in list(endpoints, "subsets").iter().enumerate() {
+            let path = Path::new("subsets").index(n);
+            for field in ["addresses", "notReadyAddresses"] {
+                for (n, address) in list(subset, field).iter().enumerate() {
+                    said.extend(ip::advice(text(address, "ip"), &path.child(field).index(n).child("ip")));
+                }
+            }
+        }
+        said
+    },
     validate,
     validate_update: Some(|new, old, errors| {
         if !same(sub(new, "subsets"), sub(old, "subsets")) {

@@ -5,7 +5,7 @@ use std::sync::LazyLock;
 use serde_json::{Value, json};
 
 use super::at::{flag, get, int, list, maybe_text, sub, text, texts};
-use super::check::{Errors, invalid_each, member};
+use super::check::{Errors, invalid_each, keep_metadata, member};
 use super::{GENERIC, Generation, Rules, Scope};
 use crate::field::{FieldError, Path};
 use crate::{meta, names};
@@ -20,6 +20,7 @@ pub(super) static SCHEMA: Rules = Rules {
     scope: Scope::Cluster,
     generation: Generation::Spec,
     has_status: true,
+    prepare_status_update: keep_metadata,
     validate: validate_schema,
     validate_status_update: |new, _, errors| validate_conditions(new, errors),
     ..GENERIC
@@ -29,6 +30,7 @@ pub(super) static LEVEL: Rules = Rules {
     scope: Scope::Cluster,
     generation: Generation::Spec,
     has_status: true,
+    prepare_status_update: keep_metadata,
     validate: validate_level,
     validate_status_update: |new, _, errors| validate_conditions(new, errors),
     ..GENERIC

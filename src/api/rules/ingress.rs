@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::at::{default_pointer, get, get_mut, int, list, maybe_text, sub, text, texts};
 use super::check::{Errors, immutable, invalid_each, member, port_number, required};
-use super::{GENERIC, Generation, Rules, Scope, ip};
+use super::{GENERIC, Generation, Rules, Scope, ip, service};
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::names;
@@ -15,24 +15,68 @@ pub(super) static RULES: Rules = Rules {
     has_status: true,
     prepare_create: |ingress| super::at::set(ingress, "status", serde_json::json!({"loadBalancer": {}})),
     validate: |ingress, errors| {
-        validate(ingress, errors);
-        const CLASS: &str = "kubernetes.io/ingress.class";
+        validate(ingress, None, errors);
         let class = maybe_text(sub(ingress, "spec"), "ingressClassName");
-        if let (Some(annotated), Some(class)) = (meta::annotation(ingress, CLASS), class)
+        if let (Some(annotated), Some(class)) = (meta::annotation(ingress, CLASS_ANNOTATION), class)
             && annotated != class
         {
             errors.push(FieldError::invalid(
-                &Path::new("annotations").child(CLASS),
+                &Path::new("annotations").child(CLASS_ANNOTATION),
                 annotated,
                 "must match `ingressClassName` when both are specified",
             ));
         }
     },
-    validate_update: Some(|new, _, errors| validate(new, errors)),
+    validate_update: Some(|new, old, errors| validate(new, Some(old), errors)),
+    validate_status_update,
+    warnings: |ingress, old| {
+        let named = maybe_text(sub(ingress, "spec"), "ingressClassName").is_some();
+        let annotated = old.is_none() && !named && meta::annotation(ingress, CLASS_ANNOTATION).is_some();
+        let why =
+            || format!("annotation {CLASS_ANNOTATION:?} is deprecated, please use 'spec.ingressClassName' instead");
+        annotated.then(why).into_iter().collect()
+    },
+    status_warnings: service::balancer_advice,
     ..GENERIC
 };
 
-fn validate(ingress: &Value, errors: &mut Errors) {
+const CLASS_ANNOTATION: &str = "kubernetes.io/ingress.class";
+
+fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
+    let points = |ingress| list(sub(sub(ingress, "status"), "loadBalancer"), "ingress");
+    let before: Vec<&str> = points(old).iter().map(|point| text(point, "ip")).collect();
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    for (n, point) in points(new).iter().enumerate() {
+        let (address, host, path) = (text(point, "ip"), text(point, "hostname"), path.index(n));
+        if !address.is_empty() {
+            ip::check(errors, address, &before, &path.child("ip"));
+        }
+        if !host.is_empty() {
+            invalid_each(errors, names::dns1123_subdomain(host), || path.child("hostname"), host);
+            if ip::parse(host).is_some() {
+                let why = "must be a DNS name, not an IP address";
+                errors.push(FieldError::invalid(&path.child("hostname"), host, why));
+            }
+        }
+    }
+}
+
+/// Whether secrets, or hosts with a wildcard, had names that are not allowed; those may stay.
+fn tolerated(old: Option<&Value>) -> (bool, bool) {
+    let spec = old.map_or(&Value::Null, |old| sub(old, "spec"));
+    let wrong_secret = |tls: &Value| {
+        let secret = text(tls, "secretName");
+        !secret.is_empty() && !names::dns1123_subdomain(secret).is_empty()
+    };
+    let wrong_host = |rule: &Value| {
+        let host = text(rule, "host");
+        host.contains('*') && !names::wildcard_dns1123_subdomain(host).is_empty()
+    };
+    (list(spec, "tls").iter().any(wrong_secret), list(spec, "rules").iter().any(wrong_host))
+}
+
+fn validate(ingress: &Value, old: Option<&Value>, errors: &mut Errors) {
+    let (any_secret, any_wildcard) = tolerated(old);
     let (spec, path) = (sub(ingress, "spec"), Path::new("spec"));
     let rules = list(spec, "rules");
     let backend = get(spec, "defaultBackend");
@@ -47,7 +91,7 @@ fn validate(ingress: &Value, errors: &mut Errors) {
         check_backend(errors, backend, &path.child("defaultBackend"));
     }
     for (n, rule) in rules.iter().enumerate() {
-        check_rule(errors, rule, &path.child("rules").index(n));
+        check_rule(errors, rule, any_wildcard, &path.child("rules").index(n));
     }
     for (n, tls) in list(spec, "tls").iter().enumerate() {
         let path = path.child("tls").index(n);
@@ -55,7 +99,7 @@ fn validate(ingress: &Value, errors: &mut Errors) {
             check_host(errors, host, &path.child("hosts").index(n));
         }
         let secret = text(tls, "secretName");
-        if !secret.is_empty() {
+        if !secret.is_empty() && !any_secret {
             invalid_each(errors, names::dns1123_subdomain(secret), || path.child("secretName"), secret);
         }
     }
@@ -70,13 +114,15 @@ fn check_host(errors: &mut Errors, host: &str, path: &Path) {
     invalid_each(errors, check(host), || path.clone(), host);
 }
 
-fn check_rule(errors: &mut Errors, rule: &Value, path: &Path) {
+fn check_rule(errors: &mut Errors, rule: &Value, any_wildcard: bool, path: &Path) {
     let host = text(rule, "host");
     if !host.is_empty() {
         if ip::parse(host).is_some() {
             errors.push(FieldError::invalid(&path.child("host"), host, "must be a DNS name, not an IP address"));
         }
-        check_host(errors, host, &path.child("host"));
+        if !(any_wildcard && host.contains('*')) {
+            check_host(errors, host, &path.child("host"));
+        }
     }
     let Some(http) = get(rule, "http") else { return };
     let path = path.child("http").child("paths");

@@ -4,11 +4,11 @@ use serde_json::Value;
 
 use super::at::{has, int, sub, text};
 use super::check::{Errors, invalid_each};
-use super::{GENERIC, Rules, Scope};
+use super::{GENERIC, Rules, Scope, features};
 use crate::field::{FieldError, Path};
 use crate::names;
 
-pub(super) static RULES: Rules = Rules { scope: Scope::Namespaced, validate, ..GENERIC };
+pub(super) static RULES: Rules = Rules { scope: Scope::Namespaced, validate, gated: features::LEASE, ..GENERIC };
 
 fn validate(lease: &Value, errors: &mut Errors) {
     let (spec, path) = (sub(lease, "spec"), Path::new("spec"));

@@ -59,13 +59,13 @@ pub(super) fn bump_generation(object: &mut Value) {
 }
 
 /// Advice about the name of a new object whose pods are named after it.
-pub(super) fn name_in_pods(object: &Value) -> Vec<String> {
-    name_advice(object, "this is used in Pod names and hostnames, which can result in surprising behavior")
+pub(super) fn name_in_pods(object: &Value, old: Option<&Value>) -> Vec<String> {
+    name_advice(object, old, "this is used in Pod names and hostnames, which can result in surprising behavior")
 }
 
-/// Advice where a name is no DNS label.
-pub(super) fn name_advice(object: &Value, why: &str) -> Vec<String> {
-    let wrong = names::dns1123_label(meta::name(object));
+/// Advice where the name of a new object is no DNS label.
+pub(super) fn name_advice(object: &Value, old: Option<&Value>, why: &str) -> Vec<String> {
+    let wrong = if old.is_none() { names::dns1123_label(meta::name(object)) } else { Vec::new() };
     let said = format!("metadata.name: {why}; a DNS label is recommended: [{}]", wrong.join(" "));
     (!wrong.is_empty()).then_some(said).into_iter().collect()
 }
@@ -88,15 +88,18 @@ pub(crate) fn validate(object: &Value, rules: &Rules) -> Errors {
     }
     check_name(&mut errors, object, rules.name);
     common(&mut errors, object, rules.scope);
-    if rules.known_finalizers {
-        for (n, finalizer) in texts(sub(object, "metadata"), "finalizers").enumerate() {
-            if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
-                let why = "name is neither a standard finalizer name nor is it fully qualified";
-                errors.push(FieldError::invalid(&path().child("finalizers").index(n), finalizer, why));
-            }
+    check_known_finalizers(&mut errors, object, rules);
+    errors
+}
+
+/// Names without a domain are Kubernetes' own ones.
+fn check_known_finalizers(errors: &mut Errors, object: &Value, rules: &Rules) {
+    for (n, finalizer) in texts(sub(object, "metadata"), "finalizers").enumerate().filter(|_| rules.known_finalizers) {
+        if !finalizer.contains('/') && !matches!(finalizer, "kubernetes" | "orphan" | "foregroundDeletion") {
+            let why = "name is neither a standard finalizer name nor is it fully qualified";
+            errors.push(FieldError::invalid(&path().child("finalizers").index(n), finalizer, why));
         }
     }
-    errors
 }
 
 fn check_name(errors: &mut Errors, object: &Value, rule: NameRule) {
@@ -235,6 +238,7 @@ pub(super) fn validate_update(new: &Value, old: &Value, rules: &Rules) -> Errors
     let mut errors = Errors::new();
     check_name(&mut errors, new, NameRule::PathSegment);
     common(&mut errors, new, rules.scope);
+    check_known_finalizers(&mut errors, new, rules);
     let (new, old) = (sub(new, "metadata"), sub(old, "metadata"));
     if get(old, "deletionTimestamp").is_some() {
         let known: Vec<&str> = texts(old, "finalizers").collect();

@@ -17,6 +17,8 @@ use crate::at;
 use crate::field::FieldError;
 use crate::names::NameRule;
 
+use self::features::Gated;
+
 mod check;
 mod ip;
 pub mod meta;
@@ -38,6 +40,7 @@ mod device_slices;
 mod endpoint_slice;
 mod endpoints;
 mod event;
+mod features;
 mod flow_control;
 mod ingress;
 mod lease;
@@ -69,7 +72,9 @@ mod tests;
 pub use certificates::{note_requester, prepare_approval, stamp_conditions, validate_approval};
 pub use device_slices::stamp_taints;
 pub use namespace::validate_finalize;
-pub use pod::{qos_class, validate_ephemeral_containers};
+pub use pod::{
+    prepare_ephemeral_containers, prepare_resize, qos_class, validate_ephemeral_containers, validate_resize,
+};
 pub use scale::Scale;
 pub use secret::fold_string_data;
 pub use storage::stamp_phase;
@@ -114,9 +119,12 @@ pub struct Rules {
     pub(crate) validate_update: Option<fn(&Value, &Value, &mut Vec<FieldError>)>,
     pub(crate) validate_status_update: fn(&Value, &Value, &mut Vec<FieldError>),
     pub(crate) selectable: &'static [Selectable],
-    pub(crate) warnings: fn(&Value) -> Vec<String>,
-    /// What is said of new objects only.
-    pub(crate) warnings_of_new: fn(&Value) -> Vec<String>,
+    /// Advice about an object and, on an update, the one it replaces.
+    pub(crate) warnings: fn(&Value, Option<&Value>) -> Vec<String>,
+    /// Advice about the status that is written alone.
+    pub(crate) status_warnings: fn(&Value) -> Vec<String>,
+    /// What goes unless the stored object has it, since its feature is off.
+    pub(crate) gated: &'static [Gated],
     pub(crate) scale: Option<&'static Scale>,
 }
 
@@ -124,7 +132,10 @@ fn nothing(_: &mut Value) {}
 fn nothing_new_old(_: &mut Value, _: &Value) {}
 fn no_errors(_: &Value, _: &mut Vec<FieldError>) {}
 fn no_update_errors(_: &Value, _: &Value, _: &mut Vec<FieldError>) {}
-fn no_warnings(_: &Value) -> Vec<String> {
+fn no_warnings(_: &Value, _: Option<&Value>) -> Vec<String> {
+    Vec::new()
+}
+fn no_status_warnings(_: &Value) -> Vec<String> {
     Vec::new()
 }
 
@@ -144,7 +155,8 @@ pub(crate) const GENERIC: Rules = Rules {
     validate_status_update: no_update_errors,
     selectable: &[],
     warnings: no_warnings,
-    warnings_of_new: no_warnings,
+    status_warnings: no_status_warnings,
+    gated: &[],
     scale: None,
 };
 
@@ -162,6 +174,7 @@ impl Rules {
         if self.has_status {
             at::set(object, "status", Value::Object(serde_json::Map::new()));
         }
+        features::drop_disabled(self.gated, object, None);
         (self.prepare_create)(object);
     }
 
@@ -171,6 +184,7 @@ impl Rules {
         if self.has_status {
             at::keep(new, old, "status");
         }
+        features::drop_disabled(self.gated, new, Some(old));
         (self.prepare_update)(new, old);
         if self.generation == Generation::Spec && meta::desired_state_changed(new, old) {
             meta::bump_generation(new);
@@ -188,6 +202,7 @@ impl Rules {
                 }
             }
         }
+        features::drop_disabled(self.gated, new, Some(old));
         (self.prepare_status_update)(new, old);
     }
 
@@ -245,14 +260,14 @@ impl Rules {
         }
     }
 
-    /// Advice about an object that is valid.
-    pub fn warnings(&self, object: &Value) -> Vec<String> {
-        (self.warnings)(object)
+    /// Advice about an object that is valid; `old` is what it replaces.
+    pub fn warnings(&self, object: &Value, old: Option<&Value>) -> Vec<String> {
+        (self.warnings)(object, old)
     }
 
-    /// Advice about a new object that is valid.
-    pub fn warnings_of_new(&self, object: &Value) -> Vec<String> {
-        (self.warnings_of_new)(object)
+    /// Advice about an object whose status is written.
+    pub fn status_warnings(&self, object: &Value) -> Vec<String> {
+        (self.status_warnings)(object)
     }
 
     /// Where the `scale` subresource reads and writes, for kinds that have it.

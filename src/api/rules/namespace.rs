@@ -93,8 +93,8 @@ fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
 }
 
 /// What is wrong with the finalizers that the `finalize` subresource writes.
-pub fn validate_finalize(namespace: &Value) -> Vec<FieldError> {
-    let mut errors = Vec::new();
+pub fn validate_finalize(namespace: &Value, old: &Value) -> Vec<FieldError> {
+    let mut errors = super::meta::validate_update(namespace, old, &RULES);
     for (n, finalizer) in texts(sub(namespace, "spec"), "finalizers").enumerate() {
         check_finalizer(&mut errors, finalizer, || Path::new("spec").child("finalizers").index(n));
     }

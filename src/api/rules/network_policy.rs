@@ -8,8 +8,37 @@ use super::{GENERIC, Generation, Rules, Scope, ip};
 use crate::field::{FieldError, Path};
 use crate::names;
 
-pub(super) static RULES: Rules =
-    Rules { scope: Scope::Namespaced, generation: Generation::Spec, default: set_defaults, validate, ..GENERIC };
+pub(super) static RULES: Rules = Rules {
+    scope: Scope::Namespaced,
+    generation: Generation::Spec,
+    default: set_defaults,
+    validate: |policy, errors| validate(policy, &[], errors),
+    // Ranges that were there before may stay, whatever is wrong with them.
+    validate_update: Some(|new, old, errors| {
+        let before: Vec<&str> = ranges(old).into_iter().map(|(range, _)| range).collect();
+        validate(new, &before, errors);
+    }),
+    warnings: |policy, _| ranges(policy).into_iter().flat_map(|(range, path)| ip::cidr_advice(range, &path)).collect(),
+    ..GENERIC
+};
+
+/// All ranges of a policy, with those that are excepted, and where they stand.
+fn ranges(policy: &Value) -> Vec<(&str, Path)> {
+    let mut found = Vec::new();
+    for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
+        for (r, rule) in list(sub(policy, "spec"), direction).iter().enumerate() {
+            for (p, peer) in list(rule, peers).iter().enumerate() {
+                let Some(block) = get(peer, "ipBlock") else { continue };
+                let path = Path::new("spec").child(direction).index(r).child(peers).index(p).child("ipBlock");
+                found.push((text(block, "cidr"), path.child("cidr")));
+                found.extend(
+                    texts(block, "except").enumerate().map(|(n, range)| (range, path.child("except").index(n))),
+                );
+            }
+        }
+    }
+    found
+}
 
 fn set_defaults(policy: &mut Value) {
     let Some(spec) = sub_mut(policy, "spec") else { return };
@@ -26,7 +55,7 @@ fn set_defaults(policy: &mut Value) {
     }
 }
 
-fn validate(policy: &Value, errors: &mut Errors) {
+fn validate(policy: &Value, before: &[&str], errors: &mut Errors) {
     let (spec, path) = (sub(policy, "spec"), Path::new("spec"));
     check::label_selector(errors, sub(spec, "podSelector"), &path.child("podSelector"));
     for (direction, peers) in [("ingress", "from"), ("egress", "to")] {
@@ -36,7 +65,7 @@ fn validate(policy: &Value, errors: &mut Errors) {
                 check_port(errors, port, &path.child("ports").index(n));
             }
             for (n, peer) in list(rule, peers).iter().enumerate() {
-                check_peer(errors, peer, &path.child(peers).index(n));
+                check_peer(errors, peer, before, &path.child(peers).index(n));
             }
         }
     }
@@ -86,7 +115,7 @@ fn check_port(errors: &mut Errors, port: &Value, path: &Path) {
     }
 }
 
-fn check_peer(errors: &mut Errors, peer: &Value, path: &Path) {
+fn check_peer(errors: &mut Errors, peer: &Value, before: &[&str], path: &Path) {
     let mut peers = 0;
     for field in ["podSelector", "namespaceSelector"] {
         if let Some(selector) = get(peer, field) {
@@ -96,7 +125,7 @@ fn check_peer(errors: &mut Errors, peer: &Value, path: &Path) {
     }
     if let Some(block) = get(peer, "ipBlock") {
         peers += 1;
-        check_block(errors, block, &path.child("ipBlock"));
+        check_block(errors, block, before, &path.child("ipBlock"));
     }
     if peers == 0 {
         errors.push(FieldError::required(path, "must specify a peer"));
@@ -105,17 +134,17 @@ fn check_peer(errors: &mut Errors, peer: &Value, path: &Path) {
     }
 }
 
-fn check_block(errors: &mut Errors, block: &Value, path: &Path) {
+fn check_block(errors: &mut Errors, block: &Value, before: &[&str], path: &Path) {
     let cidr = text(block, "cidr");
     if !required(errors, cidr, &path.child("cidr")) {
         return;
     }
-    ip::check_cidr(errors, cidr, &[], &path.child("cidr"));
+    ip::check_cidr(errors, cidr, before, &path.child("cidr"));
     let Some((base, length)) = ip::parse_cidr(cidr) else { return };
     let Ok(network) = ipnet::IpNet::new(base, length) else { return };
     for (n, except) in texts(block, "except").enumerate() {
         let path = path.child("except").index(n);
-        ip::check_cidr(errors, except, &[], &path);
+        ip::check_cidr(errors, except, before, &path);
         let Some((inner, inner_length)) = ip::parse_cidr(except) else { continue };
         if !network.contains(&inner) || length >= inner_length {
             errors.push(FieldError::invalid(&path, except, "must be a strict subset of `cidr`"));

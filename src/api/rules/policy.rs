@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::at::{get, has, int, maybe_text, set, sub};
+use super::at::{get, has, int, list, maybe_text, set, sub};
 use super::check::{self, Errors, at_most_100_percent, member, non_negative, positive_int_or_percent};
 use super::{GENERIC, Generation, Rules, Scope};
 use crate::field::{FieldError, Path};
@@ -20,6 +20,7 @@ pub(super) static RULES: Rules = Rules {
     validate,
     validate_status_update: |new, _, errors| {
         let status = sub(new, "status");
+        check::conditions(errors, list(status, "conditions"), &Path::new("status").child("conditions"));
         for field in ["disruptionsAllowed", "currentHealthy", "desiredHealthy", "expectedPods"] {
             non_negative(errors, int(status, field), || Path::new("status").child(field));
         }

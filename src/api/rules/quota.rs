@@ -11,6 +11,11 @@ pub(super) static RULES: Rules = Rules {
     scope: Scope::Namespaced,
     has_status: true,
     validate,
+    validate_status_update: |new, _, errors| {
+        for field in ["hard", "used"] {
+            check_amounts(errors, sub(new, "status"), field, &Path::new("status").child(field));
+        }
+    },
     validate_update: Some(|new, old, errors| {
         validate(new, errors);
         let scopes = |quota| {
@@ -32,18 +37,21 @@ pub(super) static RULES: Rules = Rules {
 
 fn validate(quota: &Value, errors: &mut Errors) {
     let spec = sub(quota, "spec");
-    let path = Path::new("spec").child("hard");
-    for (name, amount) in map(spec, "hard") {
+    check_amounts(errors, spec, "hard", &Path::new("spec").child("hard"));
+    check_scopes(errors, spec, &Path::new("spec").child("scopes"));
+    if has(spec, "scopeSelector") {
+        check_selector(errors, spec, &Path::new("spec").child("scopeSelector").child("matchExpressions"));
+    }
+}
+
+fn check_amounts(errors: &mut Errors, of: &Value, field: &str, path: &Path) {
+    for (name, amount) in map(of, field) {
         let at = || path.key(name.as_str());
         resources::resource_name(errors, name, at);
         if !name.contains('/') && !is_counted(name) {
             errors.push(FieldError::invalid(&at(), name.as_str(), "must be a standard resource for quota"));
         }
         resources::quantity_value(errors, name, amount, at);
-    }
-    check_scopes(errors, spec, &Path::new("spec").child("scopes"));
-    if has(spec, "scopeSelector") {
-        check_selector(errors, spec, &Path::new("spec").child("scopeSelector").child("matchExpressions"));
     }
 }
 

@@ -4,8 +4,10 @@ use serde_json::Value;
 
 use super::at::{default_pointer, get, int, map, set, sub, sub_mut};
 use super::check::{Errors, non_negative};
-use super::deployment::{check_counts, check_selector_kept, check_template, no_replicas, replicas_of_status};
-use super::{GENERIC, Generation, Rules, Scope, scale, template};
+use super::deployment::{
+    check_counts, check_selector_kept, check_template, named_after, no_replicas, replicas_of_status,
+};
+use super::{GENERIC, Generation, Rules, Scope, features, pod, scale, template};
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::select::LabelSelector;
@@ -29,8 +31,10 @@ pub(super) static RULES: Rules = Rules {
         validate(new, errors);
         check_selector_kept(new, old, errors);
     }),
-    validate_status_update: |new, _, errors| check_counts(errors, sub(new, "status"), COUNTS, PARTS),
+    validate_status_update: |new, _, errors| check_counts(errors, sub(new, "status"), COUNTS, PARTS, "readyReplicas"),
     selectable: &[("status.replicas", replicas_of_status)],
+    warnings: named_after,
+    gated: features::TEMPLATE,
     scale: Some(&scale::SELECTOR),
     ..GENERIC
 };
@@ -53,8 +57,18 @@ pub(super) static CONTROLLER: Rules = Rules {
     prepare_create: no_replicas,
     validate: validate_controller,
     validate_update: None,
-    validate_status_update: |new, _, errors| check_counts(errors, sub(new, "status"), COUNTS, PARTS),
+    validate_status_update: |new, _, errors| check_counts(errors, sub(new, "status"), COUNTS, PARTS, "readyReplicas"),
     selectable: &[("status.replicas", replicas_of_status)],
+    warnings: |new, old| match old {
+        None => named_after(new, None),
+        // Kubernetes looks at the old template.
+        Some(before) => {
+            let changed = meta::generation(new) != meta::generation(before);
+            let path = Path::new("spec").child("template");
+            if changed { pod::of_template(sub(sub(before, "spec"), "template"), &path) } else { Vec::new() }
+        }
+    },
+    gated: features::TEMPLATE,
     scale: Some(&scale::PLAIN),
     ..GENERIC
 };

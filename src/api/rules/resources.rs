@@ -7,6 +7,7 @@ use super::check::{Errors, invalid_each};
 use crate::field::{FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
+use crate::quota::amounts;
 
 pub(super) fn is_huge_page(name: &str) -> bool {
     name.starts_with("hugepages-")
@@ -116,8 +117,68 @@ fn quantity(amounts: &Map<String, Value>, name: &str) -> Option<Quantity> {
     amounts.get(name).and_then(|amount| Quantity::from_json(amount).ok())
 }
 
+/// Resources that are stated for a pod as a whole.
+pub(super) fn is_of_pods(name: &str) -> bool {
+    matches!(name, "cpu" | "memory") || is_huge_page(name)
+}
+
+fn pod_resource_name(errors: &mut Errors, name: &str, path: &dyn Fn() -> Path) {
+    let before = errors.len();
+    resource_name(errors, name, path);
+    if errors.len() == before && !is_of_pods(name) {
+        errors.push(FieldError::not_supported(&path(), name, &["cpu", "hugepages-", "memory"]));
+    }
+}
+
+/// `resources` of a pod as a whole, and how they go with those of its containers.
+pub(super) fn of_pod(errors: &mut Errors, spec: &Value, claims: &[&str], path: &Path) {
+    let Some(resources) = super::at::get(spec, "resources") else { return };
+    let path = path.child("resources");
+    if super::at::text(sub(spec, "os"), "name") == "windows" {
+        return errors.push(FieldError::forbidden(&path, "may not be set for a windows pod"));
+    }
+    if super::at::has(resources, "claims") {
+        let why = "claims may not be set for Resources at pod-level";
+        errors.push(FieldError::forbidden(&path.child("claims"), why));
+    }
+    named_requirements(errors, resources, claims, pod_resource_name, &path);
+    let (requests, limits) = (map(resources, "requests"), map(resources, "limits"));
+    for (field, whole) in [("requests", requests), ("limits", limits)] {
+        for (name, sum) in amounts::of_containers(spec, field) {
+            if let Some(given) = quantity(whole, &name).filter(|given| sum > *given)
+                && (field == "requests" || is_huge_page(&name))
+            {
+                let why = format!("must be greater than or equal to aggregate container {field} of {sum}");
+                errors.push(FieldError::invalid(&path.child(field).key(name), given.to_string(), why));
+            }
+        }
+    }
+    for (n, container) in super::at::list(spec, "containers").iter().enumerate() {
+        for (name, amount) in amounts::read(sub(sub(container, "resources"), "limits")) {
+            if let Some(given) = quantity(limits, &name).filter(|given| amount > *given) {
+                let path = path.child("containers").index(n).key(name).child("limits");
+                let why = format!("must be less than or equal to pod limits of {given}");
+                errors.push(FieldError::invalid(&path, amount.to_string(), why));
+            }
+        }
+    }
+}
+
 /// `resources` of a container.
 pub(super) fn requirements(errors: &mut Errors, resources: &Value, claims: &[&str], path: &Path) {
+    let check_name = |errors: &mut Errors, name: &str, path: &dyn Fn() -> Path| {
+        container_resource_name(errors, name, path);
+    };
+    named_requirements(errors, resources, claims, check_name, path);
+}
+
+fn named_requirements(
+    errors: &mut Errors,
+    resources: &Value,
+    claims: &[&str],
+    check_name: impl Fn(&mut Errors, &str, &dyn Fn() -> Path),
+    path: &Path,
+) {
     if resources.is_null() {
         return;
     }
@@ -127,7 +188,7 @@ pub(super) fn requirements(errors: &mut Errors, resources: &Value, claims: &[&st
     let mut huge = false;
     for (amounts, list_path) in [(limits, &limits_path), (requests, &requests_path)] {
         for (name, amount) in amounts {
-            container_resource_name(errors, name, || list_path.key(name.as_str()));
+            check_name(errors, name, &|| list_path.key(name.as_str()));
             quantity_value(errors, name, amount, || list_path.key(name.as_str()));
             computes |= name == "cpu" || name == "memory";
             huge |= is_huge_page(name);

@@ -4,13 +4,20 @@ use serde_json::{Map, Value, json};
 
 use super::at::{get, list, map, sub, text};
 use super::check::{Errors, immutable, invalid_each, labels};
-use super::{GENERIC, Rules, Scope, pod, resources};
+use super::{GENERIC, Rules, Scope, node, pod, resources};
 use crate::field::{FieldError, Path};
 use crate::names;
 
 pub(super) static RULES: Rules = Rules {
     scope: Scope::Cluster,
     validate,
+    warnings: |class, _| {
+        let labels = map(sub(class, "scheduling"), "nodeSelector").keys();
+        labels
+            .filter_map(|key| node::deprecated_label(key))
+            .map(|why| format!("scheduling.nodeSelector: {why}"))
+            .collect()
+    },
     validate_update: Some(|new, old, errors| {
         immutable(errors, get(new, "handler"), get(old, "handler"), &Path::new("handler"));
     }),

@@ -15,6 +15,7 @@ pub(super) static RULES: Rules = Rules {
     default: set_defaults,
     validate,
     validate_update: Some(validate_update),
+    warnings: |secret, _| pair_fault(secret).into_iter().map(str::to_owned).collect(),
     selectable: &[("type", |secret| text(secret, "type").to_string())],
     ..GENERIC
 };
@@ -75,6 +76,23 @@ fn validate(secret: &Value, errors: &mut Errors) {
             }
         }
         _ => {}
+    }
+}
+
+/// What is wrong with certificate and key of a secret for TLS, as far as it is seen from their form.
+fn pair_fault(secret: &Value) -> Option<&'static str> {
+    if text(secret, "type") != "kubernetes.io/tls" {
+        return None;
+    }
+    let has_blocks = |key: &str| {
+        let encoded = map(secret, "data").get(key).and_then(Value::as_str).unwrap_or("");
+        let decoded = STANDARD.decode(encoded).unwrap_or_default();
+        pem::parse_many(decoded).is_ok_and(|blocks| !blocks.is_empty())
+    };
+    match (has_blocks("tls.crt"), has_blocks("tls.key")) {
+        (false, _) => Some("tls: failed to find any PEM data in certificate input"),
+        (true, false) => Some("tls: failed to find any PEM data in key input"),
+        (true, true) => None,
     }
 }
 

@@ -3,8 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::at::{
-    default, default_pointer, flag, get, has, int, items_mut, list, map, maybe_text, remove, set, sub, sub_mut, text,
-    texts,
+    default, default_pointer, get, has, int, items_mut, list, map, maybe_text, remove, set, sub, sub_mut, text, texts,
 };
 use super::check::{self, Errors, PROTOCOLS, invalid_each, member, port_number, port_or_name, required, word};
 use super::{GENERIC, Rules, Scope, ip};
@@ -26,6 +25,7 @@ pub(super) static RULES: Rules = Rules {
         ("spec.type", |service| text(sub(service, "spec"), "type").to_string()),
     ],
     warnings,
+    status_warnings: balancer_advice,
     ..GENERIC
 };
 
@@ -108,20 +108,31 @@ fn prepare_update(new: &mut Value, old: &Value) {
         remove(spec, "externalTrafficPolicy");
     }
     if kind(old_spec) != "ExternalName" && kind(spec) == "ExternalName" {
-        let needless = ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy", "internalTrafficPolicy"];
-        for field in needless.into_iter().filter(|field| unchanged(old_spec, field)) {
+        const ADDRESSES: [&str; 2] = ["clusterIP", "clusterIPs"];
+        let addresses_kept = ADDRESSES.iter().all(|field| unchanged(spec, field));
+        for field in ADDRESSES.into_iter().filter(|_| addresses_kept) {
+            remove(spec, field);
+        }
+        for field in ["ipFamilies", "ipFamilyPolicy"] {
             if unchanged(spec, field) {
                 remove(spec, field);
             }
         }
     }
-    if kind(old_spec) == "ExternalName" && kind(spec) != "ExternalName" && unchanged(spec, "externalName") {
-        remove(spec, "externalName");
-    }
 }
+
+const TOPOLOGY_HINTS: &str = "service.kubernetes.io/topology-aware-hints";
+const TOPOLOGY_MODE: &str = "service.kubernetes.io/topology-mode";
 
 fn check_service(service: &Value, old: Option<&Value>, errors: &mut Errors) {
     let (spec, path) = (sub(service, "spec"), Path::new("spec"));
+    if let (Some(mode), Some(hints)) =
+        (meta::annotation(service, TOPOLOGY_MODE), meta::annotation(service, TOPOLOGY_HINTS))
+        && mode != hints
+    {
+        let why = format!("must match annotations[{TOPOLOGY_HINTS}] when both are specified");
+        errors.push(FieldError::invalid(&Path::new("metadata").child("annotations").key(TOPOLOGY_MODE), mode, why));
+    }
     let old_spec = old.map_or(&Value::Null, |old| sub(old, "spec"));
     let ports = list(spec, "ports");
     if ports.is_empty() && !is_headless(spec) && kind(spec) != "ExternalName" {
@@ -506,26 +517,62 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-fn warnings(service: &Value) -> Vec<String> {
-    let spec = sub(service, "spec");
+fn warnings(service: &Value, _: Option<&Value>) -> Vec<String> {
+    let (spec, path) = (sub(service, "spec"), Path::new("spec"));
     let mut said = Vec::new();
-    if kind(spec) == "ExternalName" && flag(spec, "publishNotReadyAddresses") == Some(true) {
-        said.push("spec.publishNotReadyAddresses is ignored when spec.type is \"ExternalName\"".to_string());
+    let external_name = kind(spec) == "ExternalName";
+    let headless = kind(spec) == "ClusterIP" && text(spec, "clusterIP") == "None";
+    let outside = !list(spec, "externalIPs").is_empty();
+    if meta::annotation(service, TOPOLOGY_HINTS).is_some() {
+        said.push(format!("annotation {TOPOLOGY_HINTS} is deprecated, please use {TOPOLOGY_MODE} instead"));
     }
-    if kind(spec) != "ExternalName" && !text(spec, "externalName").is_empty() {
-        said.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_string());
+    if !matches!(text(spec, "clusterIP"), "" | "None") && !external_name {
+        addresses_advice(&mut said, spec, "clusterIPs", &path);
     }
-    if is_headless(spec) && text(spec, "sessionAffinity") != "None" && !text(spec, "sessionAffinity").is_empty() {
-        said.push("spec.SessionAffinity is ignored for headless services".to_string());
+    if headless {
+        if !text(spec, "loadBalancerIP").is_empty() {
+            said.push("spec.loadBalancerIP is ignored for headless services".to_owned());
+        }
+        if outside {
+            said.push("spec.externalIPs is ignored for headless services".to_owned());
+        }
+        if text(spec, "sessionAffinity") != "None" {
+            said.push("spec.SessionAffinity is ignored for headless services".to_owned());
+        }
     }
-    if is_headless(spec) && !text(spec, "loadBalancerIP").is_empty() {
-        said.push("spec.loadBalancerIP is ignored for headless services".to_string());
+    addresses_advice(&mut said, spec, "externalIPs", &path);
+    if outside && !headless && !external_name {
+        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_owned());
     }
-    if !list(spec, "externalIPs").is_empty() && !is_headless(spec) && kind(spec) != "ExternalName" {
-        said.push("spec.externalIPs is deprecated and may no longer be implemented in some clusters".to_string());
+    let balancer = text(spec, "loadBalancerIP");
+    if !balancer.is_empty() {
+        said.extend(ip::advice(balancer, &path.child("loadBalancerIP")));
+    }
+    for (n, range) in texts(spec, "loadBalancerSourceRanges").enumerate() {
+        said.extend(ip::cidr_advice(range, &path.child("loadBalancerSourceRanges").index(n)));
+    }
+    if external_name && outside {
+        said.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".to_owned());
+    }
+    if !external_name && !text(spec, "externalName").is_empty() {
+        said.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".to_owned());
     }
     if text(spec, "trafficDistribution") == "PreferClose" {
-        said.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_string());
+        said.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".to_owned());
     }
     said
+}
+
+fn addresses_advice(said: &mut Vec<String>, spec: &Value, field: &'static str, path: &Path) {
+    for (n, address) in texts(spec, field).enumerate() {
+        said.extend(ip::advice(address, &path.child(field).index(n)));
+    }
+}
+
+/// Advice about the addresses that a balancer has, of a Service or an Ingress.
+pub(super) fn balancer_advice(object: &Value) -> Vec<String> {
+    let balancer = sub(sub(object, "status"), "loadBalancer");
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let points = list(balancer, "ingress").iter().enumerate();
+    points.filter_map(|(n, point)| ip::advice(text(point, "ip"), &path.index(n))).collect()
 }

@@ -6,8 +6,8 @@ use super::at::{default, default_pointer, get, int, items_mut, keep, list, remov
 use super::check::{
     Errors, at_most_100_percent, int_or_percent_is_zero, invalid_each, member, non_negative, positive_int_or_percent,
 };
-use super::deployment::check_counts;
-use super::{GENERIC, Generation, Rules, Scope, scale, storage, template};
+use super::deployment::{check_collisions, check_counts};
+use super::{GENERIC, Generation, Rules, Scope, features, pod, scale, storage, template};
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::names;
@@ -19,22 +19,32 @@ pub(super) static RULES: Rules = Rules {
     default: set_defaults,
     name: names::NameRule::Label,
     prepare_create: |stateful| set(stateful, "status", json!({"availableReplicas": 0, "replicas": 0})),
-    validate: |set, errors| validate(set, true, errors),
+    validate: |set, errors| validate(set, true, true, errors),
     validate_update: Some(validate_update),
-    validate_status_update: |new, _, errors| {
+    validate_status_update: |new, old, errors| {
         check_counts(
             errors,
             sub(new, "status"),
-            &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas"],
-            &["readyReplicas", "currentReplicas", "updatedReplicas"],
+            &["replicas", "readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            &["readyReplicas", "currentReplicas", "updatedReplicas", "availableReplicas"],
+            "status.readyReplicas",
         );
+        check_collisions(errors, new, old);
     },
-    warnings: |stateful| {
-        let limit = int(sub(stateful, "spec"), "revisionHistoryLimit").is_some_and(|limit| limit < 0);
-        let why =
-            "spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended";
-        limit.then(|| why.to_owned()).into_iter().collect()
+    warnings: |stateful, old| {
+        let mut said = pod::of_template_change(stateful, old);
+        let path = Path::new("spec").child("volumeClaimTemplates");
+        for (n, claim) in list(sub(stateful, "spec"), "volumeClaimTemplates").iter().enumerate() {
+            let path = if old.is_some() { path.index(n).child("Spec") } else { path.index(n) };
+            said.extend(storage::fractions(sub(claim, "spec"), &path));
+        }
+        if int(sub(stateful, "spec"), "revisionHistoryLimit").is_some_and(|limit| limit < 0) {
+            let why = "a negative value retains all historical revisions; a value >= 0 is recommended";
+            said.push(format!("spec.revisionHistoryLimit: {why}"));
+        }
+        said
     },
+    gated: features::TEMPLATE,
     scale: Some(&scale::SELECTOR),
     ..GENERIC
 };
@@ -72,7 +82,7 @@ fn set_defaults(stateful: &mut Value) {
     template::set_defaults(stateful);
 }
 
-fn validate(stateful: &Value, is_new: bool, errors: &mut Errors) {
+fn validate(stateful: &Value, is_new: bool, with_template: bool, errors: &mut Errors) {
     let (spec, path) = (sub(stateful, "spec"), Path::new("spec"));
     match text(spec, "podManagementPolicy") {
         "" => errors.push(FieldError::required(&path.child("podManagementPolicy"), "")),
@@ -106,7 +116,7 @@ fn validate(stateful: &Value, is_new: bool, errors: &mut Errors) {
     }
     let selector = template::check_selector(errors, spec, &path, "statefulset");
     let template_path = path.child("template");
-    if let Some(selector) = selector {
+    if let Some(selector) = selector.filter(|_| with_template) {
         let pods = with_claims(spec);
         template::check_fit(errors, &pods, &selector, &template_path);
         template::check_template(errors, &pods, &template_path);
@@ -165,7 +175,10 @@ fn check_strategy(errors: &mut Errors, strategy: &Value, path: &Path) {
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {
-    validate(new, false, errors);
+    // What was found fault with later than it was written does not keep its owner from changing something else.
+    let mut of_old = Errors::new();
+    validate(old, false, true, &mut of_old);
+    validate(new, false, of_old.is_empty(), errors);
     let (mut munged, old_spec) = (sub(new, "spec").clone(), sub(old, "spec"));
     for field in [
         "replicas",

@@ -31,12 +31,20 @@ pub(super) static VALIDATING: Rules = Rules {
     },
     validate: |config, errors| check_hooks(errors, config, &STRICT),
     validate_update: Some(|new, old, errors| check_hooks(errors, new, &Leniency::of(new, old))),
-    warnings: |config| {
-        let reserved = meta::name(config).ends_with(STATIC);
-        reserved.then(|| format!("metadata.name: names ending with {STATIC:?} are reserved for static manifest-based configurations and cannot be managed via the API")).into_iter().collect()
-    },
+    warnings: reserved_name,
     ..GENERIC
 };
+
+/// Advice about a name that configurations from files have.
+pub(super) fn reserved_name(config: &Value, _: Option<&Value>) -> Vec<String> {
+    let reserved = meta::name(config).ends_with(STATIC);
+    let why = || {
+        format!(
+            "metadata.name: names ending with {STATIC:?} are reserved for static manifest-based configurations and cannot be managed via the API"
+        )
+    };
+    reserved.then(why).into_iter().collect()
+}
 
 /// Names of configurations that come from files.
 const STATIC: &str = ".static.k8s.io";

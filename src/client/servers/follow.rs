@@ -21,8 +21,22 @@ pub async fn follow(servers: Servers, client: Client, stop: CancellationToken) {
     while let Some(change) = changes.recv().await {
         // One that is gone says nothing: what it said before is better than nothing.
         if let feed::Change::Applied(map) = change {
-            let text = map.data.as_ref().and_then(|data| data.get(KEY)).map(String::as_str).unwrap_or_default();
-            servers.learn(text.lines().map(str::trim).map(str::to_owned).collect());
+            servers.learn(named(&map));
         }
     }
+}
+
+/// Asks once, for a client that has just come: the only server that it knows may be gone before it hears of the others.
+///
+/// # Errors
+/// That of the request.
+pub async fn ask(servers: &Servers, client: &Client) -> kube::Result<()> {
+    let maps: Api<ConfigMap> = Api::namespaced(client.clone(), "kube-system");
+    servers.learn(maps.get_opt(NAME).await?.as_ref().map(named).unwrap_or_default());
+    Ok(())
+}
+
+fn named(map: &ConfigMap) -> Vec<String> {
+    let text = map.data.as_ref().and_then(|data| data.get(KEY)).map(String::as_str).unwrap_or_default();
+    text.lines().map(str::trim).map(str::to_owned).collect()
 }

@@ -16,7 +16,7 @@ mod follow;
 
 pub(crate) use dial::Connector;
 pub use dial::open;
-pub use follow::{KEY, NAME, follow};
+pub use follow::{KEY, NAME, ask, follow};
 
 use crate::connect::ConnectError;
 use choice::Choice;

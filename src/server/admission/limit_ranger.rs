@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Context, Operation, Plugin, Request,
-    pod_resources::{Resources, of_pod, read},
+    pod_resources::{Resources, read, without_overhead},
     stored::{items, items_mut, list},
 };
 
@@ -41,7 +41,8 @@ impl Plugin for LimitRanger {
                         containers(object).for_each(|container| check_container(limit, container, &mut errors))
                     }
                     (false, "Pod") => {
-                        check("Pod", limit, &of_pod(object, "requests"), &of_pod(object, "limits"), &mut errors)
+                        let amounts = |field| without_overhead(object, field);
+                        check("Pod", limit, &amounts("requests"), &amounts("limits"), &mut errors)
                     }
                     _ => {}
                 }

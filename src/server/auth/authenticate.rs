@@ -22,7 +22,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AUTHENTICATED, MASTERS, User,
-    oidc::{OidcError, Providers, form::Anonymous},
+    oidc::{OidcError, Providers, Read, form::Anonymous},
     tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
     webhook::{self, TokenWebhook, Unknown},
 };
@@ -65,6 +65,9 @@ pub enum AuthError {
     Token(#[source] TokenError),
     #[error("invalid bearer token of an OpenID provider")]
     Oidc(#[source] OidcError),
+    /// It may be good, when somebody was asked.
+    #[error("part of what the token says is elsewhere")]
+    Elsewhere,
     #[error("{here}; {webhook}")]
     Webhook { here: Box<AuthError>, webhook: Unknown },
     #[error("invalid bearer token: no authenticator knows it")]
@@ -147,14 +150,21 @@ impl Authentication {
 
     /// The user of a request; anonymous when no credentials were presented.
     pub async fn identify(&self, parts: &Parts, peer: &Peer) -> Result<Arc<User>, AuthError> {
-        match (self.authenticate(parts, peer), self.webhook.get()) {
+        let found = match self.authenticate(parts, peer) {
+            // Boxed, because this is part of the future of every request.
+            Err(AuthError::Elsewhere) => {
+                let token = bearer_token(parts)?.unwrap_or_default();
+                Box::pin(self.resolve(&token)).await.map(Some)
+            }
+            found => found,
+        };
+        match (found, self.webhook.get()) {
             (Ok(Some(user)), _) => Ok(user),
             (Ok(None), _) => self.nobody(parts.uri.path()),
             (Err(AuthError::Malformed), _) => Err(AuthError::Malformed),
             (Err(here), None) => Err(here),
             (Err(here), Some(webhook)) => {
                 let token = bearer_token(parts)?.unwrap_or_default();
-                // Boxed, because this is part of the future of every request.
                 let read = Box::pin(webhook.read(&token, &[])).await;
                 read.map(|(user, _)| user).map_err(|webhook| AuthError::Webhook { here: Box::new(here), webhook })
             }
@@ -179,7 +189,12 @@ impl Authentication {
         }
         match self.tokens.read_for(token, audiences) {
             Err(TokenError::NotOurs) => {
-                let user = self.of_provider(token)?;
+                let user = match self.of_provider(token) {
+                    Err(AuthError::Elsewhere) => {
+                        webhook::wait(self.resolve(token)).unwrap_or(Err(AuthError::Elsewhere))?
+                    }
+                    found => found?,
+                };
                 let own = self.tokens.own_audiences(audiences);
                 if own.is_empty() { Err(AuthError::UnknownToken) } else { Ok((user, own)) }
             }
@@ -200,9 +215,18 @@ impl Authentication {
 
     fn of_provider(&self, token: &str) -> Result<Arc<User>, AuthError> {
         match self.providers.get().and_then(|providers| providers.read(token)) {
-            Some(read) => read.map_err(AuthError::Oidc),
+            Some(Ok(Read::User(user))) => Ok(user),
+            Some(Ok(Read::Elsewhere)) => Err(AuthError::Elsewhere),
+            Some(Err(error)) => Err(AuthError::Oidc(error)),
             None => Err(AuthError::UnknownToken),
         }
+    }
+
+    /// As [`Authentication::of_provider`], with what is elsewhere.
+    async fn resolve(&self, token: &str) -> Result<Arc<User>, AuthError> {
+        let Some(providers) = self.providers.get() else { return Err(AuthError::UnknownToken) };
+        let read = providers.resolve(token).await.ok_or(AuthError::UnknownToken)?;
+        read.map_err(AuthError::Oidc)
     }
 
     /// Who presents no credentials.

@@ -24,6 +24,13 @@ impl Follower {
         Follower { store, prefix, watcher: None }
     }
 
+    /// One that is never told of anything, as one is for a moment that others read the store in.
+    #[cfg(test)]
+    pub(crate) fn deaf(store: Store, prefix: &'static [u8]) -> Follower {
+        let watcher = store.watch(b"/nothing/", store.view().revision()).ok();
+        Follower { store, prefix, watcher }
+    }
+
     pub(crate) fn view(&self) -> View {
         self.store.view()
     }

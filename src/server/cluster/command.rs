@@ -130,6 +130,7 @@ fn role(member: &MemberState) -> String {
 
 fn health(member: &MemberState) -> String {
     let health = match member.active {
+        Some(true) if member.full => "disk full",
         Some(true) => "up",
         Some(false) => "down",
         None => "unknown",
@@ -151,6 +152,7 @@ mod tests {
             voter,
             leader,
             witness: id == 5,
+            full: id == 4,
             behind: Some(0),
             active: Some(active),
         };
@@ -167,12 +169,12 @@ mod tests {
             leader bb (2), term 7, revision 1234
             3 of 4 voting servers are up, 3 are needed: 0 more may be lost
 
-            ID   NAME   ADDRESS         ROLE      HEALTH   BEHIND
-            1    a      10.0.0.1:6443   voter     up       0
-            2    bb     10.0.0.2:6443   leader    up       0
-            3    c      10.0.0.3:6443   voter     down     0
-            4    d      10.0.0.4:6443   learner   up       0
-            5    e      10.0.0.5:6443   witness   up       0"]]
+            ID   NAME   ADDRESS         ROLE      HEALTH      BEHIND
+            1    a      10.0.0.1:6443   voter     up          0
+            2    bb     10.0.0.2:6443   leader    up          0
+            3    c      10.0.0.3:6443   voter     down        0
+            4    d      10.0.0.4:6443   learner   disk full   0
+            5    e      10.0.0.5:6443   witness   up          0"]]
         .assert_eq(&lines.join("\n"));
     }
 }

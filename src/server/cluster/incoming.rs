@@ -50,7 +50,7 @@ async fn talk<S: AsyncRead + AsyncWrite + Unpin>(cluster: &Cluster, stream: &mut
     stream.flush().await?;
     let mut whole: Option<(Vec<u8>, Assembly)> = None;
     let mut looked = Instant::now();
-    while let Some((kind, bytes)) = frames::read(stream, frames::FRAME_MAX).await? {
+    while let Some((kind, bytes)) = frames::read_trusted(stream).await? {
         if looked.elapsed() >= LOOK {
             looked = Instant::now();
             if members::was_removed(&cluster.store.view(), hello.from) {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! /mk8s/members/next   the number that the next member gets
-//! /mk8s/members/<id>   {id, name, address, seals}
+//! /mk8s/members/<id>   {id, name, address, seals, ...}
 //! ```
 
 use std::{
@@ -27,6 +27,9 @@ pub struct Member {
     /// Whether it has a vote and no data.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub witness: bool,
+    /// Whether it takes no writes because its disk is full.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub full: bool,
 }
 
 pub(super) const PREFIX: &str = "/mk8s/members/";
@@ -43,7 +46,7 @@ pub fn all(view: &View) -> BTreeMap<u64, Member> {
     members.map(|member| (member.id, member)).collect()
 }
 
-fn put(member: &Member, expect: Expect) -> Op {
+pub(super) fn put(member: &Member, expect: Expect) -> Op {
     let value = serde_json::to_vec(member).expect("plain fields become JSON");
     Op::Put { key: key(member.id), value: Stamped::plain(value), expect }
 }
@@ -55,10 +58,13 @@ pub fn witnesses(view: &View) -> BTreeSet<u64> {
 
 /// Says where this server is, if that is not known already.
 pub async fn say(store: &Store, member: &Member) -> Result<(), CommitError> {
-    if all(&store.view()).get(&member.id) == Some(member) {
+    let known = all(&store.view()).remove(&member.id);
+    // How its disk is changes while it runs.
+    let said = Member { full: known.as_ref().is_some_and(|known| known.full), ..member.clone() };
+    if known.as_ref() == Some(&said) {
         return Ok(());
     }
-    store.commit(Txn::one(put(member, Expect::Any))).await.map(drop)
+    store.commit(Txn::one(put(&said, Expect::Any))).await.map(drop)
 }
 
 /// Makes a record for a new member, under a number that nobody has had.
@@ -70,7 +76,8 @@ pub async fn add(store: &Store, name: &str, address: &str, witness: bool) -> Res
         let written = entry.and_then(|entry| std::str::from_utf8(&entry.value).ok()?.parse::<u64>().ok());
         let id = written.unwrap_or(0).max(known).max(2);
         // A witness passes sealed values by.
-        let member = Member { id, name: name.to_owned(), address: address.to_owned(), seals: witness, witness };
+        let member =
+            Member { id, name: name.to_owned(), address: address.to_owned(), seals: witness, witness, full: false };
         let expect = entry.map_or(Expect::Absent, |entry| Expect::Revision(entry.modified));
         let next =
             Op::Put { key: Bytes::from_static(NEXT.as_bytes()), value: Stamped::plain((id + 1).to_string()), expect };
@@ -122,7 +129,8 @@ mod tests {
     #[tokio::test]
     async fn numbers_are_never_used_again() {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
-        let founder = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false };
+        let founder =
+            Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false, full: false };
         say(&store, &founder).await.expect("written");
         let revision = store.revision();
         say(&store, &founder).await.expect("nothing to write");
@@ -139,7 +147,7 @@ mod tests {
         let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
         let entries = || store.view().prefix(b"/").cloned().collect::<Vec<_>>();
         assert_eq!(first_of_next_hundred(&entries()), 101);
-        let first = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false };
+        let first = Member { id: 1, name: "a".into(), address: "a:1".into(), seals: true, witness: false, full: false };
         say(&store, &first).await.expect("written");
         for n in 2..=99 {
             assert_eq!(add(&store, "b", "b:1", false).await.expect("added").id, n);

@@ -7,7 +7,7 @@
 //!
 //! Reading order: [`record`] (what a server knows of itself), [`members`] (what all know of each other, kept in the
 //! store), [`seal`], [`frames`] (how bytes are cut), [`talk`] (questions and answers), [`join`], [`answer`],
-//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`removed`] (not to be a member any more), [`lead`], [`access`] and [`command`], [`rebuild`]
+//! [`lines`] (messages that go out), [`incoming`] (those that come in), [`removed`] (not to be a member any more), [`room`] (what is said of a full disk), [`lead`], [`access`] and [`command`], [`rebuild`]
 //! (a new cluster of what is left).
 //!
 //! Invariant: nothing is told to a server before the token's hash has shown that its CA is the right one.
@@ -27,6 +27,7 @@ pub mod members;
 pub(crate) mod rebuild;
 mod record;
 mod removed;
+pub(crate) mod room;
 pub(crate) mod seal;
 pub mod talk;
 

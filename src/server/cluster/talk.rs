@@ -167,6 +167,9 @@ pub struct MemberState {
     pub leader: bool,
     #[serde(default)]
     pub witness: bool,
+    /// Whether its disk is full.
+    #[serde(default)]
+    pub full: bool,
     /// Known to the leader only.
     pub behind: Option<u64>,
     pub active: Option<bool>,
@@ -176,8 +179,8 @@ impl MemberState {
     pub(super) fn new(status: MemberStatus, member: Option<&Member>) -> MemberState {
         let MemberStatus { id, voter, leader, behind, active } = status;
         let (name, address) = member.map_or_else(Default::default, |m| (m.name.clone(), m.address.clone()));
-        let witness = member.is_some_and(|member| member.witness);
-        MemberState { id, name, address, voter, leader, witness, behind, active }
+        let (witness, full) = member.map_or_else(Default::default, |member| (member.witness, member.full));
+        MemberState { id, name, address, voter, leader, witness, full, behind, active }
     }
 }
 

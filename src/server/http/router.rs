@@ -43,7 +43,7 @@ use crate::{
     audit::{Audit, Record, Sent, UntilEnd},
     auth::{Attributes, Authentication, Authorization, Decision, Peer, TokenIssuer, User, impersonate},
     flow::{Admitted, Flow, Running, Schema},
-    registry::Registry,
+    registry::{Registry, when_full},
     relay::Relay,
     usage::Usage,
 };
@@ -180,8 +180,17 @@ impl Router {
 
     /// A client inside the process that acts as `user`.
     pub fn client(&self, user: User) -> kube::Client {
+        self.client_of(user, false)
+    }
+
+    /// As [`Router::client`]; it may write when the disk is full, and is to write little.
+    pub(crate) fn client_when_full(&self, user: User) -> kube::Client {
+        self.client_of(user, true)
+    }
+
+    fn client_of(&self, user: User, when_full: bool) -> kube::Client {
         let program = HeaderValue::from_static(program_of(&user.name));
-        kube::Client::new(InProcess { router: self.clone(), user: Arc::new(user), program }, "default")
+        kube::Client::new(InProcess { router: self.clone(), user: Arc::new(user), program, when_full }, "default")
     }
 
     /// Answers a request. Never fails; a panic on the way is a 500.
@@ -657,6 +666,7 @@ struct InProcess {
     user: Arc<User>,
     /// Who is noted as the manager of what is written.
     program: HeaderValue,
+    when_full: bool,
 }
 
 /// The programs of a control plane, by the users that they are.
@@ -690,7 +700,10 @@ where
         let mut extensions = Extensions::new();
         extensions.insert(Caller(user));
         *request.extensions_mut() = extensions;
-        Box::pin(async move { Ok(router.answer(request).await) })
+        match self.when_full {
+            true => Box::pin(when_full(async move { Ok(router.answer(request).await) })),
+            false => Box::pin(async move { Ok(router.answer(request).await) }),
+        }
     }
 }
 

@@ -24,6 +24,7 @@ mod conversion;
 mod custom_resources;
 mod encodings;
 mod fairness;
+mod full_disk;
 mod kinds;
 mod life;
 mod managers;
@@ -43,7 +44,10 @@ struct Api {
 
 impl Api {
     async fn new() -> Api {
-        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        Api::over(Store::open(mk8s_store::Options::default()).await.expect("memory opens")).await
+    }
+
+    async fn over(store: Store) -> Api {
         let options = ApiOptions {
             signing_key: Arc::new(SigningKey::generate().expect("a key")),
             token_issuer: "https://kubernetes.default.svc".into(),

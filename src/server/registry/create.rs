@@ -98,8 +98,7 @@ impl Registry {
         if !errors.is_empty() {
             return Err(resource.invalid(meta::name(&object), errors));
         }
-        resource.warn(&object, warnings);
-        resource.warn_new(&object, warnings);
+        resource.warn("", &object, None, warnings);
         warnings.extend(self.admission.warnings(&request, &object));
         self.admission.validate(&request, &object).await?;
         Ok(Ready { object, reservation })

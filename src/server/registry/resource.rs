@@ -405,6 +405,8 @@ impl Resource {
                 }
             }
             "approval" => rules::prepare_approval(new, old, &meta::format_time(Timestamp::now())),
+            "ephemeralcontainers" => rules::prepare_ephemeral_containers(new, old),
+            "resize" => rules::prepare_resize(new, old),
             "finalize" => keep_all_but(new, old, "spec", "finalizers"),
             _ => {}
         }
@@ -438,7 +440,10 @@ impl Resource {
         let mut errors = match subresource {
             "status" => self.rules.validate_status_update(new, old),
             "approval" => rules::validate_approval(new, old),
-            "binding" | "finalize" => Vec::new(),
+            "ephemeralcontainers" => rules::validate_ephemeral_containers(new, old),
+            "resize" => rules::validate_resize(new, old),
+            "finalize" => rules::validate_finalize(new, old),
+            "binding" => Vec::new(),
             _ => self.rules.validate_update(new, old),
         };
         if subresource.is_empty() {
@@ -459,12 +464,13 @@ impl Resource {
         errors.append(&mut more);
     }
 
-    pub(super) fn warn(&self, object: &Value, warnings: &mut Warnings) {
-        warnings.extend(self.rules.warnings(object));
-    }
-
-    pub(super) fn warn_new(&self, object: &Value, warnings: &mut Warnings) {
-        warnings.extend(self.rules.warnings_of_new(object));
+    /// Advice about what was written, and what it replaces.
+    pub(super) fn warn(&self, subresource: &str, object: &Value, old: Option<&Value>, warnings: &mut Warnings) {
+        match subresource {
+            "" => warnings.extend(self.rules.warnings(object, old)),
+            "status" => warnings.extend(self.rules.status_warnings(object)),
+            _ => {}
+        }
     }
 
     pub(super) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> Status {

@@ -495,9 +495,6 @@ fn default_families(service: &mut Value) -> Result<(), FieldError> {
         set(service, "clusterIP", json!(first));
     }
     if type_of(service) == "ExternalName" {
-        for field in ["ipFamilies", "ipFamilyPolicy", "clusterIP", "clusterIPs", "internalTrafficPolicy"] {
-            remove(service, field);
-        }
         return Ok(());
     }
     let headless = is_headless(service);

@@ -172,8 +172,8 @@ impl Registry {
         if !errors.is_empty() {
             return Err(resource.invalid(call.name, errors));
         }
+        resource.warn(call.subresource, &new, Some(old), warnings);
         if call.subresource.is_empty() {
-            resource.warn(&new, warnings);
             warnings.extend(self.admission.warnings(&request, &new));
         }
         if let Admitted::Itself = way.admitted {

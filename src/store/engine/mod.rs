@@ -79,7 +79,8 @@ pub trait Engine: Send + Sync + 'static {
     fn entries(&self, low: u64, high: u64, bytes_max: u64) -> io::Result<Vec<LogEntry>>;
 
     /// Writes what changed since the last checkpoint, and then its mark. Before the mark is durable the checkpoint
-    /// before counts, as if nothing had been written. Slow, and does not hold up [`Engine::append`].
+    /// before counts, as if nothing had been written. Slow, and does not hold up [`Engine::append`]. Where the disk has no
+    /// room it may wait for some, until [`Engine::stop_waiting`]. When it fails, what is kept is known to nobody.
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()>;
 
     /// As [`Engine::checkpoint`], of everything anew: nothing of the checkpoint before is kept when it returns.
@@ -94,6 +95,14 @@ pub trait Engine: Send + Sync + 'static {
 
     /// Free bytes on the disk below; `None` where that means nothing.
     fn free_bytes(&self) -> Option<u64>;
+
+    /// Whether a checkpoint may take so many bytes: of what is free, and of what is kept for it.
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.free_bytes().is_none_or(|free| free >= bytes)
+    }
+
+    /// Whatever waits for room, now or later, fails instead.
+    fn stop_waiting(&self) {}
 
     /// Bytes on the disk; `None` where that means nothing.
     fn used_bytes(&self) -> Option<u64> {

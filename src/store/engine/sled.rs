@@ -60,6 +60,12 @@ const LOG_DIRECTORY: &str = "log";
 /// A checkpoint syncs after so many bytes, so that no sync has much to do and appends do not wait long behind it.
 const SYNC_EVERY: usize = 256 << 10;
 
+/// A whole keyspace, for which nothing is written beside it, syncs after so many: far less than is kept of the disk.
+const SYNC_ALL_EVERY: usize = 4 << 20;
+
+/// After so many records removed it is looked whether there is still room for more.
+const REMOVED_AT_ONCE: usize = 64;
+
 impl SledEngine {
     /// Opens the directory, creating it when it is not there.
     ///
@@ -130,6 +136,12 @@ impl SledEngine {
         self.file.sync_data()?;
         self.room.keep(&self.file);
         Ok(())
+    }
+
+    /// What anyone may take of the disk.
+    fn unused_bytes(&self) -> Option<u64> {
+        let stat = nix::sys::statvfs::statvfs(&self.dir).ok()?;
+        Some(stat.blocks_available() * stat.fragment_size())
     }
 
     fn damaged(&self, detail: &str) -> io::Error {
@@ -207,31 +219,45 @@ impl SledEngine {
     }
 
     fn remove_generation(&self, generation: u8) -> io::Result<()> {
-        for key in self.keys.scan_prefix([generation]).keys() {
+        for (at, key) in self.keys.scan_prefix([generation]).keys().enumerate() {
+            if at.is_multiple_of(REMOVED_AT_ONCE) {
+                self.room.wait(&self.file)?;
+            }
             self.keys.remove(key.map_err(to_io)?).map_err(to_io)?;
         }
         Ok(())
     }
 
     /// Writes all records of the generation after another one, and gives it; it does not count before the mark says so.
-    fn write_generation(&self, before: u8, records: impl Iterator<Item = (u64, Vec<u8>)>) -> io::Result<u8> {
+    fn write_generation(
+        &self,
+        before: u8,
+        records: impl Iterator<Item = (u64, Vec<u8>)>,
+        sync_every: usize,
+    ) -> io::Result<u8> {
         let generation = before.wrapping_add(1);
         // Left there by one that did not end.
         self.remove_generation(generation)?;
-        self.write_records(generation, records)?;
+        self.write_records(generation, records, sync_every)?;
         Ok(generation)
     }
 
     /// Writes records, syncing now and then and at the end.
-    fn write_records(&self, generation: u8, records: impl Iterator<Item = (u64, Vec<u8>)>) -> io::Result<()> {
+    fn write_records(
+        &self,
+        generation: u8,
+        records: impl Iterator<Item = (u64, Vec<u8>)>,
+        sync_every: usize,
+    ) -> io::Result<()> {
         let mut unsynced = 0;
         for (revision, record) in records {
             for (key, value) in parts::split(generation, revision, &record) {
                 self.keys.insert(key, value).map_err(to_io)?;
             }
             unsynced += record.len();
-            if unsynced >= SYNC_EVERY {
+            if unsynced >= sync_every {
                 self.sync()?;
+                self.room.wait(&self.file)?;
                 unsynced = 0;
             }
         }
@@ -324,6 +350,7 @@ impl Engine for SledEngine {
 
     fn checkpoint(&self, changes: &[Change], mark: &CheckpointMark) -> io::Result<()> {
         let _alone = self.slow.lock();
+        self.room.wait(&self.file)?;
         let generation = *self.generation.lock();
         let records = changes.iter().map(|change| {
             let record = match &change.now {
@@ -332,16 +359,18 @@ impl Engine for SledEngine {
             };
             (change.revision(), record)
         });
-        self.write_records(generation, records)?;
+        self.write_records(generation, records, SYNC_EVERY)?;
         self.raft.insert(MARK, codec::mark(mark, generation)).map_err(to_io)?;
         self.sync()?;
         // From here on nothing needs to be durable: what a crash leaves behind is removed at the next open. A record
         // that says a key is gone goes last, when nothing is left that it speaks about.
-        for superseded in changes.iter().filter_map(|change| change.superseded) {
-            self.remove_revision(generation, superseded)?;
-        }
-        for change in changes.iter().filter(|change| matches!(change.now, Now::Gone(_))) {
-            self.remove_revision(generation, change.revision())?;
+        let superseded = changes.iter().filter_map(|change| change.superseded);
+        let gone = changes.iter().filter(|change| matches!(change.now, Now::Gone(_))).map(Change::revision);
+        for (at, revision) in superseded.chain(gone).enumerate() {
+            if at.is_multiple_of(REMOVED_AT_ONCE) {
+                self.room.wait(&self.file)?;
+            }
+            self.remove_revision(generation, revision)?;
         }
         Ok(())
     }
@@ -349,7 +378,8 @@ impl Engine for SledEngine {
     fn rewrite(&self, entries: &mut dyn Iterator<Item = Arc<Entry>>, mark: &CheckpointMark) -> io::Result<()> {
         let _alone = self.slow.lock();
         let before = *self.generation.lock();
-        let generation = self.write_generation(before, entries.map(|entry| (entry.modified, codec::entry(&entry))))?;
+        let records = entries.map(|entry| (entry.modified, codec::entry(&entry)));
+        let generation = self.write_generation(before, records, SYNC_EVERY)?;
         self.raft.insert(MARK, codec::mark(mark, generation)).map_err(to_io)?;
         self.sync()?;
         *self.generation.lock() = generation;
@@ -365,7 +395,7 @@ impl Engine for SledEngine {
         }
         let before = *self.generation.lock();
         let records = entries.iter().map(|entry| (entry.modified, codec::entry(entry)));
-        let generation = self.write_generation(before, records)?;
+        let generation = self.write_generation(before, records, SYNC_ALL_EVERY)?;
         let mut batch = sled::Batch::default();
         let epoch = self.wal.epoch() + 1;
         batch.insert(MARK, codec::mark(mark, generation));
@@ -386,8 +416,15 @@ impl Engine for SledEngine {
         if !self.wal.has_room() || !self.room.keep(&self.file) {
             return Some(0);
         }
-        let stat = nix::sys::statvfs::statvfs(&self.dir).ok()?;
-        Some(stat.blocks_available() * stat.fragment_size())
+        self.unused_bytes()
+    }
+
+    fn has_room_for(&self, bytes: u64) -> bool {
+        self.unused_bytes().is_none_or(|unused| unused + self.room.kept(&self.file) / 2 >= bytes)
+    }
+
+    fn stop_waiting(&self) {
+        self.room.end();
     }
 
     fn used_bytes(&self) -> Option<u64> {

@@ -167,6 +167,18 @@ impl Keyspace {
         changes
     }
 
+    /// How many bytes [`Keyspace::take_changes`] would be about. Looks at each of them.
+    pub(crate) fn changed_bytes(&self) -> u64 {
+        let size =
+            |(key, _): (&Bytes, &Dirty)| (key.len() + self.root.get(key).map_or(0, |entry| entry.value.len())) as u64;
+        self.dirty.iter().map(size).sum()
+    }
+
+    /// How many bytes there are in all. Looks at each entry.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.root.entries().values().map(|entry| (entry.key.len() + entry.value.len()) as u64).sum()
+    }
+
     fn note(&mut self, key: &Bytes, previous: Option<&Arc<Entry>>, deleted: Option<u64>) {
         let superseded = previous.map(|entry| entry.modified);
         self.dirty.entry(key.clone()).or_insert(Dirty { superseded, deleted: None }).deleted = deleted;

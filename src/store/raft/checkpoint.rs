@@ -67,6 +67,14 @@ pub(super) struct Sizes {
     marks: VecDeque<(u64, u64)>,
 }
 
+/// When the disk has not much room, so many times less log is enough for a checkpoint, and is kept for late replicas.
+const SCARCE_SHARE: u64 = 8;
+
+/// Bytes of log: as many as an option says, or fewer where the disk has not much room.
+pub(super) fn of_log(bytes: u64, scarce: bool) -> u64 {
+    if scarce { bytes / SCARCE_SHARE } else { bytes }
+}
+
 /// How many marks there are for what is kept for late replicas.
 const MARKS: u64 = 64;
 
@@ -127,6 +135,15 @@ impl Replica {
         self.sizes.since_checkpoint()
     }
 
+    /// How many bytes a checkpoint of now would write, about. Looks at everything that changed.
+    pub(crate) fn checkpoint_size(&self) -> u64 {
+        match (&self.witness, self.wants_rewrite()) {
+            (Some(_), _) => 0,
+            (None, true) => self.keyspace.bytes(),
+            (None, false) => self.keyspace.changed_bytes(),
+        }
+    }
+
     /// Whether a checkpoint is due whatever the log's size: values on the disk are sealed in another way than they should.
     pub(crate) fn wants_rewrite(&self) -> bool {
         self.keyspace.wants_rewrite()
@@ -143,22 +160,27 @@ impl Replica {
         Checkpoint { contents, sealer, mark: self.log.applied().mark() }
     }
 
-    /// A checkpoint is durable: gives up to where the log may be cut, if it may.
-    pub(crate) fn checkpointed(&mut self, Done { mark, all }: &Done) -> Option<u64> {
+    /// A checkpoint is durable: gives up to where the log may be cut, if it may. Less of it stays for late replicas where
+    /// the disk has not much room.
+    pub(crate) fn checkpointed(&mut self, Done { mark, all }: &Done, scarce: bool) -> Option<u64> {
         Metrics::add(&self.metrics.checkpoints, 1);
         if *all && !self.keyspace.wants_rewrite() {
             self.keeper.iter().for_each(|keeper| keeper.set_rewriting(false));
         }
         // What was sealed in another way shall not stay in a log that nobody is likely to ask for.
         let keeps = self.has_peers() && !self.is_witness() && (self.leads() || !all);
-        let through = if keeps { self.needed_by_nobody().min(mark.index) } else { mark.index };
+        let through = if keeps {
+            self.needed_by_nobody(of_log(self.settings.keep_bytes, scarce)).min(mark.index)
+        } else {
+            mark.index
+        };
         // A snapshot may have come meanwhile, and the log may begin behind this already.
         (through > 0 && self.log.trim(through).is_ok()).then_some(through)
     }
 
     /// The last entry that no peer is going to ask for; one that is very late gets a snapshot.
-    fn needed_by_nobody(&mut self) -> u64 {
-        let by_size = self.sizes.behind(self.settings.keep_bytes);
+    fn needed_by_nobody(&mut self, keep: u64) -> u64 {
+        let by_size = self.sizes.behind(keep);
         if !self.leads() {
             return by_size;
         }

@@ -149,6 +149,7 @@ impl Replica {
         if !self.is_witness() {
             self.promote();
         }
+        self.go_easy_on_witnesses();
     }
 
     /// Whether it answers at this moment.

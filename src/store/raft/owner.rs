@@ -10,7 +10,9 @@
 
 use super::{
     CheckpointDone, Effects, Leadership, MemberChange, MemberStatus, Outgoing, PeerMessage, Replica, Settings, Show,
-    Transport, Whole, Write, codec,
+    Transport, Whole, Write,
+    checkpoint::of_log,
+    codec,
     disk::Disk,
     pending::{Answer, MemberAnswer, ReadAnswer},
 };
@@ -34,6 +36,8 @@ pub(crate) enum Request {
     /// An encoded transaction.
     Commit {
         txn: Vec<u8>,
+        /// It is taken when the disk is full, too.
+        small: bool,
         answer: Answer,
     },
     /// A view that includes every write acknowledged before the question.
@@ -97,6 +101,9 @@ const ROOM_EVERY_BYTES: u64 = 1 << 20;
 /// How often a leader without room hands the lead over that comes back to it.
 const FULL_AGAIN: Duration = Duration::from_secs(10);
 
+/// A checkpoint takes about so many times the bytes that changed, before it gives any back.
+const CHECKPOINT_COSTS: u64 = 2;
+
 /// How long one turn gathers requests at most, by their number.
 const GATHER: usize = 4096;
 
@@ -121,6 +128,10 @@ pub(crate) struct Owner {
     /// When the room on the disk was looked at last, and how much log had been written by then.
     room_checked: Option<(Instant, u64)>,
     full: bool,
+    /// The disk has so little room that the log is kept short.
+    scarce: bool,
+    /// When there was last no room for a checkpoint.
+    no_checkpoint: Option<Instant>,
     /// When the lead was last handed over for want of room.
     stepped_aside: Option<Instant>,
     /// Why writes are refused for good: the disk failed.
@@ -158,6 +169,8 @@ impl Owner {
             next_background: 0,
             room_checked: None,
             full: false,
+            scarce: false,
+            no_checkpoint: None,
             stepped_aside: None,
             broken: None,
             closing: None,
@@ -199,7 +212,7 @@ impl Owner {
         while let Some(request) = next.take() {
             gathered += 1;
             match request {
-                Request::Commit { txn, answer } => match self.refusal() {
+                Request::Commit { txn, small, answer } => match self.refusal(small) {
                     None => txns.push((txn, answer)),
                     Some(error) => drop(answer.send(Err(error))),
                 },
@@ -303,12 +316,12 @@ impl Owner {
         self.transport.send(PeerMessage { to, bytes, keyspace: keyspace.map(|view| self.replica.pieces(view)) });
     }
 
-    fn refusal(&mut self) -> Option<CommitError> {
+    fn refusal(&mut self, small: bool) -> Option<CommitError> {
         if self.broken.is_some() {
             return self.broken.clone();
         }
         self.look_at_room();
-        self.full.then_some(CommitError::Full { reserve: self.options.reserve_bytes })
+        (self.full && !small).then_some(CommitError::Full { reserve: self.options.reserve_bytes })
     }
 
     /// Whether the disk is full, now and then. Who leads hands the lead over before the others' writes fill it to the end.
@@ -320,10 +333,17 @@ impl Owner {
         }
         let now = Instant::now();
         self.room_checked = Some((now, written));
-        let full = self.engine.free_bytes().is_some_and(|free| free < self.options.reserve_bytes);
+        let free = self.engine.free_bytes().unwrap_or(u64::MAX);
+        let Options { reserve_bytes, checkpoint_bytes, .. } = self.options;
+        let full = free < reserve_bytes;
+        self.scarce = free < reserve_bytes + CHECKPOINT_COSTS * checkpoint_bytes;
         if full != self.full {
             self.full = full;
-            tracing::warn!(full, "the disk under the store");
+            self.metrics.disk_full.store(full, Relaxed);
+            match full {
+                true => tracing::warn!(free, "the disk under the store is full: no write is taken until there is room"),
+                false => tracing::info!("the disk under the store has room again: writes are taken"),
+            }
         }
         // It may have been chosen since; and those that it gives the lead to may have no room either.
         let lately = self.stepped_aside.is_some_and(|at| now.duration_since(at) < FULL_AGAIN);
@@ -352,19 +372,19 @@ impl Owner {
     }
 
     fn checkpoint_if_due(&mut self) {
-        let bytes = self.replica.bytes_since_checkpoint();
-        let rewrite = self.replica.wants_rewrite();
-        let is_due = rewrite || bytes >= self.options.checkpoint_bytes;
-        if self.background.is_some() || self.broken.is_some() || !is_due {
+        let is_due = self.replica.wants_rewrite()
+            || self.replica.bytes_since_checkpoint() >= of_log(self.options.checkpoint_bytes, self.scarce);
+        let lately = self.no_checkpoint.is_some_and(|at| at.elapsed() < ROOM_EVERY);
+        if self.background.is_some() || self.broken.is_some() || !is_due || lately {
             return;
         }
-        // A checkpoint writes at most about twice the log's bytes before it gives any back. What it may take is not what
-        // the writes are left with: rather a long log than a disk that is full halfway.
-        let again = if rewrite { self.engine.used_bytes().unwrap_or(0) } else { 0 };
-        let needed = self.options.reserve_bytes + 2 * bytes + again;
-        if self.engine.free_bytes().is_some_and(|free| free < needed) {
+        // Rather a long log than a checkpoint that cannot end. When the log has come so far that nothing else fits onto the
+        // disk, what is kept for checkpoints is enough for one.
+        if !self.engine.has_room_for(CHECKPOINT_COSTS * self.replica.checkpoint_size()) {
+            self.no_checkpoint = Some(Instant::now());
             return;
         }
+        self.no_checkpoint = None;
         let checkpoint = self.replica.checkpoint();
         let engine = self.engine.clone();
         self.in_background(move || checkpoint.write(&*engine).map(Done::Checkpoint));
@@ -377,7 +397,7 @@ impl Owner {
         }
         match outcome {
             Ok(Done::Checkpoint(done)) => {
-                if let Some(through) = self.replica.checkpointed(&done) {
+                if let Some(through) = self.replica.checkpointed(&done, self.scarce) {
                     let engine = self.engine.clone();
                     self.in_background(move || engine.cut(through).map(|()| Done::Cut));
                 }
@@ -421,6 +441,7 @@ impl Owner {
             drop(self.perform());
         }
         self.hub.close();
+        self.engine.stop_waiting();
         self.disk = None;
         if let Some(running) = self.background.take() {
             running.thread.join().expect("a checkpoint does not panic");

@@ -355,7 +355,12 @@ impl Replica {
 
 /// Raft's settings for a replica that is to be small.
 fn small(config: Config) -> Config {
-    Config { max_size_per_msg: 256 << 10, max_inflight_msgs: 8, max_committed_size_per_ready: 1 << 20, ..config }
+    Config {
+        max_size_per_msg: super::witness::MESSAGE_BYTES,
+        max_inflight_msgs: super::witness::ON_THEIR_WAY,
+        max_committed_size_per_ready: 1 << 20,
+        ..config
+    }
 }
 
 /// What the engine holds; where it holds nothing, the beginning that every founder writes.

@@ -30,6 +30,11 @@ use std::{
 /// How much longer a witness waits for a leader.
 const PATIENCE: usize = 3;
 
+/// So many messages with entries are on their way to a witness at most, of up to so many bytes unless one entry has more: it
+/// holds each of them several times over until it is on its disk.
+pub(super) const ON_THEIR_WAY: usize = 8;
+pub(super) const MESSAGE_BYTES: u64 = 256 << 10;
+
 /// How many places to cut at are known at most.
 const PLACES: u64 = 64;
 
@@ -173,6 +178,14 @@ impl Replica {
             self.raw.campaign().map_err(io::Error::other)?;
         }
         Ok(())
+    }
+
+    /// What a leader does for witnesses to be small.
+    pub(super) fn go_easy_on_witnesses(&mut self) {
+        for id in &self.witnesses {
+            self.raw.raft.max_msg_size = MESSAGE_BYTES;
+            self.raw.raft.adjust_max_inflight_msgs(*id, ON_THEIR_WAY);
+        }
     }
 
     /// A witness that leads hands the lead to whoever has everything that is here.

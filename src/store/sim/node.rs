@@ -180,7 +180,7 @@ impl Node {
         let Some(checkpoint) = self.checkpoint.take() else { return Ok(()) };
         let done = checkpoint.write(&self.engine)?;
         if let Some(replica) = &mut self.replica
-            && let Some(through) = replica.checkpointed(&done)
+            && let Some(through) = replica.checkpointed(&done, self.full_disk)
         {
             self.engine.cut(through)?;
         }

@@ -29,6 +29,8 @@ use kube::{
 use serde_json::json;
 use std::{
     collections::{BTreeMap, BTreeSet},
+    os::unix::fs::MetadataExt,
+    path::Path,
     time::{Duration, Instant},
 };
 use tokio::runtime::Runtime;
@@ -65,9 +67,14 @@ fn number(variable: &str, otherwise: usize) -> usize {
     std::env::var(variable).ok().map_or(otherwise, |text| text.parse().expect("a number"))
 }
 
+/// The most that a server's log may take of its small disk.
+const LOG_MAX: u64 = 128 << 20;
+
 /// What was measured in one round.
 struct Round {
     harm: Harm,
+    /// The most bytes that a server has in its log, and in its store.
+    disk: [u64; 2],
     /// Until a write was taken.
     write: Duration,
     /// Until a Deployment's pod had a node, and until it ran.
@@ -153,8 +160,7 @@ fn check(servers: &[Server<'_>; 3], harms: &[Harm], count: usize, nodes: &[Host]
     let before = lives(api[0]);
     assert_eq!(before.len(), nodes.len());
     let rounds = under_load(&api, &runtime, |acknowledged, silent| {
-        let one =
-            |n: usize| round(servers, &runtime, n, harms[n % harms.len()], !nodes.is_empty(), acknowledged, silent);
+        let one = |n: usize| round(servers, &runtime, n, harms[n % harms.len()], nodes, acknowledged, silent);
         let rounds: Vec<_> = (0..count).map(one).collect();
         let kills = rounds.iter().filter(|round| matches!(round.harm, (Kill, Leader | Follower))).count();
         (rounds, kills)
@@ -181,7 +187,7 @@ fn round(
     runtime: &Runtime,
     number: usize,
     harm: Harm,
-    with_nodes: bool,
+    nodes: &[Host],
     acknowledged: &Acknowledged,
     silent: &Silent,
 ) -> Round {
@@ -205,15 +211,18 @@ fn round(
     let begun = Instant::now();
     let (write, pod) = runtime.block_on(async {
         let pod = async {
-            match with_nodes && whom == Leader {
+            match !nodes.is_empty() && whom == Leader {
                 true => Some(gets_a_pod(&clients[0], &format!("round-{number}"), begun).await),
                 false => None,
             }
         };
         tokio::join!(taken(&clients, &probe, begun, acknowledged), pod)
     });
+    let why = |late: &Late| format!("{harm:?}, {}: {late:?}\n{}", victim.name, explain(survivors[0], nodes, &late.0));
+    let pod = pod.map(|outcome| outcome.unwrap_or_else(|late| panic!("{}", why(&late))));
     if fault == Fill {
         runtime.block_on(weigh(&clients[0]));
+        is_said_to_be_full(survivors[0], victim, true);
     }
     harm::end(fault, victim);
     if !is_witness(victim) {
@@ -228,8 +237,60 @@ fn round(
         };
         runtime.block_on(waited).unwrap_or_else(|_| panic!("{harm:?}: it takes no writes again\n{}", victim.log()));
     }
+    if fault == Fill {
+        is_said_to_be_full(survivors[0], victim, false);
+    }
     silent.becomes(None);
-    Round { harm, write, pod }
+    let largest = |path: &str| servers.iter().map(|server| bytes_below(&server.data_dir().join(path))).max();
+    let disk = ["server/store/log", "server/store"].map(|path| largest(path).unwrap_or(0));
+    assert!(disk[0] < LOG_MAX, "after {harm:?} a server's log has {} bytes", disk[0]);
+    Round { harm, disk, write, pod }
+}
+
+/// Waits until the cluster says that a server's disk is full, or that it is not any more.
+fn is_said_to_be_full(server: &Server<'_>, victim: &Server<'_>, full: bool) {
+    let reason = if full { "ServerDiskFull" } else { "ServerDiskHasRoom" };
+    let selector = format!("reason={reason},involvedObject.kind=Node,involvedObject.name={}", victim.name);
+    server.wait(reason, SOON, |server| {
+        let members = server.cluster(&["members"])?;
+        let row = members.lines().find(|line| line.split_whitespace().nth(1) == Some(&victim.name))?;
+        let events =
+            server.kubectl(&["get", "events", "-n", "default", "-o", "name", "--field-selector", &selector])?;
+        (row.contains("disk full") == full && !events.is_empty()).then_some(())
+    });
+}
+
+/// How much of a disk a directory takes.
+fn bytes_below(path: &Path) -> u64 {
+    let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+    let taken = entries.map(|entry| match entry.metadata() {
+        Ok(metadata) if metadata.is_dir() => bytes_below(&entry.path()),
+        Ok(metadata) => metadata.blocks() * 512,
+        // It was removed meanwhile.
+        Err(_) => 0,
+    });
+    taken.sum()
+}
+
+/// A Deployment whose pod does not run in time.
+#[derive(Debug)]
+struct Late(String);
+
+/// All that may say why a pod does not run.
+fn explain(server: &Server<'_>, nodes: &[Host], name: &str) -> String {
+    let said =
+        |arguments: &[&str]| format!("# {}\n{}", arguments.join(" "), server.kubectl(arguments).unwrap_or_default());
+    let label = format!("round={name}");
+    let mut text = said(&["get", "pods", "-l", &label, "-o", "yaml"]);
+    text += &said(&["get", "deployments,replicasets", "-l", &label, "-o", "wide"]);
+    text += &said(&["get", "events", "-A", "--sort-by=.metadata.creationTimestamp"]);
+    text += &said(&["get", "nodes", "-o", "wide"]);
+    text += &said(&["get", "leases", "-A"]);
+    text += &server.cluster(&["status"]).unwrap_or_default();
+    for node in nodes {
+        text += &format!("# the log of {}\n{}\n", node.name, node.log_end(200));
+    }
+    text + &format!("# the log of {}\n{}", server.name, server.log_end(200))
 }
 
 /// How long after `begun` one of the clients has a write taken that was begun then.
@@ -284,7 +345,7 @@ async fn weigh(client: &Client) {
 }
 
 /// How long after `begun` a Deployment made now has a pod with a node, and until that runs.
-async fn gets_a_pod(client: &Client, name: &str, begun: Instant) -> [Duration; 2] {
+async fn gets_a_pod(client: &Client, name: &str, begun: Instant) -> Result<[Duration; 2], Late> {
     let deployments = Api::<Deployment>::namespaced(client.clone(), "default");
     let labels = json!({"round": name});
     let deployment: Deployment = serde_json::from_value(json!({
@@ -312,7 +373,9 @@ async fn gets_a_pod(client: &Client, name: &str, begun: Instant) -> [Duration; 2
     let mine = ListParams::default().labels(&format!("round={name}"));
     let mut placed = None;
     let run = loop {
-        assert!(begun.elapsed() < 4 * WITHOUT_LOOPS, "{name} has no pod");
+        if begun.elapsed() > 2 * WITHOUT_LOOPS {
+            return Err(Late(name.to_owned()));
+        }
         let listed = pods.list(&mine).await.map(|list| list.items).unwrap_or_default();
         let is_placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
         let runs = |pod: &Pod| pod.status.as_ref().is_some_and(|status| status.phase.as_deref() == Some("Running"));
@@ -325,13 +388,13 @@ async fn gets_a_pod(client: &Client, name: &str, begun: Instant) -> [Duration; 2
         tokio::time::sleep(Duration::from_millis(20)).await;
     };
     drop(deployments.delete(name, &DeleteParams::background()).await);
-    [placed.unwrap_or(run), run]
+    Ok([placed.unwrap_or(run), run])
 }
 
 fn report(rounds: &[Round]) {
     let mut writes: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
     let mut pods: [Vec<Duration>; 2] = Default::default();
-    for Round { harm, write, pod } in rounds {
+    for Round { harm, write, pod, .. } in rounds {
         writes.entry(format!("{harm:?}")).or_default().push(*write);
         if harm.1 == Leader {
             writes.entry("any of a leader".to_owned()).or_default().push(*write);
@@ -347,6 +410,11 @@ fn report(rounds: &[Round]) {
     let longest = placed.iter().max().copied();
     spread("a Deployment's pod has a node after", placed);
     spread("it runs after", run);
+    let [log, store] = [0, 1].map(|at| rounds.iter().map(|round| round.disk[at] >> 20).max().unwrap_or(0));
+    say(format_args!(
+        "{} rounds; on a disk the log took {log} MiB at most, the store in all {store} MiB",
+        rounds.len()
+    ));
     for Round { harm, write, .. } in rounds {
         assert!(*write < WITHOUT_LEADER, "a write waited {write:?} after {harm:?}");
     }

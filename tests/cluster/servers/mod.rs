@@ -133,6 +133,13 @@ impl<'a> Server<'a> {
         fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
+    /// The last lines of its log.
+    fn log_end(&self, lines: usize) -> String {
+        let log = self.log();
+        let all: Vec<&str> = log.lines().collect();
+        all[all.len().saturating_sub(lines)..].join("\n")
+    }
+
     fn wait<T>(&self, what: &str, within: Duration, mut seen: impl FnMut(&Self) -> Option<T>) -> T {
         let deadline = Instant::now() + within;
         loop {

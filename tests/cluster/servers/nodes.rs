@@ -26,6 +26,7 @@ spec:
       mkdir -p /tmp/w/cgi-bin
       echo hello >/tmp/w/hello
       cat /proc/sys/kernel/random/uuid >/tmp/w/life
+      ls /var/run/secrets/kubernetes.io/serviceaccount >/tmp/w/account
       printf '#!/bin/sh\necho\ntouch /tmp/die\n' >/tmp/w/cgi-bin/die
       chmod +x /tmp/w/cgi-bin/die
       httpd -p 8080 -h /tmp/w
@@ -94,6 +95,7 @@ fn every_server_reaches_a_node_and_none_is_missed() {
     for server in &servers {
         reaches(server);
     }
+    the_server_that_it_joined_at_dies(&host, &servers, &joining);
 
     // One of them is the one that the node talks to.
     for (n, victim) in servers.iter().enumerate() {
@@ -130,13 +132,40 @@ fn every_server_reaches_a_node_and_none_is_missed() {
     a_removed_server_says_so(&servers);
 }
 
-/// All servers are gone, and the agent begins anew: what ends is started again all the same.
+/// The only server that a node was told of is killed as soon as the node has its certificate.
+fn the_server_that_it_joined_at_dies(host: &Host, servers: &[Server<'_>; 3], joining: &[String]) {
+    let mut orphan = host.beside("orphan", 3, &joining.iter().map(String::as_str).collect::<Vec<_>>());
+    orphan.spawn_server();
+    while !orphan.log_tail().contains("joined the cluster") {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    servers[0].kill();
+    servers[1].wait("the node is Ready", Duration::from_secs(90), |server| {
+        let said = server.kubectl(&["get", "node", "orphan", "--no-headers"])?;
+        (said.split_whitespace().nth(1) == Some("Ready")).then_some(())
+    });
+    orphan.stop_server(Signal::SIGTERM);
+    servers[1].kubectl(&["delete", "node", "orphan"]).expect("it is deleted");
+    servers[0].run();
+    servers[0].wait_until_ready();
+    servers[0].wait_for_voters(2);
+}
+
+/// All servers are gone, and the agent begins anew, as after a restart of the machine without what was in memory: what ends
+/// is started again all the same.
 fn without_servers(servers: &[Server<'_>; 3], node: &mut Host) {
     let address = servers[1].kubectl(&["get", "pod", "web", "-o", "jsonpath={.status.podIP}"]).expect("an address");
     let web = format!("http://{}:8080", address.trim());
     let life = node.curl(&format!("{web}/life")).expect("it answers");
+    assert_eq!(node.curl(&format!("{web}/account")).as_deref(), Some("ca.crt\nnamespace\ntoken\n"));
     servers.iter().for_each(Server::kill);
     node.stop_server(Signal::SIGKILL);
+    let mounts = fs::read_to_string("/proc/mounts").expect("it is there");
+    let data = node.data_dir.to_str().expect("text");
+    let tokens = mounts.lines().filter_map(|line| line.split(' ').nth(1)).filter(|path| path.starts_with(data));
+    let tokens: Vec<_> = tokens.filter(|path| path.contains("kubernetes.io~projected")).collect();
+    assert!(!tokens.is_empty(), "{mounts}");
+    tokens.iter().for_each(|path| drop(node.inside("umount", &["-l", path])));
     node.spawn_server();
     node.wait("it goes by its record", SOON, |node| node.log_tail().contains("its own record of its pods pods="));
     assert_eq!(node.curl(&format!("{web}/life")).as_ref(), Some(&life), "what runs is adopted");
@@ -144,12 +173,15 @@ fn without_servers(servers: &[Server<'_>; 3], node: &mut Host) {
     node.wait("it is started again", Duration::from_secs(60), |node| {
         node.curl(&format!("{web}/life")).is_some_and(|now| now != life)
     });
+    assert_eq!(node.curl(&format!("{web}/account")).as_deref(), Some("ca.crt\nnamespace\n"), "no token is on the disk");
     servers.iter().for_each(Server::run);
     servers.iter().for_each(Server::wait_until_ready);
     servers[0].wait_for_voters(2);
     servers.iter().for_each(reaches);
     let restarts = ["get", "pod", "web", "-o", "jsonpath={.status.containerStatuses[0].restartCount}"];
     says(&servers[0], &restarts, "1");
+    let account = ["exec", "web", "--", "ls", "/var/run/secrets/kubernetes.io/serviceaccount"];
+    says(&servers[0], &account, "ca.crt\nnamespace\ntoken");
 }
 
 /// The machine has another address: the node takes it and stays the same.

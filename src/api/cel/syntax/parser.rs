@@ -45,6 +45,47 @@ struct Parser<'s> {
     depth: u16,
 }
 
+/// How tightly operators bind.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Level {
+    Or,
+    And,
+    Relation,
+    Sum,
+    Product,
+}
+
+/// Signs before an operand.
+struct Signs {
+    at: u32,
+    function: &'static str,
+    count: u32,
+}
+
+/// An operator and what is on its left.
+struct Pending {
+    operand: Id,
+    function: &'static str,
+    at: u32,
+    level: Level,
+}
+
+/// What was read of operands with operators between them.
+#[derive(Default)]
+struct Operation {
+    any: Chain,
+    all: Chain,
+    pending: Vec<Pending>,
+}
+
+/// Terms with the same operator between them, and the operators' places: `a || b || c` and `a && b && c` are made into
+/// balanced trees, so that long ones stay flat.
+#[derive(Default)]
+struct Chain {
+    terms: Vec<Id>,
+    places: Vec<u32>,
+}
+
 impl Parser<'_> {
     fn peek(&self) -> &Token {
         &self.tokens[self.next].token
@@ -71,11 +112,6 @@ impl Parser<'_> {
     /// The place of the sign, where it is next.
     fn take(&mut self, sign: &str) -> Option<u32> {
         (self.peek_sign(0) == Some(sign)).then(|| self.advance().at)
-    }
-
-    fn take_any(&mut self, signs: &[&'static str]) -> Option<(&'static str, u32)> {
-        let sign = self.peek_sign(0).filter(|sign| signs.contains(sign))?;
-        Some((sign, self.advance().at))
     }
 
     fn expect(&mut self, sign: &str) -> Parsed<u32> {
@@ -109,38 +145,90 @@ impl Parser<'_> {
         self.node(at, Expr::Call { function: function.into(), target: None, args })
     }
 
+    // What is nested calls `expr`, `operation`, `unary`, `member` and `primary` for each of its levels: these five are
+    // small, and leave all they can to others, so that the deepest expression needs little stack in a debug build, too.
     fn expr(&mut self) -> Parsed {
         self.depth += 1;
         if self.depth > MAX_DEPTH {
-            return Err((self.at(), TooMuch::Depth.to_string()));
+            return self.too_deep();
         }
-        let condition = self.logic("||", "_||_")?;
-        let whole = match self.take("?") {
-            None => condition,
-            Some(at) => {
-                let then = self.logic("||", "_||_")?;
-                self.expect(":")?;
-                let otherwise = self.expr()?;
-                self.call(at, "_?_:_", vec![condition, then, otherwise])?
-            }
-        };
+        let mut whole = self.operation()?;
+        if self.peek_sign(0) == Some("?") {
+            whole = self.choice(whole)?;
+        }
         self.depth -= 1;
         Ok(whole)
     }
 
-    /// `a || b || c`, `a && b && c`: made into a balanced tree, so that long ones stay flat.
-    fn logic(&mut self, sign: &'static str, function: &str) -> Parsed {
-        let mut terms = vec![self.logic_term(sign)?];
-        let mut ops = Vec::new();
-        while let Some(at) = self.take(sign) {
-            ops.push(at);
-            terms.push(self.logic_term(sign)?);
-        }
-        self.balanced(function, &terms, &ops)
+    fn too_deep(&self) -> Parsed {
+        Err((self.at(), TooMuch::Depth.to_string()))
     }
 
-    fn logic_term(&mut self, sign: &str) -> Parsed {
-        if sign == "||" { self.logic("&&", "_&&_") } else { self.relation() }
+    /// `condition ? then : otherwise`, from the question mark on.
+    fn choice(&mut self, condition: Id) -> Parsed {
+        let at = self.expect("?")?;
+        let then = self.operation()?;
+        self.expect(":")?;
+        let otherwise = self.expr()?;
+        self.call(at, "_?_:_", vec![condition, then, otherwise])
+    }
+
+    /// Operands with operators between them. All levels of operators are read here, without a call for each.
+    fn operation(&mut self) -> Parsed {
+        let mut read = Operation::default();
+        loop {
+            let operand = self.unary()?;
+            if let Some(whole) = self.add_operand(&mut read, operand)? {
+                return Ok(whole);
+            }
+        }
+    }
+
+    /// Takes an operand and the operator behind it; the whole, when there is none.
+    fn add_operand(&mut self, read: &mut Operation, mut operand: Id) -> Parsed<Option<Id>> {
+        let operator = self.operator();
+        let level = operator.map_or(Level::Or, |(level, _)| level);
+        while let Some(left) = read.pending.pop_if(|left| left.level >= level) {
+            operand = self.call(left.at, left.function, vec![left.operand, operand])?;
+        }
+        if let Some((level @ (Level::Relation | Level::Sum | Level::Product), function)) = operator {
+            let at = self.advance().at;
+            read.pending.push(Pending { operand, function, at, level });
+            return Ok(None);
+        }
+        read.all.terms.push(operand);
+        if let Some((Level::And, _)) = operator {
+            read.all.places.push(self.advance().at);
+            return Ok(None);
+        }
+        let all = std::mem::take(&mut read.all);
+        read.any.terms.push(self.balanced("_&&_", &all.terms, &all.places)?);
+        if operator.is_some() {
+            read.any.places.push(self.advance().at);
+            return Ok(None);
+        }
+        self.balanced("_||_", &read.any.terms, &read.any.places).map(Some)
+    }
+
+    /// The operator that is next, and the function that it stands for.
+    fn operator(&self) -> Option<(Level, &'static str)> {
+        Some(match self.peek_sign(0)? {
+            "||" => (Level::Or, "_||_"),
+            "&&" => (Level::And, "_&&_"),
+            "==" => (Level::Relation, "_==_"),
+            "!=" => (Level::Relation, "_!=_"),
+            "<" => (Level::Relation, "_<_"),
+            "<=" => (Level::Relation, "_<=_"),
+            ">" => (Level::Relation, "_>_"),
+            ">=" => (Level::Relation, "_>=_"),
+            "in" => (Level::Relation, "@in"),
+            "+" => (Level::Sum, "_+_"),
+            "-" => (Level::Sum, "_-_"),
+            "*" => (Level::Product, "_*_"),
+            "/" => (Level::Product, "_/_"),
+            "%" => (Level::Product, "_%_"),
+            _ => return None,
+        })
     }
 
     fn balanced(&mut self, function: &str, terms: &[Id], ops: &[u32]) -> Parsed {
@@ -153,36 +241,14 @@ impl Parser<'_> {
         self.call(ops[middle], function, vec![left, right])
     }
 
-    fn relation(&mut self) -> Parsed {
-        let mut left = self.sum()?;
-        while let Some((sign, at)) = self.take_any(&["==", "!=", "<", "<=", ">", ">=", "in"]) {
-            let right = self.sum()?;
-            let function = if sign == "in" { "@in".to_string() } else { format!("_{sign}_") };
-            left = self.call(at, &function, vec![left, right])?;
-        }
-        Ok(left)
-    }
-
-    fn sum(&mut self) -> Parsed {
-        let mut left = self.product()?;
-        while let Some((sign, at)) = self.take_any(&["+", "-"]) {
-            let right = self.product()?;
-            left = self.call(at, &format!("_{sign}_"), vec![left, right])?;
-        }
-        Ok(left)
-    }
-
-    fn product(&mut self) -> Parsed {
-        let mut left = self.unary()?;
-        while let Some((sign, at)) = self.take_any(&["*", "/", "%"]) {
-            let right = self.unary()?;
-            left = self.call(at, &format!("_{sign}_"), vec![left, right])?;
-        }
-        Ok(left)
-    }
-
-    /// An even number of signs is none.
     fn unary(&mut self) -> Parsed {
+        let signs = self.signs();
+        let operand = self.member()?;
+        if signs.count.is_multiple_of(2) { Ok(operand) } else { self.call(signs.at, signs.function, vec![operand]) }
+    }
+
+    /// The signs before an operand. An even number of them is none.
+    fn signs(&mut self) -> Signs {
         let at = self.at();
         for (sign, function) in [("!", "!_"), ("-", "-_")] {
             let mut count = 0;
@@ -191,11 +257,10 @@ impl Parser<'_> {
                 count += 1;
             }
             if count > 0 {
-                let operand = self.member()?;
-                return if count % 2 == 0 { Ok(operand) } else { self.call(at, function, vec![operand]) };
+                return Signs { at, function, count };
             }
         }
-        self.member()
+        Signs { at, function: "", count: 0 }
     }
 
     /// A minus right before a number belongs to the number.
@@ -210,20 +275,24 @@ impl Parser<'_> {
     fn member(&mut self) -> Parsed {
         let mut operand = self.primary()?;
         loop {
-            if let Some(at) = self.take(".") {
-                operand = self.selection(operand, at)?;
-            } else if let Some(at) = self.take("[") {
-                let function = if self.take("?").is_some() { "_[?_]" } else { "_[_]" };
-                let index = self.expr()?;
-                self.expect("]")?;
-                operand = self.call(at, function, vec![operand, index])?;
-            } else {
-                return Ok(operand);
+            match self.peek_sign(0) {
+                Some(".") => operand = self.selection(operand)?,
+                Some("[") => operand = self.element(operand)?,
+                _ => return Ok(operand),
             }
         }
     }
 
-    fn selection(&mut self, operand: Id, at: u32) -> Parsed {
+    fn element(&mut self, operand: Id) -> Parsed {
+        let at = self.expect("[")?;
+        let function = if self.take("?").is_some() { "_[?_]" } else { "_[_]" };
+        let index = self.expr()?;
+        self.expect("]")?;
+        self.call(at, function, vec![operand, index])
+    }
+
+    fn selection(&mut self, operand: Id) -> Parsed {
+        let at = self.expect(".")?;
         let optional = self.take("?").is_some();
         let (field, field_at) = self.name()?;
         if optional {
@@ -262,6 +331,23 @@ impl Parser<'_> {
     }
 
     fn primary(&mut self) -> Parsed {
+        match self.peek_sign(0) {
+            Some("(") => self.parenthesis(),
+            Some("[") => self.list(),
+            Some("{") => self.map(),
+            _ => self.plain(),
+        }
+    }
+
+    fn parenthesis(&mut self) -> Parsed {
+        self.advance();
+        let inner = self.expr()?;
+        self.expect(")")?;
+        Ok(inner)
+    }
+
+    /// A literal or what begins with a name.
+    fn plain(&mut self) -> Parsed {
         let at = self.at();
         if self.negative_number() {
             self.advance();
@@ -283,14 +369,6 @@ impl Parser<'_> {
                 // A leading dot means the root of names, which is where we are.
                 self.named(name, at)
             }
-            Token::Sign("(") => {
-                self.advance();
-                let inner = self.expr()?;
-                self.expect(")")?;
-                Ok(inner)
-            }
-            Token::Sign("[") => self.list(),
-            Token::Sign("{") => self.map(),
             _ => Err(self.unexpected(PRIMARY)),
         }
     }

@@ -244,10 +244,16 @@ fn validate_approval(new: &Value, old: Option<&Value>, errors: &mut Errors) {
     }
 }
 
-fn warnings(definition: &Value) -> Vec<String> {
-    let mut found = Vec::new();
-    for version in list(sub(definition, "spec"), "versions") {
-        schema::unknown_formats(sub(sub(version, "schema"), "openAPIV3Schema"), &mut found);
-    }
-    found.into_iter().map(|format| format!("unrecognized format {}", crate::field::quote(&format))).collect()
+/// Advice about formats that nobody knows, as far as they are new.
+fn warnings(definition: &Value, old: Option<&Value>) -> Vec<String> {
+    let formats = |definition: &Value| {
+        let mut found = Vec::new();
+        for version in list(sub(definition, "spec"), "versions") {
+            schema::unknown_formats(sub(sub(version, "schema"), "openAPIV3Schema"), &mut found);
+        }
+        found
+    };
+    let before = old.map(formats).unwrap_or_default();
+    let new = formats(definition).into_iter().filter(|format| !before.contains(format));
+    new.map(|format| format!("unrecognized format {}", crate::field::quote(&format))).collect()
 }

@@ -1,16 +1,16 @@
 //! Job and CronJob: pods that end, once or again and again.
 
 mod policies;
+mod status;
 
 use jiff::tz::TimeZone;
 use serde_json::{Value, json};
 
 use super::at::{
-    self, default, default_pointer, flag, get, has, int, keep, list, list_mut, map_mut, maybe_text, same, set, sub,
-    sub_mut, text,
+    self, default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, set, sub, sub_mut, text,
 };
 use super::check::{self, Errors, immutable, member, non_negative, word};
-use super::{GENERIC, Generation, Rules, Scope, pod, template};
+use super::{GENERIC, Generation, Rules, Scope, features, pod, template};
 use crate::cron::Schedule;
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -19,6 +19,7 @@ use crate::select::LabelSelector;
 use crate::zones;
 
 const UID_LABEL: &str = "batch.kubernetes.io/controller-uid";
+const NAME_LABEL: &str = "batch.kubernetes.io/job-name";
 
 pub(super) static JOB: Rules = Rules {
     scope: Scope::Namespaced,
@@ -26,9 +27,17 @@ pub(super) static JOB: Rules = Rules {
     has_status: true,
     default: default_job,
     prepare_create: generate_selector,
-    validate: validate_job,
+    validate: |job, errors| validate_job(job, true, errors),
     validate_update: Some(validate_job_update),
-    warnings_of_new: super::meta::name_in_pods,
+    validate_status_update: |new, old, errors| status::validate_update(new, old, errors),
+    warnings: |job, old| {
+        let mut said = super::meta::name_in_pods(job, old);
+        if old.is_none_or(|old| meta::generation(old) != meta::generation(job)) {
+            said.extend(advice(sub(job, "spec"), &Path::new("spec")));
+        }
+        said
+    },
+    gated: features::TEMPLATE,
     selectable: &[("status.successful", |job| int(sub(job, "status"), "succeeded").unwrap_or(0).to_string())],
     ..GENERIC
 };
@@ -76,9 +85,7 @@ fn generate_selector(job: &mut Value) {
         .and_then(|pods| sub_mut(pods, "metadata"))
         .and_then(|metadata| map_mut(metadata, "labels"))
     {
-        for (key, value) in
-            [("job-name", &name), ("batch.kubernetes.io/job-name", &name), ("controller-uid", &uid), (UID_LABEL, &uid)]
-        {
+        for (key, value) in [("job-name", &name), (NAME_LABEL, &name), ("controller-uid", &uid), (UID_LABEL, &uid)] {
             labels.entry(key).or_insert_with(|| Value::String(value.clone()));
         }
     }
@@ -87,8 +94,55 @@ fn generate_selector(job: &mut Value) {
     }
 }
 
-fn validate_job(job: &Value, errors: &mut Errors) {
+/// Advice about the specification of a job, or of the jobs of a CronJob.
+fn advice(spec: &Value, path: &Path) -> Vec<String> {
+    const MAX_PARALLEL: i64 = 10_000;
+    let is_indexed = text(spec, "completionMode") == "Indexed";
+    let number = |field| int(spec, field).unwrap_or(0);
+    let many = is_indexed && number("completions") > MAX_INDEXES && number("parallelism") > MAX_PARALLEL;
+    let why = "In Indexed Jobs with a number of completions higher than 10^5 and a parallelism higher than 10^4, Kubernetes might not be able to track completedIndexes when a big number of indexes fail";
+    let mut said: Vec<String> = many.then(|| format!("{path}: {why}")).into_iter().collect();
+    said.extend(pod::of_template(sub(spec, "template"), &path.child("template")));
+    said
+}
+
+/// Labels and selector that were made for the job, unless it was to have others. Jobs of old had no labels with a domain.
+fn check_generated(errors: &mut Errors, job: &Value, with_domain: bool) {
+    let spec = sub(job, "spec");
+    if flag(spec, "manualSelector") == Some(true) || !has(spec, "selector") {
+        return;
+    }
+    let (name, uid) = (meta::name(job), meta::uid(job));
+    if uid.is_empty() {
+        errors.push(FieldError::required(&Path::new("metadata").child("uid"), ""));
+    }
+    let mut expected = vec![("controller-uid", uid), ("job-name", name)];
+    if with_domain {
+        expected.extend([(UID_LABEL, uid), (NAME_LABEL, name)]);
+    }
+    let template = sub(spec, "template");
+    let path = Path::new("spec").child("template").child("metadata").child("labels");
+    for (key, value) in &expected {
+        let (path, why) = (path.key(*key), format!("must be '{value}'"));
+        match meta::labels(template).get(*key).and_then(Value::as_str) {
+            None => errors.push(FieldError::required(&path, why)),
+            Some(found) if found != *value => {
+                errors.push(FieldError::invalid(&path, template::shown_labels(template), why));
+            }
+            Some(_) => {}
+        }
+    }
+    let expected: serde_json::Map<String, Value> =
+        expected.into_iter().map(|(key, value)| (key.to_owned(), Value::from(value))).collect();
+    if LabelSelector::from_json(sub(spec, "selector")).is_ok_and(|selector| !selector.matches(&expected)) {
+        let why = "`selector` not auto-generated";
+        errors.push(FieldError::invalid(&Path::new("spec").child("selector"), sub(spec, "selector").clone(), why));
+    }
+}
+
+fn validate_job(job: &Value, with_domain: bool, errors: &mut Errors) {
     let (spec, path) = (sub(job, "spec"), Path::new("spec"));
+    check_generated(errors, job, with_domain);
     check_job(errors, spec, &path);
     let selector_path = path.child("selector");
     match get(spec, "selector") {
@@ -242,7 +296,8 @@ fn check_many(errors: &mut Errors, spec: &Value, path: &Path) {
 }
 
 fn validate_job_update(new: &Value, old: &Value, errors: &mut Errors) {
-    validate_job(new, errors);
+    let labels = meta::labels(sub(sub(old, "spec"), "template"));
+    validate_job(new, [UID_LABEL, NAME_LABEL].iter().all(|key| labels.contains_key(*key)), errors);
     let (spec, old_spec, path) = (sub(new, "spec"), sub(old, "spec"), Path::new("spec"));
     let completions = int(spec, "completions");
     if text(spec, "completionMode") != "Indexed" {
@@ -264,45 +319,52 @@ fn validate_job_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
 }
 
-/// The template stays; a suspended job without pods may still choose where its pods go, and what they need.
+/// The template stays. While a job is suspended and has no pods, it may still be chosen where they go and what they get.
 fn check_template_kept(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
     let (pods, mut old_pods) = (sub(sub(new, "spec"), "template"), sub(sub(old, "spec"), "template").clone());
-    if !is_at_rest(old) {
-        if !same(pods, &old_pods) {
-            errors.push(FieldError::invalid(path, pods.clone(), check::IMMUTABLE));
-        }
-        return;
+    let (old_spec, old_status) = (sub(old, "spec"), sub(old, "status"));
+    let is_suspended =
+        |condition: &Value| text(condition, "type") == "Suspended" && text(condition, "status") == "True";
+    let suspended = flag(old_spec, "suspend") == Some(true);
+    let idle = suspended
+        && int(old_status, "active").unwrap_or(0) == 0
+        && (!has(old_status, "startTime") || at::list(old_status, "conditions").iter().any(is_suspended));
+    if !idle {
+        return immutable(errors, Some(pods), Some(&old_pods), path);
     }
     let spec = sub(pods, "spec");
-    let Some(old_spec) = sub_mut(&mut old_pods, "spec") else { return };
-    for field in ["nodeSelector", "tolerations", "schedulingGates"] {
-        keep(old_spec, spec, field);
-    }
-    if let Some(old_affinity) = sub_mut(old_spec, "affinity") {
-        keep(old_affinity, sub(spec, "affinity"), "nodeAffinity");
-    }
-    for field in ["containers", "initContainers"] {
-        let (containers, old_containers) = (list(spec, field), list_mut(old_spec, field));
-        let old_containers = old_containers.filter(|old_containers| old_containers.len() == containers.len());
-        for (container, old_container) in containers.iter().zip(old_containers.into_iter().flatten()) {
-            if text(container, "name") == text(old_container, "name") {
-                keep(old_container, container, "resources");
+    if let Some(old_spec) = sub_mut(&mut old_pods, "spec") {
+        for field in ["nodeSelector", "tolerations", "schedulingGates"] {
+            keep(old_spec, spec, field);
+        }
+        let affinity = get(spec, "affinity");
+        match (affinity, at::get_mut(old_spec, "affinity")) {
+            (Some(affinity), Some(old_affinity)) => keep(old_affinity, affinity, "nodeAffinity"),
+            (Some(affinity), None) => {
+                let node = get(affinity, "nodeAffinity").cloned().unwrap_or_default();
+                set(old_spec, "affinity", json!({"nodeAffinity": node}));
+            }
+            (None, Some(old_affinity)) => {
+                at::remove(old_affinity, "nodeAffinity");
+                if old_affinity.as_object().is_some_and(serde_json::Map::is_empty) {
+                    at::remove(old_spec, "affinity");
+                }
+            }
+            (None, None) => {}
+        }
+        for field in ["containers", "initContainers"] {
+            let containers = at::list(spec, field);
+            let old_containers = at::items_mut(old_spec, field);
+            if containers.len() == old_containers.len() {
+                for (old, new) in old_containers.iter_mut().zip(containers) {
+                    if text(old, "name") == text(new, "name") {
+                        keep(old, new, "resources");
+                    }
+                }
             }
         }
     }
-    if !same(spec, old_spec) {
-        errors.push(FieldError::invalid(&path.child("spec"), spec.clone(), check::IMMUTABLE));
-    }
-}
-
-/// Suspended, and it has no pods: it never began, or what it had is gone.
-fn is_at_rest(job: &Value) -> bool {
-    let status = sub(job, "status");
-    let mut conditions = list(status, "conditions").iter();
-    let stopped = conditions.any(|one| text(one, "type") == "Suspended" && text(one, "status") == "True");
-    flag(sub(job, "spec"), "suspend") == Some(true)
-        && (!has(status, "startTime") || stopped)
-        && int(status, "active").unwrap_or(0) == 0
+    immutable(errors, Some(spec), Some(sub(&old_pods, "spec")), &path.child("spec"));
 }
 
 pub(super) static CRON_JOB: Rules = Rules {
@@ -319,7 +381,19 @@ pub(super) static CRON_JOB: Rules = Rules {
         }
     },
     validate_update: Some(|new, old, errors| validate_cron_job(new, Some(old), errors)),
-    warnings_of_new: super::meta::name_in_pods,
+    warnings: |job, old| {
+        let mut said = super::meta::name_in_pods(job, old);
+        let spec = sub(job, "spec");
+        if old.is_none_or(|old| meta::generation(old) != meta::generation(job)) {
+            let path = Path::new("spec").child("jobTemplate").child("spec");
+            said.extend(advice(sub(sub(spec, "jobTemplate"), "spec"), &path));
+        }
+        if old.is_some() && text(spec, "schedule").contains("TZ") {
+            said.push("cannot use TZ or CRON_TZ in spec.spec.schedule, use timeZone instead, see https://kubernetes.io/docs/concepts/workloads/controllers/cron-jobs/ for more details".to_owned());
+        }
+        said
+    },
+    gated: features::CRON_JOB,
     ..GENERIC
 };
 

@@ -192,7 +192,7 @@ fn check_success(errors: &mut Errors, rule: &Value, completions: i64, path: &Pat
 }
 
 /// How many indexes a text such as `0,2-4` has, all of them below `completions`.
-fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
+pub(super) fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
     if text.is_empty() {
         return Ok(0);
     }
@@ -213,7 +213,7 @@ fn count_indexes(text: &str, completions: i64) -> Result<i64, String> {
     Ok(total)
 }
 
-fn read_interval(interval: &str, completions: i64) -> Result<(i64, Option<i64>), String> {
+pub(super) fn read_interval(interval: &str, completions: i64) -> Result<(i64, Option<i64>), String> {
     let index = |part: &str| {
         let quoted = crate::field::quote(part);
         let number: i64 = part.parse().map_err(|_| format!("cannot convert string to integer for index: {quoted}"))?;

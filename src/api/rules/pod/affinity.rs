@@ -1,8 +1,8 @@
 //! Affinity, tolerations and topology spread: what decides on which node a pod may run.
 
-use serde_json::Value;
+use serde_json::{Map, Value, json};
 
-use super::super::at::{get, has, int, list, map, sub, text, texts};
+use super::super::at::{get, get_mut, has, int, items_mut, list, list_mut, map, sub, text, texts};
 use super::super::check::{self, Errors, invalid_each, label_key, member, positive};
 use super::super::node::EFFECTS;
 use crate::field::{FieldError, Path};
@@ -151,6 +151,43 @@ fn check_label_keys(errors: &mut Errors, term: &Value, path: &Path) {
                 "exists in both matchLabelKeys and mismatchLabelKeys",
             ));
         }
+    }
+}
+
+/// Writes what `matchLabelKeys` and `mismatchLabelKeys` mean for this pod into the selectors beside them.
+pub(super) fn merge_label_keys(pod: &mut Value) {
+    let labels = crate::meta::labels(pod).clone();
+    let Some(spec) = get_mut(pod, "spec") else { return };
+    if let Some(affinity) = get_mut(spec, "affinity") {
+        for field in ["podAffinity", "podAntiAffinity"] {
+            let Some(pods) = get_mut(affinity, field) else { continue };
+            for term in items_mut(pods, "requiredDuringSchedulingIgnoredDuringExecution") {
+                merge_keys(term, &labels);
+            }
+            for term in items_mut(pods, "preferredDuringSchedulingIgnoredDuringExecution") {
+                if let Some(term) = get_mut(term, "podAffinityTerm") {
+                    merge_keys(term, &labels);
+                }
+            }
+        }
+    }
+    for constraint in items_mut(spec, "topologySpreadConstraints") {
+        merge_keys(constraint, &labels);
+    }
+}
+
+fn merge_keys(term: &mut Value, labels: &Map<String, Value>) {
+    let expressions: Vec<Value> = [("matchLabelKeys", "In"), ("mismatchLabelKeys", "NotIn")]
+        .into_iter()
+        .flat_map(|(field, operator)| texts(term, field).map(move |key| (key, operator)))
+        .filter_map(|(key, operator)| {
+            labels.get(key).map(|value| json!({"key": key, "operator": operator, "values": [value]}))
+        })
+        .collect();
+    if let Some(selector) = get_mut(term, "labelSelector").filter(|_| !expressions.is_empty())
+        && let Some(known) = list_mut(selector, "matchExpressions")
+    {
+        known.extend(expressions);
     }
 }
 

@@ -2,8 +2,9 @@
 
 use serde_json::Value;
 
-use super::super::at::{default, default_pointer, flag, get, get_mut, int, items_mut, set, sub, sub_mut, text};
+use super::super::at::{default, default_pointer, flag, get, get_mut, int, items_mut, map, set, sub, sub_mut, text};
 use super::super::resources;
+use crate::quota::amounts;
 
 /// What holds for a pod alone: requests from limits, links to services, host ports.
 pub(super) fn default_pod(pod: &mut Value) {
@@ -21,8 +22,44 @@ pub(super) fn default_pod(pod: &mut Value) {
             }
         }
     }
+    default_amounts(spec);
     default_pointer(spec, "enableServiceLinks", true);
     default_spec(spec);
+}
+
+/// Amounts of the pod as a whole, once some are given: limits of huge pages are those of the containers, requests those
+/// of the containers or else the limits.
+fn default_amounts(spec: &mut Value) {
+    let given = sub(spec, "resources");
+    let (requests, limits) = (map(given, "requests"), map(given, "limits"));
+    if requests.is_empty() && limits.is_empty() {
+        return;
+    }
+    let (mut requests, mut limits) = (requests.clone(), limits.clone());
+    for (name, amount) in amounts::of_containers(spec, "limits") {
+        if resources::is_huge_page(&name) && !requests.contains_key(&name) && !limits.contains_key(&name) {
+            limits.insert(name, amount.to_string().into());
+        }
+    }
+    if !limits.is_empty() {
+        for (name, amount) in amounts::of_containers(spec, "requests") {
+            if matches!(name.as_str(), "cpu" | "memory") && !requests.contains_key(&name) {
+                requests.insert(name, amount.to_string().into());
+            }
+        }
+        for (name, amount) in &limits {
+            if resources::is_of_pods(name) && !requests.contains_key(name) {
+                requests.insert(name.clone(), amount.clone());
+            }
+        }
+    }
+    if let Some(resources) = get_mut(spec, "resources") {
+        for (field, amounts) in [("requests", requests), ("limits", limits)] {
+            if !amounts.is_empty() {
+                set(resources, field, Value::Object(amounts));
+            }
+        }
+    }
 }
 
 /// The template of a workload.

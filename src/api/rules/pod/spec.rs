@@ -91,6 +91,7 @@ pub(in super::super) fn check_spec(errors: &mut Errors, spec: &Value, pod: Optio
     containers::check_containers(errors, spec, &around, path);
     containers::check_init_containers(errors, spec, &around, path);
     containers::check_ephemeral_containers(errors, spec, &around, path);
+    resources::of_pod(errors, spec, &around.claims, path);
     check_host_network(errors, spec, pod.is_some(), path);
     word(errors, around.restart_policy, &["Always", "OnFailure", "Never"], &path.child("restartPolicy"));
     let dns_policy = text(spec, "dnsPolicy");
@@ -283,32 +284,4 @@ fn check_dns(errors: &mut Errors, config: Option<&Value>, policy: &str, path: &P
             errors.push(FieldError::required(&path.child("options").index(n), "must not be empty"));
         }
     }
-}
-
-/// Advice that Kubernetes gives for a pod that is valid.
-pub(super) fn warnings(pod: &Value) -> Vec<String> {
-    let spec = sub(pod, "spec");
-    let mut said = Vec::new();
-    for (field, label) in [("containers", "spec.containers"), ("initContainers", "spec.initContainers")] {
-        for (c, container) in list(spec, field).iter().enumerate() {
-            let variables = list(container, "env");
-            for (n, variable) in variables.iter().enumerate() {
-                let name = text(variable, "name");
-                let earlier = variables[..n].iter().position(|other| text(other, "name") == name);
-                if let Some(earlier) = earlier {
-                    said.push(format!(
-                        "{label}[{c}].env[{n}]: hides previous definition of {}, which may be unexpected",
-                        crate::field::quote(text(&variables[earlier], "name"))
-                    ));
-                }
-            }
-        }
-    }
-    if int(spec, "terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
-        said.push(
-            "spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1"
-                .into(),
-        );
-    }
-    said
 }

@@ -1,14 +1,17 @@
 //! What may change in a pod that exists: images, a shorter deadline, more tolerations, fewer gates.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::super::at::{get, int, items_mut, keep, list, map, same, sub, sub_mut, text};
+use super::super::at::{get, int, items_mut, keep, list, map, same, set, sub, sub_mut, text};
 use super::super::check::Errors;
+use super::super::features;
 use super::{affinity, containers, spec};
 use crate::field::{FieldError, Path, quote};
 use crate::meta;
 use crate::names;
 
+const MIRROR: &str = "kubernetes.io/config.mirror";
+const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub(super) fn validate(new: &Value, old: &Value, errors: &mut Errors) {
@@ -24,28 +27,38 @@ pub(super) fn validate(new: &Value, old: &Value, errors: &mut Errors) {
         return;
     }
     check_tolerations(errors, list(new_spec, "tolerations"), list(old_spec, "tolerations"), &path.child("tolerations"));
-    let gates = |spec| list(spec, "schedulingGates").iter().map(|gate| text(gate, "name"));
-    let added: Vec<String> =
-        gates(new_spec).filter(|name| !gates(old_spec).any(|old| old == *name)).map(quote).collect();
-    if !added.is_empty() {
-        errors.push(FieldError::forbidden(
-            &path.child("schedulingGates").index(0),
-            format!("only deletion is allowed, but found new scheduling gate {}", added[0].trim_matches('"')),
-        ));
-    }
+    check_gates(errors, new_spec, old_spec, &path.child("schedulingGates"));
     check_rest(errors, new_spec, old_spec, &path);
 }
 
-fn check_annotation_updates(new: &Value, old: &Value, errors: &mut Errors) {
-    const MIRROR: &str = "kubernetes.io/config.mirror";
-    let path = Path::new("metadata").child("annotations").key(MIRROR);
-    let (now, before) = (meta::annotation(new, MIRROR), meta::annotation(old, MIRROR));
-    match (before, now) {
-        (None, Some(_)) => errors.push(FieldError::forbidden(&path, "may not add mirror pod annotation")),
-        (Some(before), now) if now != Some(before) => {
-            errors.push(FieldError::forbidden(&path, "may not remove or update mirror pod annotation"));
+/// Annotations that say what a pod is stay as they are.
+pub(super) fn check_annotation_updates(new: &Value, old: &Value, errors: &mut Errors) {
+    let (now, before) = (meta::annotations(new), meta::annotations(old));
+    let path = Path::new("metadata").child("annotations");
+    let fixed = |key: &str| match key {
+        MIRROR => Some("mirror pod annotation"),
+        key if key.starts_with(APP_ARMOR) => Some("AppArmor annotations"),
+        _ => None,
+    };
+    for (key, value) in before {
+        if let Some(what) = fixed(key).filter(|_| now.get(key) != Some(value)) {
+            errors.push(FieldError::forbidden(&path.key(key.as_str()), format!("may not remove or update {what}")));
         }
-        _ => {}
+    }
+    for key in now.keys().filter(|key| !before.contains_key(*key)) {
+        if let Some(what) = fixed(key) {
+            errors.push(FieldError::forbidden(&path.key(key.as_str()), format!("may not add {what}")));
+        }
+    }
+}
+
+fn check_gates(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
+    let gates = |spec| list(spec, "schedulingGates").iter().map(|gate| text(gate, "name"));
+    for (n, name) in gates(new).enumerate().filter(|(_, name)| !gates(old).any(|old| old == *name)) {
+        errors.push(FieldError::forbidden(
+            &path.index(n).child("name"),
+            format!("only deletion is allowed, but found new scheduling gate '{name}'"),
+        ));
     }
 }
 
@@ -131,19 +144,59 @@ fn check_gated(errors: &mut Errors, munged: &mut Value, old: &Value, path: &Path
         ));
     }
     keep(munged, old, "nodeSelector");
-    let old_affinity = sub(sub(old, "affinity"), "nodeAffinity");
-    if same(sub(sub(munged, "affinity"), "nodeAffinity"), old_affinity) {
+    let (new_node, old_node) = (node_affinity(munged).clone(), node_affinity(old));
+    if same(&new_node, old_node) {
         return;
     }
-    if get(old, "affinity").is_none() && sub(munged, "affinity").as_object().is_some_and(|fields| fields.len() == 1) {
-        keep(munged, old, "affinity");
-    } else if let Some(affinity) = sub_mut(munged, "affinity") {
-        keep(affinity, sub(old, "affinity"), "nodeAffinity");
+    check_narrower(errors, &new_node, old_node, &path.child("affinity").child("nodeAffinity"));
+    match get(munged, "affinity") {
+        None => set(munged, "affinity", json!({"nodeAffinity": old_node})),
+        Some(affinity) if get(old, "affinity").is_none() && !has_pod_terms(affinity) => {
+            super::super::at::remove(munged, "affinity");
+        }
+        Some(_) => {
+            if let Some(affinity) = sub_mut(munged, "affinity") {
+                keep(affinity, sub(old, "affinity"), "nodeAffinity");
+            }
+        }
     }
 }
 
-/// The fields of the specification that differ, one a line.
-fn differences(new: &Value, old: &Value) -> String {
+fn node_affinity(spec: &Value) -> &Value {
+    sub(sub(spec, "affinity"), "nodeAffinity")
+}
+
+fn has_pod_terms(affinity: &Value) -> bool {
+    ["podAffinity", "podAntiAffinity"].iter().any(|field| get(affinity, field).is_some())
+}
+
+/// What a node must have may grow, if there was something already, and not change otherwise.
+fn check_narrower(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
+    const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
+    let path = path.child(REQUIRED).child("nodeSelectorTerms");
+    let (terms, before) =
+        (list(sub(new, REQUIRED), "nodeSelectorTerms"), list(sub(old, REQUIRED), "nodeSelectorTerms"));
+    if !before.is_empty() && before.len() != terms.len() {
+        let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
+        return errors.push(FieldError::invalid(&path, terms.to_vec(), why));
+    }
+    for (n, (term, before)) in terms.iter().zip(before).enumerate() {
+        const PARTS: [&str; 2] = ["matchExpressions", "matchFields"];
+        let was_empty = PARTS.iter().all(|part| list(before, part).is_empty());
+        let is_empty = PARTS.iter().all(|part| list(term, part).is_empty());
+        let grows = PARTS.iter().all(|part| {
+            let (now, before) = (list(term, part), list(before, part));
+            now.len() >= before.len() && now.iter().zip(before).all(|(now, before)| same(now, before))
+        });
+        if !grows || (was_empty && !is_empty) {
+            let why = "only additions are allowed (no mutations or deletions)";
+            errors.push(FieldError::invalid(&path.index(n), term.clone(), why));
+        }
+    }
+}
+
+/// The fields that differ, one a line.
+pub(super) fn differences(new: &Value, old: &Value) -> String {
     let mut lines = String::new();
     let empty = serde_json::Map::new();
     let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
@@ -159,32 +212,59 @@ fn differences(new: &Value, old: &Value) -> String {
     lines
 }
 
+/// Keeps everything but the ephemeral containers.
+pub fn prepare_ephemeral_containers(new: &mut Value, old: &Value) {
+    let asked = sub(new, "spec").get("ephemeralContainers").cloned();
+    keep_rest(new, old);
+    if let Some(spec) = sub_mut(new, "spec") {
+        match asked {
+            Some(containers) => set(spec, "ephemeralContainers", containers),
+            None => super::super::at::remove(spec, "ephemeralContainers"),
+        }
+    }
+    count_generation(new, old);
+}
+
+/// Keeps specification, status and what of the metadata a status may not change.
+pub(super) fn keep_rest(new: &mut Value, old: &Value) {
+    super::super::meta::prepare_update(new, old);
+    super::super::check::keep_metadata(new, old);
+    keep(new, old, "spec");
+    keep(new, old, "status");
+}
+
+/// Drops what is off, and counts a change of the specification.
+pub(super) fn count_generation(new: &mut Value, old: &Value) {
+    features::drop_disabled(features::POD, new, Some(old));
+    if super::super::meta::desired_state_changed(new, old) {
+        super::super::meta::bump_generation(new);
+    }
+}
+
 /// What is wrong with a pod whose ephemeral containers were changed.
 pub fn validate_ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError> {
-    if meta::annotation(old, "kubernetes.io/config.mirror").is_some() {
+    if meta::annotation(old, MIRROR).is_some() {
         return vec![FieldError::forbidden(&Path::new(""), "static pods do not support ephemeral containers")];
     }
-    let mut errors = Errors::new();
+    let mut errors = super::super::meta::validate_update(new, old, &super::RULES);
     spec::check_pod(new, &mut errors);
+    check_annotation_updates(new, old, &mut errors);
     let path = Path::new("spec").child("ephemeralContainers");
     for before in list(sub(old, "spec"), "ephemeralContainers") {
         let name = text(before, "name");
         let now = list(sub(new, "spec"), "ephemeralContainers").iter().find(|now| text(now, "name") == name);
-        match now {
-            None => errors.push(FieldError::forbidden(
-                &path,
-                format!("existing ephemeral containers {} may not be removed\n", quote(name)),
-            )),
-            Some(now) if !same(now, before) => errors.push(FieldError::forbidden(
-                &path,
+        let why = match now {
+            None => format!("existing ephemeral containers {} may not be removed\n", quote(name)),
+            Some(now) if !same(now, before) => {
                 format!(
                     "existing ephemeral containers {} may not be changed\n{}",
                     quote(name),
                     differences(now, before)
-                ),
-            )),
-            Some(_) => {}
-        }
+                )
+            }
+            Some(_) => continue,
+        };
+        errors.push(FieldError::forbidden(&path, why));
     }
     errors
 }

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::at::{get, int, map, maybe_text, sub, text};
-use super::check::{Errors, immutable, invalid_each};
+use super::check::{Errors, immutable, invalid_each, keep_metadata};
 use super::volume::check_spec;
 use super::{FieldError, GENERIC, Path, Rules, Scope, at, check_driver_name, names};
 
@@ -14,6 +14,7 @@ pub(in super::super) static ATTACHMENT: Rules = Rules {
     scope: Scope::Cluster,
     has_status: true,
     prepare_create: |attachment| at::set(attachment, "status", json!({"attached": false})),
+    prepare_status_update: keep_metadata,
     validate,
     validate_update: Some(|new, old, errors| {
         validate(new, errors);

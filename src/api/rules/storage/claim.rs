@@ -5,11 +5,12 @@ use serde_json::{Map, Value, json};
 use super::at::{
     default_pointer, get, get_mut, has, keep, list, map, maybe_text, remove, same, set, sub, sub_mut, text,
 };
-use super::check::{self, Errors, immutable, invalid_each, member, required};
+use super::check::{self, Errors, IMMUTABLE, immutable, invalid_each, member, required};
 use super::{
     FieldError, GENERIC, Path, Quantity, Rules, Scope, check_access_modes, check_class_name, check_positive,
     default_phase, names, resources,
 };
+use crate::meta;
 
 pub(in super::super) static CLAIM: Rules = Rules {
     scope: Scope::Namespaced,
@@ -33,8 +34,9 @@ pub(in super::super) static CLAIM: Rules = Rules {
     },
     validate: |claim, errors| check_claim_spec(errors, sub(claim, "spec"), &Path::new("spec")),
     validate_update: Some(validate_claim_update),
-    warnings: |claim| {
-        let annotation = crate::meta::annotation(claim, BETA_CLASS);
+    validate_status_update,
+    warnings: |claim, _| {
+        let annotation = meta::annotation(claim, BETA_CLASS);
         let old = annotation.map(|_| format!("metadata.annotations[{BETA_CLASS}]: {OLD_CLASS}"));
         old.into_iter().chain(fractions(sub(claim, "spec"), &Path::new("spec"))).collect()
     },
@@ -45,7 +47,7 @@ const BETA_CLASS: &str = "volume.beta.kubernetes.io/storage-class";
 const OLD_CLASS: &str = "deprecated since v1.8; use \"storageClassName\" attribute instead";
 
 /// Amounts that are no whole bytes.
-fn fractions(spec: &Value, path: &Path) -> Vec<String> {
+pub(in super::super) fn fractions(spec: &Value, path: &Path) -> Vec<String> {
     let of = |list: &'static str| {
         let amount = map(sub(spec, "resources"), list).get("storage")?;
         let quantity = Quantity::from_json(amount).ok().filter(|quantity| quantity.millis() % 1000 != 0)?;
@@ -165,9 +167,7 @@ fn validate_claim_update(new: &Value, old: &Value, errors: &mut Errors) {
     if text(old_spec, "volumeName").is_empty() {
         keep(&mut munged, old_spec, "volumeName");
     }
-    if !has(old_spec, "storageClassName") {
-        keep(&mut munged, old_spec, "storageClassName");
-    }
+    check_class_kept(errors, new, old, &mut munged);
     if text(sub(new, "status"), "phase") == "Bound" {
         keep(&mut munged, old_spec, "volumeAttributesClassName");
         if let Some(requests) = get_mut(&mut munged, "resources").and_then(|resources| sub_mut(resources, "requests")) {
@@ -189,4 +189,89 @@ fn validate_claim_update(new: &Value, old: &Value, errors: &mut Errors) {
         ));
     }
     immutable(errors, get(spec, "volumeMode"), get(old_spec, "volumeMode"), &Path::new("volumeMode"));
+    const ATTRIBUTES: &str = "volumeAttributesClassName";
+    if get(spec, ATTRIBUTES) != get(old_spec, ATTRIBUTES) && has(sub(old, "status"), "currentVolumeAttributesClassName")
+    {
+        let what = match maybe_text(spec, ATTRIBUTES) {
+            None => "nil",
+            Some("") => "empty string",
+            Some(_) => return,
+        };
+        let why = format!("update to {what} is forbidden when status.currentVolumeAttributesClassName is not nil");
+        errors.push(FieldError::forbidden(&path.child(ATTRIBUTES), why));
+    }
+}
+
+/// The class stays. One that was named by an annotation may move to its field, and one that was not named may be named.
+fn check_class_kept(errors: &mut Errors, new: &Value, old: &Value, munged: &mut Value) {
+    const FIELD: &str = "storageClassName";
+    let (spec, old_spec) = (sub(new, "spec"), sub(old, "spec"));
+    let (annotated, before) = (meta::annotation(new, BETA_CLASS), meta::annotation(old, BETA_CLASS));
+    let class = maybe_text(spec, FIELD);
+    let was_named = has(old_spec, FIELD);
+    let moves = before.is_some() && !was_named && class == before && (annotated.is_none() || annotated == before);
+    if moves {
+        return keep(munged, old_spec, FIELD);
+    }
+    let (annotated, before_text) = (annotated.unwrap_or(""), before.unwrap_or(""));
+    if annotated != before_text {
+        let path = Path::new("metadata").child("annotations").child(BETA_CLASS);
+        errors.push(FieldError::invalid(&path, annotated, IMMUTABLE));
+    }
+    if class.is_some() && !was_named && (before.is_none() || before == class) {
+        keep(munged, old_spec, FIELD);
+    }
+}
+
+const RESIZES: &[&str] = &[
+    "ControllerResizeInProgress",
+    "ControllerResizeInfeasible",
+    "NodeResizeInProgress",
+    "NodeResizeInfeasible",
+    "NodeResizePending",
+];
+
+fn validate_status_update(new: &Value, _: &Value, errors: &mut Errors) {
+    let (status, path) = (sub(new, "status"), Path::new("status"));
+    if list(sub(new, "spec"), "accessModes").is_empty() {
+        errors.push(FieldError::required(&Path::new("Spec").child("accessModes"), ""));
+    }
+    let negative = |amount: &Value| Quantity::from_json(amount).ok().filter(|amount| amount.is_negative());
+    let check_sign = |errors: &mut Errors, amount: &Value, path: &Path| {
+        let found = negative(amount);
+        if let Some(amount) = &found {
+            errors.push(FieldError::invalid(path, amount.to_string(), "must be a valid resource quantity"));
+        }
+        found.is_none()
+    };
+    for (name, amount) in map(status, "capacity") {
+        check_sign(errors, amount, &path.child("capacity").key(name.as_str()));
+    }
+    let statuses = path.child("allocatedResourceStatuses");
+    for (name, state) in map(status, "allocatedResourceStatuses") {
+        check_key(errors, name, &statuses);
+        if !RESIZES.contains(&state.as_str().unwrap_or("")) {
+            errors.push(FieldError::not_supported(&statuses, name.as_str(), RESIZES));
+        }
+    }
+    let allocated = path.child("allocatedResources");
+    for (name, amount) in map(status, "allocatedResources") {
+        let path = allocated.key(name.as_str());
+        if check_key(errors, name, &allocated) && check_sign(errors, amount, &path) {
+            resources::quantity_value(errors, "storage", amount, || path.clone());
+        }
+    }
+}
+
+/// A name of a resource of a claim: `storage`, or one with a domain.
+fn check_key(errors: &mut Errors, name: &str, path: &Path) -> bool {
+    let wrong = names::qualified_name(name);
+    let is_native = !name.contains('/') || name.contains("kubernetes.io/");
+    let supported = !is_native || name == "storage";
+    if wrong.is_empty() && !supported {
+        errors.push(FieldError::not_supported(path, name, &["storage"]));
+    }
+    let fine = wrong.is_empty() && supported;
+    invalid_each(errors, wrong, || path.clone(), name);
+    fine
 }

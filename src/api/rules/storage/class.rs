@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::at::{default_pointer, get, list, map, maybe_text, same, sub, text};
 use super::check::{Errors, immutable, invalid_each, label_key, member, required};
-use super::{FieldError, GENERIC, Path, Rules, Scope, names};
+use super::{FieldError, GENERIC, Path, Rules, Scope, names, node};
 
 pub(in super::super) static CLASS: Rules = Rules {
     scope: Scope::Cluster,
@@ -16,10 +16,23 @@ pub(in super::super) static CLASS: Rules = Rules {
     },
     validate: validate_class,
     validate_update: Some(|new, old, errors| {
+        validate_class(new, errors);
         for field in ["parameters", "provisioner", "reclaimPolicy", "volumeBindingMode"] {
             immutable(errors, get(new, field), get(old, field), &Path::new(field));
         }
     }),
+    warnings: |class, _| {
+        let path = Path::new("allowedTopologies");
+        let terms = list(class, "allowedTopologies").iter().enumerate();
+        let expressions = terms.flat_map(|(t, term)| {
+            list(term, "matchLabelExpressions").iter().enumerate().map(move |(n, expression)| (t, n, expression))
+        });
+        let advice = |(t, n, expression): (usize, usize, &Value)| {
+            let path = path.index(t).child("matchLabelExpressions").index(n).child("key");
+            node::deprecated_label(text(expression, "key")).map(|why| format!("{path}: {why}"))
+        };
+        expressions.filter_map(advice).collect()
+    },
     ..GENERIC
 };
 

@@ -5,15 +5,13 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::at::{flag, get, has, int, list, maybe_text, remove, same, sub, sub_mut, text};
+use super::at::{flag, get, has, int, list, maybe_text, remove, same, sub, text};
 use super::check::{Errors, IMMUTABLE, immutable, label_key, label_selector, member, non_negative, required};
-use super::{FieldError, GENERIC, Path, Quantity, Rules, Scope, check_class_name, check_driver_name};
+use super::{FieldError, GENERIC, Path, Quantity, Rules, Scope, check_class_name, check_driver_name, features, node};
 
 pub(in super::super) static DRIVER: Rules = Rules {
     scope: Scope::Cluster,
-    prepare_create: |driver| drop_disabled(driver, None),
     prepare_update: |new, old| {
-        drop_disabled(new, Some(old));
         if !same(sub(new, "spec"), sub(old, "spec")) {
             crate::rules::meta::bump_generation(new);
         }
@@ -27,25 +25,17 @@ pub(in super::super) static DRIVER: Rules = Rules {
             immutable(errors, get(spec, field), get(old_spec, field), &Path::new("spec").child(shown));
         }
     }),
-    warnings: |driver| {
-        let spec = sub(driver, "spec");
-        let silent = !list(spec, "tokenRequests").is_empty() && !has(spec, "serviceAccountTokenInSecrets");
+    gated: features::CSI_DRIVER,
+    warnings: |driver, old| {
+        let (spec, requests) = (sub(driver, "spec"), sub(sub(driver, "spec"), "tokenRequests"));
+        let changed = old.is_none_or(|old| !same(sub(sub(old, "spec"), "tokenRequests"), requests));
+        let silent = changed && !list(spec, "tokenRequests").is_empty() && !has(spec, "serviceAccountTokenInSecrets");
         silent.then(|| TOKENS_LOGGED.to_owned()).into_iter().collect()
     },
     ..GENERIC
 };
 
 const TOKENS_LOGGED: &str = "spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes";
-
-/// A field of a feature that is off.
-fn drop_disabled(driver: &mut Value, old: Option<&Value>) {
-    const FIELD: &str = "preventPodSchedulingIfMissing";
-    if old.is_none_or(|old| !has(sub(old, "spec"), FIELD))
-        && let Some(spec) = sub_mut(driver, "spec")
-    {
-        remove(spec, FIELD);
-    }
-}
 
 fn validate_driver(spec: &Value, errors: &mut Errors) {
     let path = Path::new("spec");
@@ -146,22 +136,26 @@ fn validate_node(node: &Value, errors: &mut Errors) {
 
 pub(in super::super) static CAPACITY: Rules = Rules {
     scope: Scope::Namespaced,
-    validate: |capacity, errors| {
-        label_selector(errors, sub(capacity, "nodeTopology"), &Path::new("nodeTopology"));
-        check_class_name(errors, text(capacity, "storageClassName"), || Path::new("storageClassName"));
-        if let Some(amount) = get(capacity, "capacity").and_then(|amount| Quantity::from_json(amount).ok())
-            && amount.is_negative()
-        {
-            let why = "must be greater than or equal to 0";
-            errors.push(FieldError::invalid(&Path::new("capacity"), amount.to_string(), why));
-        }
-    },
+    validate: validate_capacity,
     validate_update: Some(|new, old, errors| {
+        validate_capacity(new, errors);
         immutable(errors, get(new, "nodeTopology"), get(old, "nodeTopology"), &Path::new("nodeTopology"));
         let class = text(new, "storageClassName");
         if class != text(old, "storageClassName") {
             errors.push(FieldError::invalid(&Path::new("storageClassName"), class, IMMUTABLE));
         }
     }),
+    warnings: |capacity, _| node::selector_advice(sub(capacity, "nodeTopology"), &Path::new("nodeTopology")),
     ..GENERIC
 };
+
+fn validate_capacity(capacity: &Value, errors: &mut Errors) {
+    label_selector(errors, sub(capacity, "nodeTopology"), &Path::new("nodeTopology"));
+    check_class_name(errors, text(capacity, "storageClassName"), || Path::new("storageClassName"));
+    if let Some(amount) = get(capacity, "capacity").and_then(|amount| Quantity::from_json(amount).ok())
+        && amount.is_negative()
+    {
+        let why = "must be greater than or equal to 0";
+        errors.push(FieldError::invalid(&Path::new("capacity"), amount.to_string(), why));
+    }
+}

@@ -12,13 +12,13 @@ use serde_json::Value;
 
 use super::at::{list, sub_mut, texts};
 use super::check::{Errors, invalid_each, member, required};
-use super::{GENERIC, Rules, Scope, at, check, pod, resources};
+use super::{GENERIC, Rules, Scope, at, check, features, node, pod, resources};
 use crate::field::{FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
 
 pub(super) use attachment::ATTACHMENT;
-pub(super) use claim::{CLAIM, check_claim_spec};
+pub(super) use claim::{CLAIM, check_claim_spec, fractions};
 pub(super) use class::{ATTRIBUTES_CLASS, CLASS};
 pub(super) use driver::{CAPACITY, DRIVER, NODE};
 pub(super) use volume::VOLUME;

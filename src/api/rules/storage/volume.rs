@@ -2,11 +2,14 @@
 
 use serde_json::{Value, json};
 
-use super::at::{default, default_pointer, get, get_mut, has, list, map, maybe_text, same, set, sub, sub_mut, text};
-use super::check::{Errors, immutable, invalid_each, member, required};
+use super::at::{
+    default, default_pointer, get, get_mut, has, items_mut, list, map, maybe_text, remove, same, set, sub, sub_mut,
+    text,
+};
+use super::check::{Errors, IMMUTABLE, immutable, invalid_each, member, required};
 use super::{
     FieldError, GENERIC, Path, Quantity, Rules, Scope, check_access_modes, check_class_name, check_driver_name,
-    check_positive, default_phase, names, pod,
+    check_positive, default_phase, names, node, pod,
 };
 use crate::meta;
 
@@ -35,7 +38,9 @@ pub(in super::super) static VOLUME: Rules = Rules {
     validate_update: Some(|new, old, errors| {
         validate_volume(new, errors);
         check_source_kept(errors, new, old);
+        check_rest_kept(errors, sub(new, "spec"), sub(old, "spec"));
     }),
+    warnings,
     ..GENERIC
 };
 
@@ -228,8 +233,90 @@ pub fn stamp_phase(new: &mut Value, old: &Value, now: &str) {
     }
 }
 
+/// Advice about old annotations, ways to reclaim, and sources.
+fn warnings(volume: &Value, _: Option<&Value>) -> Vec<String> {
+    let (spec, path) = (sub(volume, "spec"), Path::new("spec"));
+    let mut said = Vec::new();
+    for (key, why) in [
+        (
+            "volume.beta.kubernetes.io/storage-class",
+            "deprecated since v1.8; use \"storageClassName\" attribute instead",
+        ),
+        ("volume.beta.kubernetes.io/mount-options", "deprecated since v1.31; use \"mountOptions\" attribute instead"),
+    ] {
+        if meta::annotation(volume, key).is_some() {
+            said.push(format!("{}: {why}", Path::new("metadata").child("annotations").key(key)));
+        }
+    }
+    if text(spec, "persistentVolumeReclaimPolicy") == "Recycle" {
+        let why = "The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning.";
+        said.push(format!("{}: {why}", path.child("persistentVolumeReclaimPolicy")));
+    }
+    let required = sub(sub(spec, "nodeAffinity"), "required");
+    let terms = path.child("nodeAffinity").child("required").child("nodeSelectorTerms");
+    for (n, term) in list(required, "nodeSelectorTerms").iter().enumerate() {
+        pod::of_node_term(&mut said, term, false, &terms.index(n));
+    }
+    for (field, shown, why) in [
+        ("cephfs", "cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+        ("photonPersistentDisk", "photonPersistentDisk", "deprecated in v1.11, non-functional in v1.16+"),
+        ("scaleIO", "scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+        ("storageos", "storageOS", "deprecated in v1.22, non-functional in v1.25+"),
+        ("glusterfs", "glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+        ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+    ] {
+        if has(spec, field) {
+            said.push(format!("{}: {why}", path.child(shown)));
+        }
+    }
+    said
+}
+
+/// Where a volume can be used stays, but for new names of old labels, and so does that it has a class of attributes.
+fn check_rest_kept(errors: &mut Errors, new: &Value, old: &Value) {
+    let mut before = sub(old, "nodeAffinity").clone();
+    if !before.is_null() {
+        let now = sub(new, "nodeAffinity");
+        rename_labels(&mut before, now);
+        if !same(&before, now) {
+            let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
+            errors.push(FieldError::invalid(&Path::new("nodeAffinity"), now.clone(), why));
+        }
+    }
+    const CLASS: &str = "volumeAttributesClassName";
+    if has(old, CLASS) && !has(new, CLASS) {
+        let why = "update from non-nil value to nil is forbidden";
+        errors.push(FieldError::forbidden(&Path::new("spec").child(CLASS), why));
+    }
+}
+
+/// Gives old labels in the terms the new names that the same places of `now` have.
+fn rename_labels(affinity: &mut Value, now: &Value) {
+    const TERMS: &str = "nodeSelectorTerms";
+    let now = list(sub(now, "required"), TERMS);
+    let Some(required) = get_mut(affinity, "required") else { return };
+    for (term, now) in items_mut(required, TERMS).iter_mut().zip(now) {
+        for field in ["matchExpressions", "matchFields"] {
+            for (expression, now) in items_mut(term, field).iter_mut().zip(list(now, field)) {
+                let key = text(now, "key");
+                if node::new_label(text(expression, "key")) == Some(key) {
+                    set(expression, "key", key);
+                }
+            }
+        }
+    }
+}
+
 fn check_source_kept(errors: &mut Errors, new: &Value, old: &Value) {
-    let (spec, old_spec) = (sub(new, "spec"), sub(old, "spec"));
+    let (mut spec, old_spec) = (sub(new, "spec").clone(), sub(old, "spec"));
+    // A secret for making a volume larger may be named later.
+    const SECRET: &str = "controllerExpandSecretRef";
+    if get(old_spec, "csi").is_some_and(|csi| !has(csi, SECRET))
+        && let Some(csi) = get_mut(&mut spec, "csi")
+    {
+        remove(csi, SECRET);
+    }
+    let spec = &spec;
     if SOURCES.iter().any(|(field, _)| !same(sub(spec, field), sub(old_spec, field))) {
         errors.push(FieldError::forbidden(
             &Path::new("spec").child("persistentvolumesource"),

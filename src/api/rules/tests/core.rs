@@ -254,10 +254,9 @@ fn endpoints_leases_events() {
         "Lease",
         "{spec: {leaseDurationSeconds: 0, leaseTransitions: -1, preferredHolder: h}}",
         expect![[r#"
-        spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0
-        spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0
-        spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined
-    "#]],
+            spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0
+            spec.leaseTransitions: Invalid value: -1: must be greater than or equal to 0
+        "#]],
     );
     check(
         "",

@@ -3,9 +3,10 @@
 mod amounts;
 mod core;
 mod extension;
-mod jobs;
 mod pods;
 mod storage;
+mod updates;
+mod warnings;
 
 use expect_test::{Expect, expect};
 use proptest::prelude::*;
@@ -758,7 +759,9 @@ proptest! {
             let _ = rules.validate_update(&update, &old);
             rules.prepare_status_update(&mut update, &old);
             let _ = rules.validate_status_update(&update, &old);
-            let _ = rules.warnings(&object);
+            let _ = rules.warnings(&object, Some(&old));
+            let _ = rules.warnings(&object, None);
+            let _ = rules.status_warnings(&object);
             for field in rules.selectable_fields() {
                 let _ = rules.selectable(&object, field);
             }

@@ -264,3 +264,70 @@ fn qos() {
         assert_eq!(crate::rules::qos_class(&yaml(&format!("{{containers: {containers}}}"))), class, "{containers}");
     }
 }
+
+#[test]
+fn amounts_of_pods_as_a_whole() {
+    let pod = |resources: &str, container: &str| {
+        format!(
+            "{{spec: {{resources: {{{resources}}}, containers: [{{name: c, image: i, resources: {{{container}}}}}, {{name: d, image: i, resources: {{requests: {{cpu: 100m}}}}}}]}}}}"
+        )
+    };
+    let completed = |resources: &str, container: &str| {
+        let mut pod = yaml(&pod(resources, container));
+        of("", "Pod").default(&mut pod);
+        of("", "Pod").prepare_create(&mut pod);
+        (pod["spec"]["resources"].to_string(), pod["status"]["qosClass"].to_string())
+    };
+    let burstable = "\"Burstable\"".to_owned();
+    let cpu = r#"{"requests":{"cpu":"1"}}"#.to_owned();
+    assert_eq!(completed("requests: {cpu: '1'}", "requests: {cpu: 100m}"), (cpu, burstable.clone()));
+    // What containers ask for, or else the limits.
+    let both = r#"{"limits":{"cpu":"2","memory":"1Gi"},"requests":{"cpu":"300m","memory":"1Gi"}}"#.to_owned();
+    assert_eq!(completed("limits: {cpu: '2', memory: 1Gi}", "requests: {cpu: 200m}"), (both, burstable));
+    let same = r#"{"limits":{"cpu":"2","memory":"1Gi"},"requests":{"cpu":"2","memory":"1Gi"}}"#.to_owned();
+    let guaranteed = "\"Guaranteed\"".to_owned();
+    assert_eq!(completed("limits: {cpu: '2', memory: 1Gi}, requests: {cpu: '2'}", ""), (same, guaranteed));
+    let (huge, _) = completed("requests: {cpu: '1'}", "limits: {hugepages-2Mi: 4Mi, cpu: 100m}");
+    assert_eq!(huge, r#"{"limits":{"hugepages-2Mi":"4Mi"},"requests":{"cpu":"1","hugepages-2Mi":"4Mi"}}"#);
+    let refused =
+        |resources: &str, container: &str, expected: Expect| check("", "Pod", &pod(resources, container), expected);
+    refused(
+        "requests: {cpu: 150m}, limits: {cpu: '1'}",
+        "requests: {cpu: 100m}, limits: {cpu: '2'}",
+        expect![[r#"
+        spec.resources.requests[cpu]: Invalid value: "150m": must be greater than or equal to aggregate container requests of 200m
+        spec.resources.containers[0][cpu].limits: Invalid value: "2": must be less than or equal to pod limits of 1
+    "#]],
+    );
+    refused(
+        "requests: {cpu: '2', a.b/c: 1, storage: 1}, limits: {cpu: '1', memory: '-1'}, claims: [{name: c}]",
+        "",
+        expect![[r#"
+            spec.resources.claims: Forbidden: claims may not be set for Resources at pod-level
+            spec.resources.limits[memory]: Invalid value: "-1": must be greater than or equal to 0
+            spec.resources.requests[a.b/c]: Unsupported value: "a.b/c": supported values: "cpu", "hugepages-", "memory"
+            spec.resources.requests[memory]: Invalid value: "-1": must be greater than or equal to 0
+            spec.resources.requests[storage]: Unsupported value: "storage": supported values: "cpu", "hugepages-", "memory"
+            spec.resources.limits: Required value: Limit must be set for non overcommitable resources
+            spec.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1
+            spec.resources.claims[0]: Not found: "c"
+        "#]],
+    );
+    refused(
+        "limits: {hugepages-2Mi: 2Mi, cpu: '1'}",
+        "limits: {hugepages-2Mi: 4Mi, cpu: 100m}",
+        expect![[r#"
+        spec.resources.requests[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container requests of 4Mi
+        spec.resources.limits[hugepages-2Mi]: Invalid value: "2Mi": must be greater than or equal to aggregate container limits of 4Mi
+        spec.resources.containers[0][hugepages-2Mi].limits: Invalid value: "4Mi": must be less than or equal to pod limits of 2Mi
+    "#]],
+    );
+    check(
+        "",
+        "Pod",
+        "{spec: {os: {name: windows}, resources: {requests: {cpu: 1}}, containers: [{name: c, image: i}]}}",
+        expect![[r#"
+            spec.resources: Forbidden: may not be set for a windows pod
+        "#]],
+    );
+}

@@ -121,7 +121,7 @@ fn drivers() {
         "{metadata: {generation: 3}, spec: {tokenRequests: [{audience: a}], preventPodSchedulingIfMissing: true}}",
     );
     let drivers = of("storage.k8s.io", "CSIDriver");
-    assert_eq!(drivers.warnings(&driver).len(), 1);
+    assert_eq!(drivers.warnings(&driver, None).len(), 1);
     let old = driver.clone();
     drivers.prepare_create(&mut driver);
     assert_eq!(driver["spec"], json!({"tokenRequests": [{"audience": "a"}]}), "a feature that is off");

@@ -19,13 +19,18 @@ pub(super) fn now_s() -> i64 {
     i64::try_from(since).unwrap_or(i64::MAX)
 }
 
-/// The user that claims describe, when they are for this cluster and it is their time.
-pub(super) fn user(issuer: &Compiled, claims: Claims, now_s: i64) -> Result<User, OidcError> {
-    check_time(&claims, now_s)?;
-    let audiences = texts(&claims, "aud")?;
-    if !audiences.iter().any(|audience| issuer.issuer.audiences.contains(audience)) {
-        return Err(OidcError::Audience { wanted: issuer.issuer.audiences.clone(), found: audiences });
+/// Whether claims are for this cluster and it is their time.
+pub(super) fn check(issuer: &Compiled, claims: &Claims, now_s: i64) -> Result<(), OidcError> {
+    check_time(claims, now_s)?;
+    let audiences = texts(claims, "aud")?;
+    if audiences.iter().any(|audience| issuer.issuer.audiences.contains(audience)) {
+        return Ok(());
     }
+    Err(OidcError::Audience { wanted: issuer.issuer.audiences.clone(), found: audiences })
+}
+
+/// The user that claims describe.
+pub(super) fn user(issuer: &Compiled, claims: Claims) -> Result<User, OidcError> {
     let claims = Value::Object(claims);
     let mut user = User::new(username(issuer, &claims)?, groups(issuer, &claims)?);
     user.uid = match &issuer.uid {

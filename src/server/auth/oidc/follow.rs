@@ -59,6 +59,8 @@ impl Allowed {
 
 /// Keeps the keys of providers, and the providers themselves where a file says which they are, until `stop`.
 pub async fn keep(providers: Arc<Providers>, options: OidcOptions, client: Client, stop: CancellationToken) {
+    // There is one that asks.
+    let _ = providers.client.set(client.clone());
     let mut keeping = keep_keys(&providers, &client);
     let Some(mut followed) = Followed::new(options) else { return stop.cancelled().await };
     while stop.run_until_cancelled(tokio::time::sleep(LOOK)).await.is_some() {

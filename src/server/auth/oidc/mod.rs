@@ -9,15 +9,19 @@
 //! keep ─ discovery document ─▶ key set ─────────┘ ◀─ a key that is not known
 //! ```
 //!
-//! Reading order: [`form`] (the file), `check` (what is wrong with it; expressions compiled), [`Providers`], [`Provider`],
-//! `keys` (signatures), `claims` (users), [`follow`] (fetching keys, reading the file again).
+//! A token may say that its groups are elsewhere (`distributed`): such a one is read by [`Providers::resolve`], which asks.
 //!
-//! Invariant: no request waits for a provider; while its keys are not there, its tokens are not good.
+//! Reading order: [`form`] (the file), `check` (what is wrong with it; expressions compiled), [`Providers`], [`Provider`],
+//! `keys` (signatures), `claims` (users), `distributed`, [`follow`] (fetching keys, reading the file again).
+//!
+//! Invariant: no request waits for a provider, except for groups that its token has elsewhere; while its keys are not there,
+//! its tokens are not good.
 //! Invariant: only algorithms with public keys are accepted, and only those that are configured.
 //! Invariant: a file that is not good changes nothing.
 
 mod check;
 mod claims;
+mod distributed;
 mod follow;
 pub mod form;
 mod keys;
@@ -28,7 +32,7 @@ mod tests;
 
 use std::{
     path::PathBuf,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -40,6 +44,7 @@ use super::{
     User,
     cache::{self, Cache},
 };
+use crate::webhook::Client;
 
 /// The algorithms that can be allowed.
 pub const ALGORITHMS: [&str; 9] = ["RS256", "RS384", "RS512", "ES256", "ES384", "ES512", "PS256", "PS384", "PS512"];
@@ -93,6 +98,8 @@ pub enum OidcError {
     Expression(String),
     #[error("the provider's document cannot be read: {0}")]
     Document(String),
+    #[error("could not expand distributed claims: {0}")]
+    Elsewhere(String),
     #[error("the provider calls itself {0:?}")]
     Issuer(String),
 }
@@ -107,6 +114,16 @@ impl OidcError {
 pub struct Providers {
     current: ArcSwap<Set>,
     metrics: Metrics,
+    /// Who asks for claims that are elsewhere.
+    client: OnceLock<Client>,
+}
+
+/// What a token was read as.
+#[derive(Debug)]
+pub enum Read {
+    User(Arc<User>),
+    /// It has its groups elsewhere, so that it takes a while: see [`Providers::resolve`].
+    Elsewhere,
 }
 
 /// Providers that were configured together.
@@ -119,6 +136,13 @@ impl Set {
     fn new(providers: Vec<Arc<Provider>>) -> Set {
         Set { providers, good: Cache::new() }
     }
+
+    /// Whose this token is by what it says.
+    fn find<'a>(&self, token: &'a str) -> Option<(&Provider, Token<'a>)> {
+        let token = Token::read(token)?;
+        let provider = self.providers.iter().find(|provider| Some(provider.url()) == token.issuer())?;
+        Some((provider, token))
+    }
 }
 
 impl Providers {
@@ -130,7 +154,8 @@ impl Providers {
         let compiled = check::compile(&options.configuration, &options.taken)?;
         let providers = compiled.into_iter().map(|compiled| Arc::new(Provider::new(compiled, &options.signing_algs)));
         let metrics = Metrics::new(server, options.file.as_ref().map(|(_, text)| text.as_str()));
-        Ok(Providers { current: ArcSwap::from_pointee(Set::new(providers.collect())), metrics })
+        let current = ArcSwap::from_pointee(Set::new(providers.collect()));
+        Ok(Providers { current, metrics, client: OnceLock::new() })
     }
 
     /// Takes the keys of an issuer from its key set, as if it had just shown them. Whether it is one of these.
@@ -148,28 +173,56 @@ impl Providers {
     }
 
     /// The user of a token; `None`: none of these providers issued it.
-    pub fn read(&self, token: &str) -> Option<Result<Arc<User>, OidcError>> {
+    pub fn read(&self, token: &str) -> Option<Result<Read, OidcError>> {
         self.read_at(token, claims::now_s())
     }
 
-    fn read_at(&self, token: &str, now_s: i64) -> Option<Result<Arc<User>, OidcError>> {
+    fn read_at(&self, token: &str, now_s: i64) -> Option<Result<Read, OidcError>> {
         let set = self.current.load();
         if set.providers.is_empty() {
             return None;
         }
         let (begun, key) = (Instant::now(), cache::key(token));
         if let Some(user) = set.good.get(&key, begun) {
-            return Some(Ok(user));
+            return Some(Ok(Read::User(user)));
         }
-        let token = Token::read(token)?;
-        let provider = set.providers.iter().find(|provider| Some(provider.url()) == token.issuer())?;
-        let read = provider.read(token, now_s);
+        let (provider, token) = set.find(token)?;
+        match provider.read(token, now_s).transpose() {
+            None => Some(Ok(Read::Elsewhere)),
+            Some(read) => Some(self.took(&set, key, provider, begun, read).map(Read::User)),
+        }
+    }
+
+    /// The user of a token, with what it has elsewhere; `None`: none of these providers issued it.
+    pub async fn resolve(&self, token: &str) -> Option<Result<Arc<User>, OidcError>> {
+        self.resolve_at(token, claims::now_s()).await
+    }
+
+    async fn resolve_at(&self, token: &str, now_s: i64) -> Option<Result<Arc<User>, OidcError>> {
+        let set = self.current.load_full();
+        let (begun, key) = (Instant::now(), cache::key(token));
+        let (provider, token) = set.find(token)?;
+        let read = match self.client.get() {
+            Some(client) => provider.resolve(client, token, now_s).await,
+            None => Err(OidcError::NoKeys),
+        };
+        Some(self.took(&set, key, provider, begun, read))
+    }
+
+    /// Keeps what was found, for a while, and counts it.
+    fn took(
+        &self,
+        set: &Set,
+        key: cache::Key,
+        provider: &Provider,
+        begun: Instant,
+        read: Result<(User, Duration), OidcError>,
+    ) -> Result<Arc<User>, OidcError> {
         self.metrics.read(provider.url(), read.is_ok(), begun.elapsed());
-        Some(read.map(|(user, lasts)| {
-            let user = Arc::new(user);
-            set.good.put(key, user.clone(), begun, lasts.min(GOOD));
-            user
-        }))
+        let (user, lasts) = read?;
+        let user = Arc::new(user);
+        set.good.put(key, user.clone(), Instant::now(), lasts.min(GOOD));
+        Ok(user)
     }
 
     pub(crate) fn metrics_text(&self) -> String {

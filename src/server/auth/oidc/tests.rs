@@ -1,6 +1,7 @@
 //! Providers with keys of their own, and what their tokens are good for.
 
 mod configurations;
+mod distributed;
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use mk8s_store::Store;
@@ -95,7 +96,11 @@ fn claims(more: Value) -> Value {
 }
 
 fn read(providers: &Providers, token: &str) -> Result<Arc<User>, String> {
-    providers.read_at(token, NOW).expect("it is one of theirs").map_err(|error| error.to_string())
+    match providers.read_at(token, NOW).expect("it is one of theirs") {
+        Ok(Read::User(user)) => Ok(user),
+        Ok(Read::Elsewhere) => Err("elsewhere".into()),
+        Err(error) => Err(error.to_string()),
+    }
 }
 
 #[test]

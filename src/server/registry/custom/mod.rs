@@ -11,7 +11,8 @@
 //! `convert` (one version from another).
 //!
 //! Invariant: requests for built-in kinds do not come here.
-//! Invariant: the store tells of a definition before its write is answered, so a table made afterwards has it.
+//! Invariant: the store tells of a definition before its write is answered, so a table made afterwards has it. Others may
+//! read the definition in the store a moment before it is told of: who finds no kind in the newest table looks there.
 
 mod convert;
 mod present;
@@ -79,7 +80,22 @@ impl Customs {
             self.catch_up(&mut known);
         }
         let found = self.table.load().find(group, version, plural);
-        found.or_else(|| self.newest().find(group, version, plural))
+        found
+            .or_else(|| self.newest().find(group, version, plural))
+            .or_else(|| self.as_stored(group, plural)?.find(group, version, plural))
+    }
+
+    /// A table made of what the store holds, if it holds a definition of this kind that was not told of yet.
+    fn as_stored(&self, group: &str, plural: &str) -> Option<Arc<Table>> {
+        let known = &mut *self.known.lock();
+        let view = known.0.view();
+        let entry = view.get(format!("{PREFIX}{plural}.{group}").as_bytes())?;
+        if entry.modified <= known.1.seen {
+            return None;
+        }
+        known.1.rebuild(&view);
+        self.make_table(&mut known.1);
+        Some(self.table.load_full())
     }
 
     /// The table with everything that is in the store.
@@ -91,6 +107,10 @@ impl Customs {
     fn catch_up(&self, known: &mut (Follower, Known)) {
         let (follower, definitions) = known;
         follower.catch_up(definitions);
+        self.make_table(definitions);
+    }
+
+    fn make_table(&self, definitions: &mut Known) {
         if std::mem::take(&mut definitions.changed) {
             definitions.generation += 1;
             let served: Vec<&Served> = definitions.served.values().collect();
@@ -105,6 +125,10 @@ struct Known {
     served: BTreeMap<String, Served>,
     generation: u64,
     changed: bool,
+    /// The revision that was read when all was read last: what is told of it later is known already.
+    read: u64,
+    /// The last revision of which something is known.
+    seen: u64,
 }
 
 impl Follow for Known {
@@ -118,9 +142,15 @@ impl Follow for Known {
         }
         before.values().for_each(|gone| gone.replaced.cancel());
         self.changed = true;
+        self.read = view.revision();
+        self.seen = self.read;
     }
 
     fn apply(&mut self, event: &Event) {
+        if event.revision <= self.read {
+            return;
+        }
+        self.seen = event.revision;
         let object = encode::decode(&event.entry.value);
         let old = self.served.remove(meta::name(&object));
         match event.kind {
@@ -135,7 +165,7 @@ impl Follow for Known {
 
 impl Known {
     fn new(converter: Arc<Converter>) -> Known {
-        Known { converter, served: BTreeMap::new(), generation: 0, changed: false }
+        Known { converter, served: BTreeMap::new(), generation: 0, changed: false, read: 0, seen: 0 }
     }
 
     fn learn(&mut self, object: &Value, old: Option<Served>, revision: u64) {
@@ -172,4 +202,59 @@ fn form_of(object: &Value) -> Value {
         "established": definition::is_true(object, "Established"),
         "terminating": definition::is_true(object, "Terminating"),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use mk8s_store::{Expect, Op, Stamped, Txn};
+
+    use super::*;
+
+    async fn define(store: &Store, served: &str) {
+        let established =
+            json!([{"type": "Established", "status": "True"}, {"type": "NamesAccepted", "status": "True"}]);
+        let names = json!({"plural": "things", "singular": "thing", "kind": "Thing", "listKind": "ThingList"});
+        let schema = json!({"openAPIV3Schema": {"type": "object"}});
+        let object = json!({
+            "metadata": {"name": "things.example.com", "uid": "u"},
+            "spec": {
+                "group": "example.com", "scope": "Namespaced", "names": names,
+                "versions": [{"name": served, "served": true, "storage": true, "schema": schema}],
+            },
+            "status": {"conditions": established, "acceptedNames": names, "storedVersions": [served]},
+        });
+        let key = format!("{PREFIX}things.example.com").into_bytes().into();
+        let put = Op::Put { key, value: Stamped::plain(object.to_string()), expect: Expect::Any };
+        store.commit(Txn::one(put)).await.expect("memory takes it");
+    }
+
+    #[tokio::test]
+    async fn a_definition_is_found_before_it_is_told_of() {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        let customs = Customs::new(&store, Client::new(store.clone(), crate::relay::Relay::default()));
+        let found = |version: &str| customs.find("example.com", version, "things").is_some();
+        assert!(!found("v1"));
+        customs.known.lock().0 = Follower::deaf(store.clone(), PREFIX.as_bytes());
+        define(&store, "v1").await;
+        assert!(found("v1"), "its first version");
+        assert!(!found("v2"));
+        define(&store, "v2").await;
+        assert!(found("v2"), "another version");
+        let revision = customs.known.lock().1.read;
+        assert!(!found("v3"));
+        assert_eq!(customs.known.lock().1.read, revision, "what is known is not read again");
+    }
+
+    #[tokio::test]
+    async fn what_was_read_already_is_not_told_anew() {
+        let store = Store::open(mk8s_store::Options::default()).await.expect("memory opens");
+        let customs = Customs::new(&store, Client::new(store.clone(), crate::relay::Relay::default()));
+        assert!(customs.find("example.com", "v1", "things").is_none());
+        define(&store, "v1").await;
+        define(&store, "v2").await;
+        customs.known.lock().1.rebuild(&store.view());
+        customs.newest();
+        assert!(customs.find("example.com", "v2", "things").is_some());
+        assert!(customs.find("example.com", "v1", "things").is_none());
+    }
 }
