@@ -4,6 +4,7 @@ mod first_light;
 mod joining;
 mod network;
 mod pods;
+mod provisioner;
 mod reaching;
 mod restart;
 mod runtime;

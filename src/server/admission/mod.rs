@@ -30,6 +30,7 @@ mod notes;
 mod object_in_use;
 mod pod_resources;
 mod pod_security;
+mod pod_topology;
 mod policy;
 mod priority;
 mod quota;
@@ -230,6 +231,7 @@ impl Admission {
             Box::new(certificates::Signing),
             Box::new(certificates::SubjectRestriction),
             Box::new(default_ingress_class::DefaultIngressClass),
+            Box::new(pod_topology::PodTopologyLabels),
             Box::new(rbac_escalation::RbacEscalation),
             Box::new(device_admin::DeviceAdminAccess),
         ];

@@ -109,6 +109,34 @@ async fn namespaces_must_be_there_and_stay() {
 }
 
 #[tokio::test]
+async fn pods_are_labelled_with_the_place_of_their_node() {
+    let place = json!({"topology.kubernetes.io/zone": "z", "topology.kubernetes.io/region": "r"});
+    let mut labels = place.clone();
+    labels["kubernetes.io/hostname"] = json!("one");
+    let f = fixture(&[
+        ("core/nodes/one", json!({"metadata": {"name": "one", "labels": labels}})),
+        ("core/nodes/two", json!({"metadata": {"name": "two"}})),
+    ])
+    .await;
+    let admin = admin();
+    let binding = |node: &str| json!({"metadata": {"name": "x"}, "target": {"kind": "Node", "name": node}});
+    let request = Request { subresource: "binding", ..request("pods", &admin) };
+    let bound = f.admit(&request, &binding("one")).await.expect("admitted");
+    assert_eq!(bound["metadata"]["labels"], place);
+    for node in ["two", "nowhere"] {
+        let bound = f.admit(&request, &binding(node)).await.expect("admitted");
+        assert_eq!(bound, binding(node), "nothing is known of its place");
+    }
+    let mut placed = pod(json!({"nodeName": "one"}));
+    placed["metadata"]["labels"] = json!({"app": "a", "topology.kubernetes.io/zone": "another"});
+    let placed = f.create("pods", &placed).await.expect("admitted");
+    let labels = &placed["metadata"]["labels"];
+    assert_eq!((&labels["app"], &labels["topology.kubernetes.io/zone"]), (&json!("a"), &json!("z")));
+    let waiting = f.create("pods", &pod(json!({}))).await.expect("admitted");
+    assert_eq!(waiting["metadata"].get("labels"), None);
+}
+
+#[tokio::test]
 async fn pods_get_account_token_tolerations_and_priority() {
     let f = fixture(&[]).await;
     let admitted = f.create("pods", &pod(json!({"initContainers": [{"name": "i"}]}))).await.expect("admitted");

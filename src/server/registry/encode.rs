@@ -118,7 +118,7 @@ fn version_range(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// Only the labels, without decoding the rest.
-pub(super) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
+pub(crate) fn labels(bytes: &[u8]) -> BTreeMap<String, String> {
     let object: Option<RawObject<'_>> = serde_json::from_slice(bytes).ok();
     let metadata = object.and_then(|object| object.metadata);
     let labels = metadata.and_then(|metadata| serde_json::from_str::<RawLabels>(metadata.get()).ok());

@@ -33,6 +33,7 @@ mod watch;
 pub(crate) use custom::Presenter;
 pub use custom::{Table, read_conversion};
 pub use delete::{Deleted, success};
+pub(crate) use encode::labels;
 pub use encode::{decode, metadata_text, type_prefix};
 pub use expiry::expire_events;
 pub use list::List;

@@ -15,6 +15,8 @@ mod plan;
 #[cfg(test)]
 mod plays;
 #[cfg(test)]
+mod provisioning_plays;
+#[cfg(test)]
 mod tests;
 
 use crate::common::{
