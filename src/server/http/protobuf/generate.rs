@@ -106,7 +106,7 @@ fn every_field_of_a_schema_has_a_number() {
 /// The source of the crate, wherever cargo keeps it.
 fn source() -> PathBuf {
     let output = Command::new(env!("CARGO"))
-        .args(["metadata", "--format-version=1", "--offline", "--all-features"])
+        .args(["metadata", "--format-version=1", "--locked", "--all-features"])
         .output()
         .expect("cargo runs");
     let metadata: Value = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
