@@ -57,6 +57,7 @@ pub(crate) async fn replace(
                 let call = Call::patch(format!("{MAPS}/{name}"), "application/merge-patch+json", change);
                 connection.expect(call, &[200]).await?;
             }
+            connection.expect(Call::delete(format!("{MAPS}/{name}")), &[200]).await?;
             anyhow::Ok(written)
         });
     }

@@ -82,8 +82,12 @@ async fn measure(place: &Place, port: u16, plan: &Plan) -> anyhow::Result<Vec<Me
     witness.is("witness").await?;
     measures.push(Measure::new("a witness, resident, before", process::resident(witness.pid())?, "MB"));
     let (large, seconds) = (20_000, Duration::from_secs(10));
+    let before = process::cpu(witness.pid())?;
+    let begun = Instant::now();
     let rate = load::replace(&first.target()?, large, plan.connections, seconds).await?;
+    let cores = (process::cpu(witness.pid())? - before) / begun.elapsed().as_secs_f64();
     measures.push(Measure::new("changes of 20 KB, with a witness", rate, "/s"));
+    measures.push(Measure::new("cores of the witness meanwhile", cores, "cores"));
     measures.push(Measure::new("a witness, resident, after that", process::resident(witness.pid())?, "MB"));
 
     let mut waits = Vec::new();
