@@ -53,7 +53,9 @@ pub(crate) async fn tell(store: Store, client: Client, stop: CancellationToken) 
             }
             match tell_of(&member, &nodes, &recorder, told.get(&member.id).copied()).await {
                 Ok(()) => drop(told.insert(member.id, member.full)),
-                Err(error) => tracing::warn!(%error, server = member.name, "the condition of a Node cannot be written"),
+                Err(error) => {
+                    tracing::debug!(%error, server = member.name, "the condition of a Node cannot be written, trying again")
+                }
             }
         }
     }
