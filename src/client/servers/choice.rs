@@ -143,7 +143,12 @@ impl Choice {
         let standing = self.of(&asked);
         // It was good for as long as it was left alone before: that is forgotten.
         let again = standing.left.filter(|left| now.saturating_duration_since(left.until) < left.wait);
-        let wait = again.map_or(SHUN, |left| (left.wait * 2).min(SHUN_MAX));
+        let wait = match again {
+            None => SHUN,
+            // It was asked because the others are left alone as well, which says nothing new of it.
+            Some(left) if now < left.until => left.wait,
+            Some(left) => (left.wait * 2).min(SHUN_MAX),
+        };
         standing.left = Some(Left { until: now + wait, wait });
         self.turn_away();
         Some((asked, wait))
@@ -268,5 +273,15 @@ mod tests {
         choice.reached("127.0.0.1:6443");
         let (_, wait) = choice.leave(now + SHUN_MAX).expect("there is another one");
         assert_eq!(wait, SHUN, "it was good for long");
+    }
+
+    #[test]
+    fn what_is_asked_for_want_of_others_is_not_left_alone_longer() {
+        let (mut choice, now, _) = three();
+        for address in ["a:1", "b:1", "c:1", "a:1", "b:1", "c:1", "a:1"] {
+            choice.reached(address);
+            let (left, wait) = choice.leave(now).expect("there are others");
+            assert_eq!((left.as_str(), wait), (address, SHUN));
+        }
     }
 }
