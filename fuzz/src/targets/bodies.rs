@@ -103,7 +103,7 @@ fn write(object: &Value) {
     rules.prepare_create(&mut written);
     let errors = rules.validate(&written);
     errors.iter().for_each(|error| assert!(!error.to_string().is_empty()));
-    let _ = rules.warnings(&written);
+    let _ = rules.warnings(&written, None);
     rules.selectable_fields().for_each(|field| drop(rules.selectable(&written, field)));
     if let Some(scale) = rules.scale() {
         let read = scale.read(&written);
@@ -135,9 +135,11 @@ fn update(kind: &Kind, new: &Value, old: &Value) {
     let mut whole = new.clone();
     rules.prepare_update(&mut whole, &old);
     drop(rules.validate_update(&whole, &old));
+    drop(rules.warnings(&whole, Some(&old)));
     let mut status = new;
     rules.prepare_status_update(&mut status, &old);
     drop(rules.validate_status_update(&status, &old));
+    drop(rules.status_warnings(&status));
 }
 
 fn retyped(kind: &Kind, object: &Value) -> Option<Value> {

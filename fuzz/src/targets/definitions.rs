@@ -50,7 +50,7 @@ pub(super) fn definitions() -> Feed {
             return;
         }
         let rules = rules::of("apiextensions.k8s.io", "CustomResourceDefinition");
-        let _ = (rules.validate(&definition), rules.warnings(&definition), non_structural(&definition));
+        let _ = (rules.validate(&definition), rules.warnings(&definition, None), non_structural(&definition));
         let _ = schema::of_custom(&schema);
         let Ok(structural) = Structural::read(&schema) else { return };
         let mut object = mutate::value(dice, &objects);

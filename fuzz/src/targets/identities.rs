@@ -5,7 +5,7 @@ use std::path::Path;
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
 use mk8s_server::auth::{
     OidcOptions, Providers, authorizers,
-    oidc::{ALGORITHMS, AuthenticationConfiguration},
+    oidc::{ALGORITHMS, AuthenticationConfiguration, Read},
     webhook::Access,
 };
 
@@ -117,7 +117,7 @@ pub(super) fn claims() -> Feed {
         let signed = format!("{}.{}", encode(r#"{"alg":"ES256","kid":"k"}"#), encode(&claims.to_string()));
         let signature = pair.sign(&random, signed.as_bytes()).expect("it can sign");
         let token = format!("{signed}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature));
-        if let Some(Ok(user)) = providers.read(&token) {
+        if let Some(Ok(Read::User(user))) = providers.read(&token) {
             assert!(!user.name.is_empty(), "{claims}");
             assert!(claims["exp"].as_f64().is_some_and(|expiry| expiry > 1.7e9), "{claims}");
             assert!(!user.name.starts_with("system:"), "{claims}");
