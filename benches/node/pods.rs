@@ -2,11 +2,11 @@
 
 use crate::{NAMESPACE, Plan};
 use futures::{Stream, StreamExt, TryStreamExt};
+use k8s_openapi::api::core::v1::Pod;
 use kube::{
     Api, Client, ResourceExt,
     api::{DeleteParams, PostParams, WatchEvent, WatchParams},
 };
-use mk8s_client::pod::Pod;
 use serde_json::json;
 use std::{
     collections::HashSet,

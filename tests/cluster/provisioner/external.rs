@@ -41,8 +41,8 @@ pub(super) struct Provisioner {
 }
 
 enum Changed {
-    Claim(PersistentVolumeClaim),
-    Volume(PersistentVolume),
+    Claim(Box<PersistentVolumeClaim>),
+    Volume(Box<PersistentVolume>),
 }
 
 fn made<K: serde::de::DeserializeOwned>(object: Value) -> K {
@@ -55,8 +55,16 @@ impl Provisioner {
         self.lead().await;
         let claims = watcher(Api::all(self.client.clone()), watcher::Config::default());
         let volumes = watcher(Api::all(self.client.clone()), watcher::Config::default());
-        let claims = claims.default_backoff().applied_objects().map(|claim| claim.map(Changed::Claim)).boxed();
-        let volumes = volumes.default_backoff().applied_objects().map(|volume| volume.map(Changed::Volume)).boxed();
+        let claims = claims
+            .default_backoff()
+            .applied_objects()
+            .map(|claim| claim.map(|claim| Changed::Claim(Box::new(claim))))
+            .boxed();
+        let volumes = volumes
+            .default_backoff()
+            .applied_objects()
+            .map(|volume| volume.map(|volume| Changed::Volume(Box::new(volume))))
+            .boxed();
         let mut changes = stream::select(claims, volumes);
         while let Some(change) = changes.next().await {
             match change.expect("it may watch claims and volumes") {
