@@ -15,6 +15,7 @@ use crate::{meta, names};
 
 pub(super) static VALIDATING: Rules = Rules {
     scope: Scope::Cluster,
+    known_finalizers: false,
     generation: Generation::Spec,
     has_status: true,
     validate: |policy, errors| check_validating(errors, policy, true),
@@ -34,6 +35,7 @@ pub(super) static MUTATING: Rules = Rules {
 
 pub(super) static VALIDATING_BINDING: Rules = Rules {
     scope: Scope::Cluster,
+    known_finalizers: false,
     generation: Generation::Spec,
     warnings: reserved_name,
     validate: |binding, errors| {

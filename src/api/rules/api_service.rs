@@ -12,6 +12,7 @@ use crate::names::{self, NameRule};
 pub(super) static RULES: Rules = Rules {
     name: NameRule::PathSegment,
     scope: Scope::Cluster,
+    known_finalizers: false,
     default: |service| {
         if let Some(spec) = super::at::get_mut(service, "spec") {
             client_config::default_service(spec);

@@ -22,6 +22,7 @@ pub(super) static MUTATING: Rules = Rules {
 
 pub(super) static VALIDATING: Rules = Rules {
     scope: Scope::Cluster,
+    known_finalizers: false,
     default: default_hooks,
     prepare_create: |config| meta::set(config, "generation", 1),
     prepare_update: |new, old| {

@@ -27,6 +27,7 @@ type Errors = Vec<FieldError>;
 
 pub(crate) static RULES: Rules = Rules {
     scope: Scope::Cluster,
+    known_finalizers: false,
     generation: Generation::Spec,
     has_status: true,
     default,

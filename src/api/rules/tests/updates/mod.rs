@@ -40,6 +40,30 @@ fn finalizers_of_kubernetes_are_known() {
     );
 }
 
+/// The API servers of definitions and of aggregation leave the names of finalizers to who puts them there.
+#[test]
+fn finalizers_of_extensions_are_anybodys() {
+    for (group, kind) in [
+        ("apiextensions.k8s.io", "CustomResourceDefinition"),
+        ("apiregistration.k8s.io", "APIService"),
+        ("admissionregistration.k8s.io", "MutatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "ValidatingWebhookConfiguration"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "MutatingAdmissionPolicyBinding"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy"),
+        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicyBinding"),
+    ] {
+        let held = named(yaml("{metadata: {finalizers: [customresourcecleanup.apiextensions.k8s.io]}}"), false);
+        let rules = rules(group, kind);
+        for errors in
+            [rules.validate(&held), rules.validate_update(&held, &held), rules.validate_status_update(&held, &held)]
+        {
+            let said = text_of(errors);
+            assert!(!said.contains("finalizer"), "{kind}: {said}");
+        }
+    }
+}
+
 #[test]
 fn claims_and_volumes() {
     let claim = "{spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 1Gi}}}, status: {phase: Bound, capacity: {storage: 1Gi}}}";
