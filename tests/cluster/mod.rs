@@ -1,5 +1,6 @@
 //! Whole clusters: the executable, containerd, runc, nftables and stock kubectl, nothing faked.
 
+mod definitions;
 mod first_light;
 mod joining;
 mod network;
