@@ -19,6 +19,7 @@ pub mod cel;
 pub mod conversion;
 pub mod crd;
 pub mod decode;
+pub mod device_taints;
 pub mod discovery;
 pub mod kinds;
 pub mod openapi;

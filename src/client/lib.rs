@@ -2,8 +2,8 @@
 //!
 //! Reading order: [`connect`] (where a [`kube::Client`] comes from), [`servers`] (whom it talks to), [`informer`] (what a process
 //! knows of the cluster, decoded once), [`pod`] (what control loops keep of pods), [`queue`] (which keys need work, and
-//! the workers that do it), [`events`] (what is told to people), [`feed`] (changes in order for owners that keep their own picture), [`join_token`] (what lets a
-//! machine join), [`spdy`] (frames of streams to servers that speak nothing newer).
+//! the workers that do it), [`events`] (what is told to people), [`feed`] (changes in order for owners that keep their own
+//! picture), [`join_token`] (what lets a machine join), [`spdy`] (frames of streams to servers that speak nothing newer).
 //!
 //! Invariant: an object in an informer is shared and never changed; who wants another one clones it.
 //! Invariant: a key is worked on by one worker at a time, and a key that changed meanwhile is worked on again.

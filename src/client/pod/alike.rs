@@ -8,7 +8,7 @@ use std::{
     collections::HashMap,
     hash::{DefaultHasher, Hasher},
     ops::Deref,
-    sync::{Arc, Weak},
+    sync::{Arc, LazyLock, Weak},
 };
 
 /// A list that is read from many objects and is the same in most; those that are equal share their memory.
@@ -23,13 +23,14 @@ pub trait Shared: PartialEq + Serialize + DeserializeOwned + 'static {
         Self: Sized;
 }
 
-/// The lists there are, by a hash of their text.
+/// The lists there are.
 pub struct Known<T> {
     held: Mutex<Held<T>>,
 }
 
 struct Held<T> {
-    by_hash: Option<HashMap<u64, Weak<[T]>>>,
+    /// By a hash of their text.
+    by_hash: HashMap<u64, Weak<[T]>>,
     /// With so many of them those that nobody holds any more are looked for.
     full: usize,
 }
@@ -37,11 +38,13 @@ struct Held<T> {
 /// Fewer are not worth looking through.
 const FULL_MIN: usize = 1024;
 
-impl<T: Shared> Known<T> {
-    const fn new() -> Known<T> {
-        Known { held: Mutex::new(Held { by_hash: None, full: FULL_MIN }) }
+impl<T> Default for Known<T> {
+    fn default() -> Known<T> {
+        Known { held: Mutex::new(Held { by_hash: HashMap::new(), full: FULL_MIN }) }
     }
+}
 
+impl<T: Shared> Known<T> {
     /// The list that equals this one, if it is held, or this one.
     fn share(&self, list: Vec<T>) -> Arc<[T]> {
         let Ok(text) = serde_json::to_vec(&list) else { return list.into() };
@@ -50,7 +53,6 @@ impl<T: Shared> Known<T> {
         let hash = hasher.finish();
         let mut held = self.held.lock();
         let Held { by_hash, full } = &mut *held;
-        let by_hash = by_hash.get_or_insert_default();
         if let Some(known) = by_hash.get(&hash).and_then(Weak::upgrade)
             && *known == *list
         {
@@ -69,21 +71,24 @@ impl<T: Shared> Known<T> {
 
 impl Shared for Container {
     fn known() -> &'static Known<Container> {
-        static KNOWN: Known<Container> = Known::new();
+        static KNOWN: LazyLock<Known<Container>> = LazyLock::new(Known::default);
         &KNOWN
     }
 }
 
 impl Shared for Toleration {
     fn known() -> &'static Known<Toleration> {
-        static KNOWN: Known<Toleration> = Known::new();
+        static KNOWN: LazyLock<Known<Toleration>> = LazyLock::new(Known::default);
         &KNOWN
     }
 }
 
 impl<T: Shared> From<Vec<T>> for Alike<T> {
     fn from(list: Vec<T>) -> Alike<T> {
-        Alike(T::known().share(list))
+        match list.is_empty() {
+            true => Alike::default(),
+            false => Alike(T::known().share(list)),
+        }
     }
 }
 
@@ -101,9 +106,9 @@ impl<T: Serialize> Serialize for Alike<T> {
     }
 }
 
-impl<T: Shared> Default for Alike<T> {
+impl<T> Default for Alike<T> {
     fn default() -> Alike<T> {
-        Vec::new().into()
+        Alike(Arc::default())
     }
 }
 
@@ -154,12 +159,12 @@ mod tests {
 
     #[test]
     fn what_nobody_holds_is_forgotten() {
-        let known = Known::<Container>::new();
+        let known = Known::<Container>::default();
         let kept: Vec<_> = (0..10).map(|n| known.share(list(&format!("kept-{n}")))).collect();
         for n in 0..10 * FULL_MIN {
             known.share(list(&format!("gone-{n}")));
         }
-        assert!(known.held.lock().by_hash.as_ref().is_some_and(|lists| lists.len() <= FULL_MIN));
+        assert!(known.held.lock().by_hash.len() <= FULL_MIN);
         assert!(Arc::ptr_eq(&kept[3], &known.share(list("kept-3"))));
     }
 }

@@ -7,8 +7,9 @@ use crate::{
 };
 use jiff::Timestamp;
 use k8s_openapi::api::resource::v1::{
-    DeviceRequestAllocationResult, DeviceTaint, DeviceToleration, ResourceClaim, ResourceSlice, ResourceSliceSpec,
+    DeviceRequestAllocationResult, DeviceTaint, ResourceClaim, ResourceSlice, ResourceSliceSpec,
 };
+use mk8s_api::device_taints::tolerates;
 use mk8s_client::{kube::ResourceExt, pod::Pod};
 use std::sync::Arc;
 
@@ -90,22 +91,6 @@ fn fate_by(taint: &DeviceTaint, device: &DeviceRequestAllocationResult, now: Tim
         // The server gives every taint a time; one of before that is as old as its slice can be.
         Some(seconds) => Fate::after(taint.time_added.as_ref().map_or(Timestamp::MIN, |time| time.0), seconds, now),
     }
-}
-
-/// An empty effect or key stands for all of them; without an operator the values must be equal.
-fn tolerates(toleration: &DeviceToleration, taint: &DeviceTaint) -> bool {
-    let is_or_any = |wanted: &Option<String>, actual: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == actual)
-    };
-    is_or_any(&toleration.effect, &taint.effect)
-        && is_or_any(&toleration.key, &taint.key)
-        && match toleration.operator.as_deref().unwrap_or_default() {
-            "" | "Equal" => {
-                toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
-            "Exists" => true,
-            _ => false,
-        }
 }
 
 /// The pods that a claim is reserved for, as far as they are pods of the core.

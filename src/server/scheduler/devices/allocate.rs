@@ -10,6 +10,7 @@ use k8s_openapi::api::{
         DeviceRequestAllocationResult, DeviceSelector, DeviceTaint, DeviceToleration, ResourceClaim,
     },
 };
+use mk8s_api::device_taints::tolerates;
 use std::{cell::Cell, collections::HashMap, sync::Arc};
 
 /// A claim has so many devices at most.
@@ -635,19 +636,4 @@ fn tolerated(device: &Offered, wanted: &Wanted<'_>) -> bool {
     let keeps_away = |taint: &&DeviceTaint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute");
     let mut taints = device.device.taints.iter().flatten().filter(keeps_away);
     taints.all(|taint| wanted.tolerations.into_iter().flatten().any(|toleration| tolerates(toleration, taint)))
-}
-
-/// An empty effect or key stands for all of them; without an operator the values must be equal.
-fn tolerates(toleration: &DeviceToleration, taint: &DeviceTaint) -> bool {
-    let is_or_any = |wanted: &Option<String>, actual: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == actual)
-    };
-    let value = |value: &Option<String>| value.clone().unwrap_or_default();
-    is_or_any(&toleration.effect, &taint.effect)
-        && is_or_any(&toleration.key, &taint.key)
-        && match toleration.operator.as_deref().unwrap_or_default() {
-            "" | "Equal" => value(&toleration.value) == value(&taint.value),
-            "Exists" => true,
-            _ => false,
-        }
 }
