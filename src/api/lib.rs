@@ -40,6 +40,7 @@ pub mod rules;
 pub mod select;
 pub mod signing_request;
 pub mod status;
+pub mod taints;
 pub mod topology;
 pub mod url;
 pub mod version;

@@ -439,13 +439,16 @@ async fn control_plane(
     (profiles, counted): (mk8s_scheduler::config::Configured, Arc<mk8s_scheduler::metrics::Metrics>),
     stop: CancellationToken,
 ) {
-    let admin = router.client(User::control_plane("system:apiserver"));
+    // It has little to write, and nothing begins before that is written.
+    let admin = router.client_when_full(User::control_plane("system:apiserver"));
     let mut wanted = wanted;
     look_for_servers(&store, &mut wanted).await;
     let booted = async {
+        let mut pause = Duration::from_secs(1);
         while let Err(error) = bootstrap::run(&admin, &wanted).await {
-            tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), "the cluster's first objects could not be made, trying again");
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            tracing::error!(error = %format!("{:#}", anyhow::Error::new(error)), ?pause, "the cluster's first objects could not be made, trying again");
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(Duration::from_secs(30));
         }
     };
     if stop.run_until_cancelled(booted).await.is_none() {
@@ -458,8 +461,7 @@ async fn control_plane(
     let aggregator = router.client(User::control_plane("system:kube-aggregator"));
     let registered = aggregation::keep_local(store.clone(), aggregator, stop.clone());
     let servers = say_servers(&admin, &store, wanted.clone(), stop.clone());
-    let tells = router.client_when_full(User::control_plane("system:apiserver"));
-    let rooms = cluster::room::tell(store.clone(), tells, stop.clone());
+    let rooms = cluster::room::tell(store.clone(), admin.clone(), stop.clone());
     let controllers = router.client(User::control_plane("system:kube-controller-manager"));
     let scheduler = router.client(User::control_plane("system:kube-scheduler"));
     let informers = Informers::new(controllers, stop.clone());

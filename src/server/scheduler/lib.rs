@@ -35,7 +35,6 @@ pub mod scheduler;
 pub mod selector;
 pub mod snapshot;
 pub mod spread;
-pub mod taints;
 pub mod terms;
 #[cfg(test)]
 mod tests;

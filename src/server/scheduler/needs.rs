@@ -7,10 +7,10 @@ use crate::{
     pod_facts::PodFacts,
     snapshot::Snapshot,
     spread::Spread,
-    taints,
     terms::{Scope, Term, means_all},
 };
 use k8s_openapi::api::core::v1::TopologySpreadConstraint;
+use mk8s_api::taints;
 use std::{collections::HashSet, fmt::Write as _, sync::Arc};
 
 /// The constraints of a profile for pods that have none.

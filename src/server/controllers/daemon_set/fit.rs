@@ -1,6 +1,7 @@
 //! Which nodes a DaemonSet's pods fit on: what the scheduler would say of node name, selector, affinity and taints.
 
-use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec, Taint, Toleration};
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, PodSpec};
+use mk8s_api::taints::{keep_away, tolerated};
 use mk8s_client::kube::ResourceExt;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,10 +24,9 @@ pub(super) fn fit(spec: &PodSpec, node: &Node) -> Fit {
         return none;
     }
     let taints = node.spec.as_ref().and_then(|spec| spec.taints.as_deref()).unwrap_or_default();
-    let untolerated = |effects: &[&str]| {
-        taints.iter().any(|taint| effects.contains(&taint.effect.as_str()) && !tolerated(spec, taint))
-    };
-    Fit { should_run: !untolerated(&["NoSchedule", "NoExecute"]), may_stay: !untolerated(&["NoExecute"]) }
+    let tolerations = spec.tolerations.as_deref().unwrap_or_default();
+    let evicts = taints.iter().any(|taint| taint.effect == "NoExecute" && !tolerated(taint, tolerations));
+    Fit { should_run: !keep_away(taints, tolerations), may_stay: !evicts }
 }
 
 fn selects(spec: &PodSpec, node: &Node) -> bool {
@@ -62,20 +62,4 @@ fn requirement_holds(wanted: &NodeSelectorRequirement, value: Option<&str>) -> b
         "Lt" => numbers().is_some_and(|(value, bound)| value < bound),
         _ => false,
     }
-}
-
-fn tolerated(spec: &PodSpec, taint: &Taint) -> bool {
-    spec.tolerations.iter().flatten().any(|toleration| tolerates(toleration, taint))
-}
-
-/// Whether a toleration is one for a taint.
-pub(crate) fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let given = |field: &Option<String>| field.clone().filter(|text| !text.is_empty());
-    let effect = given(&toleration.effect).is_none_or(|effect| effect == taint.effect);
-    let key = given(&toleration.key).is_none_or(|key| key == taint.key);
-    let exists = toleration.operator.as_deref() == Some("Exists");
-    let equal = matches!(toleration.operator.as_deref(), None | Some("" | "Equal"))
-        && toleration.value.as_deref().unwrap_or("") == taint.value.as_deref().unwrap_or("");
-    // Without a key only "Exists" makes sense: it tolerates everything.
-    effect && key && (exists || (equal && given(&toleration.key).is_some()))
 }

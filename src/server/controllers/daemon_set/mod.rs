@@ -8,7 +8,7 @@ mod plays;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use fit::{term_matches, tolerates};
+pub(crate) use fit::term_matches;
 
 use crate::common::{
     Context, Result,

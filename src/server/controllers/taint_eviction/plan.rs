@@ -1,11 +1,9 @@
 //! How long a pod may stay.
 
-use crate::{
-    common::{pods, updates::until},
-    daemon_set::tolerates,
-};
+use crate::common::{pods, updates::until};
 use jiff::{SignedDuration, Timestamp};
 use k8s_openapi::api::core::v1::{Taint, Toleration};
+use mk8s_api::taints::tolerates;
 use mk8s_client::pod::Pod;
 use std::time::Duration;
 

@@ -7,9 +7,9 @@ use crate::{
     node_info::NodeInfo,
     pod_facts::PodFacts,
     snapshot::Snapshot,
-    taints,
 };
 use k8s_openapi::api::core::v1::Taint;
+use mk8s_api::taints;
 use std::sync::LazyLock;
 
 pub struct NodeUnschedulable;
