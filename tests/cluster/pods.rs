@@ -232,3 +232,16 @@ fn a_static_pod_comes_and_goes_with_its_file() {
     fs::remove_file(&file).expect("the manifest can be removed");
     space.wait_for(&["get", "pods", "-o", "name"], MINUTE, |names| names.is_empty());
 }
+
+#[test]
+fn a_pod_that_is_deleted_while_it_starts_goes_at_once() {
+    let space = Space::new(shared(), "hasty");
+    let names: Vec<String> = (0..12).map(|n| format!("hasty-{n}")).collect();
+    for (n, name) in names.iter().enumerate() {
+        space.apply(&idle(name, "", "terminationGracePeriodSeconds: 5"));
+        // At another moment of its start each.
+        std::thread::sleep(Duration::from_millis(60 * n as u64));
+        space.kubectl(&["delete", "pod", name, "--wait=false"]);
+    }
+    space.wait_for(&["get", "pods", "-o", "name"], MINUTE, |left| left.trim().is_empty());
+}

@@ -1,6 +1,7 @@
 //! A pod's status as Kubernetes reports it: from the pod, what the runtime has, and what its worker knows. Pure.
 
 mod conditions;
+mod ended;
 mod phase;
 
 use super::{
@@ -46,7 +47,7 @@ pub struct Inputs<'a> {
 
 pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
     let has_init = !facts::init_containers(pod).is_empty();
-    let init = statuses(
+    let mut init = statuses(
         pod,
         inputs,
         facts::init_containers(pod),
@@ -54,7 +55,7 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
         inputs.old.init_container_statuses.as_ref(),
         has_init,
     );
-    let regular =
+    let mut regular =
         statuses(pod, inputs, facts::containers(pod), Role::Regular, inputs.old.container_statuses.as_ref(), has_init);
     let ephemeral_containers = facts::ephemeral_containers(pod);
     let ephemeral = statuses(
@@ -65,12 +66,19 @@ pub fn generate(pod: &Pod, inputs: &Inputs<'_>) -> PodStatus {
         inputs.old.ephemeral_container_statuses.as_ref(),
         has_init,
     );
+    // A pod that was turned away has no containers to tell of.
+    let rejected = inputs.verdict.is_some() && inputs.view.sandboxes.is_empty();
+    if inputs.ended && !rejected {
+        ended::settle(pod, &mut init, &mut regular);
+    }
     let decided = inputs.verdict.map(|_| "Failed".to_owned());
     let settled = [inputs.old.phase.as_deref(), pod.status.as_ref().and_then(|status| status.phase.as_deref())];
     let settled =
         settled.into_iter().flatten().find(|phase| matches!(*phase, "Succeeded" | "Failed")).map(str::to_owned);
     let phase =
         decided.or(settled).unwrap_or_else(|| phase::phase(pod, inputs.view, &regular, &init, inputs.ended).to_owned());
+    let unfinished = !matches!(phase.as_str(), "Succeeded" | "Failed");
+    let phase = if inputs.ended && unfinished && !facts::is_static(pod) { "Failed".to_owned() } else { phase };
     let api = pod.status.clone().unwrap_or_default();
     let same_phase = inputs.old.phase.as_deref() == Some(&phase);
     let (mut reason, mut message) = match same_phase {

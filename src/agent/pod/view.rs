@@ -77,9 +77,10 @@ impl View {
         self.containers.iter().filter(|container| container.phase == Phase::Running)
     }
 
-    /// What might still run: everything that has not ended for sure.
+    /// What might still run. What was made and never started does not: it goes with its sandbox, and the runtime has
+    /// nothing of it to stop.
     pub fn alive(&self) -> impl Iterator<Item = &Container> {
-        self.containers.iter().filter(|container| !matches!(container.phase, Phase::Exited))
+        self.containers.iter().filter(|container| matches!(container.phase, Phase::Running | Phase::Unknown))
     }
 }
 

@@ -668,6 +668,10 @@ impl Worker {
             }
         }
         let Some(view) = self.observe().await else { return };
+        if view.alive().next().is_some() {
+            // Its start was under way when the pod was to end.
+            return self.failed();
+        }
         self.report(mail, &view, true);
         if !mail.gone {
             self.reporter.flushed().await;
