@@ -9,6 +9,7 @@
 #![allow(clippy::print_stdout)] // The table is the purpose.
 
 mod agents;
+mod calls;
 #[path = "../support/connection.rs"]
 mod connection;
 mod nodes;

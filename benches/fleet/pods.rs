@@ -1,7 +1,7 @@
 //! Pods from their creation until they are bound, counted from a watch of the bound ones.
 
 use crate::{
-    Measure, NAMESPACE, Plan,
+    Measure, NAMESPACE, Plan, calls,
     connection::{Call, Connection},
     process,
     target::Target,
@@ -57,6 +57,7 @@ pub(crate) async fn through(control: &mut Connection, target: &Target, plan: &Pl
         measures.push(Measure::new(format!("cores with {} pods at rest", plan.pods), cores, "cores"));
     }
     drop(bound);
+    measures.extend(calls::among(target, plan).await?);
     remove_all(control).await?;
     Ok(measures)
 }
