@@ -3,7 +3,8 @@
 //! ```text
 //! claim: Pending ─▶ a volume fits: claimRef of the volume, phase of the volume, name in the claim ─▶ Bound ─▶ Lost
 //!           └─▶ none fits: the class's provisioner is asked, once it is known where when the class waits for a pod
-//! volume: Available ─▶ Bound ─▶ Released (its claim is gone): retained, or deleted by who provisioned it
+//! volume: Available ─▶ Bound ─▶ Released (its claim is gone): retained, or deleted by who provisioned it, or emptied by a
+//!           pod and Available again
 //! ```
 //!
 //! Volumes are made and deleted by provisioners, which are programs of their own; this loop makes none.
@@ -16,6 +17,12 @@ mod plan;
 mod plays;
 #[cfg(test)]
 mod provisioning_plays;
+mod reclaim;
+#[cfg(test)]
+mod reclaim_plays;
+#[cfg(test)]
+mod reclaim_tests;
+mod recycler;
 #[cfg(test)]
 mod tests;
 
@@ -23,8 +30,9 @@ use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
-    queue_changes,
+    pods, queue_changes,
     updates::whole_second,
+    volumes::{BY_CLAIM, claim_of, claims_of, index_by_claim, is_terminated},
 };
 use jiff::Timestamp;
 use k8s_openapi::api::{
@@ -33,10 +41,11 @@ use k8s_openapi::api::{
 };
 use matching::class_of_claim;
 use mk8s_client::{
-    EventRecorder, Informer, Key, Outcome, WorkQueue,
+    Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
+    events::EventType,
     kube::{
         Api, Resource, ResourceExt,
-        api::{Patch, PatchParams},
+        api::{DeleteParams, Patch, PatchParams, Preconditions},
     },
     pod::Pod,
 };
@@ -44,12 +53,17 @@ use plan::{
     Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, ObservedVolume, PROVISIONERS, Plan, SELECTED_NODE,
     plan_claim, plan_volume,
 };
+use reclaim::{MIGRATED_TO, Recycler};
+use recycler::Recyclers;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 const COMPONENT: &str = "persistentvolume-controller";
 const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Volumes by the claims that they are for.
+const FOR_CLAIM: &str = "volume-for-claim";
 
 struct Controller {
     ctx: Context,
@@ -61,6 +75,7 @@ struct Controller {
     nodes: Informer<Node>,
     own_volumes: OwnWrites<PersistentVolume>,
     own_claims: OwnWrites<PersistentVolumeClaim>,
+    recyclers: Recyclers,
     claim_queue: WorkQueue<Key>,
     volume_queue: WorkQueue<Key>,
 }
@@ -75,10 +90,15 @@ pub(crate) async fn run(ctx: Context) {
         nodes: ctx.informers.all(),
         own_volumes: OwnWrites::default(),
         own_claims: OwnWrites::default(),
+        recyclers: Recyclers::default(),
         claim_queue: WorkQueue::new("persistentvolume-claims"),
         volume_queue: WorkQueue::new("persistentvolume-volumes"),
         ctx: ctx.clone(),
     });
+    index_by_claim(&controller.pods);
+    controller
+        .volumes
+        .index(FOR_CLAIM, |volume| claim_of(volume).map(|(key, _)| key.to_string()).into_iter().collect());
     controller.volumes.synced().await;
     controller.claims.synced().await;
     controller.classes.synced().await;
@@ -134,13 +154,21 @@ impl Controller {
         let this = self.clone();
         self.classes.handle(move |_| this.queue_unbound());
         let this = self.clone();
-        self.pods.handle(move |change| {
-            let pod = change.object();
-            let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-            if placed(pod) && !change.old().is_some_and(|old| placed(old)) {
-                claims_of(pod).for_each(|claim| this.claim_queue.add(claim));
-            }
-        });
+        self.pods.handle(move |change| this.pod_changed(change));
+    }
+
+    /// A pod that comes or gets a node may decide where its claims' volumes are to be; one that ends lets volumes go.
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let comes = change.old().is_none_or(|old| pods::node(old).is_empty() && !pods::node(pod).is_empty());
+        if comes {
+            claims_of(pod).for_each(|claim| self.claim_queue.add(claim));
+        }
+        if matches!(change, Change::Deleted(_)) || is_terminated(pod) {
+            let volumes = claims_of(pod).flat_map(|claim| self.volumes.indexed(FOR_CLAIM, &claim.to_string()));
+            volumes.for_each(|volume| self.volume_queue.add(Key::of(volume.as_ref())));
+        }
+        recycler::volume_of(pod).into_iter().for_each(|volume| self.volume_queue.add(volume_key(&volume)));
     }
 
     fn queue_unbound(&self) {
@@ -161,6 +189,7 @@ impl Controller {
             class,
             default_class: self.default_class(),
             node: self.node_of(&claim),
+            unplaced: self.unplaced(&key),
             claim: claim.clone(),
         };
         let plan = plan_claim(&observed);
@@ -173,6 +202,7 @@ impl Controller {
 
     async fn reconcile_volume(&self, key: Key) -> Result<Outcome> {
         if self.volumes.by_key(&key).is_none() {
+            self.recyclers.forget(&key.name);
             return Ok(Outcome::Done);
         }
         let known =
@@ -198,17 +228,78 @@ impl Controller {
             },
             None => None,
         };
-        let plan = plan_volume(&ObservedVolume { volume: volume.clone(), claim });
+        let observed = ObservedVolume {
+            users: claim_key.as_ref().map(|claim| self.users(claim)).unwrap_or_default(),
+            recycler: self.recycler_of(&volume, claim.as_deref()).await?,
+            volume: volume.clone(),
+            claim,
+        };
+        let plan = plan_volume(&observed);
         self.tell(volume.as_ref(), &plan);
         for action in &plan.actions {
-            match action {
-                Action::Volume { phase, message } => self.set_phase(&volume, phase, message).await?,
-                Action::Unbind => self.unbind(&volume).await?,
-                Action::WakeClaim => claim_key.iter().for_each(|key| self.claim_queue.add(key.clone())),
-                _ => {}
-            }
+            self.act_on_volume(&observed, claim_key.as_ref(), action).await?;
         }
-        Ok(Outcome::Done)
+        Ok(self.recyclers.rest(&key.name).map_or(Outcome::Done, Outcome::After))
+    }
+
+    async fn act_on_volume(&self, observed: &ObservedVolume, claim: Option<&Key>, action: &Action) -> Result<()> {
+        let volume = observed.volume.as_ref();
+        match action {
+            Action::Volume { phase, message } => {
+                if *phase == "Failed" && plan::policy(volume) == "Recycle" {
+                    self.recyclers.tire(&volume.name_any());
+                }
+                self.set_phase(volume, phase, message).await
+            }
+            Action::Unbind => self.unbind(volume).await,
+            Action::WakeClaim => {
+                claim.into_iter().for_each(|key| self.claim_queue.add(key.clone()));
+                Ok(())
+            }
+            Action::WarnClaim { message } => {
+                let claim = observed.claim.iter();
+                claim.for_each(|claim| {
+                    self.events.event(claim.as_ref(), EventType::Warning, "VolumeMismatch", message.clone());
+                });
+                Ok(())
+            }
+            Action::Mark { finalizers, driver } => self.mark(volume, finalizers, *driver).await,
+            Action::Recycle => self.recyclers.start(&self.ctx, volume).await,
+            Action::EndRecycler => self.recyclers.end(&self.ctx, &volume.name_any()).await,
+            Action::Remove => self.remove(volume).await,
+            Action::Classify { .. } | Action::Bind { .. } | Action::Provision { .. } | Action::Claim { .. } => Ok(()),
+        }
+    }
+
+    /// Asked for only where a pod may empty the volume.
+    async fn recycler_of(&self, volume: &PersistentVolume, claim: Option<&PersistentVolumeClaim>) -> Result<Recycler> {
+        let bound =
+            claim.is_some_and(|claim| claim_of(volume).is_some_and(|(_, uid)| claim.metadata.uid.as_deref() == uid));
+        if bound || plan::policy(volume) != "Recycle" || claim_of(volume).is_none_or(|(_, uid)| uid.is_none()) {
+            return Ok(Recycler::None);
+        }
+        self.recyclers.look(&self.ctx, &self.events, volume).await
+    }
+
+    /// Pods that use a claim that is gone.
+    fn users(&self, claim: &Key) -> Vec<String> {
+        if self.claims.by_key(claim).is_some() {
+            return Vec::new();
+        }
+        let mut pods = self.pods.indexed(BY_CLAIM, &claim.to_string());
+        pods.retain(|pod| !is_terminated(pod));
+        let mut names: Vec<String> = pods.iter().map(|pod| Key::of(pod.as_ref()).to_string()).collect();
+        names.sort();
+        names
+    }
+
+    /// The pods that use a claim and have no node yet.
+    fn unplaced(&self, claim: &Key) -> Vec<String> {
+        let mut pods = self.pods.indexed(BY_CLAIM, &claim.to_string());
+        pods.retain(|pod| pods::node(pod).is_empty() && !is_terminated(pod));
+        let mut names: Vec<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        names.sort();
+        names
     }
 
     fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, plan: &Plan) {
@@ -234,7 +325,7 @@ impl Controller {
             return self.nodes.get("", name);
         }
         let key = Key::of(claim);
-        let users = self.pods.select_in(&key.namespace, |pod| claims_of(pod).any(|used| used == key));
+        let users = self.pods.indexed(BY_CLAIM, &key.to_string());
         users.iter().find_map(|pod| self.nodes.get("", pod.spec.as_ref()?.node_name.as_deref()?))
     }
 
@@ -261,10 +352,11 @@ impl Controller {
                 if *phase == "Lost" {
                     status["accessModes"] = Value::Null;
                     status["capacity"] = Value::Null;
+                    status["currentVolumeAttributesClassName"] = Value::Null;
                 }
                 self.patch_claim_status(key, claim, status).await
             }
-            Action::Volume { .. } | Action::Unbind | Action::WakeClaim => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -304,22 +396,10 @@ impl Controller {
                 None => return Ok(()),
             }
         }
-        let spec = volume.spec.clone().unwrap_or_default();
-        let known = claim.status.clone().unwrap_or_default();
-        // What was expanded since says so itself.
-        let capacity = if known.phase.as_deref() == Some("Bound") { known.capacity.clone() } else { spec.capacity };
-        if known.phase.as_deref() == Some("Bound")
-            && known.access_modes == spec.access_modes
-            && known.capacity.is_some()
-        {
-            return Ok(());
+        match plan::bound_status(&claim, &volume) {
+            Some(status) => self.patch_claim_status(key, &claim, status).await,
+            None => Ok(()),
         }
-        self.patch_claim_status(
-            key,
-            &claim,
-            json!({"phase": "Bound", "accessModes": spec.access_modes, "capacity": capacity}),
-        )
-        .await
     }
 
     async fn patch_claim(
@@ -384,15 +464,34 @@ impl Controller {
         self.own_volumes.wrote(&volume_key(""), patched.clone());
         self.set_phase(&patched, "Available", "").await
     }
-}
 
-/// The claims that a pod uses; those it brings along are named after it.
-fn claims_of(pod: &Pod) -> impl Iterator<Item = Key> {
-    let namespace = pod.namespace().unwrap_or_default();
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(move |volume| {
-        let named = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
-        let own = volume.ephemeral.as_ref().map(|_| format!("{}-{}", pod.name_any(), volume.name));
-        Some(Key::new(&namespace, named.or(own)?))
-    })
+    async fn mark(&self, volume: &PersistentVolume, finalizers: &[String], driver: Option<&str>) -> Result<()> {
+        let name = volume.name_any();
+        let mut patch = json!({"metadata": {"resourceVersion": volume.resource_version(), "finalizers": finalizers}});
+        if let Some(driver) = driver {
+            patch["metadata"]["annotations"] = json!({MIGRATED_TO: driver});
+        }
+        let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
+        let patched = unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await)
+            .doing(format_args!("marking PersistentVolume {name}"))?;
+        patched.into_iter().for_each(|patched| self.own_volumes.wrote(&volume_key(""), patched));
+        Ok(())
+    }
+
+    /// What the volume stands for is on some node, and stays.
+    async fn remove(&self, volume: &PersistentVolume) -> Result<()> {
+        let name = volume.name_any();
+        let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
+        let only = Preconditions { uid: volume.uid(), resource_version: None };
+        let params = DeleteParams { preconditions: Some(only), ..DeleteParams::default() };
+        unless_gone(api.delete(&name, &params).await).doing(format_args!("deleting PersistentVolume {name}"))?;
+        let finalizers: Vec<&String> =
+            volume.finalizers().iter().filter(|known| *known != reclaim::DELETED_HERE).collect();
+        if finalizers.len() < volume.finalizers().len() {
+            let patch = Patch::Merge(json!({"metadata": {"uid": volume.uid(), "finalizers": finalizers}}));
+            unless_gone(api.patch(&name, &PatchParams::default(), &patch).await)
+                .doing(format_args!("releasing PersistentVolume {name}"))?;
+        }
+        Ok(())
+    }
 }
