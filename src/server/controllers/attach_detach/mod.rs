@@ -181,8 +181,8 @@ impl Controller {
         });
         let this = self.clone();
         self.drivers.handle(move |change| {
-            let attaches = |driver: &CSIDriver| driver.spec.attach_required;
-            if change.old().is_none_or(|old| attaches(old) != attaches(change.object())) {
+            let same = |old: &CSIDriver, new: &CSIDriver| old.spec.attach_required == new.spec.attach_required;
+            if !matches!(change, Change::Updated { old, new } if same(old, new)) {
                 this.nodes.list().iter().for_each(|node| this.queue.add(Key::of(node.as_ref())));
             }
         });

@@ -38,6 +38,15 @@ pub(super) enum Recycler {
     Failed(String),
     /// It was deleted by somebody.
     Gone,
+    /// The server does not want it.
+    Refused(String),
+}
+
+impl Recycler {
+    /// Another one is made, though not at once.
+    pub(super) fn has_failed(&self) -> bool {
+        matches!(self, Recycler::Other | Recycler::Failed(_) | Recycler::Gone | Recycler::Refused(_))
+    }
 }
 
 /// The finalizers that a volume should have. Those of provisioners elsewhere are theirs.
@@ -139,6 +148,7 @@ fn recycle(observed: &ObservedVolume, phase: &str, plan: Plan) -> Plan {
         }
         Recycler::Failed(why) => over(why).then(Action::EndRecycler),
         Recycler::Gone => over("recycler pod was deleted"),
+        Recycler::Refused(why) => failed(format!("Recycle failed: unexpected error creating recycler pod:  {why}")),
     }
 }
 

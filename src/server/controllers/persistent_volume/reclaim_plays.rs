@@ -60,7 +60,7 @@ fn an_emptied_volume_is_free_again() {
 
 #[test]
 fn a_pod_that_fails_is_followed_by_another() {
-    let failing = scene(|api, asked| run(api, if asked < 3 { "Failed" } else { "Succeeded" }));
+    let failing = scene(|api, asked| run(api, if asked < 5 { "Failed" } else { "Succeeded" }));
     check_facts(
         &failing,
         &expect![[r#"
@@ -94,6 +94,33 @@ fn what_the_pod_is_told_is_told_of_the_volume() {
     expect![[r#"
         Normal VolumeRecycled PersistentVolume v: Volume recycled
         Warning RecyclerPod PersistentVolume v: Recycler pod: no image
+    "#]]
+    .assert_eq(&said);
+}
+
+#[test]
+fn a_pod_of_that_name_is_not_trusted() {
+    let forged = "
+kind: Pod
+metadata: {name: recycler-for-v, namespace: default, uid: forged}
+spec: {nodeName: one, containers: []}
+status: {phase: Succeeded}
+";
+    let scene = Scene {
+        objects: OBJECTS.trim_end().trim_end_matches("kind: Pod").to_owned() + forged,
+        ..scene(|api, _| run(api, "Succeeded"))
+    };
+    check_facts(
+        &scene,
+        &expect![[r#"
+            PersistentVolume v
+            "Available" null for null
+        "#]],
+    );
+    let said = play(&scene, || usize::MAX).unwrap_or_else(|why| panic!("{why}")).said();
+    expect![[r#"
+        Normal VolumeRecycled PersistentVolume v: Volume recycled
+        Warning VolumeFailedRecycle PersistentVolume v: Recycle failed: old recycler pod found, will retry later
     "#]]
     .assert_eq(&said);
 }

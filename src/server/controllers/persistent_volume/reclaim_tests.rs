@@ -191,6 +191,22 @@ fn a_pod_that_fails_is_told_of() {
 }
 
 #[test]
+fn a_pod_that_the_server_refuses_is_told_of_once() {
+    let refused = || Recycler::Refused("pods \"recycler-for-a\" is forbidden: exceeded quota".into());
+    check_recycler(
+        refused(),
+        "Released",
+        expect![[r#"
+            Volume { phase: "Failed", message: "Recycle failed: unexpected error creating recycler pod:  pods \"recycler-for-a\" is forbidden: exceeded quota" }
+            event VolumeFailedRecycle: Recycle failed: unexpected error creating recycler pod:  pods "recycler-for-a" is forbidden: exceeded quota
+        "#]],
+    );
+    check_recycler(refused(), "Failed", expect![[""]]);
+    check_recycler(Recycler::Failed("x".into()), "Failed", expect![["EndRecycler\n"]]);
+    assert!(refused().has_failed() && !Recycler::Running.has_failed());
+}
+
+#[test]
 fn the_pod_has_time_for_the_size_of_the_volume() {
     let pod = |source: &str| {
         let volume: PersistentVolume = one(&released("Recycle", source, "Released"));

@@ -5,7 +5,7 @@
 use super::reclaim::{RECYCLERS, Recycler, recycler_name, recycler_pod};
 use crate::common::{
     Context, Failure, Result,
-    failure::{Doing, already_exists, unless_gone},
+    failure::{Doing, already_exists, said, unless_gone},
     pods::WholePod,
 };
 use k8s_openapi::api::core::v1::{Event, PersistentVolume};
@@ -32,6 +32,8 @@ const REST: Duration = Duration::from_secs(15);
 #[derive(Default)]
 pub(super) struct Recyclers {
     made: Mutex<HashMap<String, Made>>,
+    /// Why there is none.
+    refused: Mutex<HashMap<String, String>>,
     resting: Mutex<HashMap<String, Instant>>,
 }
 
@@ -52,6 +54,7 @@ pub(super) fn volume_of(pod: &Pod) -> Option<String> {
 impl Recyclers {
     pub(super) fn forget(&self, volume: &str) {
         self.made.lock().remove(volume);
+        self.refused.lock().remove(volume);
         self.resting.lock().remove(volume);
     }
 
@@ -84,10 +87,12 @@ impl Recyclers {
         let made = self.made.lock().get(&name).map(|made| made.uid.clone());
         let Some(pod) = live else {
             self.made.lock().remove(&name);
-            return Ok(match made {
-                Some(_) => Recycler::Gone,
-                None if self.rest(&name).is_some() => Recycler::Resting,
-                None => Recycler::None,
+            let refused = self.refused.lock().remove(&name);
+            return Ok(match (made, refused) {
+                (Some(_), _) => Recycler::Gone,
+                (None, Some(why)) => Recycler::Refused(why),
+                (None, None) if self.rest(&name).is_some() => Recycler::Resting,
+                (None, None) => Recycler::None,
             });
         };
         let status = pod.status.clone().unwrap_or_default();
@@ -132,19 +137,23 @@ impl Recyclers {
         Ok(())
     }
 
-    pub(super) async fn start(&self, ctx: &Context, volume: &PersistentVolume) -> Result<()> {
-        let Some(pod) = recycler_pod(volume) else { return Ok(()) };
+    /// Whether the server took the pod; why it did not is told at the next look.
+    pub(super) async fn start(&self, ctx: &Context, volume: &PersistentVolume) -> Result<bool> {
+        let Some(pod) = recycler_pod(volume) else { return Ok(true) };
         let pod: WholePod = serde_json::from_value(pod).map_err(|error| Failure::Other(error.to_string()))?;
         let name = volume.name_any();
         match ctx.api::<WholePod>(RECYCLERS).create(&PostParams::default(), &pod).await {
             Ok(created) => {
                 let made = Made { uid: created.uid(), told: HashSet::new() };
                 self.made.lock().insert(name, made);
-                Ok(())
+                Ok(true)
             }
             // Whose it is turns out when it is looked at.
-            Err(error) if already_exists(&error) => Ok(()),
-            Err(error) => Err(error).doing(format_args!("creating the recycler of PersistentVolume {name}")),
+            Err(error) if already_exists(&error) => Ok(false),
+            Err(error) => {
+                self.refused.lock().insert(name, said(&error));
+                Ok(false)
+            }
         }
     }
 
