@@ -20,6 +20,7 @@
 mod common;
 pub mod options;
 
+mod attach_detach;
 mod bootstrap_token;
 mod certificates;
 mod cluster_role_aggregation;
@@ -32,6 +33,7 @@ mod disruption;
 mod endpoint_slice;
 mod endpoint_slice_mirroring;
 mod endpoints;
+mod ephemeral_volume;
 mod garbage_collector;
 mod horizontal_pod_autoscaler;
 mod inventory;
@@ -53,6 +55,7 @@ mod stateful_set;
 mod storage_version_migration;
 mod taint_eviction;
 mod ttl_after_finished;
+mod volume_expansion;
 mod volume_protection;
 
 pub use options::Options;
@@ -105,6 +108,9 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(resource_claim::run(context.clone()));
     loops.spawn(persistent_volume::run(context.clone()));
     loops.spawn(local_path::run(context.clone()));
+    loops.spawn(attach_detach::run(context.clone()));
+    loops.spawn(volume_expansion::run(context.clone()));
+    loops.spawn(ephemeral_volume::run(context.clone()));
     loops.spawn(volume_protection::run(context.clone()));
     loops.spawn(replicas::run_replica_sets(context.clone()));
     loops.spawn(replicas::run_replication_controllers(context.clone()));

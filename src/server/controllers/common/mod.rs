@@ -20,6 +20,7 @@ pub(crate) mod slices;
 #[cfg(test)]
 pub(crate) mod succession;
 pub(crate) mod updates;
+pub(crate) mod volumes;
 
 pub(crate) use failure::{Failure, Result};
 

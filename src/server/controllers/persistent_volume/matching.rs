@@ -46,6 +46,9 @@ fn volume_mode(mode: Option<&String>) -> &str {
 /// Why a volume that was asked for by name cannot be had.
 pub(super) fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> Option<String> {
     let (Some(has), Some(wants)) = (volume.spec.as_ref(), claim.spec.as_ref()) else { return None };
+    if volume.metadata.deletion_timestamp.is_some() {
+        return Some(format!("the volume is marked for deletion {:?}", volume.name_any()));
+    }
     let asked = wants.resources.as_ref().and_then(|resources| resources.requests.as_ref());
     if storage(has.capacity.as_ref()) < storage(asked) {
         return Some("requested PV is too small".to_owned());
@@ -53,13 +56,29 @@ pub(super) fn mismatch(volume: &PersistentVolume, claim: &PersistentVolumeClaim)
     if class_of_volume(volume) != class_of_claim(claim) {
         return Some("storageClassName does not match".to_owned());
     }
-    if volume_mode(has.volume_mode.as_ref()) != volume_mode(wants.volume_mode.as_ref()) {
+    if !has_attributes(volume, claim) {
+        return Some("volumeAttributesClassName does not match".to_owned());
+    }
+    if !has_volume_mode(volume, claim) {
         return Some("incompatible volumeMode".to_owned());
     }
     if !has_modes(volume, claim) {
         return Some("incompatible accessMode".to_owned());
     }
     None
+}
+
+fn has_attributes(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let has = volume.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    let wants = claim.spec.as_ref().and_then(|spec| spec.volume_attributes_class_name.as_deref());
+    has.unwrap_or_default() == wants.unwrap_or_default()
+}
+
+/// Block devices and file systems are not each other.
+pub(super) fn has_volume_mode(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
+    let has = volume.spec.as_ref().and_then(|spec| spec.volume_mode.as_ref());
+    let wants = claim.spec.as_ref().and_then(|spec| spec.volume_mode.as_ref());
+    volume_mode(has) == volume_mode(wants)
 }
 
 fn has_modes(volume: &PersistentVolume, claim: &PersistentVolumeClaim) -> bool {
@@ -87,11 +106,10 @@ pub(super) fn find<'a>(
     let selector = wants.selector.as_ref().map(|selector| selectors::compile(Some(selector)));
     let fits = |volume: &&Arc<PersistentVolume>| {
         let Some(has) = volume.spec.as_ref() else { return false };
-        let attributes = |name: &Option<String>| name.clone().filter(|name| !name.is_empty());
         volume.metadata.deletion_timestamp.is_none()
             && storage(has.capacity.as_ref()) >= asked
-            && volume_mode(has.volume_mode.as_ref()) == volume_mode(wants.volume_mode.as_ref())
-            && attributes(&has.volume_attributes_class_name) == attributes(&wants.volume_attributes_class_name)
+            && has_volume_mode(volume, claim)
+            && has_attributes(volume, claim)
             && has_modes(volume, claim)
             && reaches(volume, node)
     };

@@ -3,7 +3,8 @@
 //! ```text
 //! claim: Pending ─▶ a volume fits: claimRef of the volume, phase of the volume, name in the claim ─▶ Bound ─▶ Lost
 //!           └─▶ none fits: the class's provisioner is asked, once it is known where when the class waits for a pod
-//! volume: Available ─▶ Bound ─▶ Released (its claim is gone): retained, or deleted by who provisioned it
+//! volume: Available ─▶ Bound ─▶ Released (its claim is gone): retained, or deleted by who provisioned it, or emptied by a
+//!           pod and Available again
 //! ```
 //!
 //! Volumes are made and deleted by provisioners, which are programs of their own; this loop makes none.
@@ -16,40 +17,47 @@ mod plan;
 mod plays;
 #[cfg(test)]
 mod provisioning_plays;
+mod reclaim;
+#[cfg(test)]
+mod reclaim_plays;
+#[cfg(test)]
+mod reclaim_tests;
+mod recycler;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},
     own_writes::OwnWrites,
-    queue_changes,
-    updates::whole_second,
+    pods, queue_changes,
+    volumes::{BY_CLAIM, claim_of, claims_of, index_by_claim, is_terminated},
 };
-use jiff::Timestamp;
 use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim, PersistentVolumeStatus},
+    core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
     storage::v1::StorageClass,
 };
 use matching::class_of_claim;
 use mk8s_client::{
-    EventRecorder, Informer, Key, Outcome, WorkQueue,
+    Change, EventRecorder, Informer, Key, Outcome, WorkQueue,
     kube::{
         Api, Resource, ResourceExt,
         api::{Patch, PatchParams},
     },
     pod::Pod,
 };
-use plan::{
-    Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, ObservedVolume, PROVISIONERS, Plan, SELECTED_NODE,
-    plan_claim, plan_volume,
-};
+use plan::{Action, BIND_COMPLETED, BOUND_BY_CONTROLLER, ObservedClaim, PROVISIONERS, Plan, SELECTED_NODE, plan_claim};
+use recycler::Recyclers;
 use serde_json::{Value, json};
 use std::sync::Arc;
 
 const COMPONENT: &str = "persistentvolume-controller";
 const DEFAULT_CLASS: [&str; 2] =
     ["storageclass.kubernetes.io/is-default-class", "storageclass.beta.kubernetes.io/is-default-class"];
+
+/// Volumes by the claims that they are for.
+const FOR_CLAIM: &str = "volume-for-claim";
 
 struct Controller {
     ctx: Context,
@@ -61,6 +69,7 @@ struct Controller {
     nodes: Informer<Node>,
     own_volumes: OwnWrites<PersistentVolume>,
     own_claims: OwnWrites<PersistentVolumeClaim>,
+    recyclers: Recyclers,
     claim_queue: WorkQueue<Key>,
     volume_queue: WorkQueue<Key>,
 }
@@ -75,10 +84,15 @@ pub(crate) async fn run(ctx: Context) {
         nodes: ctx.informers.all(),
         own_volumes: OwnWrites::default(),
         own_claims: OwnWrites::default(),
+        recyclers: Recyclers::default(),
         claim_queue: WorkQueue::new("persistentvolume-claims"),
         volume_queue: WorkQueue::new("persistentvolume-volumes"),
         ctx: ctx.clone(),
     });
+    index_by_claim(&controller.pods);
+    controller
+        .volumes
+        .index(FOR_CLAIM, |volume| claim_of(volume).map(|(key, _)| key.to_string()).into_iter().collect());
     controller.volumes.synced().await;
     controller.claims.synced().await;
     controller.classes.synced().await;
@@ -134,13 +148,21 @@ impl Controller {
         let this = self.clone();
         self.classes.handle(move |_| this.queue_unbound());
         let this = self.clone();
-        self.pods.handle(move |change| {
-            let pod = change.object();
-            let placed = |pod: &Pod| pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-            if placed(pod) && !change.old().is_some_and(|old| placed(old)) {
-                claims_of(pod).for_each(|claim| this.claim_queue.add(claim));
-            }
-        });
+        self.pods.handle(move |change| this.pod_changed(change));
+    }
+
+    /// A pod that comes or gets a node may decide where its claims' volumes are to be; one that ends lets volumes go.
+    fn pod_changed(&self, change: &Change<Pod>) {
+        let pod = change.object();
+        let comes = change.old().is_none_or(|old| pods::node(old).is_empty() && !pods::node(pod).is_empty());
+        if comes {
+            claims_of(pod).for_each(|claim| self.claim_queue.add(claim));
+        }
+        if matches!(change, Change::Deleted(_)) || is_terminated(pod) {
+            let volumes = claims_of(pod).flat_map(|claim| self.volumes.indexed(FOR_CLAIM, &claim.to_string()));
+            volumes.for_each(|volume| self.volume_queue.add(Key::of(volume.as_ref())));
+        }
+        recycler::volume_of(pod).into_iter().for_each(|volume| self.volume_queue.add(volume_key(&volume)));
     }
 
     fn queue_unbound(&self) {
@@ -161,6 +183,7 @@ impl Controller {
             class,
             default_class: self.default_class(),
             node: self.node_of(&claim),
+            unplaced: self.unplaced(&key),
             claim: claim.clone(),
         };
         let plan = plan_claim(&observed);
@@ -171,44 +194,13 @@ impl Controller {
         Ok(Outcome::Done)
     }
 
-    async fn reconcile_volume(&self, key: Key) -> Result<Outcome> {
-        if self.volumes.by_key(&key).is_none() {
-            return Ok(Outcome::Done);
-        }
-        let known =
-            self.own_volumes.read(&volume_key(""), &self.volumes, || self.volumes.by_key(&key).into_iter().collect());
-        let Some(volume) = known.into_iter().find(|volume| volume.name_any() == key.name) else {
-            return Ok(Outcome::Done);
-        };
-        let reference = volume.spec.as_ref().and_then(|spec| spec.claim_ref.clone());
-        let uid = reference.as_ref().and_then(|reference| reference.uid.clone());
-        let claim_key = reference
-            .map(|reference| Key::new(reference.namespace.unwrap_or_default(), reference.name.unwrap_or_default()));
-        let claim = match &claim_key {
-            Some(key) => match self.own_claims.one(key, &self.claims).filter(|known| known.metadata.uid == uid) {
-                Some(known) => Some(known),
-                // A release is for ever: the server is asked whether the claim is really gone.
-                None => {
-                    let api = self.ctx.api::<PersistentVolumeClaim>(&key.namespace);
-                    api.get_opt(&key.name)
-                        .await
-                        .doing(format_args!("reading PersistentVolumeClaim {key}"))?
-                        .map(Arc::new)
-                }
-            },
-            None => None,
-        };
-        let plan = plan_volume(&ObservedVolume { volume: volume.clone(), claim });
-        self.tell(volume.as_ref(), &plan);
-        for action in &plan.actions {
-            match action {
-                Action::Volume { phase, message } => self.set_phase(&volume, phase, message).await?,
-                Action::Unbind => self.unbind(&volume).await?,
-                Action::WakeClaim => claim_key.iter().for_each(|key| self.claim_queue.add(key.clone())),
-                _ => {}
-            }
-        }
-        Ok(Outcome::Done)
+    /// The pods that use a claim and have no node yet.
+    fn unplaced(&self, claim: &Key) -> Vec<String> {
+        let mut pods = self.pods.indexed(BY_CLAIM, &claim.to_string());
+        pods.retain(|pod| pods::node(pod).is_empty() && !is_terminated(pod));
+        let mut names: Vec<String> = pods.iter().map(|pod| pod.name_any()).collect();
+        names.sort();
+        names
     }
 
     fn tell<K: Resource<DynamicType = ()>>(&self, about: &K, plan: &Plan) {
@@ -234,7 +226,7 @@ impl Controller {
             return self.nodes.get("", name);
         }
         let key = Key::of(claim);
-        let users = self.pods.select_in(&key.namespace, |pod| claims_of(pod).any(|used| used == key));
+        let users = self.pods.indexed(BY_CLAIM, &key.to_string());
         users.iter().find_map(|pod| self.nodes.get("", pod.spec.as_ref()?.node_name.as_deref()?))
     }
 
@@ -261,10 +253,11 @@ impl Controller {
                 if *phase == "Lost" {
                     status["accessModes"] = Value::Null;
                     status["capacity"] = Value::Null;
+                    status["currentVolumeAttributesClassName"] = Value::Null;
                 }
                 self.patch_claim_status(key, claim, status).await
             }
-            Action::Volume { .. } | Action::Unbind | Action::WakeClaim => Ok(()),
+            _ => Ok(()),
         }
     }
 
@@ -304,22 +297,10 @@ impl Controller {
                 None => return Ok(()),
             }
         }
-        let spec = volume.spec.clone().unwrap_or_default();
-        let known = claim.status.clone().unwrap_or_default();
-        // What was expanded since says so itself.
-        let capacity = if known.phase.as_deref() == Some("Bound") { known.capacity.clone() } else { spec.capacity };
-        if known.phase.as_deref() == Some("Bound")
-            && known.access_modes == spec.access_modes
-            && known.capacity.is_some()
-        {
-            return Ok(());
+        match plan::bound_status(&claim, &volume) {
+            Some(status) => self.patch_claim_status(key, &claim, status).await,
+            None => Ok(()),
         }
-        self.patch_claim_status(
-            key,
-            &claim,
-            json!({"phase": "Bound", "accessModes": spec.access_modes, "capacity": capacity}),
-        )
-        .await
     }
 
     async fn patch_claim(
@@ -344,55 +325,4 @@ impl Controller {
         patched.into_iter().for_each(|patched| self.own_claims.wrote(key, patched));
         Ok(())
     }
-
-    async fn set_phase(&self, volume: &PersistentVolume, phase: &str, message: &str) -> Result<()> {
-        let name = volume.name_any();
-        let status = PersistentVolumeStatus {
-            phase: Some(phase.to_owned()),
-            message: Some(message.to_owned()).filter(|message| !message.is_empty()),
-            last_phase_transition_time: Some(whole_second(Timestamp::now())),
-            reason: None,
-        };
-        let mut status = json!(status);
-        if message.is_empty() {
-            status["message"] = Value::Null;
-        }
-        let patch = json!({"metadata": {"resourceVersion": volume.resource_version()}, "status": status});
-        let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
-        let patched = unless_gone(api.patch_status(&name, &PatchParams::default(), &Patch::Merge(patch)).await)
-            .doing(format_args!("updating the status of PersistentVolume {name}"))?;
-        patched.into_iter().for_each(|patched| self.own_volumes.wrote(&volume_key(""), patched));
-        Ok(())
-    }
-
-    /// A reservation that someone made by hand is kept, without the uid of the claim that did not take it.
-    async fn unbind(&self, volume: &PersistentVolume) -> Result<()> {
-        let name = volume.name_any();
-        let version = volume.resource_version();
-        let patch = match volume.annotations().contains_key(BOUND_BY_CONTROLLER) {
-            true => {
-                json!({"metadata": {"resourceVersion": version, "annotations": {BOUND_BY_CONTROLLER: null}}, "spec": {"claimRef": null}})
-            }
-            false => {
-                json!({"metadata": {"resourceVersion": version}, "spec": {"claimRef": {"uid": null, "resourceVersion": null}}})
-            }
-        };
-        let api = Api::<PersistentVolume>::all(self.ctx.client.clone());
-        let patched = unless_gone(api.patch(&name, &PatchParams::default(), &Patch::Merge(patch)).await)
-            .doing(format_args!("unbinding PersistentVolume {name}"))?;
-        let Some(patched) = patched else { return Ok(()) };
-        self.own_volumes.wrote(&volume_key(""), patched.clone());
-        self.set_phase(&patched, "Available", "").await
-    }
-}
-
-/// The claims that a pod uses; those it brings along are named after it.
-fn claims_of(pod: &Pod) -> impl Iterator<Item = Key> {
-    let namespace = pod.namespace().unwrap_or_default();
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes.filter_map(move |volume| {
-        let named = volume.persistent_volume_claim.as_ref().map(|source| source.claim_name.clone());
-        let own = volume.ephemeral.as_ref().map(|_| format!("{}-{}", pod.name_any(), volume.name));
-        Some(Key::new(&namespace, named.or(own)?))
-    })
 }

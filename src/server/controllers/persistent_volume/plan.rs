@@ -1,22 +1,34 @@
 //! What becomes of one claim, and of one volume.
 
-use super::matching::{class_of_claim, find, is_reserved_for, mismatch};
-use k8s_openapi::api::{
-    core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
-    storage::v1::StorageClass,
+use super::{
+    matching::{class_of_claim, find, has_volume_mode, is_reserved_for, mismatch},
+    reclaim::{Recycler, finalizers, migrated_to, reclaim},
 };
+use crate::common::volumes::{PROVISIONED_BY, driver_for};
+use k8s_openapi::{
+    api::{
+        core::v1::{Node, PersistentVolume, PersistentVolumeClaim},
+        storage::v1::StorageClass,
+    },
+    apimachinery::pkg::api::resource::Quantity as Text,
+};
+use mk8s_api::quantity::Quantity;
 use mk8s_client::{events::EventType, kube::ResourceExt};
+use serde_json::{Value, json};
 use std::sync::Arc;
 
 pub(super) const BOUND_BY_CONTROLLER: &str = "pv.kubernetes.io/bound-by-controller";
 pub(super) const BIND_COMPLETED: &str = "pv.kubernetes.io/bind-completed";
-const PROVISIONED_BY: &str = "pv.kubernetes.io/provisioned-by";
 pub(super) const SELECTED_NODE: &str = "volume.kubernetes.io/selected-node";
 pub(super) const PROVISIONERS: [&str; 2] =
     ["volume.beta.kubernetes.io/storage-provisioner", "volume.kubernetes.io/storage-provisioner"];
 
-/// A class with this provisioner is for volumes that someone makes by hand.
-const NO_PROVISIONER: &str = "kubernetes.io/no-provisioner";
+/// On volumes whose file systems are smaller than they are: how large.
+const PRE_RESIZE: &str = "volume.alpha.kubernetes.io/pre-resize-capacity";
+
+/// Provisioners of Kubernetes itself, of which none is left; one of them never was one: its classes are for volumes that
+/// someone makes by hand.
+const BUILT_IN: &str = "kubernetes.io/";
 
 /// A reason and a message, with their type.
 pub(super) type Report = (EventType, &'static str, String);
@@ -37,6 +49,16 @@ pub(super) enum Action {
     Unbind,
     /// The claim is to look again: the next step is its.
     WakeClaim,
+    /// The claim's author learns why it does not get the volume.
+    WarnClaim { message: String },
+    /// What says who takes care of the volume: finalizers, and the driver that does it now.
+    Mark { finalizers: Vec<String>, driver: Option<&'static str> },
+    /// A pod is to delete what is on the volume.
+    Recycle,
+    /// That pod goes.
+    EndRecycler,
+    /// The volume goes.
+    Remove,
 }
 
 #[derive(Debug, Default)]
@@ -46,12 +68,12 @@ pub(super) struct Plan {
 }
 
 impl Plan {
-    fn tell(mut self, kind: EventType, reason: &'static str, message: impl Into<String>) -> Plan {
+    pub(super) fn tell(mut self, kind: EventType, reason: &'static str, message: impl Into<String>) -> Plan {
         self.events.push((kind, reason, message.into()));
         self
     }
 
-    fn then(mut self, action: Action) -> Plan {
+    pub(super) fn then(mut self, action: Action) -> Plan {
         self.actions.push(action);
         self
     }
@@ -66,6 +88,8 @@ pub(super) struct ObservedClaim {
     pub(super) default_class: Option<String>,
     /// Where a pod with this claim runs, or is about to.
     pub(super) node: Option<Arc<Node>>,
+    /// The pods with this claim that have no node yet, by name.
+    pub(super) unplaced: Vec<String>,
 }
 
 pub(super) fn plan_claim(observed: &ObservedClaim) -> Plan {
@@ -97,12 +121,7 @@ pub(super) fn plan_claim(observed: &ObservedClaim) -> Plan {
         },
         (true, true) => bind(),
         (true, false) => {
-            let other = volume.spec.as_ref().and_then(|spec| spec.claim_ref.as_ref());
-            let other = other.map(|other| {
-                format!("{}/{}", other.namespace.clone().unwrap_or_default(), other.name.clone().unwrap_or_default())
-            });
-            let message =
-                format!("volume {wanted:?} already bound to a different claim ({}).", other.unwrap_or_default());
+            let message = format!("volume {wanted:?} already bound to a different claim.");
             pending().tell(EventType::Warning, "FailedBinding", message)
         }
     }
@@ -130,6 +149,32 @@ fn keep(claim: &PersistentVolumeClaim, wanted: &str, volume: Option<&Arc<Persist
     }
 }
 
+/// The status of a claim that has this volume, where it must become another one.
+pub(super) fn bound_status(claim: &PersistentVolumeClaim, volume: &PersistentVolume) -> Option<Value> {
+    let spec = volume.spec.clone().unwrap_or_default();
+    let known = claim.status.clone().unwrap_or_default();
+    let phase = known.phase.as_deref();
+    if phase == Some("Bound") {
+        // Size and attributes have been changed since by whoever does so.
+        let same = known.access_modes == spec.access_modes;
+        return (!same).then(|| json!({"accessModes": spec.access_modes}));
+    }
+    let capacity = match volume.annotations().get(PRE_RESIZE) {
+        // Its file system is still as it was.
+        Some(size) if Quantity::parse(size).is_ok() => {
+            let mut capacity = known.capacity.unwrap_or_default();
+            capacity.insert("storage".to_owned(), Text(size.clone()));
+            Some(capacity)
+        }
+        _ => spec.capacity,
+    };
+    let mut status = json!({"phase": "Bound", "accessModes": spec.access_modes, "capacity": capacity});
+    if phase.is_none_or(|phase| phase == "Pending") {
+        status["currentVolumeAttributesClassName"] = json!(spec.volume_attributes_class_name);
+    }
+    Some(status)
+}
+
 /// A claim that takes any volume that fits.
 fn seek(observed: &ObservedClaim, claim: &PersistentVolumeClaim) -> Plan {
     let class = observed.class.as_deref();
@@ -143,8 +188,7 @@ fn seek(observed: &ObservedClaim, claim: &PersistentVolumeClaim) -> Plan {
         return Plan::default().then(Action::Classify { class: default.clone() });
     }
     if delayed && observed.node.is_none() {
-        let message = "waiting for first consumer to be created before binding";
-        return Plan::default().tell(EventType::Normal, "WaitForFirstConsumer", message);
+        return await_pod(&observed.unplaced);
     }
     if name.is_empty() {
         let message = "no persistent volumes available for this claim and no storage class is set";
@@ -154,11 +198,22 @@ fn seek(observed: &ObservedClaim, claim: &PersistentVolumeClaim) -> Plan {
         let message = format!("storageclass.storage.k8s.io {name:?} not found");
         return Plan::default().tell(EventType::Warning, "ProvisioningFailed", message);
     };
-    if class.provisioner == NO_PROVISIONER {
-        let message = format!("no volume plugin matched name: {NO_PROVISIONER}");
+    let provisioner = driver_for(&class.provisioner).unwrap_or(&class.provisioner);
+    if provisioner.starts_with(BUILT_IN) {
+        let message = format!("no volume plugin matched name: {provisioner}");
         return Plan::default().tell(EventType::Warning, "ProvisioningFailed", message);
     }
-    provision(observed, claim, &class.provisioner, delayed)
+    provision(observed, claim, provisioner, delayed)
+}
+
+/// Where the volume is to be is known once a pod with the claim has a node.
+fn await_pod(unplaced: &[String]) -> Plan {
+    let (reason, message) = match unplaced {
+        [] => ("WaitForFirstConsumer", "waiting for first consumer to be created before binding".to_owned()),
+        [pod] => ("WaitForPodScheduled", format!("waiting for pod {pod} to be scheduled")),
+        pods => ("WaitForPodScheduled", format!("waiting for pods {} to be scheduled", pods.join(","))),
+    };
+    Plan::default().tell(EventType::Normal, reason, message)
 }
 
 fn provision(observed: &ObservedClaim, claim: &PersistentVolumeClaim, provisioner: &str, delayed: bool) -> Plan {
@@ -180,10 +235,17 @@ pub(super) struct ObservedVolume {
     pub(super) volume: Arc<PersistentVolume>,
     /// The claim it is reserved for, when there is one of that name.
     pub(super) claim: Option<Arc<PersistentVolumeClaim>>,
+    /// Pods that use a claim of that name while there is none: `namespace/name`.
+    pub(super) users: Vec<String>,
+    pub(super) recycler: Recycler,
 }
 
 pub(super) fn plan_volume(observed: &ObservedVolume) -> Plan {
     let volume = observed.volume.as_ref();
+    let (wanted, driver) = (finalizers(volume), migrated_to(volume));
+    if wanted != volume.finalizers() || driver.is_some() {
+        return Plan::default().then(Action::Mark { finalizers: wanted, driver });
+    }
     let phase = volume.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or_default();
     let to = |wanted: &'static str| match phase == wanted {
         true => Plan::default(),
@@ -195,10 +257,22 @@ pub(super) fn plan_volume(observed: &ObservedVolume) -> Plan {
     }
     let Some(claim) = observed.claim.as_ref().filter(|claim| claim.metadata.uid == reference.uid) else {
         let plan = if phase == "Failed" { Plan::default() } else { to("Released") };
-        return reclaim(volume, phase, plan);
+        return reclaim(observed, phase, plan);
     };
     let wanted = claim.spec.as_ref().and_then(|spec| spec.volume_name.as_deref()).unwrap_or_default();
     if wanted.is_empty() {
+        if !has_volume_mode(volume, claim) {
+            let message = format!(
+                "Cannot bind PersistentVolume to requested PersistentVolumeClaim {:?} due to incompatible volumeMode.",
+                claim.name_any()
+            );
+            let plan = Plan::default().tell(EventType::Warning, "VolumeMismatch", message);
+            let message = format!(
+                "Cannot bind PersistentVolume {:?} to requested PersistentVolumeClaim due to incompatible volumeMode.",
+                volume.name_any()
+            );
+            return plan.then(Action::WarnClaim { message });
+        }
         return Plan::default().then(Action::WakeClaim);
     }
     if wanted == volume.name_any() {
@@ -206,32 +280,11 @@ pub(super) fn plan_volume(observed: &ObservedVolume) -> Plan {
     }
     let provisioned = volume.annotations().contains_key(PROVISIONED_BY);
     match provisioned && policy(volume) == "Delete" {
-        true => reclaim(volume, phase, if phase == "Failed" { Plan::default() } else { to("Released") }),
+        true => reclaim(observed, phase, if phase == "Failed" { Plan::default() } else { to("Released") }),
         false => Plan::default().then(Action::Unbind),
     }
 }
 
-fn policy(volume: &PersistentVolume) -> &str {
+pub(super) fn policy(volume: &PersistentVolume) -> &str {
     volume.spec.as_ref().and_then(|spec| spec.persistent_volume_reclaim_policy.as_deref()).unwrap_or("Retain")
-}
-
-/// What is retained waits for its administrator; who has made a volume deletes it.
-fn reclaim(volume: &PersistentVolume, phase: &str, plan: Plan) -> Plan {
-    let provisioned = volume.annotations().contains_key(PROVISIONED_BY);
-    let (reason, message) = match policy(volume) {
-        "Delete" if !provisioned => {
-            let name = volume.name_any();
-            (
-                "VolumeFailedDelete",
-                format!("error getting deleter volume plugin for volume {name:?}: no deletable volume plugin matched"),
-            )
-        }
-        "Recycle" => ("VolumeFailedRecycle", "No recycler plugin found for the volume!".to_owned()),
-        _ => return plan,
-    };
-    if phase == "Failed" {
-        return plan;
-    }
-    let failed = Plan::default().then(Action::Volume { phase: "Failed", message: message.clone() });
-    failed.tell(EventType::Warning, reason, message)
 }

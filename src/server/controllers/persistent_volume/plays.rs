@@ -3,6 +3,7 @@
 use super::{
     BIND_COMPLETED,
     plan::{Action, ObservedClaim, ObservedVolume, plan_claim, plan_volume},
+    reclaim::Recycler,
 };
 use crate::common::{
     fixtures::objects,
@@ -38,6 +39,7 @@ impl Storage {
                 class: None,
                 default_class: None,
                 node: None,
+                unplaced: Vec::new(),
             };
             for action in plan_claim(&observed).actions {
                 match action {
@@ -109,7 +111,9 @@ impl Storage {
                 let claim = self.claims.get(reference.name.as_deref()?)?;
                 (claim.uid() == reference.uid).then(|| Arc::new(claim.clone()))
             });
-            for action in plan_volume(&ObservedVolume { volume: Arc::new(volume.clone()), claim }).actions {
+            let volume = Arc::new(volume.clone());
+            let observed = ObservedVolume { volume, claim, users: Vec::new(), recycler: Recycler::None };
+            for action in plan_volume(&observed).actions {
                 let name = name.clone();
                 match action {
                     Action::Volume { phase, .. } => {

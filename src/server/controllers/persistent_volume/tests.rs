@@ -1,4 +1,7 @@
-use super::plan::{ObservedClaim, ObservedVolume, Plan, plan_claim, plan_volume};
+use super::{
+    plan::{ObservedClaim, ObservedVolume, Plan, bound_status, plan_claim, plan_volume},
+    reclaim::Recycler,
+};
 use crate::common::fixtures::{objects, shared};
 use expect_test::{Expect, expect};
 use k8s_openapi::api::{
@@ -29,7 +32,7 @@ fn volume_in(name: &str, size: &str, more: &str, phase: &str) -> String {
 const RESERVED: &str = "claimRef: {namespace: n, name: c, uid: c}";
 const WAITING: &str = "---\nkind: StorageClass\nmetadata: {name: slow}\nprovisioner: example.com/disk\nvolumeBindingMode: WaitForFirstConsumer\n";
 
-fn text(plan: &Plan) -> String {
+pub(super) fn text(plan: &Plan) -> String {
     let mut text = String::new();
     plan.actions.iter().for_each(|action| writeln!(text, "{action:?}").expect("text"));
     plan.events.iter().for_each(|(_, reason, message)| writeln!(text, "event {reason}: {message}").expect("text"));
@@ -45,6 +48,7 @@ fn check(yaml: &[String], default_class: Option<&str>, expected: Expect) {
         class: objects::<StorageClass>(&yaml).into_iter().find(|known| known.name_any() == class).map(Arc::new),
         default_class: default_class.map(str::to_owned),
         node: shared::<Node>(&yaml).into_iter().next(),
+        unplaced: Vec::new(),
         claim,
     };
     expected.assert_eq(&text(&plan_claim(&observed)));
@@ -118,7 +122,7 @@ fn what_is_reserved_is_for_its_claim() {
         &[claim("volumeName: b", ""), other],
         None,
         expect![[r#"
-        event FailedBinding: volume "b" already bound to a different claim (n/other).
+        event FailedBinding: volume "b" already bound to a different claim.
     "#]],
     );
     check(
@@ -231,10 +235,15 @@ fn bound_claims_keep_their_volume_or_are_lost() {
     );
 }
 
-fn check_volume(yaml: &[String], expected: Expect) {
+pub(super) fn observed(yaml: &[String]) -> ObservedVolume {
     let yaml = yaml.concat();
+    let claim = shared::<PersistentVolumeClaim>(&yaml).into_iter().next();
     let volume = shared::<PersistentVolume>(&yaml).remove(0);
-    let observed = ObservedVolume { volume, claim: shared::<PersistentVolumeClaim>(&yaml).into_iter().next() };
+    ObservedVolume { volume, claim, users: Vec::new(), recycler: Recycler::None }
+}
+
+fn check_volume(yaml: &[String], expected: Expect) {
+    let observed = observed(yaml);
     expected.assert_eq(&text(&plan_volume(&observed)));
 }
 
@@ -268,37 +277,102 @@ fn a_volume_is_what_its_claim_makes_it() {
 }
 
 #[test]
-fn a_released_volume_is_reclaimed_by_policy() {
-    let released = |policy: &str, phase: &str| {
-        volume_in("a", "2Gi", &format!("{RESERVED}, persistentVolumeReclaimPolicy: {policy}"), phase)
+fn who_waits_for_a_pod_is_told_for_which() {
+    let yaml = [claim("storageClassName: slow", ""), WAITING.into()].concat();
+    let observed = |unplaced: &[&str]| ObservedClaim {
+        claim: shared(&yaml).remove(0),
+        volumes: Vec::new(),
+        class: shared::<StorageClass>(&yaml).into_iter().next(),
+        default_class: None,
+        node: None,
+        unplaced: unplaced.iter().map(|name| (*name).to_owned()).collect(),
     };
-    check_volume(
-        &[released("Retain", "Bound")],
+    expect![[r#"
+        event WaitForPodScheduled: waiting for pod p to be scheduled
+    "#]]
+    .assert_eq(&text(&plan_claim(&observed(&["p"]))));
+    expect![[r#"
+        event WaitForPodScheduled: waiting for pods p,q to be scheduled
+    "#]]
+    .assert_eq(&text(&plan_claim(&observed(&["p", "q"]))));
+}
+
+#[test]
+fn drivers_provision_what_kubernetes_once_did() {
+    let class = WAITING.replace("WaitForFirstConsumer", "Immediate");
+    check(
+        &[claim("storageClassName: slow", ""), class.replace("example.com/disk", "kubernetes.io/aws-ebs")],
+        None,
         expect![[r#"
-        Volume { phase: "Released", message: "" }
-    "#]],
+            Provision { provisioner: "ebs.csi.aws.com", node: None }
+            event ExternalProvisioning: Waiting for a volume to be created either by the external provisioner 'ebs.csi.aws.com' or manually by the system administrator. If volume creation is delayed, please verify that the provisioner is running and correctly registered.
+        "#]],
+    );
+    check(
+        &[claim("storageClassName: slow", ""), class.replace("example.com/disk", "kubernetes.io/glusterfs")],
+        None,
+        expect![[r#"
+            event ProvisioningFailed: no volume plugin matched name: kubernetes.io/glusterfs
+        "#]],
+    );
+}
+
+#[test]
+fn what_does_not_match_is_said() {
+    for (more, expected) in [
+        ("volumeAttributesClassName: gold", "volumeAttributesClassName does not match"),
+        ("volumeMode: Block", "incompatible volumeMode"),
+        ("storageClassName: x", "storageClassName does not match"),
+    ] {
+        let volume = volume("d", "2Gi", more);
+        let plan = plan_claim(&ObservedClaim {
+            claim: shared(&claim("volumeName: d", "")).remove(0),
+            volumes: shared(&volume),
+            class: None,
+            default_class: None,
+            node: None,
+            unplaced: Vec::new(),
+        });
+        assert_eq!(text(&plan), format!("event VolumeMismatch: Cannot bind to requested volume \"d\": {expected}\n"));
+    }
+    check(
+        &[
+            claim("volumeName: d", ""),
+            volume("d", "2Gi", "").replace("labels:", "deletionTimestamp: \"2026-01-01T12:00:00Z\", labels:"),
+        ],
+        None,
+        expect![[r#"
+            event VolumeMismatch: Cannot bind to requested volume "d": the volume is marked for deletion "d"
+        "#]],
     );
     check_volume(
-        &[released("Delete", "Bound")],
+        &[claim("volumeMode: Block", ""), volume("a", "2Gi", RESERVED)],
         expect![[r#"
-        Volume { phase: "Failed", message: "error getting deleter volume plugin for volume \"a\": no deletable volume plugin matched" }
-        event VolumeFailedDelete: error getting deleter volume plugin for volume "a": no deletable volume plugin matched
-    "#]],
+            WarnClaim { message: "Cannot bind PersistentVolume \"a\" to requested PersistentVolumeClaim due to incompatible volumeMode." }
+            event VolumeMismatch: Cannot bind PersistentVolume to requested PersistentVolumeClaim "c" due to incompatible volumeMode.
+        "#]],
     );
-    check_volume(&[released("Delete", "Failed")], expect![[r#""#]]);
-    check_volume(
-        &[released("Recycle", "Bound")],
-        expect![[r#"
-        Volume { phase: "Failed", message: "No recycler plugin found for the volume!" }
-        event VolumeFailedRecycle: No recycler plugin found for the volume!
-    "#]],
-    );
-    let provisioned = released("Delete", "Bound")
-        .replace("labels:", "annotations: {pv.kubernetes.io/provisioned-by: example.com/disk}, labels:");
-    check_volume(
-        &[provisioned],
-        expect![[r#"
-        Volume { phase: "Released", message: "" }
-    "#]],
-    );
+}
+
+#[test]
+fn a_claim_becomes_what_its_volume_is() {
+    let status = |claim: &str, volume: &str| {
+        let status = bound_status(&shared(claim)[0], &shared(volume)[0]);
+        status.map_or_else(|| "nothing".to_owned(), |status| status.to_string())
+    };
+    let volume = volume("a", "2Gi", "volumeAttributesClassName: gold");
+    let pending = claim("", "");
+    expect![[r#"{"accessModes":["ReadWriteOnce"],"capacity":{"storage":"2Gi"},"currentVolumeAttributesClassName":"gold","phase":"Bound"}"#]]
+        .assert_eq(&status(&pending, &volume));
+    let resizing =
+        volume.replace("labels:", "annotations: {volume.alpha.kubernetes.io/pre-resize-capacity: 1Gi}, labels:");
+    expect![[r#"{"accessModes":["ReadWriteOnce"],"capacity":{"storage":"1Gi"},"currentVolumeAttributesClassName":"gold","phase":"Bound"}"#]]
+        .assert_eq(&status(&pending, &resizing));
+    let bound =
+        pending.replace("phase: Pending", "phase: Bound, accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}");
+    expect!["nothing"].assert_eq(&status(&bound, &volume));
+    expect![[r#"{"accessModes":["ReadWriteOnce"]}"#]].assert_eq(&status(
+        &bound.replace("accessModes: [ReadWriteOnce], capacity: {storage: 1Gi}", "capacity: {storage: 1Gi}"),
+        &volume,
+    ));
 }

@@ -1,79 +1,82 @@
-//! A claim that a pod uses, and a volume that is bound to a claim, outlive their deletion until that has ended.
+//! A claim that a pod uses, a volume that is bound to a claim, and a VolumeAttributesClass that either names, outlive their
+//! deletion until that has ended.
 //!
-//! The finalizers are put on when the objects are created; here they are taken off those that are being deleted and that
-//! nobody uses any more.
+//! The finalizers are put on when the objects are created, and again on those that have lost them; they are taken off those
+//! that are being deleted and that nobody uses any more.
 
+mod classes;
 #[cfg(test)]
 mod plays;
 
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},
-    queue_changes,
+    pods, queue_changes,
+    volumes::{self, BY_CLAIM, claim_name, claims_of, index_by_claim, not_made_for},
 };
-use k8s_openapi::api::core::v1::{PersistentVolume, PersistentVolumeClaim};
+use k8s_openapi::{
+    api::core::v1::{PersistentVolume, PersistentVolumeClaim},
+    apimachinery::pkg::apis::meta::v1::ObjectMeta,
+};
 use mk8s_client::{
-    Informer, Key, Outcome, WorkQueue,
+    Informer, Key, Kind, Outcome, WorkQueue,
     kube::{
         Api, ResourceExt,
         api::{ListParams, PostParams},
     },
     pod::Pod,
 };
+use serde::Serialize;
 
 const CLAIM: &str = "kubernetes.io/pvc-protection";
 const VOLUME: &str = "kubernetes.io/pv-protection";
 
 pub(crate) async fn run(ctx: Context) {
-    tokio::join!(claims(ctx.clone()), volumes(ctx));
+    tokio::join!(claims(ctx.clone()), volumes(ctx.clone()), classes::run(ctx));
 }
 
 async fn claims(ctx: Context) {
     let claims: Informer<PersistentVolumeClaim> = ctx.informers.all();
     let pods: Informer<Pod> = ctx.informers.all();
+    index_by_claim(&pods);
     claims.synced().await;
     pods.synced().await;
     let queue = WorkQueue::new("pvc-protection-controller");
     queue_changes(&claims, &queue);
     pods.handle({
         let queue = queue.clone();
-        move |change| {
-            let pod = change.object();
-            for name in claims_of(pod.as_ref()) {
-                queue.add(Key::new(pod.namespace().unwrap_or_default(), name));
-            }
-        }
+        move |change| claims_of(change.object()).for_each(|claim| queue.add(claim))
     });
     let reconcile = {
         let ctx = ctx.clone();
         move |key| {
             let (ctx, claims, pods) = (ctx.clone(), claims.clone(), pods.clone());
-            async move { release_claim(&ctx, &claims, &pods, key).await }
+            async move { settle_claim(&ctx, &claims, &pods, key).await }
         }
     };
     ctx.serve(queue, 2, reconcile).await;
 }
 
-async fn release_claim(
+async fn settle_claim(
     ctx: &Context,
     claims: &Informer<PersistentVolumeClaim>,
     pods: &Informer<Pod>,
     key: Key,
 ) -> Result<Outcome> {
-    let Some(claim) = claims.by_key(&key).filter(|claim| held(claim.as_ref(), CLAIM)) else { return Ok(Outcome::Done) };
-    if !pods.select_in(&key.namespace, |pod| uses(pod, &key.name)).is_empty() {
-        return Ok(Outcome::Done);
+    let Some(claim) = claims.by_key(&key) else { return Ok(Outcome::Done) };
+    let api = ctx.api::<PersistentVolumeClaim>(&key.namespace);
+    if held(claim.as_ref(), CLAIM) {
+        if pods.indexed(BY_CLAIM, &key.to_string()).iter().any(|pod| uses(pod, &claim.metadata)) {
+            return Ok(Outcome::Done);
+        }
+        // Letting go is for ever: the server's own list decides.
+        let live = ctx.api::<Pod>(&key.namespace).list(&ListParams::default()).await;
+        let live = live.doing(format_args!("listing the pods of {}", key.namespace))?;
+        if live.iter().any(|pod| uses(pod, &claim.metadata)) {
+            return Ok(Outcome::Again);
+        }
     }
-    // Letting go is for ever: the server's own list decides.
-    let live = ctx.api::<Pod>(&key.namespace).list(&ListParams::default()).await;
-    if live.doing(format_args!("listing the pods of {}", key.namespace))?.iter().any(|pod| uses(pod, &key.name)) {
-        return Ok(Outcome::Again);
-    }
-    let free = released(claim.as_ref(), CLAIM);
-    let result =
-        ctx.api::<PersistentVolumeClaim>(&key.namespace).replace(&key.name, &PostParams::default(), &free).await;
-    unless_gone(result).doing(format_args!("releasing the claim {key}"))?;
-    Ok(Outcome::Done)
+    settle(&api, claim.as_ref(), CLAIM, false).await
 }
 
 async fn volumes(ctx: Context) {
@@ -86,51 +89,55 @@ async fn volumes(ctx: Context) {
         move |key: Key| {
             let (ctx, volumes) = (ctx.clone(), volumes.clone());
             async move {
-                let volume = volumes.by_key(&key).filter(|volume| held(volume.as_ref(), VOLUME) && !bound(volume));
-                let Some(volume) = volume else { return Ok(Outcome::Done) };
-                let api: Api<PersistentVolume> = Api::all(ctx.client.clone());
-                let result = api.replace(&key.name, &PostParams::default(), &released(volume.as_ref(), VOLUME)).await;
-                unless_gone(result).doing(format_args!("releasing the volume {}", key.name))?;
-                Ok(Outcome::Done)
+                let Some(volume) = volumes.by_key(&key) else { return Ok(Outcome::Done) };
+                settle(&Api::all(ctx.client.clone()), volume.as_ref(), VOLUME, bound(&volume)).await
             }
         }
     };
     ctx.serve(queue, 1, reconcile).await;
 }
 
-/// Being deleted, and kept by the finalizer.
-fn held(object: &impl ResourceExt, finalizer: &str) -> bool {
-    object.meta().deletion_timestamp.is_some() && object.finalizers().iter().any(|f| f == finalizer)
+/// Puts the finalizer on an object that stays, and takes it off one that goes and is not used.
+async fn settle<K: Kind + Serialize>(api: &Api<K>, object: &K, finalizer: &str, used: bool) -> Result<Outcome> {
+    let mut next = object.clone();
+    if lacks(object, finalizer) {
+        next.finalizers_mut().push(finalizer.to_owned());
+    } else if held(object, finalizer) && !used {
+        next.finalizers_mut().retain(|known| known != finalizer);
+    } else {
+        return Ok(Outcome::Done);
+    }
+    let name = object.name_any();
+    let written = api.replace(&name, &PostParams::default(), &next).await;
+    unless_gone(written).doing(format_args!("protecting or releasing {} {name}", K::kind(&())))?;
+    Ok(Outcome::Done)
 }
 
-fn released<K: ResourceExt + Clone>(object: &K, finalizer: &str) -> K {
-    let mut free = object.clone();
-    free.finalizers_mut().retain(|f| f != finalizer);
-    free
+/// Being deleted, and kept by the finalizer.
+fn held(object: &impl ResourceExt, finalizer: &str) -> bool {
+    object.meta().deletion_timestamp.is_some() && object.finalizers().iter().any(|known| known == finalizer)
+}
+
+/// Not being deleted, and without the finalizer.
+fn lacks(object: &impl ResourceExt, finalizer: &str) -> bool {
+    object.meta().deletion_timestamp.is_none() && object.finalizers().iter().all(|known| known != finalizer)
 }
 
 fn bound(volume: &PersistentVolume) -> bool {
     volume.status.as_ref().and_then(|status| status.phase.as_deref()) == Some("Bound")
 }
 
-/// Claims that a pod names, and those made for its ephemeral volumes.
-fn claims_of(pod: &Pod) -> Vec<String> {
-    let volumes = pod.spec.iter().flat_map(|spec| spec.volumes.iter().flatten());
-    volumes
-        .filter_map(|volume| match (&volume.persistent_volume_claim, &volume.ephemeral) {
-            (Some(claim), _) => Some(claim.claim_name.clone()),
-            (None, Some(_)) => Some(format!("{}-{}", pod.name_any(), volume.name)),
-            (None, None) => None,
+/// A pod on a node uses its claims until it is gone; those that it has brought along, until its node is done with it. One
+/// that has no node is not started with a claim that goes.
+fn uses(pod: &Pod, claim: &ObjectMeta) -> bool {
+    let meta = &pod.metadata;
+    let is_shut_down = meta.deletion_timestamp.is_some() && meta.deletion_grace_period_seconds == Some(0);
+    let names_it = |volume| claim_name(pod, volume) == claim.name;
+    let mut volumes = volumes::volumes(pod).filter(|volume| names_it(volume));
+    !pods::node(pod).is_empty()
+        && volumes.any(|volume| {
+            volume.persistent_volume_claim.is_some() || (!is_shut_down && not_made_for(pod, claim).is_none())
         })
-        .collect()
-}
-
-/// A pod that has ended uses nothing; one that runs nowhere and is being deleted never will.
-fn uses(pod: &Pod, claim: &str) -> bool {
-    let phase = pod.status.as_ref().and_then(|status| status.phase.as_deref());
-    let placed = pod.spec.as_ref().is_some_and(|spec| spec.node_name.is_some());
-    let over = matches!(phase, Some("Succeeded" | "Failed")) || (!placed && pod.metadata.deletion_timestamp.is_some());
-    !over && claims_of(pod).iter().any(|name| name == claim)
 }
 
 #[cfg(test)]
@@ -138,22 +145,32 @@ mod tests {
     use super::*;
     use crate::common::fixtures::one;
 
+    fn claim(name: &str, owner: &str) -> ObjectMeta {
+        let claim: PersistentVolumeClaim = one(&format!(
+            "kind: PersistentVolumeClaim\nmetadata: {{name: {name}, namespace: n, ownerReferences: [{{apiVersion: v1, kind: Pod, \
+             name: p, uid: {owner}, controller: true}}]}}"
+        ));
+        claim.metadata
+    }
+
     #[test]
-    fn a_pod_uses_a_claim_until_it_has_ended() {
-        for (phase, meta, node, expected) in [
-            ("Running", "", "nodeName: n, ", true),
-            ("Pending", "", "", true),
-            ("Pending", ", deletionTimestamp: \"2026-01-01T12:00:00Z\"", "", false),
-            ("Succeeded", "", "nodeName: n, ", false),
-            ("Failed", "", "nodeName: n, ", false),
+    fn a_pod_on_a_node_uses_a_claim_until_it_is_gone() {
+        let gone = ", deletionTimestamp: \"2026-01-01T12:00:00Z\", deletionGracePeriodSeconds: 0";
+        for (phase, meta, node, named, own) in [
+            ("Running", "", "nodeName: n, ", true, true),
+            ("Pending", "", "", false, false),
+            ("Succeeded", "", "nodeName: n, ", true, true),
+            ("Failed", "", "nodeName: n, ", true, true),
+            ("Running", gone, "nodeName: n, ", true, false),
         ] {
             let pod: Pod = one(&format!(
-                "kind: Pod\nmetadata: {{name: p{meta}}}\nspec: {{{node}containers: [], volumes: [{{name: v, persistentVolumeClaim: \
-                 {{claimName: c}}}}, {{name: e, ephemeral: {{}}}}]}}\nstatus: {{phase: {phase}}}"
+                "kind: Pod\nmetadata: {{name: p, namespace: n, uid: u{meta}}}\nspec: {{{node}containers: [], volumes: [{{name: v, \
+                 persistentVolumeClaim: {{claimName: c}}}}, {{name: e, ephemeral: {{}}}}]}}\nstatus: {{phase: {phase}}}"
             ));
-            assert_eq!(uses(&pod, "c"), expected, "{phase} {meta} {node}");
-            assert_eq!(uses(&pod, "p-e"), expected, "{phase} {meta} {node}");
-            assert!(!uses(&pod, "other"));
+            assert_eq!(uses(&pod, &claim("c", "other")), named, "{phase} {meta} {node}");
+            assert_eq!(uses(&pod, &claim("p-e", "u")), own, "{phase} {meta} {node}");
+            assert!(!uses(&pod, &claim("p-e", "other")));
+            assert!(!uses(&pod, &claim("another", "u")));
         }
     }
 }

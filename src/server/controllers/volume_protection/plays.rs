@@ -41,10 +41,7 @@ fn scene(others: fn(&FakeApi, usize) -> bool) -> Scene {
     Scene {
         others,
         holds: |api| {
-            let runs = api
-                .all("Pod")
-                .iter()
-                .any(|pod| pod["metadata"]["namespace"] == "n" && pod["status"]["phase"] == "Pending");
+            let runs = api.all("Pod").iter().any(|pod| pod["metadata"]["namespace"] == "n");
             if runs && !api.has("PersistentVolumeClaim", "used") {
                 return Err("the claim is gone while its pod runs".to_owned());
             }
@@ -72,7 +69,7 @@ fn what_is_used_stays() {
 #[test]
 fn what_is_used_no_longer_goes() {
     let over = scene(|api, asked| match asked {
-        0 => api.change("Pod", |pod| pod["status"]["phase"] = json!("Succeeded")),
+        0 => api.delete("Pod", &json!({"gracePeriodSeconds": 0}), |pod| pod["metadata"]["namespace"] == "n"),
         1 => api.change("PersistentVolume", |volume| volume["status"]["phase"] = json!("Released")),
         _ => false,
     });
@@ -82,7 +79,67 @@ fn what_is_used_no_longer_goes() {
             PersistentVolumeClaim others going, held by ["example.com/x"]
             PersistentVolumeClaim staying
             Pod p
-            Pod p
+        "#]],
+    );
+}
+
+const CLASSES: &str = "
+kind: VolumeAttributesClass
+metadata: {name: gold}
+---
+kind: VolumeAttributesClass
+metadata: {name: silver, finalizers: [kubernetes.io/vac-protection]}
+---
+kind: VolumeAttributesClass
+metadata: {name: tin, finalizers: [kubernetes.io/vac-protection]}
+---
+kind: PersistentVolumeClaim
+metadata: {name: c, namespace: n, finalizers: [kubernetes.io/pvc-protection]}
+spec: {volumeAttributesClassName: gold}
+status: {currentVolumeAttributesClassName: silver}
+---
+kind: PersistentVolume
+metadata: {name: v, finalizers: [kubernetes.io/pv-protection]}
+spec: {volumeAttributesClassName: silver}
+";
+
+#[test]
+fn a_class_goes_when_nothing_names_it() {
+    let deleted = |api: &FakeApi, asked: usize| match asked {
+        0 => api.delete("VolumeAttributesClass", &json!({}), |_| true),
+        1 => api.change("PersistentVolume", |volume| volume["spec"]["volumeAttributesClassName"] = json!("gold")),
+        _ => false,
+    };
+    let classes = Scene { objects: CLASSES.to_owned(), ..scene(deleted) };
+    check_facts(
+        &classes,
+        &expect![[r#"
+            PersistentVolumeClaim c
+            PersistentVolume v
+            VolumeAttributesClass gold going, held by ["kubernetes.io/vac-protection"]
+            VolumeAttributesClass silver going, held by ["kubernetes.io/vac-protection"]
+        "#]],
+    );
+    let modified = Scene {
+        others: |api, asked| match asked {
+            0 => api.delete("VolumeAttributesClass", &json!({}), |_| true),
+            1 => {
+                let status = json!({"currentVolumeAttributesClassName": "gold"});
+                api.change("PersistentVolumeClaim", |claim| claim["status"] = status.clone())
+                    | api.change("PersistentVolume", |volume| {
+                        volume["spec"]["volumeAttributesClassName"] = json!("gold")
+                    })
+            }
+            _ => false,
+        },
+        ..classes
+    };
+    check_facts(
+        &modified,
+        &expect![[r#"
+            PersistentVolumeClaim c
+            PersistentVolume v
+            VolumeAttributesClass gold going, held by ["kubernetes.io/vac-protection"]
         "#]],
     );
 }

@@ -57,7 +57,10 @@ const KINDS: &[Served] = &[
     served("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", true),
     served("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", true),
     served("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", false),
+    served("storage.k8s.io", "v1", "csidrivers", "CSIDriver", false),
     served("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),
+    served("storage.k8s.io", "v1", "volumeattachments", "VolumeAttachment", false),
+    served("storage.k8s.io", "v1", "volumeattributesclasses", "VolumeAttributesClass", false),
 ];
 
 impl Served {
