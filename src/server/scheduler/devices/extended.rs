@@ -1,7 +1,7 @@
 //! Extended resources that device classes stand behind: where no device plugin has them, a pod that asks for them gets a
 //! claim on devices that the scheduler makes.
 
-use super::{Class, Devices};
+use super::{Class, Devices, offered::Offered};
 use crate::{node_info::NodeInfo, pod_facts::PodFacts, resource::is_extended};
 use k8s_openapi::{
     api::{
@@ -41,6 +41,18 @@ pub fn pod_of(claim: &ResourceClaim) -> Option<&str> {
     if is_special(claim) { owner().map(|owner| owner.uid.as_str()) } else { None }
 }
 
+impl Class {
+    /// `None` when a selector fails.
+    fn selects(&self, device: &Offered) -> Option<bool> {
+        for selector in self.selectors.iter().flatten() {
+            if !selector.as_ref().as_ref().ok()?.matches(device.seen()).ok()? {
+                return Some(false);
+            }
+        }
+        Some(true)
+    }
+}
+
 impl Devices {
     /// The class behind an extended resource: the newest of those that say its name, then the first by name.
     pub fn class_behind(&self, resource: &str) -> Option<&Class> {
@@ -51,6 +63,22 @@ impl Devices {
         names.filter_map(|name| self.class(name)).max_by_key(|class| class.class.creation_timestamp().map(|at| at.0))
     }
 
+    /// How many devices the class behind a resource has for a node, and how many of them are held; `None` without any.
+    pub fn behind(&self, resource: &str, node: &NodeInfo) -> Option<(i64, i64)> {
+        let class = self.class_behind(resource)?;
+        let slices = [node.name(), ""].into_iter().filter_map(|name| self.by_node.get(name)).flatten();
+        let (mut all, mut held) = (0, 0);
+        for slice in slices.filter_map(|name| self.slices.get(name)) {
+            for device in &slice.devices {
+                if slice.place_of(device).reaches(node) && class.selects(device)? {
+                    all += 1;
+                    held += i64::from(self.held.is_held(&device.id));
+                }
+            }
+        }
+        (all > 0).then_some((all, held))
+    }
+
     /// Whether a pod asks for an extended resource that a class stands behind.
     pub fn backs_resources_of(&self, pod: &PodFacts) -> bool {
         let mut wanted = pod.request.exact.scalar.iter().filter(|(_, amount)| **amount != 0);
@@ -59,7 +87,8 @@ impl Devices {
 
     /// The claim that was made for a pod's extended resources in an earlier attempt.
     pub fn made_for(&self, pod: &PodFacts) -> Option<&Arc<ResourceClaim>> {
-        self.by_pod.get(&*pod.uid)?.iter().find_map(|key| self.claims.get(key))
+        let mut made = self.by_pod.get(&*pod.uid)?.iter().filter_map(|key| self.claims.get(key));
+        made.find(|claim| pod_of(claim) == Some(&pod.uid))
     }
 
     /// The claim that a pod needs on a node, or why the node cannot take it; `None` where device plugins have everything.

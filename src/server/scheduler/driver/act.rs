@@ -107,7 +107,7 @@ impl Actor {
         let mut claims = Vec::new();
         let outcome = self.try_bind(pod, node, volumes, devices, &mut claims).await;
         let bound = outcome.is_ok();
-        if !bound {
+        if matches!(outcome, Err(BindError::Failed(_))) {
             unreserve(&self.client, pod, &mut claims).await;
         }
         self.tell(Input::Bound { uid: pod.uid.clone(), bound, claims });

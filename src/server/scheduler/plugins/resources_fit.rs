@@ -81,7 +81,8 @@ impl Plugin for NodeResourcesFit {
         Prepared::Ask(Box::new(Fits { plugin: self, wanted, devices, nothing: wanted.is_nothing() }))
     }
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
-        Some(Box::new(Ranked { plugin: self, wanted: &cycle.pod.request.nominal }))
+        let devices = &cycle.snapshot.catalogue.devices;
+        Some(Box::new(Ranked { plugin: self, wanted: &cycle.pod.request.nominal, devices }))
     }
 }
 
@@ -182,6 +183,7 @@ impl Fits<'_> {
 struct Ranked<'a> {
     plugin: &'a NodeResourcesFit,
     wanted: &'a Resource,
+    devices: &'a Devices,
 }
 
 impl Score for Ranked<'_> {
@@ -189,7 +191,7 @@ impl Score for Ranked<'_> {
         let usages = self.plugin.resources.iter().filter_map(|resource| {
             let taken =
                 if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.taken.requested };
-            Some((Usage::of(&resource.name, self.wanted, taken, node)?, resource.weight))
+            Some((Usage::of(&resource.name, self.wanted, taken, node, self.devices)?, resource.weight))
         });
         self.plugin.strategy.score(usages)
     }

@@ -5,7 +5,7 @@ use crate::{
     devices::{Devices, extended},
     node_info::{NodeFacts, NodeInfo},
     pod_facts::PodFacts,
-    tests::{decided, facts, yaml},
+    tests::{check_with, decided, facts, yaml},
 };
 use expect_test::{Expect, expect};
 use std::sync::Arc;
@@ -83,6 +83,35 @@ fn a_claim_of_an_earlier_attempt_goes() {
         "deallocate made: 0/1 nodes are available: 1 cannot schedule extended resource claim. deletion of ResourceClaim completed"
     ]
     .assert_eq(&on_node("", CLASS, made, &asks("example.com/gpu", 1)));
+}
+
+/// Where nodes are ranked by a resource, devices count as what a device plugin has does.
+#[test]
+fn nodes_are_ranked_by_devices_in_use() {
+    let node = |name: &str| {
+        format!("- {{metadata: {{name: {name}}}, status: {{allocatable: {{cpu: '4', memory: 8Gi, pods: '110'}}}}}}\n")
+    };
+    let slice = |node: &str| {
+        format!(
+            "- {{metadata: {{name: s-{node}}}, spec: {{driver: d, nodeName: {node}, pool: {{name: {node}, generation: 1, resourceSliceCount: 1}}, devices: [{{name: d1}}, {{name: d2}}, {{name: d3}}]}}}}\n"
+        )
+    };
+    let held = "{metadata: {name: h, namespace: n, uid: h}, spec: {}, status: {allocation: {devices: {results: [{request: r, driver: d, pool: b, device: d1}]}}}}";
+    let case = format!(
+        "nodes:\n{}{}slices:\n{}{}deviceClasses: [{CLASS}]\nresourceClaims: [{held}]\npod: {{metadata: {{name: q, namespace: n}}, spec: {{{}}}}}\n",
+        node("a"),
+        node("b"),
+        slice("a"),
+        slice("b"),
+        asks("example.com/gpu", 1)
+    );
+    let ranked = |strategy: &str| {
+        format!(
+            "profiles:\n- pluginConfig:\n  - name: NodeResourcesFit\n    args: {{scoringStrategy: {{type: {strategy}, resources: [{{name: example.com/gpu, weight: 1}}]}}}}\n"
+        )
+    };
+    check_with(&ranked("MostAllocated"), &case, expect!["b with container-0-request-0: b/d2"]);
+    check_with(&ranked("LeastAllocated"), &case, expect!["a with container-0-request-0: a/d1"]);
 }
 
 /// The claim that a pod needs: its requests, and what each container gets.
