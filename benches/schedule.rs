@@ -135,7 +135,7 @@ impl Trial {
         self.random ^= self.random << 13;
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
-        Chance { tie_break: self.random, offset: (self.random >> 40) as usize }
+        Chance { tie_break: self.random, offset: (self.random >> 40) as usize, ..Chance::default() }
     }
 
     /// Places pods until all are on a node; returns how long it took, and how many were evicted.

@@ -11,11 +11,12 @@ mod tests;
 use amounts::{Resources, of_pod, read};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use std::collections::BTreeMap;
 
 use crate::{
     at::{int, list, sub, text},
     meta,
-    quantity::Quantity,
+    quantity::{Format, Quantity},
     rules::qos_class,
 };
 
@@ -69,6 +70,10 @@ impl Charge {
             ("", "persistentvolumeclaims") => {
                 add_claim(&mut usage, object);
                 Traits::Claim { attribute_classes: attribute_classes(object) }
+            }
+            ("resource.k8s.io", "resourceclaims") => {
+                add_devices(&mut usage, object);
+                Traits::Other
             }
             _ => Traits::Other,
         };
@@ -195,6 +200,38 @@ fn add_claim(usage: &mut Resources, claim: &Value) {
     }
     if !class.is_empty() {
         put("persistentvolumeclaims", number(1));
+    }
+}
+
+/// A request for all devices of a class may get so many.
+const DEVICES_MAX: i64 = 32;
+
+/// The devices that a claim may get of each class. Of alternatives with one class the largest counts.
+fn add_devices(usage: &mut Resources, claim: &Value) {
+    let wanted = |request: &Value| {
+        let count = match text(request, "allocationMode") {
+            "ExactCount" => int(request, "count").unwrap_or(0),
+            "All" => DEVICES_MAX,
+            _ => 0,
+        };
+        (text(request, "deviceClassName").to_owned(), count)
+    };
+    let mut devices: BTreeMap<String, i64> = BTreeMap::new();
+    for request in list(sub(sub(claim, "spec"), "devices"), "requests") {
+        let mut largest: BTreeMap<String, i64> = BTreeMap::new();
+        let exactly = request.get("exactly").filter(|exactly| exactly.is_object());
+        for (class, count) in exactly.into_iter().chain(list(request, "firstAvailable")).map(wanted) {
+            let known = largest.entry(class).or_default();
+            *known = count.max(*known);
+        }
+        for (class, count) in largest {
+            let sum = devices.entry(class).or_default();
+            *sum = sum.saturating_add(count);
+        }
+    }
+    for (class, count) in devices {
+        let count = Quantity::from_units(count, Format::Decimal);
+        usage.insert(format!("{class}.deviceclass.resource.k8s.io/devices"), count);
     }
 }
 

@@ -119,6 +119,30 @@ fn claims_count_for_their_class() {
 }
 
 #[test]
+fn claims_on_devices_count_for_their_classes() {
+    let one =
+        |class: &str, mode: &str, count: i64| json!({"deviceClassName": class, "allocationMode": mode, "count": count});
+    let exactly = |name: &str, wanted: Value| json!({"name": name, "exactly": wanted});
+    let alternatives = [one("gpu", "ExactCount", 2), one("gpu", "ExactCount", 1), one("nic", "All", 0)];
+    let requests = [
+        exactly("a", one("gpu", "ExactCount", 3)),
+        exactly("b", one("cpu", "All", 0)),
+        json!({"name": "c", "firstAvailable": alternatives}),
+    ];
+    check(
+        "resource.k8s.io",
+        "resourceclaims",
+        &json!({"spec": {"devices": {"requests": requests}}}),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            cpu.deviceclass.resource.k8s.io/devices=32
+            gpu.deviceclass.resource.k8s.io/devices=5
+            nic.deviceclass.resource.k8s.io/devices=32
+        "#]],
+    );
+}
+
+#[test]
 fn other_kinds_are_counted() {
     check(
         "apps",

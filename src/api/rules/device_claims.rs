@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::at::{default, get, get_mut, has, int, items_mut, keep, list, maybe_text, same, sub, text};
 use super::check::{self, Errors, immutable, invalid_each, member, required, word};
 use super::storage::check_driver_name;
-use super::{GENERIC, Generation, Rules, Scope, pod, resources};
+use super::{GENERIC, Generation, Rules, Scope, device_binding, pod, resources};
 use crate::cel::device::{self, Selector};
 use crate::field::{FieldError, Path};
 use crate::names;
@@ -67,8 +67,6 @@ const CONFIGS_MAX: usize = 32;
 const SELECTORS_MAX: usize = 32;
 const ALTERNATIVES_MAX: usize = 8;
 const CONSUMERS_MAX: usize = 256;
-/// Bytes of a driver's own parameters.
-const PARAMETERS_MAX: usize = 10 * 1024;
 
 pub(super) const EFFECTS: &[&str] = &["NoExecute", "NoSchedule", "None"];
 
@@ -276,17 +274,12 @@ fn check_configuration(errors: &mut Errors, config: &Value, path: &Path) {
     }
     let opaque = sub(config, "opaque");
     check_driver_name(errors, text(opaque, "driver"), &path.child("driver"));
-    check_parameters(errors, sub(opaque, "parameters"), &path.child("parameters"));
-}
-
-fn check_parameters(errors: &mut Errors, parameters: &Value, path: &Path) {
-    if parameters.is_null() {
-        errors.push(FieldError::required(path, ""));
-    } else if !parameters.is_object() {
-        errors.push(FieldError::invalid(path, "<value omitted>", "must be a valid JSON object"));
-    } else if serde_json::to_string(parameters).map_or(0, |text| text.len()) > PARAMETERS_MAX {
-        errors.push(FieldError::too_long(path, PARAMETERS_MAX));
-    }
+    device_binding::check_object(
+        errors,
+        sub(opaque, "parameters"),
+        device_binding::DATA_MAX,
+        &path.child("parameters"),
+    );
 }
 
 /// `name`, or `domain/name`.
@@ -363,11 +356,20 @@ fn validate_status_update(new: &Value, old: &Value, errors: &mut Errors) {
     let results = list(sub(allocation.unwrap_or(&Value::Null), "devices"), "results");
     each(errors, status, "devices", usize::MAX, &path, |errors, device, path| {
         check_device(errors, device, path);
+        device_binding::check_share(errors, device, path);
         if !results.iter().any(|result| is_of(device, result)) {
-            let id = ["driver", "pool", "device"].map(|field| text(device, field)).join("/");
+            let id = device_binding::shared_id(device);
             errors.push(FieldError::invalid(path, id, "must be an allocated device in the claim"));
         }
+        device_binding::check_status(errors, device, path);
     });
+    let devices = list(status, "devices");
+    for (n, device) in devices.iter().enumerate() {
+        if devices[..n].iter().any(|other| is_of(other, device)) {
+            let path = path.child("devices").index(n);
+            errors.push(FieldError::duplicate(&path, device_binding::shared_id(device)));
+        }
+    }
     let consumers = list(status, "reservedFor");
     if !consumers.is_empty() {
         let path = path.child("reservedFor");
@@ -401,6 +403,8 @@ fn check_allocation(errors: &mut Errors, allocation: &Value, spec: &Value, path:
     each(errors, devices, "results", DEVICES_MAX, &devices_path, |errors, result, path| {
         requests.check(errors, text(result, "request"), &path.child("request"));
         check_device(errors, result, path);
+        device_binding::check_conditions(errors, result, path);
+        device_binding::check_share(errors, result, path);
     });
     each(errors, devices, "config", 2 * CONFIGS_MAX, &devices_path, |errors, config, path| {
         word(errors, text(config, "source"), &["FromClaim", "FromClass"], &path.child("source"));

@@ -6,7 +6,7 @@ use super::at::{flag, get, has, int, list, map, maybe_text, sub, text};
 use super::check::{self, Errors, immutable, invalid_each, word};
 use super::device_claims::{EFFECTS, check_pool_name, check_qualified_name, each, once};
 use super::storage::check_driver_name;
-use super::{GENERIC, Generation, Rules, Scope, features, pod};
+use super::{GENERIC, Generation, Rules, Scope, device_binding, device_capacity, features, pod};
 use crate::field::{FieldError, Path};
 use crate::names;
 
@@ -173,9 +173,11 @@ fn check_device(errors: &mut Errors, device: &Value, per_device: bool, path: &Pa
     let shared = flag(device, "allowMultipleAllocations") == Some(true);
     for (name, amount) in capacity {
         check_qualified_name(errors, name, &path.child("capacity"));
-        if has(amount, "requestPolicy") && !shared {
-            let path = path.child("capacity").key(name).child("requestPolicy");
-            errors.push(FieldError::forbidden(&path, "allowMultipleAllocations must be true"));
+        let path = path.child("capacity").key(name).child("requestPolicy");
+        match (has(amount, "requestPolicy"), shared) {
+            (false, _) => {}
+            (true, false) => errors.push(FieldError::forbidden(&path, "allowMultipleAllocations must be true")),
+            (true, true) => device_capacity::check_policy(errors, amount, &path),
         }
     }
     each(errors, device, "taints", TAINTS_MAX, path, |errors, taint, path| {
@@ -190,41 +192,44 @@ fn check_device(errors: &mut Errors, device: &Value, per_device: bool, path: &Pa
     });
     once(errors, device, "consumesCounters", path, |consumed| text(consumed, "counterSet").to_owned());
     check_device_place(errors, device, per_device, path);
+    device_binding::check_conditions(errors, device, path);
 }
 
 fn check_device_place(errors: &mut Errors, device: &Value, per_device: bool, path: &Path) {
     const ONE: &str = "exactly one of `nodeName`, `nodeSelector`, or `allNodes` is required when `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
-    let set: Vec<&str> = ["nodeName", "nodeSelector", "allNodes"].into_iter().filter(|f| has(device, f)).collect();
     if !per_device {
-        if !set.is_empty() {
+        if ["nodeName", "nodeSelector", "allNodes"].into_iter().any(|field| has(device, field)) {
             let what = "`nodeName`, `nodeSelector` and `allNodes` can only be set if `perDeviceNodeSelection` is set to true in the ResourceSlice spec";
             errors.push(FieldError::invalid(path, Value::Null, what));
         }
         return;
     }
-    match set.as_slice() {
-        [] => errors.push(FieldError::required(path, ONE)),
-        ["nodeName"] => {
-            let node = text(device, "nodeName");
-            if node.is_empty() {
-                errors.push(FieldError::invalid(&path.child("nodeName"), node, "must not be empty"));
-            } else {
-                invalid_each(errors, names::dns1123_subdomain(node), || path.child("nodeName"), node);
-            }
+    let mut set = Vec::new();
+    if let Some(node) = maybe_text(device, "nodeName") {
+        let path = path.child("nodeName");
+        if node.is_empty() {
+            errors.push(FieldError::invalid(&path, node, "must not be empty"));
+        } else {
+            set.push("`nodeName`");
+            invalid_each(errors, names::dns1123_subdomain(node), || path.clone(), node);
         }
-        ["nodeSelector"] => {
-            pod::check_node_selector(errors, sub(device, "nodeSelector"), &path.child("nodeSelector"));
+    }
+    if has(device, "nodeSelector") {
+        set.push("`nodeSelector`");
+        pod::check_node_selector(errors, sub(device, "nodeSelector"), &path.child("nodeSelector"));
+    }
+    match flag(device, "allNodes") {
+        Some(true) => set.push("`allNodes`"),
+        Some(false) => {
+            let what = "must be either unset or set to true";
+            errors.push(FieldError::invalid(&path.child("allNodes"), false, what));
         }
-        [_] => {
-            if flag(device, "allNodes") == Some(false) {
-                let what = "must be either unset or set to true";
-                errors.push(FieldError::invalid(&path.child("allNodes"), false, what));
-            }
-        }
-        several => {
-            let quoted: Vec<String> = several.iter().map(|field| format!("`{field}`")).collect();
-            errors.push(FieldError::invalid(path, format!("{{{}}}", quoted.join(", ")), ONE));
-        }
+        None => {}
+    }
+    match set.len() {
+        0 => errors.push(FieldError::required(path, ONE)),
+        1 => {}
+        _ => errors.push(FieldError::invalid(path, format!("{{{}}}", set.join(", ")), ONE)),
     }
 }
 

@@ -81,6 +81,16 @@ pub(super) fn cidr_fault(text: &str) -> Option<&'static str> {
     }
 }
 
+/// What is wrong with the address of an interface, which keeps the bits beyond its prefix.
+pub(super) fn interface_fault(text: &str) -> Option<String> {
+    let Some((address, length)) = parse_cidr(text) else {
+        return Some("must be a valid address in CIDR form, (e.g. 10.9.8.7/24 or 2001:db8::1/64)".to_owned());
+    };
+    let length = if is_mapped(address) { length.saturating_sub(96) } else { length };
+    let canonical = format!("{}/{length}", in_go(address));
+    (text != canonical).then(|| format!("must be in canonical form ({canonical:?})"))
+}
+
 /// Checks an address; those that were there before pass.
 pub(super) fn check(errors: &mut Errors, text: &str, before: &[&str], path: &Path) -> bool {
     let fault = if before.contains(&text) { None } else { fault(text) };

@@ -35,6 +35,8 @@ mod config_map;
 mod controller_revision;
 mod daemon_set;
 mod deployment;
+mod device_binding;
+mod device_capacity;
 mod device_claims;
 mod device_slices;
 mod endpoint_slice;

@@ -12,8 +12,8 @@ use k8s_openapi::{
     api::core::v1::{
         AWSElasticBlockStoreVolumeSource, Affinity, ContainerPort, ContainerState, EphemeralVolumeSource,
         GCEPersistentDiskVolumeSource, ISCSIVolumeSource, ImageVolumeSource, PersistentVolumeClaimVolumeSource,
-        PodCondition, PodIP, PodResourceClaim, PodResourceClaimStatus, PodSchedulingGate, RBDVolumeSource,
-        ResourceRequirements, Toleration, TopologySpreadConstraint,
+        PodCondition, PodExtendedResourceClaimStatus, PodIP, PodResourceClaim, PodResourceClaimStatus,
+        PodSchedulingGate, RBDVolumeSource, ResourceRequirements, Toleration, TopologySpreadConstraint,
     },
     apimachinery::pkg::{
         api::resource::Quantity,
@@ -91,6 +91,8 @@ pub struct Volume {
 pub struct PodStatus {
     pub conditions: Option<Vec<PodCondition>>,
     pub container_statuses: Option<Vec<ContainerStatus>>,
+    /// Few pods have one.
+    pub extended_resource_claim_status: Option<Box<PodExtendedResourceClaimStatus>>,
     pub init_container_statuses: Option<Vec<ContainerStatus>>,
     pub nominated_node_name: Option<String>,
     pub phase: Option<String>,

@@ -371,6 +371,7 @@ fn needs_of(pod: &Value) -> Vec<Vertex> {
     for claim in list(&pod["status"]["resourceClaimStatuses"]) {
         add(Referred::ResourceClaim, &claim["resourceClaimName"]);
     }
+    add(Referred::ResourceClaim, &pod["status"]["extendedResourceClaimStatus"]["resourceClaimName"]);
     list(&spec["resourceClaims"]).iter().for_each(|claim| add(Referred::ResourceClaim, &claim["resourceClaimName"]));
     needs.into_iter().collect()
 }
@@ -395,7 +396,7 @@ mod tests {
             "nodeName": node, "serviceAccountName": "sa",
             "containers": [{"envFrom": [{"secretRef": {"name": "env"}}]}],
             "volumes": [{"configMap": {"name": "conf"}}, {"projected": {"sources": [{"configMap": {"name": "kube-root-ca.crt"}}]}}],
-        }})
+        }, "status": {"extendedResourceClaimStatus": {"resourceClaimName": "special"}}})
     }
 
     #[tokio::test]
@@ -425,6 +426,11 @@ mod tests {
         ];
         for (node, verb, resource, subresource, name, expected) in cases {
             assert_eq!(allowed(node, verb, resource, subresource, name), expected, "{node} {verb} {resource} {name}");
+        }
+        for (node, name, expected) in [("one", "special", true), ("two", "special", false), ("one", "other", false)] {
+            let claims = Attributes::for_resource(&user, "get", "resource.k8s.io", "resourceclaims");
+            let reached = authorizer.authorize(node, &Attributes { namespace: "a", name, ..claims }) == Decision::Allow;
+            assert_eq!(reached, expected, "{node} {name}");
         }
         // Deleted and created anew for another node.
         let key = Bytes::from_static(b"/registry/core/pods/a/web");

@@ -9,11 +9,14 @@ use crate::{
     profile::Profile,
     snapshot::Snapshot,
 };
+use jiff::Timestamp;
 use std::{sync::Arc, time::Instant};
 
-/// What is left to chance, as numbers that the caller draws.
+/// What a cycle cannot know by itself: what is left to chance, as numbers that the caller draws, and the time.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Chance {
+    /// As in objects.
+    pub time: Timestamp,
     /// Picks among equals.
     pub tie_break: u64,
     /// Where preemption begins to look.

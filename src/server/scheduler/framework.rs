@@ -11,6 +11,7 @@ use crate::{
     pod_facts::PodFacts,
     snapshot::Snapshot,
 };
+use jiff::Timestamp;
 use std::borrow::Cow;
 
 /// What one cycle sees.
@@ -19,6 +20,7 @@ pub struct Cycle<'a> {
     pub pod: &'a PodFacts,
     pub snapshot: &'a Snapshot,
     pub needs: &'a Needs,
+    pub now: Timestamp,
 }
 
 /// Why a node cannot take a pod, in Kubernetes' words; each reason is counted by itself in the pod's message.

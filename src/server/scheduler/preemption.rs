@@ -12,7 +12,7 @@ use crate::{
     fit_error::{Counts, Diagnosis},
     framework::{Cycle, Rejection, Verdict},
     node_info::{NodeInfo, Slot, Taken},
-    plugins::dynamic_resources::in_the_way,
+    plugins::dynamic_resources::{in_the_way, wants_devices},
     pod_facts::PodFacts,
     profile::{PreemptionOptions, Profile},
 };
@@ -29,8 +29,8 @@ pub enum Preemption {
     NotEligible(String),
     /// No evictions would help; the pod loses what room was kept for it.
     NotHelpful(String),
-    /// No evictions: this claim gives its devices back, which nobody uses and which no node can reach that suits the pod.
-    Deallocate { claim: Arc<ResourceClaim>, message: String },
+    /// No evictions: this claim gives its devices back, which nobody uses and which the pod cannot use.
+    Deallocate { claim: Arc<ResourceClaim>, message: &'static str },
     /// These pods go, the most important first, and room is kept on the node.
     Evict { node: Slot, victims: Vec<Arc<PodFacts>> },
 }
@@ -66,19 +66,19 @@ pub fn impossible(profile: &Profile, pod: &PodFacts, nodes: usize) -> Preemption
         return Preemption::None;
     }
     if let Err(why) = may_preempt(pod) {
-        return Preemption::NotEligible(said(profile, pod, why));
+        return Preemption::NotEligible(said(profile, false, why));
     }
     let mut counts = Counts::default();
     counts.add(&NOT_HELPFUL.into(), nodes);
-    Preemption::NotHelpful(said(profile, pod, &format!("0/{nodes} nodes are available:{}", counts.sentence())))
+    Preemption::NotHelpful(said(profile, false, &format!("0/{nodes} nodes are available:{}", counts.sentence())))
 }
 
-/// The reasons of all plugins that could have helped.
-fn said(profile: &Profile, pod: &PodFacts, message: &str) -> String {
-    let claims = match (profile.names_claims, pod.device_claims.is_empty()) {
+/// The reasons of all plugins that could have helped. `claims`: nodes were asked for devices.
+fn said(profile: &Profile, claims: bool, message: &str) -> String {
+    let claims = match (profile.names_claims, claims) {
         (false, _) => "",
-        (true, true) => "no new claims to deallocate, ",
-        (true, false) => "still not schedulable, ",
+        (true, false) => "no new claims to deallocate, ",
+        (true, true) => "still not schedulable, ",
     };
     format!("{claims}preemption: {message}")
 }
@@ -91,15 +91,14 @@ pub fn preempt(
     offset: usize,
 ) -> Preemption {
     if profile.names_claims
-        && !cycle.pod.device_claims.is_empty()
-        && let Some(claim) = in_the_way(cycle)
+        && let Some((claim, message)) = in_the_way(cycle, profile.binding_timeout)
     {
-        let message = "deallocation of ResourceClaim completed".to_owned();
         return Preemption::Deallocate { claim, message };
     }
     let Some(options) = profile.preemption else { return Preemption::None };
+    let claims = wants_devices(cycle);
     if let Err(why) = eligible(cycle, diagnosis) {
-        return Preemption::NotEligible(said(profile, cycle.pod, why));
+        return Preemption::NotEligible(said(profile, claims, why));
     }
     let nodes = diagnosis.resolvable();
     let mut rejections = Vec::new();
@@ -119,7 +118,7 @@ pub fn preempt(
             }
             let all = diagnosis.node_count;
             let message = format!("0/{all} nodes are available:{}", counts.sentence());
-            Preemption::NotHelpful(said(profile, cycle.pod, &message))
+            Preemption::NotHelpful(said(profile, claims, &message))
         }
     }
 }

@@ -1,6 +1,7 @@
 //! How a scheduler of one name decides: its plugins, in the order in which they are asked, and their weights.
 
 use crate::{framework::Plugin, needs::SpreadDefaults};
+use std::time::Duration;
 
 /// Plugins of a profile by number, as a set.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -44,6 +45,8 @@ pub struct Profile {
     pub preemption: Option<PreemptionOptions>,
     /// Whether the plugin of resource claims takes part in preemption's message.
     pub names_claims: bool,
+    /// How long the devices of a pod may take to be ready.
+    pub binding_timeout: Duration,
     /// How many of all nodes must be found feasible before the search ends; 0 adapts to the size of the cluster.
     pub percent_of_nodes: usize,
     pub spread_defaults: SpreadDefaults,

@@ -282,7 +282,7 @@ impl Scheduler {
     fn decide(&mut self, at: usize, pod: Arc<PodFacts>, now: Instant, chance: Chance) -> Decision {
         let profile = &self.profiles[at];
         let needs = self.snapshot.prepare(&pod, &profile.spread_defaults);
-        let cycle = Cycle { pod: &pod, snapshot: &self.snapshot, needs: &needs };
+        let cycle = Cycle { pod: &pod, snapshot: &self.snapshot, needs: &needs, now: chance.time };
         let timed = chance.tie_break.is_multiple_of(TIMED_EVERY).then_some(&*self.metrics);
         match schedule(profile, cycle, &mut self.start, chance, timed) {
             Outcome::Node(slot) => {

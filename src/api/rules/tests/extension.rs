@@ -279,7 +279,7 @@ fn what_a_claim_got_stays_until_it_is_given_back() {
         &format!("{{{device}}}"),
         "{}",
         expect![[r#"
-        status.devices[0]: Invalid value: "d/p/g1": must be an allocated device in the claim
+        status.devices[0]: Invalid value: {"Device":"g1","Driver":"d","Pool":"p","ShareID":""}: must be an allocated device in the claim
     "#]],
     );
 }

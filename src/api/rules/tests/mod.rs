@@ -2,6 +2,7 @@
 
 mod amounts;
 mod core;
+mod devices;
 mod extension;
 mod pods;
 mod storage;

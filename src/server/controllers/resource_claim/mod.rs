@@ -118,7 +118,7 @@ impl Controller {
     }
 
     fn pod_changed(&self, pod: &Pod, gone: bool) {
-        if plan::claims(pod).is_empty() {
+        if plan::claims(pod).is_empty() && plan::extended(pod).is_none() {
             return;
         }
         if gone || plan::is_done(pod) {
@@ -304,10 +304,11 @@ fn wants_claims(pod: &Pod) -> bool {
 
 /// The ResourceClaims that a pod uses, as far as they are known.
 fn claim_names(pod: &Pod) -> impl Iterator<Item = String> {
-    plan::claims(pod).iter().filter_map(|claim| match plan::named(pod, claim) {
+    let named = plan::claims(pod).iter().filter_map(|claim| match plan::named(pod, claim) {
         Named::Given(name) | Named::Generated(name) => Some(name),
         _ => None,
-    })
+    });
+    named.chain(plan::extended(pod).map(str::to_owned))
 }
 
 /// `namespace/name` of something in the pod's namespace.

@@ -51,6 +51,12 @@ pub(crate) fn claims(pod: &Pod) -> &[PodResourceClaim] {
     pod.spec.as_ref().and_then(|spec| spec.resource_claims.as_deref()).unwrap_or_default()
 }
 
+/// The claim that the scheduler has made for a pod's extended resources.
+pub(crate) fn extended(pod: &Pod) -> Option<&str> {
+    let status = pod.status.as_ref()?.extended_resource_claim_status.as_ref()?;
+    Some(status.resource_claim_name.as_str())
+}
+
 /// What has to be done about one claim of a pod.
 #[derive(Debug, PartialEq)]
 pub(super) enum Need {

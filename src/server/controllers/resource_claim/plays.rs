@@ -114,3 +114,28 @@ fn a_template_that_comes_late_is_waited_for() {
     "#]],
     );
 }
+
+/// The scheduler makes it, and only the pod's status says so.
+#[test]
+fn a_claim_for_extended_resources_goes_with_its_pod() {
+    const OBJECTS: &str = "
+kind: Pod
+metadata: {name: p, namespace: n, uid: p}
+spec: {nodeName: one, containers: [{name: c}]}
+status: {extendedResourceClaimStatus: {resourceClaimName: special, requestMappings: [{containerName: c, resourceName: example.com/gpu, requestName: r}]}}
+---
+kind: ResourceClaim
+metadata: {name: special, namespace: n, uid: special, finalizers: [resource.kubernetes.io/delete-protection], annotations: {resource.kubernetes.io/extended-resource-claim: 'true'}, ownerReferences: [{apiVersion: v1, kind: Pod, name: p, uid: p, controller: true}]}
+spec: {}
+status: {allocation: {}, reservedFor: [{resource: pods, name: p, uid: p}]}
+";
+    let runs = Scene { objects: OBJECTS.to_owned(), ..scene(|_, _| false) };
+    check_facts(
+        &runs,
+        &expect![[r#"
+            claim for null: allocated true, used by ["p"], ["resource.kubernetes.io/delete-protection"]
+        "#]],
+    );
+    let ended = scene(|api, asked| asked == 0 && api.change("Pod", |pod| pod["status"]["phase"] = json!("Succeeded")));
+    check_facts(&Scene { objects: OBJECTS.to_owned(), ..ended }, &expect![[""]]);
+}

@@ -9,6 +9,7 @@ use std::{collections::HashMap, sync::Arc};
 
 /// By namespace, then by uid: the version that was looked at and what it counts for.
 pub(super) struct Charges {
+    group: &'static str,
     plural: &'static str,
     known: Mutex<HashMap<String, HashMap<String, Known>>>,
 }
@@ -20,8 +21,8 @@ struct Known {
 }
 
 impl Charges {
-    pub(super) fn new(plural: &'static str) -> Charges {
-        Charges { plural, known: Mutex::default() }
+    pub(super) fn new(group: &'static str, plural: &'static str) -> Charges {
+        Charges { group, plural, known: Mutex::default() }
     }
 
     /// `text` is what of an object is reckoned with, in the form of the API.
@@ -41,7 +42,7 @@ impl Charges {
             let same = before.get(&uid).filter(|known| settled && known.version == version).cloned();
             let entry = same.unwrap_or_else(|| Known {
                 version,
-                charge: Arc::new(Charge::of("", self.plural, &text(&object), now)),
+                charge: Arc::new(Charge::of(self.group, self.plural, &text(&object), now)),
             });
             known.insert(uid, entry);
         }

@@ -23,13 +23,16 @@ use crate::{
 };
 use charges::Charges;
 use jiff::Timestamp;
-use k8s_openapi::api::core::v1::{PersistentVolumeClaim, ResourceQuota, Service};
+use k8s_openapi::api::{
+    core::v1::{PersistentVolumeClaim, ResourceQuota, Service},
+    resource::v1::ResourceClaim,
+};
 use mk8s_client::{
     Informer, Key, Kind, Outcome, WorkQueue,
     kube::{ResourceExt, api::PostParams},
     pod::Pod,
 };
-use plan::{CHARGED, Observed, concerns, plan};
+use plan::{CHARGED, Observed, concerns, is_charged, plan};
 use serde_json::{Value, json};
 use std::{
     collections::{BTreeMap, HashMap},
@@ -49,6 +52,7 @@ struct Controller {
     pods: Informer<Pod>,
     services: Informer<Service>,
     claims: Informer<PersistentVolumeClaim>,
+    device_claims: Informer<ResourceClaim>,
     charges: HashMap<&'static str, Charges>,
 }
 
@@ -62,7 +66,7 @@ pub(crate) fn prepare(ctx: Context, inventory: Inventory) -> impl Future<Output 
             let (inventory::Change::Applied(record) | inventory::Change::Removed(record)) = change;
             let (group, plural) = (&record.kind.group, &record.kind.plural);
             // Those are followed as a whole.
-            if !(group.is_empty() && CHARGED.contains(&plural.as_str())) {
+            if !is_charged(group, plural) {
                 queue_quotas(&quotas, &record.key.namespace, group, plural, &queue);
             }
         }
@@ -75,7 +79,8 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
         pods: ctx.informers.all(),
         services: ctx.informers.all(),
         claims: ctx.informers.all(),
-        charges: CHARGED.iter().map(|plural| (*plural, Charges::new(plural))).collect(),
+        device_claims: ctx.informers.all(),
+        charges: CHARGED.iter().map(|(group, plural)| (*plural, Charges::new(group, plural))).collect(),
         quotas,
         inventory: inventory.clone(),
         ctx: ctx.clone(),
@@ -84,11 +89,13 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
     controller.pods.synced().await;
     controller.services.synced().await;
     controller.claims.synced().await;
+    controller.device_claims.synced().await;
     inventory.synced().await;
     queue_changes(&controller.quotas, &queue);
-    follow(&controller.pods, "pods", &controller.quotas, &queue);
-    follow(&controller.services, "services", &controller.quotas, &queue);
-    follow(&controller.claims, "persistentvolumeclaims", &controller.quotas, &queue);
+    follow(&controller.pods, ("", "pods"), &controller.quotas, &queue);
+    follow(&controller.services, ("", "services"), &controller.quotas, &queue);
+    follow(&controller.claims, ("", "persistentvolumeclaims"), &controller.quotas, &queue);
+    follow(&controller.device_claims, ("resource.k8s.io", "resourceclaims"), &controller.quotas, &queue);
     let reconcile = move |key| {
         let controller = controller.clone();
         async move { controller.reconcile(key).await }
@@ -98,14 +105,14 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
 
 fn follow<K: Kind>(
     informer: &Informer<K>,
-    plural: &'static str,
+    (group, plural): (&'static str, &'static str),
     quotas: &Informer<ResourceQuota>,
     queue: &WorkQueue<Key>,
 ) {
     let (quotas, queue) = (quotas.clone(), queue.clone());
     informer.handle(move |change| {
         let namespace = change.object().namespace().unwrap_or_default();
-        queue_quotas(&quotas, &namespace, "", plural, &queue);
+        queue_quotas(&quotas, &namespace, group, plural, &queue);
     });
 }
 
@@ -144,18 +151,19 @@ impl Controller {
         let namespace = quota.namespace().unwrap_or_default();
         let is_asked = |group: &str, plural: &str| limited(quota).any(|name| concerns(name, group, plural));
         let mut charges = BTreeMap::new();
-        for plural in CHARGED.iter().filter(|plural| is_asked("", plural)) {
+        for (_, plural) in CHARGED.iter().filter(|(group, plural)| is_asked(group, plural)) {
             let known = &self.charges[plural];
             let found = match *plural {
                 "pods" => known.of(&self.pods, &namespace, now, text_of_pod),
                 "services" => known.of(&self.services, &namespace, now, |service| json!(service)),
+                "resourceclaims" => known.of(&self.device_claims, &namespace, now, |claim| json!(claim)),
                 _ => known.of(&self.claims, &namespace, now, |claim| json!(claim)),
             };
             charges.insert(*plural, found);
         }
         let mut counts = BTreeMap::new();
         for kind in self.inventory.kinds().all().filter(|kind| kind.namespaced && is_asked(&kind.group, &kind.plural)) {
-            if !(kind.group.is_empty() && CHARGED.contains(&kind.plural.as_str())) {
+            if !is_charged(&kind.group, &kind.plural) {
                 counts.insert((kind.group.clone(), kind.plural.clone()), self.inventory.count(kind, &namespace));
             }
         }

@@ -16,8 +16,13 @@ use mk8s_api::{
 use serde_json::Value;
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
-/// Kinds of which a quota counts more than the number.
-pub(super) const CHARGED: [&str; 3] = ["persistentvolumeclaims", "pods", "services"];
+/// Kinds of which a quota counts more than the number: group and plural.
+pub(super) const CHARGED: [(&str, &str); 4] =
+    [("", "persistentvolumeclaims"), ("", "pods"), ("", "services"), ("resource.k8s.io", "resourceclaims")];
+
+pub(super) fn is_charged(group: &str, plural: &str) -> bool {
+    CHARGED.contains(&(group, plural))
+}
 
 pub(super) struct Observed {
     pub(super) quota: Arc<ResourceQuota>,
@@ -48,6 +53,7 @@ pub(super) fn concerns(name: &str, group: &str, plural: &str) -> bool {
         ("", "persistentvolumeclaims") => of_claims,
         ("", "services") => of_services,
         ("", "pods") => of_pods && !of_claims,
+        ("resource.k8s.io", "resourceclaims") => name.ends_with(".deviceclass.resource.k8s.io/devices"),
         _ => false,
     }
 }
@@ -66,7 +72,7 @@ pub(super) fn plan(now: Timestamp, observed: &Observed) -> Plan {
         add(&mut sums, &charge.usage);
     }
     let known = |name: &str| {
-        CHARGED.iter().any(|plural| concerns(name, "", plural))
+        CHARGED.iter().any(|(group, plural)| concerns(name, group, plural))
             || observed.counts.keys().any(|(group, plural)| concerns(name, group, plural))
     };
     for ((group, plural), count) in observed.counts.iter().filter(|_| !scoped) {

@@ -16,11 +16,14 @@ fn check(quota: &str, expected: Expect) {
         Arc::new(Charge::of("", "pods", &pod, noon()))
     };
     let claim = json!({"spec": {"storageClassName": "gold", "resources": {"requests": {"storage": "3Gi"}}}});
+    let wanted = json!({"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": 2});
+    let devices = json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": wanted}]}}});
     let observed = Observed {
         quota: Arc::new(one::<ResourceQuota>(quota)),
         charges: BTreeMap::from([
             ("pods", vec![pod("", "250m"), pod("high", "1")]),
             ("persistentvolumeclaims", vec![Arc::new(Charge::of("", "persistentvolumeclaims", &claim, noon()))]),
+            ("resourceclaims", vec![Arc::new(Charge::of("resource.k8s.io", "resourceclaims", &devices, noon()))]),
         ]),
         counts: BTreeMap::from([
             (("".into(), "secrets".into()), 4),
@@ -41,15 +44,20 @@ fn check(quota: &str, expected: Expect) {
 fn what_is_limited_is_counted() {
     let hard = "pods: 5, requests.cpu: 2, cpu: 2, limits.memory: 1Gi, requests.storage: 1Ti, persistentvolumeclaims: 9, \
                 gold.storageclass.storage.k8s.io/requests.storage: 4Gi, secrets: 10, count/secrets: 10, \
-                count/widgets.stable.example.com: 1, count/unknown.example.com: 1, services: 2";
+                count/widgets.stable.example.com: 1, count/unknown.example.com: 1, services: 2, \
+                count/resourceclaims.resource.k8s.io: 3, gpu.deviceclass.resource.k8s.io/devices: 4, \
+                nic.deviceclass.resource.k8s.io/devices: 4";
     check(
         &quota(&format!("hard: {{{hard}}}"), ""),
         expect![[r#"
+        count/resourceclaims.resource.k8s.io: 1
         count/secrets: 4
         count/widgets.stable.example.com: 2
         cpu: 1250m
         gold.storageclass.storage.k8s.io/requests.storage: 3Gi
+        gpu.deviceclass.resource.k8s.io/devices: 2
         limits.memory: 0
+        nic.deviceclass.resource.k8s.io/devices: 0
         persistentvolumeclaims: 1
         pods: 2
         requests.cpu: 1250m

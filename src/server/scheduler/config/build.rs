@@ -4,8 +4,8 @@ use super::{
     Configured,
     check::Faults,
     form::{
-        BalancedArgs, Configuration, FitArgs, InterPodAffinityArgs, Named, NodeAffinityArgs, PluginConfig, PluginsForm,
-        PreemptionArgs, ProfileForm, Set, SpreadArgs, VolumeBindingArgs,
+        BalancedArgs, Configuration, DynamicResourcesArgs, FitArgs, InterPodAffinityArgs, Named, NodeAffinityArgs,
+        PluginConfig, PluginsForm, PreemptionArgs, ProfileForm, Set, SpreadArgs, VolumeBindingArgs,
     },
 };
 use crate::{
@@ -32,6 +32,7 @@ use crate::{
     profile::{PreemptionOptions, Profile},
     queue::Backoff,
 };
+use mk8s_api::duration;
 use serde::de::DeserializeOwned;
 use std::time::Duration;
 
@@ -98,15 +99,22 @@ pub(super) fn configured(form: Configuration) -> Result<Configured, Vec<String>>
     let percent = percentage(form.percentage_of_nodes_to_score);
     let forms = if form.profiles.is_empty() { vec![ProfileForm::default()] } else { form.profiles };
     let mut volume_timeout = Duration::from_secs(600);
+    let mut binding_timeout = DynamicResources::default().binding_timeout;
     let mut profiles = Vec::new();
     for (n, form) in forms.into_iter().enumerate() {
         let mut args = Args::read(&format!("profiles[{n}]"), &form.plugin_config, &mut faults);
         if let Some(timeout) = args.volume_timeout.take() {
             volume_timeout = timeout;
         }
+        if args.devices != DynamicResources::default() {
+            binding_timeout = args.devices.binding_timeout;
+        }
         profiles.push(profile(n, form, args, percent, &mut faults));
     }
-    if faults.0.is_empty() { Ok(Configured { profiles, backoff, volume_timeout }) } else { Err(faults.0) }
+    match faults.0.is_empty() {
+        true => Ok(Configured { profiles, backoff, volume_timeout, binding_timeout }),
+        false => Err(faults.0),
+    }
 }
 
 fn percentage(percentage: Option<i32>) -> usize {
@@ -120,6 +128,7 @@ fn profile(n: usize, form: ProfileForm, args: Args, percent: usize, faults: &mut
     }
     let chosen = Chosen::of(&form.plugins);
     let (preemption, spread_defaults) = (args.preemption, args.spread.defaults.clone());
+    let binding_timeout = args.devices.binding_timeout;
     let all = args.plugins();
     let place = |name: &str| all.iter().position(|plugin| plugin.name() == name);
     let filters = chosen.at(&form.plugins.filter, &FILTERS);
@@ -132,6 +141,7 @@ fn profile(n: usize, form: ProfileForm, args: Args, percent: usize, faults: &mut
         scores: scores.iter().filter_map(|(name, weight)| Some((place(name)?, (*weight).max(1)))).collect(),
         preemption: preempts("DefaultPreemption").then_some(preemption),
         names_claims: preempts("DynamicResources"),
+        binding_timeout,
         percent_of_nodes: form.percentage_of_nodes_to_score.map_or(percent, |own| percentage(Some(own))),
         spread_defaults,
         plugins: all,
@@ -182,6 +192,7 @@ struct Args {
     balanced: NodeResourcesBalancedAllocation,
     spread: PodTopologySpread,
     nodes: NodeAffinity,
+    devices: DynamicResources,
     volume_timeout: Option<Duration>,
 }
 
@@ -200,7 +211,7 @@ impl Args {
             Box::new(VolumeZone),
             Box::new(self.spread),
             Box::new(self.affinity),
-            Box::new(DynamicResources),
+            Box::new(self.devices),
             Box::new(self.balanced),
             Box::new(ImageLocality),
         ]
@@ -236,13 +247,35 @@ impl Args {
                         ),
                     }
                 }
-                "DynamicResources" => {}
+                "DynamicResources" => args.read_devices(&path, config, faults),
                 other => {
                     faults.invalid(&path, format!("{other:?}"), "there is no plugin of this name that takes arguments")
                 }
             }
         }
         args
+    }
+
+    fn read_devices(&mut self, path: &str, config: &PluginConfig, faults: &mut Faults) {
+        let form: DynamicResourcesArgs = parse(path, config, faults);
+        let mut duration = |field: &str, text: Option<String>, least: Duration, why: &str| {
+            let (path, text) = (format!("{path}.{field}"), text?);
+            match duration::parse(&text).map(|nanos| u64::try_from(nanos).map(Duration::from_nanos)) {
+                Ok(Ok(duration)) if duration >= least => return Some(duration),
+                Ok(_) => faults.invalid(&path, format!("{text:?}"), why),
+                Err(error) => faults.invalid(&path, format!("{text:?}"), &error),
+            }
+            None
+        };
+        let second = Duration::from_secs(1);
+        if let Some(timeout) =
+            duration("filterTimeout", form.filter_timeout, Duration::ZERO, "must be zero or positive")
+        {
+            self.devices.filter_timeout = timeout;
+        }
+        if let Some(timeout) = duration("bindingTimeout", form.binding_timeout, second, "must be at least 1 second") {
+            self.devices.binding_timeout = timeout;
+        }
     }
 
     fn read_preemption(&mut self, path: &str, config: &PluginConfig, faults: &mut Faults) {

@@ -209,3 +209,15 @@ pub(super) struct VolumeBindingArgs {
     _kind: Option<String>,
     pub(super) bind_timeout_seconds: Option<i64>,
 }
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct DynamicResourcesArgs {
+    #[serde(rename = "apiVersion")]
+    _api_version: Option<String>,
+    #[serde(rename = "kind")]
+    _kind: Option<String>,
+    /// Durations as text: `10s`.
+    pub(super) filter_timeout: Option<String>,
+    pub(super) binding_timeout: Option<String>,
+}

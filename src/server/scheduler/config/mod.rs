@@ -29,6 +29,8 @@ pub struct Configured {
     pub backoff: Backoff,
     /// How long the volumes of a pod may take to be bound.
     pub volume_timeout: Duration,
+    /// How long the devices of a pod may take to be ready.
+    pub binding_timeout: Duration,
 }
 
 impl Default for Configured {

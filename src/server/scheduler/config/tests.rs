@@ -89,3 +89,18 @@ profiles:
         ]],
     );
 }
+
+#[test]
+fn devices_have_their_time() {
+    let args = |args: &str| format!("profiles:\n- pluginConfig:\n  - name: DynamicResources\n    args: {{{args}}}\n");
+    let configured = read(&args("filterTimeout: 0s, bindingTimeout: 1m30s")).expect("the configuration is good");
+    assert_eq!(configured.binding_timeout, Duration::from_secs(90));
+    assert_eq!(configured.profiles[0].binding_timeout, Duration::from_secs(90));
+    assert_eq!(Configured::default().binding_timeout, Duration::from_secs(600));
+    refused(
+        &args("filterTimeout: -1s, bindingTimeout: 500ms"),
+        expect![[
+            r#"profiles[0].pluginConfig[0].args.filterTimeout: Invalid value: "-1s": must be zero or positive, profiles[0].pluginConfig[0].args.bindingTimeout: Invalid value: "500ms": must be at least 1 second"#
+        ]],
+    );
+}

@@ -3,30 +3,39 @@
 //! ```text
 //! ResourceSlice ──▶ pools (of one node) ──▶ allocate ──▶ DevicePlan ──▶ promised ──▶ written to the ResourceClaim
 //! DeviceClass ───────────────────────────────▲
+//! extended resources of a pod ──▶ its special claim
 //! ```
 //!
-//! Invariant: a device is given to one claim at a time, but for access of administrators: what is promised counts as
-//! taken until the claim that carries it has been seen.
-//! Absent: devices that are shared or consume counters, and those that have to be prepared before a pod is bound; they
-//! are not given to anybody.
+//! Reading order: [`offered`] (slices as they are read), [`pools`], [`allocate`] (the search) with [`capacity`] and
+//! [`counters`], [`held`] (what is taken), [`extended`] (claims for extended resources), [`binding`] (devices that have
+//! to be made ready), [`plan`](mod@plan).
+//!
+//! Invariant: a device is given to one claim at a time, but for access of administrators and for shares of what several
+//! claims can have: what is promised counts as taken until the claim that carries it has been seen.
 
 pub mod allocate;
+pub mod binding;
+pub mod capacity;
+pub mod counters;
+pub mod extended;
+pub mod held;
+pub mod offered;
+pub mod plan;
 pub mod pools;
 
-use crate::{
-    framework::Cycle,
-    node_info::NodeInfo,
-    pod_facts::{DeviceUse, NamedClaim, PodFacts},
-};
-use allocate::{Failure, Limit};
+use crate::pod_facts::{DeviceUse, NamedClaim, PodFacts};
+use held::Held;
 use k8s_openapi::api::resource::v1::{
-    AllocationResult, Device, DeviceClass, DeviceRequest, DeviceSelector, ResourceClaim, ResourceSlice,
+    AllocationResult, DeviceClass, DeviceRequest, DeviceRequestAllocationResult, DeviceSelector, ResourceClaim,
+    ResourceSlice,
 };
 use kube::ResourceExt;
-use mk8s_api::cel::device::Selector;
+use mk8s_api::{cel::device::Selector, quantity::Quantity};
+use offered::Slice;
+pub use plan::{ClaimPlan, DevicePlan, plan};
 use pools::PoolId;
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap, hash_map::Entry},
     sync::Arc,
 };
 
@@ -38,6 +47,9 @@ pub struct DeviceId {
     pub device: String,
 }
 
+/// Amounts by name: of capacities or counters.
+pub type Amounts = BTreeMap<String, Quantity>;
+
 /// A selector, or what is wrong with it.
 pub type Compiled = Arc<Result<Selector, String>>;
 
@@ -47,45 +59,6 @@ pub struct Class {
     pub class: DeviceClass,
     pub selectors: Vec<Option<Compiled>>,
 }
-
-/// A slice, with its devices as selectors see them.
-#[derive(Debug)]
-pub struct Slice {
-    pub slice: Arc<ResourceSlice>,
-    pub name: String,
-    pub pool: PoolId,
-    pub devices: Vec<Offered>,
-}
-
-#[derive(Debug)]
-pub struct Offered {
-    pub id: DeviceId,
-    pub device: Device,
-    attributes: serde_json::Value,
-    capacity: serde_json::Value,
-}
-
-impl Offered {
-    pub fn seen(&self) -> mk8s_api::cel::device::Device<'_> {
-        mk8s_api::cel::device::Device {
-            driver: &self.id.driver,
-            attributes: &self.attributes,
-            capacity: &self.capacity,
-            allow_multiple_allocations: self.device.allow_multiple_allocations.unwrap_or(false),
-        }
-    }
-}
-
-/// What is done for a claim before its pod is bound.
-#[derive(Debug, Clone)]
-pub struct ClaimPlan {
-    pub claim: Arc<ResourceClaim>,
-    /// What it gets, when it has nothing yet.
-    pub allocation: Option<AllocationResult>,
-}
-
-/// Claims that have to be allocated or reserved for a pod.
-pub type DevicePlan = Vec<ClaimPlan>;
 
 /// Compiled selectors that are kept; more than honest clusters have.
 const SELECTORS_KEPT: usize = 1024;
@@ -100,10 +73,15 @@ pub struct Devices {
     /// Names of slices by the node that has their devices; the empty name for those of several nodes.
     by_node: HashMap<String, BTreeSet<String>>,
     by_pool: HashMap<PoolId, BTreeSet<String>>,
+    /// Those with counters.
+    by_counted_pool: HashMap<PoolId, BTreeSet<String>>,
+    /// Names of classes by the extended resource that they say.
+    by_resource: HashMap<String, BTreeSet<String>>,
+    /// Keys of claims for extended resources, by the uid of their pod.
+    by_pod: HashMap<String, BTreeSet<String>>,
     /// What claims are about to get, by the uid of the claim.
     promised: HashMap<String, AllocationResult>,
-    /// By how many allocations a device is held.
-    taken: HashMap<DeviceId, usize>,
+    held: Held,
     selectors: HashMap<String, Compiled>,
 }
 
@@ -119,8 +97,14 @@ pub fn requests_of(claim: &ResourceClaim) -> &[DeviceRequest] {
     claim.spec.devices.as_ref().and_then(|devices| devices.requests.as_deref()).unwrap_or_default()
 }
 
+/// The results of a claim's allocation, as long as it has one.
+pub fn results_of(claim: &ResourceClaim) -> &[DeviceRequestAllocationResult] {
+    let devices = allocation_of(claim).and_then(|allocation| allocation.devices.as_ref());
+    devices.and_then(|devices| devices.results.as_deref()).unwrap_or_default()
+}
+
 /// The uids of those who use a claim.
-pub fn consumers(claim: &ResourceClaim) -> impl Iterator<Item = &str> {
+pub fn consumers(claim: &ResourceClaim) -> impl ExactSizeIterator<Item = &str> {
     let consumers = claim.status.as_ref().and_then(|status| status.reserved_for.as_deref()).unwrap_or_default();
     consumers.iter().map(|consumer| consumer.uid.as_str())
 }
@@ -129,23 +113,18 @@ fn version_of(claim: &ResourceClaim) -> u64 {
     claim.resource_version().and_then(|version| version.parse().ok()).unwrap_or(0)
 }
 
-/// The devices that an allocation takes for itself.
-fn held(allocation: &AllocationResult) -> impl Iterator<Item = DeviceId> {
-    let results = allocation.devices.iter().flat_map(|devices| devices.results.iter().flatten());
-    results.filter(|result| result.admin_access != Some(true)).map(|result| DeviceId {
-        driver: result.driver.clone(),
-        pool: result.pool.clone(),
-        device: result.device.clone(),
-    })
-}
-
 impl Devices {
     pub fn class(&self, name: &str) -> Option<&Class> {
         self.classes.get(name)
     }
 
+    /// Whether a claim has all of it.
     pub fn is_taken(&self, device: &DeviceId) -> bool {
-        self.taken.contains_key(device)
+        self.held.is_taken(device)
+    }
+
+    pub fn held(&self) -> &Held {
+        &self.held
     }
 
     /// A claim is new, has changed, or is gone. Returns the version before; what is older than that is not taken.
@@ -155,15 +134,18 @@ impl Devices {
         if exists && known.is_some_and(|known| known.uid() == claim.uid() && version_of(known) > version_of(claim)) {
             return Some(claim.clone());
         }
+        if let Some(pod) = extended::pod_of(claim) {
+            set_name(&mut self.by_pod, pod.to_owned(), &key, exists);
+        }
         let old = match exists {
             true => self.claims.insert(key, claim.clone()),
             false => self.claims.remove(&key),
         };
         if exists && let Some(allocation) = allocation_of(claim) {
-            self.take(allocation);
+            self.held.take(allocation);
         }
         if let Some(allocation) = old.as_deref().and_then(allocation_of) {
-            self.give_back(allocation);
+            self.held.give_back(allocation);
         }
         for request in requests_of(claim) {
             let exactly = request.exactly.iter().flat_map(|one| one.selectors.iter().flatten());
@@ -174,49 +156,41 @@ impl Devices {
     }
 
     pub fn set_class(&mut self, class: &DeviceClass, exists: bool) -> bool {
-        if !exists {
-            return self.classes.remove(&class.name_any()).is_some();
+        let name = class.name_any();
+        let resource = |class: &DeviceClass| class.spec.extended_resource_name.clone();
+        let old = self.classes.remove(&name);
+        if let Some(resource) = old.as_ref().and_then(|old| resource(&old.class)) {
+            set_name(&mut self.by_resource, resource, &name, false);
         }
-        let selectors = class.spec.selectors.iter().flatten().map(|selector| self.compiled(selector)).collect();
-        self.classes.insert(class.name_any(), Class { class: class.clone(), selectors }).is_some()
+        if exists {
+            if let Some(resource) = resource(class) {
+                set_name(&mut self.by_resource, resource, &name, true);
+            }
+            let selectors = class.spec.selectors.iter().flatten().map(|selector| self.compiled(selector)).collect();
+            self.classes.insert(name, Class { class: class.clone(), selectors });
+        }
+        old.is_some()
     }
 
     pub fn set_slice(&mut self, slice: &Arc<ResourceSlice>, exists: bool) -> bool {
-        let name = slice.name_any();
-        let node = slice.spec.node_name.clone().unwrap_or_default();
-        let pool = PoolId { driver: slice.spec.driver.clone(), pool: slice.spec.pool.name.clone() };
-        if !exists {
-            drop_name(&mut self.by_node, &node, &name);
-            drop_name(&mut self.by_pool, &pool, &name);
-            return self.slices.remove(&name).is_some();
+        let old = self.slices.remove(&slice.name_any());
+        if let Some(old) = &old {
+            self.file(old, false);
         }
-        let json = |value: serde_json::Result<serde_json::Value>| value.unwrap_or_default();
-        let devices = slice.spec.devices.iter().flatten().map(|device| Offered {
-            id: DeviceId { driver: pool.driver.clone(), pool: pool.pool.clone(), device: device.name.clone() },
-            attributes: json(serde_json::to_value(&device.attributes)),
-            capacity: json(serde_json::to_value(&device.capacity)),
-            device: device.clone(),
-        });
-        let devices = devices.collect();
-        self.by_node.entry(node).or_default().insert(name.clone());
-        self.by_pool.entry(pool.clone()).or_default().insert(name.clone());
-        self.slices.insert(name.clone(), Arc::new(Slice { slice: slice.clone(), name, pool, devices })).is_some()
+        if exists {
+            let new = Arc::new(Slice::of(slice));
+            self.file(&new, true);
+            self.slices.insert(new.name.clone(), new);
+        }
+        old.is_some()
     }
 
-    fn take(&mut self, allocation: &AllocationResult) {
-        for device in held(allocation) {
-            *self.taken.entry(device).or_default() += 1;
-        }
-    }
-
-    fn give_back(&mut self, allocation: &AllocationResult) {
-        for device in held(allocation) {
-            if let Some(count) = self.taken.get_mut(&device) {
-                *count -= 1;
-                if *count == 0 {
-                    self.taken.remove(&device);
-                }
-            }
+    fn file(&mut self, slice: &Slice, exists: bool) {
+        let node = slice.slice.spec.node_name.clone().unwrap_or_default();
+        set_name(&mut self.by_node, node, &slice.name, exists);
+        set_name(&mut self.by_pool, slice.pool.clone(), &slice.name, exists);
+        if !slice.counters.is_empty() {
+            set_name(&mut self.by_counted_pool, slice.pool.clone(), &slice.name, exists);
         }
     }
 
@@ -275,9 +249,9 @@ impl Devices {
 
     /// Counts what a pod is about to get as taken.
     pub fn promise(&mut self, plan: &DevicePlan) {
-        for ClaimPlan { claim, allocation } in plan {
+        for ClaimPlan { claim, allocation, .. } in plan {
             if let Some(allocation) = allocation {
-                self.take(allocation);
+                self.held.take(allocation);
                 self.promised.insert(claim.uid().unwrap_or_default(), allocation.clone());
             }
         }
@@ -287,7 +261,7 @@ impl Devices {
     pub fn take_back(&mut self, plan: &DevicePlan) {
         for ClaimPlan { claim, .. } in plan {
             if let Some(allocation) = self.promised.remove(&claim.uid().unwrap_or_default()) {
-                self.give_back(&allocation);
+                self.held.give_back(&allocation);
             }
         }
     }
@@ -297,33 +271,15 @@ fn compile(expression: &str) -> Compiled {
     Arc::new(Selector::compile(expression).map_err(|error| error.to_string()))
 }
 
-fn drop_name<K: std::hash::Hash + Eq>(names: &mut HashMap<K, BTreeSet<String>>, key: &K, name: &str) {
-    if let Some(of_key) = names.get_mut(key) {
-        of_key.remove(name);
-        if of_key.is_empty() {
-            names.remove(key);
+/// Files a name under a key, or takes it away from there.
+fn set_name<K: std::hash::Hash + Eq>(names: &mut HashMap<K, BTreeSet<String>>, key: K, name: &str, exists: bool) {
+    let of_key = names.entry(key);
+    if exists {
+        of_key.or_default().insert(name.to_owned());
+    } else if let Entry::Occupied(mut of_key) = of_key {
+        of_key.get_mut().remove(name);
+        if of_key.get().is_empty() {
+            of_key.remove();
         }
     }
-}
-
-/// What has to be written for the claims of a pod that goes to a node that the filters have let through.
-pub fn plan(cycle: Cycle<'_>, node: &NodeInfo) -> Result<DevicePlan, Failure> {
-    let devices = &cycle.snapshot.catalogue.devices;
-    if cycle.pod.device_claims.is_empty() {
-        return Ok(Vec::new());
-    }
-    let claims = devices.claims_of(cycle.pod).map_err(Failure::Claim)?;
-    let open: Vec<Arc<ResourceClaim>> = claims.iter().filter(|c| allocation_of(c).is_none()).cloned().collect();
-    let allocated = allocate::allocate(devices, node, &open, &Limit::default())?;
-    let Some(allocated) = allocated else { return Err(Failure::Claim("cannot allocate all claims".to_owned())) };
-    let mut allocated = allocated.into_iter();
-    let mut plan = Vec::new();
-    for claim in claims {
-        if allocation_of(&claim).is_none() {
-            plan.push(ClaimPlan { claim, allocation: allocated.next() });
-        } else if consumers(&claim).all(|uid| uid != &*cycle.pod.uid) {
-            plan.push(ClaimPlan { claim, allocation: None });
-        }
-    }
-    Ok(plan)
 }

@@ -1,7 +1,7 @@
 //! Carrying out decisions: bindings, events, conditions, evictions.
 
 use super::{
-    devices::{deallocate, write_claims},
+    devices::{DeviceError, give_back, must_wait, unreserve, wait_until_ready, write_claims},
     input::Input,
     volumes::bind_volumes,
 };
@@ -41,6 +41,7 @@ pub(super) struct Actor {
     pub(super) recorder: EventRecorder,
     pub(super) inputs: mpsc::UnboundedSender<Input>,
     pub(super) volume_timeout: Duration,
+    pub(super) binding_timeout: Duration,
     pub(super) metrics: Arc<Metrics>,
 }
 
@@ -66,7 +67,7 @@ impl Actor {
                 if let Some(claim) = unused {
                     let client = self.client.clone();
                     tokio::spawn(async move {
-                        if let Err(error) = deallocate(&client, &claim).await {
+                        if let Err(error) = give_back(&client, &claim).await {
                             tracing::warn!(%error, "a claim that stands in a pod's way was not deallocated");
                         }
                     });
@@ -106,6 +107,9 @@ impl Actor {
         let mut claims = Vec::new();
         let outcome = self.try_bind(pod, node, volumes, devices, &mut claims).await;
         let bound = outcome.is_ok();
+        if matches!(outcome, Err(BindError::Failed(_))) {
+            unreserve(&self.client, pod, &mut claims).await;
+        }
         self.tell(Input::Bound { uid: pod.uid.clone(), bound, claims });
         match outcome {
             Ok(()) => {
@@ -130,8 +134,8 @@ impl Actor {
         claims: &mut Vec<Arc<ResourceClaim>>,
     ) -> Result<(), BindError> {
         if !devices.is_empty() {
-            let written = write_claims(&self.client, pod, devices, claims).await;
-            written
+            let prepared = self.prepare_devices(pod, node, devices, claims).await;
+            prepared
                 .map_err(|error| BindError::Failed(format!("running PreBind plugin \"DynamicResources\": {error}")))?;
         }
         if !volumes.is_empty() {
@@ -160,6 +164,22 @@ impl Actor {
             }
             Err(error) => Err(BindError::Failed(format!("binding rejected: {error}"))),
         }
+    }
+
+    async fn prepare_devices(
+        &self,
+        pod: &PodFacts,
+        node: &str,
+        devices: DevicePlan,
+        claims: &mut Vec<Arc<ResourceClaim>>,
+    ) -> Result<(), DeviceError> {
+        write_claims(&self.client, pod, devices, claims).await?;
+        if !must_wait(claims) {
+            return Ok(());
+        }
+        let message = format!("waiting for binding conditions for device on node {node}");
+        self.event(pod, pod.scheduler_name(), EventType::Normal, "BindingConditionsPending", message);
+        wait_until_ready(&self.client, claims, self.binding_timeout).await
     }
 
     /// Tells the user: an event, and the status where it says something new.

@@ -18,6 +18,7 @@ use crate::{
 };
 use act::Actor;
 use input::Input;
+use jiff::Timestamp;
 use kube::Client;
 use mk8s_client::{EventRecorder, Informers};
 use std::{
@@ -43,9 +44,10 @@ pub(crate) async fn drive(
     let (sender, mut inputs) = mpsc::unbounded_channel();
     let mut unsynced = feeds::follow_all(informers, &sender);
     let recorder = EventRecorder::new(client.clone(), "default-scheduler", None, stop.clone());
-    let volume_timeout = configured.volume_timeout;
-    let actor = Actor { client, recorder, inputs: sender, volume_timeout, metrics: metrics.clone() };
-    let mut scheduler = Scheduler::counting(configured.profiles, configured.backoff, metrics.clone());
+    let Configured { profiles, backoff, volume_timeout, binding_timeout } = configured;
+    let metrics_of_actor = metrics.clone();
+    let actor = Actor { client, recorder, inputs: sender, volume_timeout, binding_timeout, metrics: metrics_of_actor };
+    let mut scheduler = Scheduler::counting(profiles, backoff, metrics.clone());
     let mut expiry = tokio::time::interval(EXPIRY_EVERY);
     loop {
         let release = scheduler.queue().next_release().map(tokio::time::Instant::from_std);
@@ -68,7 +70,8 @@ pub(crate) async fn drive(
         }
         if unsynced == 0 {
             for _ in 0..CYCLES_PER_TURN {
-                let chance = Chance { tie_break: rand::random(), offset: usize::from(rand::random::<u16>()) };
+                let (tie_break, offset) = (rand::random(), usize::from(rand::random::<u16>()));
+                let chance = Chance { time: Timestamp::now(), tie_break, offset };
                 let begun = Instant::now();
                 let Some(decision) = scheduler.next(begun, chance) else { break };
                 match &decision {

@@ -2,7 +2,7 @@
 //! is whether the pod makes the node more even than it is.
 
 use super::resource_scores::{ResourceWeight, Usage, default_resources};
-use crate::{framework::*, node_info::NodeInfo, resource::Resource};
+use crate::{devices::Devices, framework::*, node_info::NodeInfo, resource::Resource};
 
 pub struct NodeResourcesBalancedAllocation {
     pub resources: Vec<ResourceWeight>,
@@ -24,20 +24,22 @@ impl Plugin for NodeResourcesBalancedAllocation {
         if self.resources.iter().all(|resource| wanted.of(&resource.name) == 0) {
             return None;
         }
-        Some(Box::new(Evenness { resources: &self.resources, wanted }))
+        let devices = &cycle.snapshot.catalogue.devices;
+        Some(Box::new(Evenness { resources: &self.resources, wanted, devices }))
     }
 }
 
 struct Evenness<'a> {
     resources: &'a [ResourceWeight],
     wanted: &'a Resource,
+    devices: &'a Devices,
 }
 
 impl Score for Evenness<'_> {
     fn score(&self, node: &NodeInfo) -> i64 {
         let usages = || {
             let names = self.resources.iter().map(|resource| resource.name.as_str());
-            names.filter_map(|name| Usage::of(name, self.wanted, &node.taken.requested, node))
+            names.filter_map(|name| Usage::of(name, self.wanted, &node.taken.requested, node, self.devices))
         };
         let with = evenness(usages().map(|usage| fraction(usage.requested, usage.allocatable)));
         let without = evenness(usages().map(|usage| fraction(usage.allocated, usage.allocatable)));

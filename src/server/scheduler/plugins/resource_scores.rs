@@ -1,6 +1,7 @@
 //! What plugins that rank nodes by resources have in common: which resources, and how much of each is used.
 
 use crate::{
+    devices::Devices,
     node_info::NodeInfo,
     resource::{Resource, is_scalar},
 };
@@ -27,13 +28,16 @@ pub struct Usage {
 
 impl Usage {
     /// `None` for a resource that says nothing about the node: it has none, or the pod wants no such extended resource.
-    pub fn of(name: &str, wanted: &Resource, taken: &Resource, node: &NodeInfo) -> Option<Usage> {
+    /// Where no device plugin has it, the devices of the class behind it count.
+    pub fn of(name: &str, wanted: &Resource, taken: &Resource, node: &NodeInfo, devices: &Devices) -> Option<Usage> {
         let wanted = wanted.of(name);
-        let allocatable = node.facts.allocatable.of(name);
-        if allocatable == 0 || (wanted == 0 && is_scalar(name)) {
+        if wanted == 0 && is_scalar(name) {
             return None;
         }
-        let allocated = taken.of(name);
+        let (allocatable, allocated) = match node.facts.allocatable.of(name) {
+            0 => devices.behind(name, node)?,
+            allocatable => (allocatable, taken.of(name)),
+        };
         Some(Usage { requested: allocated.saturating_add(wanted), allocated, allocatable })
     }
 }

@@ -3,6 +3,7 @@
 use super::resource_scores::{ResourceWeight, Usage, default_resources};
 use crate::{
     change::{Change, Subject},
+    devices::Devices,
     events::Events,
     framework::*,
     node_info::{NodeFacts, NodeInfo, Taken},
@@ -47,9 +48,9 @@ impl Plugin for NodeResourcesFit {
         "NodeResourcesFit"
     }
     fn events(&self) -> Events {
-        Events::NODE_ADDED | Events::NODE_ALLOCATABLE | Events::POD_GONE | Events::POD_SMALLER
+        Events::NODE_ADDED | Events::NODE_ALLOCATABLE | Events::POD_GONE | Events::POD_SMALLER | Events::DEVICE_CLASS
     }
-    fn helps(&self, pod: &PodFacts, change: &Change, _: &Snapshot) -> bool {
+    fn helps(&self, pod: &PodFacts, change: &Change, snapshot: &Snapshot) -> bool {
         match &change.subject {
             Subject::Itself(_) => true,
             Subject::Pod(pair) => match (&pair.old, &pair.new) {
@@ -61,21 +62,27 @@ impl Plugin for NodeResourcesFit {
             },
             Subject::Node(pair) => {
                 let Some(new) = &pair.new else { return false };
-                empty_node_fits(pod, new)
+                let devices = &snapshot.catalogue.devices;
+                empty_node_fits(pod, new, devices)
                     && pair.old.as_ref().is_none_or(|old| {
                         let (was, is) = (&old.allocatable, &new.allocatable);
-                        is.pods > was.pods || shrinks_for(&pod.request.exact, is, was)
+                        is.pods > was.pods
+                            || shrinks_for(&pod.request.exact, is, was)
+                            || pod.request.exact.scalar.keys().any(|name| is_from_devices(name, new, devices))
                     })
             }
+            Subject::DeviceClass(_) => snapshot.catalogue.devices.backs_resources_of(pod),
             _ => false,
         }
     }
     fn filter<'a>(&'a self, cycle: Cycle<'a>) -> Prepared<'a> {
         let wanted = &cycle.pod.request.exact;
-        Prepared::Ask(Box::new(Fits { plugin: self, wanted, nothing: wanted.is_nothing() }))
+        let devices = &cycle.snapshot.catalogue.devices;
+        Prepared::Ask(Box::new(Fits { plugin: self, wanted, devices, nothing: wanted.is_nothing() }))
     }
     fn score<'a>(&'a self, cycle: Cycle<'a>, _: &[&'a NodeInfo]) -> Option<Box<dyn Score + 'a>> {
-        Some(Box::new(Ranked { plugin: self, wanted: &cycle.pod.request.nominal }))
+        let devices = &cycle.snapshot.catalogue.devices;
+        Some(Box::new(Ranked { plugin: self, wanted: &cycle.pod.request.nominal, devices }))
     }
 }
 
@@ -85,14 +92,24 @@ fn shrinks_for(wanted: &Resource, before: &Resource, after: &Resource) -> bool {
     ["cpu", "memory", "ephemeral-storage"].into_iter().any(less) || wanted.scalar.keys().any(|name| less(name))
 }
 
-fn empty_node_fits(pod: &PodFacts, node: &NodeFacts) -> bool {
+fn empty_node_fits(pod: &PodFacts, node: &NodeFacts, devices: &Devices) -> bool {
     let (wanted, has) = (&pod.request.exact, &node.allocatable);
-    has.pods >= 1 && !wanted.exceeds_anywhere(has)
+    has.pods >= 1
+        && wanted.milli_cpu <= has.milli_cpu
+        && wanted.memory <= has.memory
+        && wanted.ephemeral_storage <= has.ephemeral_storage
+        && wanted.scalar.iter().all(|(name, amount)| *amount <= has.of(name) || is_from_devices(name, node, devices))
+}
+
+/// Whether a node has a resource by devices of a class, and not by a device plugin.
+fn is_from_devices(name: &str, node: &NodeFacts, devices: &Devices) -> bool {
+    node.allocatable.of(name) == 0 && devices.class_behind(name).is_some()
 }
 
 struct Fits<'a> {
     plugin: &'a NodeResourcesFit,
     wanted: &'a Resource,
+    devices: &'a Devices,
     nothing: bool,
 }
 
@@ -140,7 +157,7 @@ impl Fits<'_> {
         let mut scalars: Vec<Cow<'static, str>> = Vec::new();
         for name in wanted.scalar.keys().filter(|name| !self.ignores(name)) {
             let (wanted, has, taken) = (wanted.of(name), node.facts.allocatable.of(name), taken.of(name));
-            if lacks(wanted, has, taken) {
+            if lacks(wanted, has, taken) && !is_from_devices(name, &node.facts, self.devices) {
                 scalars.push(format!("Insufficient {name}").into());
                 unresolvable |= wanted > has;
             }
@@ -166,6 +183,7 @@ impl Fits<'_> {
 struct Ranked<'a> {
     plugin: &'a NodeResourcesFit,
     wanted: &'a Resource,
+    devices: &'a Devices,
 }
 
 impl Score for Ranked<'_> {
@@ -173,7 +191,7 @@ impl Score for Ranked<'_> {
         let usages = self.plugin.resources.iter().filter_map(|resource| {
             let taken =
                 if matches!(resource.name.as_str(), "cpu" | "memory") { &node.nominal } else { &node.taken.requested };
-            Some((Usage::of(&resource.name, self.wanted, taken, node)?, resource.weight))
+            Some((Usage::of(&resource.name, self.wanted, taken, node, self.devices)?, resource.weight))
         });
         self.plugin.strategy.score(usages)
     }

@@ -24,11 +24,12 @@ use crate::{
     volumes::claim_key,
 };
 use expect_test::Expect;
+use jiff::Timestamp;
 use k8s_openapi::api::{
     apps::v1::ReplicaSet,
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Service},
     policy::v1::PodDisruptionBudget,
-    resource::v1::{DeviceClass, ResourceClaim, ResourceSlice},
+    resource::v1::{DeviceClass, DeviceRequestAllocationResult, ResourceClaim, ResourceSlice},
     storage::v1::{CSIDriver, CSINode, CSIStorageCapacity, StorageClass},
 };
 use mk8s_client::pod::Pod;
@@ -54,6 +55,7 @@ struct Case {
     resource_claims: Vec<ResourceClaim>,
     device_classes: Vec<DeviceClass>,
     slices: Vec<ResourceSlice>,
+    now: Timestamp,
     /// Pods that room is kept for, on the node of their status.
     nominated: Vec<Pod>,
 }
@@ -140,7 +142,7 @@ impl Case {
         let mut snapshot = self.snapshot();
         let pod = facts(self.pod.clone());
         let needs = snapshot.prepare(&pod, &profile.spread_defaults);
-        let cycle = Cycle { pod: &pod, snapshot: &snapshot, needs: &needs };
+        let cycle = Cycle { pod: &pod, snapshot: &snapshot, needs: &needs, now: self.now };
         match schedule(profile, cycle, &mut 0, Chance::default(), None) {
             Outcome::Node(slot) => {
                 let node = snapshot.at(slot);
@@ -163,14 +165,29 @@ impl Case {
 fn given(plan: &crate::devices::DevicePlan) -> String {
     let results =
         plan.iter().filter_map(|claim| claim.allocation.as_ref()?.devices.as_ref()?.results.as_ref()).flatten();
-    let given: Vec<String> =
-        results.map(|result| format!("{}: {}/{}", result.request, result.pool, result.device)).collect();
+    let given: Vec<String> = results.map(one_given).collect();
     if given.is_empty() { String::new() } else { format!(" with {}", given.join(", ")) }
 }
 
+/// Of a share, what it takes; of a device that has to be made ready, by what.
+fn one_given(result: &DeviceRequestAllocationResult) -> String {
+    let share = result.share_id.as_ref().map(|_| {
+        let consumed = result.consumed_capacity.iter().flatten();
+        let consumed: Vec<String> = consumed.map(|(name, amount)| format!("{name}: {}", amount.0)).collect();
+        format!(" {{{}}}", consumed.join(", "))
+    });
+    let conditions = result.binding_conditions.as_ref().map(|conditions| format!(" once {}", conditions.join(", ")));
+    let DeviceRequestAllocationResult { request, pool, device, .. } = result;
+    format!("{request}: {pool}/{device}{}{}", share.unwrap_or_default(), conditions.unwrap_or_default())
+}
+
 /// What the default profile decides.
+fn decided(case: &str) -> String {
+    yaml::<Case>(case).decide(&config::default_profile())
+}
+
 fn check(case: &str, expected: Expect) {
-    expected.assert_eq(&yaml::<Case>(case).decide(&config::default_profile()));
+    expected.assert_eq(&decided(case));
 }
 
 /// What the first profile of a configuration decides.

@@ -132,7 +132,7 @@ proptest! {
                     decided.retain(|(pod, _)| *pod.uid != *uid);
                     scheduler.pod_deleted(&uid, now);
                 }
-                Step::Decide => match scheduler.next(now, Chance { tie_break: 7, offset: 3 }) {
+                Step::Decide => match scheduler.next(now, Chance { tie_break: 7, offset: 3, ..Chance::default() }) {
                     None => {}
                     Some(Decision::Bind { pod, node, .. }) => {
                         prop_assert!(holds_what_it_has(&scheduler, &node), "{} on {node}", pod.key);

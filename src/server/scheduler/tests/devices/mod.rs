@@ -1,6 +1,11 @@
 //! Claims on devices: who gets which, and why not.
 
-use super::{check, yaml};
+mod binding;
+mod extended;
+mod partitions;
+mod shares;
+
+use super::{check, decided, yaml};
 use crate::{
     devices::{
         DeviceId, Devices,
@@ -39,6 +44,37 @@ fn cluster() -> String {
 fn claim(name: &str, requests: &str, further: &str) -> String {
     format!(
         "- {{metadata: {{name: {name}, namespace: n, uid: {name}}}, spec: {{devices: {{requests: {requests}}}}}{further}}}\n"
+    )
+}
+
+/// Node `a`, a pool `p` of the driver `d` there with these slices, claims of others as they are, and a pod with a claim
+/// for each of these specifications; there are the classes `any` and `shared`.
+fn on_one_node(slices: &[&str], others: &str, specs: &[&str]) -> String {
+    let count = slices.len();
+    let slices = slices.iter().enumerate().map(|(n, slice)| {
+        let pool = format!("pool: {{name: p, generation: 1, resourceSliceCount: {count}}}");
+        let place = if slice.contains("perDeviceNodeSelection") { "" } else { "nodeName: a, " };
+        format!("- {{metadata: {{name: s{n}}}, spec: {{driver: d, {place}{pool}, {slice}}}}}\n")
+    });
+    let slices: String = slices.collect();
+    let claims = specs.iter().enumerate().map(|(n, spec)| {
+        format!("- {{metadata: {{name: c{n}, namespace: n, uid: c{n}}}, spec: {{devices: {{{spec}}}}}}}\n")
+    });
+    let claims: String = claims.collect();
+    let uses: Vec<String> = (0..specs.len()).map(|n| format!("{{name: d{n}, resourceClaimName: c{n}}}")).collect();
+    let pod = pod(&format!("[{}]", uses.join(", ")));
+    let node = "{metadata: {name: a, labels: {zone: x}}, status: {allocatable: {cpu: '4', memory: 8Gi, pods: '110'}}}";
+    let shared =
+        "{metadata: {name: shared}, spec: {selectors: [{cel: {expression: device.allowMultipleAllocations}}]}}";
+    decided(&format!(
+        "nodes: [{node}]\nslices:\n{slices}deviceClasses:\n- {{metadata: {{name: any}}, spec: {{}}}}\n- {shared}\nresourceClaims:\n{claims}{others}{pod}"
+    ))
+}
+
+/// What a pod is told that cannot be given its devices on the only node.
+fn refused(why: &str) -> String {
+    format!(
+        "0/1 nodes are available: 1 {why}. still not schedulable, preemption: 0/1 nodes are available: 1 Preemption is not helpful for scheduling."
     )
 }
 
@@ -105,7 +141,7 @@ fn what_is_wrong_is_said() {
         "[{name: r, exactly: {deviceClassName: none}}]",
         "",
         expect![
-            "0/2 nodes are available: request r: device class none does not exist. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
+            "0/2 nodes are available: request r: device class none does not exist. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."
         ],
     );
     let broken = "selectors: [{cel: {expression: 'device.attributes[\"x\"].y'}}]";
@@ -120,13 +156,13 @@ fn what_is_wrong_is_said() {
     check(
         &format!("{base}{}", pod("[{name: d, resourceClaimName: c}]")),
         expect![[
-            r#"0/2 nodes are available: could not find ResourceClaim "n/c". still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."#
+            r#"0/2 nodes are available: could not find ResourceClaim "n/c". no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."#
         ]],
     );
     check(
         &format!("{base}{}", pod("[{name: d, resourceClaimTemplateName: t}]")),
         expect![[
-            r#"0/2 nodes are available: pod "n/q": ResourceClaim not created yet. still not schedulable, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."#
+            r#"0/2 nodes are available: pod "n/q": ResourceClaim not created yet. no new claims to deallocate, preemption: 0/2 nodes are available: 2 Preemption is not helpful for scheduling."#
         ]],
     );
 }
