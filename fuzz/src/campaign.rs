@@ -17,6 +17,7 @@ use std::{
 use nix::sys::resource::{Resource, setrlimit};
 
 use crate::{
+    clock,
     mutate::Dice,
     targets::{self, Target},
 };
@@ -26,12 +27,12 @@ const SEED: &str = "MK8S_FUZZ_SEED";
 /// What marks a child's arguments.
 const CHILD: &str = "--child";
 const REPEAT: &str = "--repeat";
-/// An input that takes longer hangs.
+/// An input that has a processor for longer hangs.
 const HANGS_AFTER: Duration = Duration::from_secs(20);
 /// What a child may have of memory, in bytes: an input that makes it grow without end must not take the machine along.
 const MEMORY: u64 = 4 << 30;
-/// How long a child may need besides its time: building the corpus, and ending.
-const SLACK: Duration = Duration::from_secs(60);
+/// How long a child may need besides its time: building the corpus, and ending. One that waits for nothing is ended then.
+const SLACK: Duration = Duration::from_secs(180);
 
 /// What the test was asked to do.
 pub fn main(arguments: Vec<String>) -> ExitCode {
@@ -129,16 +130,16 @@ fn watch(mut child: Child, file: &Path, seconds: u64) -> (Option<bool>, String) 
         String::from_utf8_lossy(&text[text.len().saturating_sub(4096)..]).into_owned()
     });
     let until = Instant::now() + Duration::from_secs(seconds) + SLACK;
-    let (mut last, mut moved) = (0, Instant::now());
+    let (mut last, mut moved) = (0, Duration::ZERO);
     let status = loop {
         if let Ok(Some(status)) = child.try_wait() {
             break Some(status.success());
         }
-        let at = progress(file);
+        let (at, had) = (progress(file), clock::had_by(child.id()));
         if at != last {
-            (last, moved) = (at, Instant::now());
+            (last, moved) = (at, had);
         }
-        if Instant::now() > until || (last > 0 && moved.elapsed() > HANGS_AFTER) {
+        if Instant::now() > until || (last > 0 && had.saturating_sub(moved) > HANGS_AFTER) {
             // It may have ended by now.
             let _ = child.kill();
             let _ = child.wait();

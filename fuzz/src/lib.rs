@@ -13,7 +13,7 @@
 //! ```
 //!
 //! Reading order: [`targets`] (what is fed, and what must hold), [`mutate`], [`corpus`], [`campaign`] (processes, limits of
-//! time, reports), [`doors`] (private readers of other rooms).
+//! time by [`clock`], reports), [`doors`] (private readers of other rooms).
 //!
 //! Invariant: a target has no memory of earlier inputs that its outcome could depend on, `requests` excepted.
 
@@ -21,6 +21,7 @@
 #![cfg(not(test))]
 
 pub mod campaign;
+pub mod clock;
 pub mod corpus;
 pub mod doors;
 pub mod mutate;
