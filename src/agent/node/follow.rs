@@ -322,7 +322,9 @@ impl Follower {
             return;
         }
         let nodes: Api<Node> = Api::all(self.client.clone());
-        let patch = serde_json::json!({"status": new});
+        // What is attached is the control plane's to say.
+        let told = NodeStatus { volumes_attached: None, ..new.clone() };
+        let patch = serde_json::json!({"status": told});
         match nodes.patch_status(&self.options.node_name, &PatchParams::default(), &Patch::Merge(patch)).await {
             Ok(node) => {
                 *self.shared.object.write() = Some(Arc::new(node));

@@ -17,6 +17,7 @@ use crate::{
 };
 
 mod certificates;
+mod claim_resize;
 mod claims;
 mod default_ingress_class;
 mod default_storage_class;
@@ -226,6 +227,7 @@ impl Admission {
             Box::new(default_toleration_seconds::DefaultTolerationSeconds),
             Box::new(default_storage_class::DefaultStorageClass),
             Box::new(object_in_use::StorageObjectInUseProtection),
+            Box::new(claim_resize::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClass),
             Box::new(certificates::Approval),
             Box::new(certificates::Signing),

@@ -434,6 +434,40 @@ async fn classes_taints_and_finalizers_are_filled_in() {
 }
 
 #[tokio::test]
+async fn claims_grow_where_their_class_lets_them() {
+    let class = |name: &str, grows: bool| json!({"metadata": {"name": name}, "allowVolumeExpansion": grows});
+    let f = fixture(&[
+        ("storage.k8s.io/storageclasses/grows", class("grows", true)),
+        ("storage.k8s.io/storageclasses/stays", class("stays", false)),
+    ])
+    .await;
+    let claim = |class: &str, size: &str, phase: &str| {
+        json!({"metadata": {"name": "x"}, "spec": {"storageClassName": class, "resources": {"requests": {"storage": size}}},
+            "status": {"phase": phase}})
+    };
+    let unbound = "Only bound persistent volume claims can be expanded";
+    let class = "only dynamically provisioned pvc can be resized and the storageclass that provisions the pvc must support resize";
+    let admin = admin();
+    for (name, before, after, phase, why) in [
+        ("grows", "1Gi", "2Gi", "Bound", None),
+        ("grows", "2Gi", "1Gi", "Pending", None),
+        ("stays", "1Gi", "1024Mi", "Bound", None),
+        ("grows", "1Gi", "2Gi", "Pending", Some(unbound)),
+        ("stays", "1Gi", "2Gi", "Bound", Some(class)),
+        ("none", "1Gi", "2Gi", "Bound", Some(class)),
+        ("", "1Gi", "2Gi", "Bound", Some(class)),
+    ] {
+        let (old, new) = (claim(name, before, phase), claim(name, after, phase));
+        let update =
+            Request { operation: Operation::Update, old: Some(&old), ..request("persistentvolumeclaims", &admin) };
+        let refusal = why.map(|why| format!("persistentvolumeclaims \"x\" is forbidden: {why}"));
+        assert_eq!(f.admit(&update, &new).await.err(), refusal, "{name} {before} {after} {phase}");
+        let status = Request { subresource: "status", ..update };
+        assert_eq!(f.admit(&status, &new).await.err(), None, "{name} {before} {after} {phase}");
+    }
+}
+
+#[tokio::test]
 async fn runtime_classes_bring_overhead_and_nodes() {
     let class = json!({"metadata": {"name": "vm"}, "overhead": {"podFixed": {"memory": "64Mi"}},
         "scheduling": {"nodeSelector": {"vm": "yes"}, "tolerations": [{"key": "vm"}]}});

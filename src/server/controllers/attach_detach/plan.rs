@@ -119,9 +119,8 @@ pub(super) fn plan(now: Timestamp, seen: &Observed) -> Plan {
         plan.told.extend(seen.told.get_key_value(name).map(|(name, which)| (name.clone(), which.clone())));
         match known.get(name) {
             Some(attachment) => {
-                if plan.follow(now, seen, name, wanted, attachment) {
-                    attached.extend(unique_name(&wanted.used.volume));
-                }
+                let ready = plan.follow(now, seen, name, wanted, attachment);
+                attached.extend(unique_name(&wanted.used.volume).filter(|_| ready));
             }
             None if seen.node.is_some() => plan.join(now, seen, name, wanted),
             None => {}
@@ -198,7 +197,7 @@ impl Plan {
         let expired = left.is_negative();
         let out_of_service = seen.node.as_ref().is_some_and(|node| is_out_of_service(node));
         let well = seen.node.as_ref().is_some_and(|node| is_ready(node));
-        if seen.is_in_use(name) && !(expired && !well) && !out_of_service {
+        if seen.is_in_use(name) && (well || !expired) && !out_of_service {
             if !expired {
                 self.look_in(Duration::try_from(left).unwrap_or_default());
             }
