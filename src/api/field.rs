@@ -166,12 +166,14 @@ pub struct FieldError {
     pub detail: String,
     /// The value is not told: it is large, or says nothing.
     omitted: bool,
+    /// How the value is told, where that is not its JSON.
+    shown: Option<String>,
 }
 
 impl FieldError {
     fn new(kind: FieldErrorKind, path: &Path, value: Value, detail: impl Into<String>) -> FieldError {
         let field = if path.is_root() { "<nil>".to_string() } else { path.to_string() };
-        FieldError { kind, field, value, detail: detail.into(), omitted: false }
+        FieldError { kind, field, value, detail: detail.into(), omitted: false, shown: None }
     }
 
     pub fn required(path: &Path, detail: impl Into<String>) -> FieldError {
@@ -246,15 +248,24 @@ impl FieldError {
         self
     }
 
+    /// The error of a value that is one of Go's internal structs, which is shown as [`crate::golang`] says.
+    pub fn with_shown(mut self, name: &str) -> FieldError {
+        if !self.value.is_null() {
+            self.shown = Some(crate::golang::compact(name, &self.value));
+        }
+        self
+    }
+
     /// The text without the field's path, as a Status cause carries it.
     pub fn body(&self) -> String {
         let mut text = self.kind.words().to_string();
         let told = !(self.value.is_null() && matches!(self.kind, FieldErrorKind::TooMany | FieldErrorKind::TooFew));
         if self.kind.shows_value() && told && !self.omitted {
             text.push_str(": ");
-            match &self.value {
-                Value::String(value) => text.push_str(&quote(value)),
-                other => text.push_str(&other.to_string()),
+            match (&self.shown, &self.value) {
+                (Some(shown), _) => text.push_str(shown),
+                (None, Value::String(value)) => text.push_str(&quote(value)),
+                (None, other) => text.push_str(&crate::golang::tagged(other)),
             }
         }
         if !self.detail.is_empty() {

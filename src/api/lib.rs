@@ -30,6 +30,7 @@ pub mod cron;
 pub mod duration;
 pub mod exposition;
 pub mod field;
+pub mod golang;
 pub mod json_path;
 pub mod meta;
 pub mod names;

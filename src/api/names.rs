@@ -98,6 +98,29 @@ fn subdomain(text: &str, too_long: fn(usize) -> String) -> Vec<String> {
     errors
 }
 
+/// A domain that names are searched in: a subdomain that may have underscores.
+pub fn search_domain(text: &str) -> Vec<String> {
+    const PATTERN: &str = r"_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?(\._?[a-z0-9]([-_a-z0-9]*[a-z0-9])?)*";
+    let label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label).as_bytes();
+        let plain = |byte: &u8| byte.is_ascii_lowercase() || byte.is_ascii_digit();
+        let ends = [label.first(), label.last()].into_iter().all(|end| end.is_some_and(plain));
+        ends && label.iter().all(|byte| plain(byte) || matches!(byte, b'-' | b'_'))
+    };
+    let mut errors = Vec::new();
+    if text.len() > 253 {
+        errors.push(too_long_characters(253));
+    }
+    if !text.split('.').all(label) {
+        errors.push(pattern_message(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            PATTERN,
+            &["example.com"],
+        ));
+    }
+    errors
+}
+
 /// A subdomain behind `*.`.
 pub fn wildcard_dns1123_subdomain(text: &str) -> Vec<String> {
     let mut errors = Vec::new();

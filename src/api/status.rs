@@ -49,6 +49,8 @@ pub struct Status {
     pub success: bool,
     /// How a list goes on that cannot be continued as it was begun.
     pub list_continue: Option<String>,
+    /// What was advised about the object before it was refused: headers of the answer, no part of its body.
+    pub warnings: Vec<String>,
 }
 
 /// What a Status is about. `kind` holds the resource for most errors, as upstream has it.
@@ -94,7 +96,13 @@ impl Status {
             details: None,
             success: false,
             list_continue: None,
+            warnings: Vec::new(),
         }
+    }
+
+    /// As this one, with what was advised about the object.
+    pub fn with_warnings(self, warnings: Vec<String>) -> Status {
+        Status { warnings, ..self }
     }
 
     /// `Success` about one object.
@@ -106,6 +114,7 @@ impl Status {
             details: details.map(Box::new),
             success: true,
             list_continue: None,
+            warnings: Vec::new(),
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::at::{get, list, sub, text};
-use super::check::{Errors, immutable, invalid_each, keep_metadata};
+use super::check::{Errors, immutable_struct, invalid_each, keep_metadata};
 use super::ip::{self, parse, parse_cidr};
 use super::{GENERIC, Rules, Scope};
 use crate::field::{FieldError, Path};
@@ -18,7 +18,7 @@ pub(super) static ADDRESS: Rules = Rules {
     validate_update: Some(|new, old, errors| {
         validate_address(new, errors);
         let parent = |address| get(sub(address, "spec"), "parentRef");
-        immutable(errors, parent(new), parent(old), &Path::new("spec").child("parentRef"));
+        immutable_struct(errors, parent(new), parent(old), "ParentReference", &Path::new("spec").child("parentRef"));
     }),
     ..GENERIC
 };

@@ -204,7 +204,7 @@ fn check_validation(
         errors.push(FieldError::invalid(&path.child("message"), message, "must not contain line breaks"));
     }
     if let Some(reason) = maybe_text(validation, "reason") {
-        let allowed = ["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"];
+        let allowed = ["Forbidden", "Invalid", "RequestEntityTooLarge"];
         member(errors, reason, &allowed, &path.child("reason"));
     }
 }
@@ -288,7 +288,12 @@ fn mutation_type(kind: &str) -> Type {
 
 fn check_operations(errors: &mut Errors, constraints: &Value, path: &Path) {
     for operation in list(constraints, "resourceRules").iter().flat_map(|rule| texts(rule, "operations")) {
-        member(errors, operation, &["CREATE", "UPDATE"], &path.child("resourceRules").child("operations"));
+        member(
+            errors,
+            operation,
+            &["*", "CONNECT", "CREATE", "UPDATE"],
+            &path.child("resourceRules").child("operations"),
+        );
     }
 }
 

@@ -138,7 +138,7 @@ fn validate(request: &Value, errors: &mut Errors) {
     let (spec, path) = (sub(request, "spec"), Path::new("spec"));
     let encoded = text(spec, "request");
     if let Err(why) = SigningRequest::parse(&STANDARD.decode(encoded).unwrap_or_default()) {
-        errors.push(FieldError::invalid(&path.child("request"), encoded, why));
+        errors.push(FieldError::invalid(&path.child("request"), sub(spec, "request").clone(), why));
     }
     let usages = list(spec, "usages");
     if usages.is_empty() {

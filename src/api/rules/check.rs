@@ -61,6 +61,15 @@ pub(super) fn immutable(errors: &mut Errors, new: Option<&Value>, old: Option<&V
     }
 }
 
+/// As [`immutable`], of a field that is one of Go's internal structs.
+pub(super) fn immutable_struct(errors: &mut Errors, new: Option<&Value>, old: Option<&Value>, name: &str, path: &Path) {
+    let before = errors.len();
+    immutable(errors, new, old, path);
+    if let Some(error) = errors.get_mut(before) {
+        *error = error.clone().with_shown(name);
+    }
+}
+
 /// Undoes what writing a status alone may not change in metadata.
 pub(super) fn keep_metadata(new: &mut Value, old: &Value) {
     for field in ["labels", "annotations", "finalizers", "ownerReferences"] {
@@ -213,13 +222,17 @@ pub(super) fn at_most_100_percent(errors: &mut Errors, value: &Value, path: &Pat
 }
 
 fn percent_of(value: &Value) -> Option<i64> {
-    value.as_str()?.strip_suffix('%')?.parse().ok()
+    let digits = value.as_str()?.strip_suffix('%')?;
+    digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
 }
 
 /// The number of an int-or-percent when it counts as zero in every setting.
 pub(super) fn int_or_percent_is_zero(value: Option<&Value>) -> bool {
     match value {
-        Some(Value::String(_)) => value.and_then(percent_of) == Some(0),
+        // What is neither a number nor a percentage counts nothing.
+        Some(Value::String(text)) => {
+            value.and_then(percent_of).unwrap_or_else(|| text.parse().unwrap_or_default()) == 0
+        }
         Some(value) => value.as_i64().unwrap_or(0) == 0,
         None => true,
     }

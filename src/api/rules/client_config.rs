@@ -98,9 +98,10 @@ fn check_url(errors: &mut Errors, url: &str, path: &Path) {
 }
 
 fn check_service(errors: &mut Errors, service: &Value, path: &Path) {
-    for field in ["name", "namespace"] {
+    // Kubernetes takes the one for the other.
+    for (field, shown) in [("name", "namespace"), ("namespace", "name")] {
         if text(service, field).is_empty() {
-            errors.push(FieldError::required(&path.child(field), ""));
+            errors.push(FieldError::required(&path.child(shown), ""));
         }
     }
     check_port(errors, int(service, "port").unwrap_or(0), &path.child("port"));
@@ -184,7 +185,7 @@ mod tests {
                 "c.url: Invalid value: \"b=c\": query parameters are not permitted in the URL",
             ),
             (json!({"service": {"name": "s", "namespace": "n", "port": 443, "path": "/a/b"}}), ""),
-            (json!({"service": {"namespace": "n", "port": 443}}), "c.service.name: Required value"),
+            (json!({"service": {"namespace": "n", "port": 443}}), "c.service.namespace: Required value"),
             (
                 json!({"service": {"name": "s", "namespace": "n", "port": 65536}}),
                 "c.service.port: Invalid value: 65536: port is not valid: must be between 1 and 65535, inclusive",

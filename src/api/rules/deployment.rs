@@ -141,7 +141,8 @@ fn check_strategy(errors: &mut Errors, strategy: &Value, path: &Path) {
         },
         _ => {
             let shown = if strategy.is_null() { Value::Object(Map::new()) } else { strategy.clone() };
-            errors.push(FieldError::not_supported(path, shown, &["Recreate", "RollingUpdate"]));
+            let error = FieldError::not_supported(path, shown, &["Recreate", "RollingUpdate"]);
+            errors.push(error.with_shown("DeploymentStrategy"));
         }
     }
 }

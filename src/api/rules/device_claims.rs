@@ -22,7 +22,7 @@ pub(super) static CLAIM: Rules = Rules {
     },
     prepare_status_update: drop_devices_of_nothing,
     validate: |claim, errors| check_spec(errors, sub(claim, "spec"), &Path::new("spec")),
-    validate_update: Some(spec_stays),
+    validate_update: Some(|new, old, errors| spec_stays(new, old, "ResourceClaimSpec", errors)),
     validate_status_update,
     ..GENERIC
 };
@@ -34,17 +34,47 @@ pub(super) static TEMPLATE: Rules = Rules {
             default_spec(spec);
         }
     },
-    validate: |template, errors| {
-        let (spec, path) = (sub(template, "spec"), Path::new("spec"));
-        let meta_path = path.child("metadata");
-        let meta = sub(spec, "metadata");
-        check::labels(errors, super::at::map(meta, "labels"), || meta_path.child("labels"));
-        check::annotations(errors, super::at::map(meta, "annotations"), || meta_path.child("annotations"));
-        check_spec(errors, sub(spec, "spec"), &path.child("spec"));
-    },
-    validate_update: Some(spec_stays),
+    validate: validate_template,
+    validate_update: Some(|new, old, errors| {
+        validate_template(new, errors);
+        spec_stays(new, old, "ResourceClaimTemplateSpec", errors);
+    }),
     ..GENERIC
 };
+
+fn validate_template(template: &Value, errors: &mut Errors) {
+    let (spec, path) = (sub(template, "spec"), Path::new("spec"));
+    let meta_path = path.child("metadata");
+    let meta = sub(spec, "metadata");
+    check::labels(errors, super::at::map(meta, "labels"), || meta_path.child("labels"));
+    check::annotations(errors, super::at::map(meta, "annotations"), || meta_path.child("annotations"));
+    check_nothing_else(errors, meta, &meta_path);
+    check_spec(errors, sub(spec, "spec"), &path.child("spec"));
+}
+
+/// Metadata of a template has labels and annotations only.
+fn check_nothing_else(errors: &mut Errors, metadata: &Value, path: &Path) {
+    const OTHERS: [(&str, &str); 12] = [
+        ("name", "name"),
+        ("generateName", "generateName"),
+        ("namespace", "namespace"),
+        ("selfLink", "selfLink"),
+        ("uid", "uID"),
+        ("resourceVersion", "resourceVersion"),
+        ("generation", "generation"),
+        ("creationTimestamp", "creationTimestamp"),
+        ("deletionTimestamp", "deletionTimestamp"),
+        ("deletionGracePeriodSeconds", "deletionGracePeriodSeconds"),
+        ("ownerReferences", "ownerReferences"),
+        ("finalizers", "finalizers"),
+    ];
+    for (field, shown) in OTHERS {
+        let zero = |value: &Value| value.as_str() == Some("") || (field == "generation" && value.as_i64() == Some(0));
+        if get(metadata, field).is_some_and(|value| !zero(value)) {
+            errors.push(FieldError::forbidden(&path.child(shown), "cannot be set"));
+        }
+    }
+}
 
 pub(super) static CLASS: Rules = Rules {
     scope: Scope::Cluster,
@@ -90,8 +120,8 @@ fn default_request(request: &mut Value) {
     }
 }
 
-fn spec_stays(new: &Value, old: &Value, errors: &mut Errors) {
-    immutable(errors, get(new, "spec"), get(old, "spec"), &Path::new("spec"));
+fn spec_stays(new: &Value, old: &Value, name: &str, errors: &mut Errors) {
+    check::immutable_struct(errors, get(new, "spec"), get(old, "spec"), name, &Path::new("spec"));
 }
 
 /// Checks each item of a list that has at most so many.

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::at::{default_pointer, get, items_mut, list, maybe_text, same, sub, text, texts};
-use super::check::{Errors, PROTOCOLS, immutable, invalid_each, member, required, word};
+use super::at::{default_pointer, get, items_mut, list, map, maybe_text, remove, same, sub, text, texts};
+use super::check::{Errors, PROTOCOLS, immutable, invalid_each, member, required};
 use super::{GENERIC, Generation, Rules, Scope, ip};
 use crate::field::{FieldError, Path};
 use crate::names;
@@ -39,11 +39,18 @@ pub(super) static RULES: Rules = Rules {
         }
         said
     },
-    prepare_create: |slice| crate::meta::set(slice, "generation", 1),
+    prepare_create: |slice| {
+        crate::meta::set(slice, "generation", 1);
+        drop_topology(slice, &[]);
+    },
     prepare_update: |new, old| {
         let changed = ["endpoints", "ports"].iter().any(|field| !same(sub(new, field), sub(old, field)));
         if changed || crate::meta::labels(new) != crate::meta::labels(old) {
             super::meta::bump_generation(new);
+        }
+        if !same(sub(new, "endpoints"), sub(old, "endpoints")) {
+            let before = list(old, "endpoints").iter().filter_map(node_label);
+            drop_topology(new, &before.map(str::to_owned).collect::<Vec<_>>());
         }
     },
     validate: |slice, errors| {
@@ -59,6 +66,23 @@ pub(super) static RULES: Rules = Rules {
     }),
     ..GENERIC
 };
+
+/// The name of its node, as endpoints said it before they had a field for it.
+fn node_label(endpoint: &Value) -> Option<&str> {
+    map(endpoint, "deprecatedTopology").get("kubernetes.io/hostname").and_then(Value::as_str)
+}
+
+/// Drops what this version has for reading only; a node that an endpoint had before stays known.
+fn drop_topology(slice: &mut Value, nodes_before: &[String]) {
+    for endpoint in items_mut(slice, "endpoints") {
+        let node = node_label(endpoint).filter(|node| nodes_before.iter().any(|before| before == node));
+        let node = node.filter(|node| names::dns1123_subdomain(node).is_empty()).map(str::to_owned);
+        if let Some(node) = node {
+            default_pointer(endpoint, "nodeName", node);
+        }
+        remove(endpoint, "deprecatedTopology");
+    }
+}
 
 fn check_head(slice: &Value, errors: &mut Errors) {
     let kind = text(slice, "addressType");
@@ -79,7 +103,7 @@ fn check_head(slice: &Value, errors: &mut Errors) {
         if ports[..n].iter().any(|other| text(other, "name") == name) {
             errors.push(FieldError::duplicate(&path.child("name"), name));
         }
-        word(errors, text(port, "protocol"), PROTOCOLS, &path.child("protocol"));
+        member(errors, text(port, "protocol"), PROTOCOLS, &path.child("protocol"));
         if let Some(protocol) = maybe_text(port, "appProtocol") {
             invalid_each(errors, names::qualified_name(protocol), || path.child("appProtocol"), protocol);
         }

@@ -6,7 +6,7 @@
 use serde_json::Value;
 
 use super::at::{get, has, int, sub, text};
-use super::check::{Errors, immutable, invalid_each};
+use super::check::{Errors, immutable, immutable_struct, invalid_each};
 use super::{GENERIC, Rules, Scope, Selectable};
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -164,6 +164,15 @@ fn validate_whole_update(new: &Value, old: &Value, errors: &mut Errors) {
         ("reportingController", "reportingController"),
         ("reportingInstance", "reportingInstance"),
     ] {
-        immutable(errors, get(new, field), get(old, field), &Path::new(name));
+        let (now, before) = (get(new, field), get(old, field));
+        let empty = Value::from("");
+        match field {
+            "regarding" | "related" => immutable_struct(errors, now, before, "ObjectReference", &Path::new(name)),
+            "deprecatedSource" => immutable_struct(errors, now, before, "EventSource", &Path::new(name)),
+            _ if before.is_some_and(Value::is_string) && !field.ends_with("Time") => {
+                immutable(errors, now.or(Some(&empty)), before, &Path::new(name));
+            }
+            _ => immutable(errors, now, before, &Path::new(name)),
+        }
     }
 }

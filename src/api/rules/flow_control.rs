@@ -81,7 +81,8 @@ fn validate_schema(schema: &Value, errors: &mut Errors) {
     if let Some(method) = get(spec, "distinguisherMethod") {
         let path = path.child("distinguisherMethod").child("type");
         if !["ByNamespace", "ByUser"].contains(&text(method, "type")) {
-            errors.push(FieldError::not_supported(&path, method.clone(), &["ByNamespace", "ByUser"]));
+            let error = FieldError::not_supported(&path, method.clone(), &["ByNamespace", "ByUser"]);
+            errors.push(error.with_shown("FlowDistinguisherMethod"));
         }
     }
     let level = text(sub(spec, "priorityLevelConfiguration"), "name");

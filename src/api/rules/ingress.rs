@@ -218,8 +218,9 @@ pub(super) static CLASS: Rules = Rules {
     },
     validate: validate_class,
     validate_update: Some(|new, old, errors| {
-        let controller = |class| get(sub(class, "spec"), "controller");
-        immutable(errors, controller(new), controller(old), &Path::new("spec").child("controller"));
+        let controller = |class| Value::from(text(sub(class, "spec"), "controller"));
+        let path = Path::new("spec").child("controller");
+        immutable(errors, Some(&controller(new)), Some(&controller(old)), &path);
         validate_class(new, errors);
     }),
     ..GENERIC

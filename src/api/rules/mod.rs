@@ -62,6 +62,7 @@ mod scheduling;
 mod secret;
 mod service;
 mod service_account;
+mod sources;
 mod stateful_set;
 mod storage;
 mod storage_migration;
@@ -79,6 +80,7 @@ pub use pod::{
 };
 pub use scale::Scale;
 pub use secret::fold_string_data;
+pub use service::validate_addresses as validate_service_addresses;
 pub use storage::stamp_phase;
 pub use table::{of, of_custom};
 
@@ -222,6 +224,7 @@ impl Rules {
             Some(validate) => validate(new, old, &mut errors),
             None => (self.validate)(new, &mut errors),
         }
+        resources::forgive_what_was(&mut errors, old);
         errors
     }
 
@@ -229,6 +232,7 @@ impl Rules {
     pub fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
         let mut errors = meta::validate_update(new, old, self);
         (self.validate_status_update)(new, old, &mut errors);
+        resources::forgive_what_was(&mut errors, old);
         errors
     }
 

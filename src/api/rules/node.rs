@@ -20,9 +20,7 @@ pub(super) static RULES: Rules = Rules {
         check_change(new, old, errors);
     }),
     validate_status_update: |new, old, errors| {
-        check_amounts(errors, new);
         check_declared_features(errors, new);
-        check_taints(errors, list(sub(new, "spec"), "taints"));
         check_change(new, old, errors);
     },
     warnings,
@@ -44,13 +42,13 @@ fn set_defaults(node: &mut Value) {
     }
 }
 
-/// `podCIDR` is the first of `podCIDRs`; whichever is given fills the other.
+/// `podCIDR` is the first of `podCIDRs`; the one fills the other, and is believed when they differ.
 fn pair_cidrs(spec: &mut Value) {
     let one = text(spec, "podCIDR").to_string();
     let first = texts(spec, "podCIDRs").next().map(str::to_string);
     match (one.is_empty(), first) {
-        (false, None) => set(spec, "podCIDRs", vec![one]),
-        (true, Some(first)) => set(spec, "podCIDR", first),
+        (false, first) if first.as_ref() != Some(&one) => set(spec, "podCIDRs", vec![one]),
+        (true, Some(first)) if !first.is_empty() => set(spec, "podCIDR", first),
         _ => {}
     }
 }
@@ -103,7 +101,7 @@ fn check_taints(errors: &mut Errors, taints: &[Value]) {
         }
         super::check::word(errors, effect, EFFECTS, &path.child("effect"));
         if seen.contains(&(key, effect)) {
-            let mut error = FieldError::duplicate(&path, taint.clone());
+            let mut error = FieldError::duplicate(&path, taint.clone()).with_shown("Taint");
             error.detail = "taints must be unique by key and effect pair".into();
             errors.push(error);
         } else {
@@ -192,6 +190,8 @@ fn warnings(node: &Value, _: Option<&Value>) -> Vec<String> {
 
 /// What a node may not become.
 fn check_change(new: &Value, old: &Value, errors: &mut Errors) {
+    check_taints(errors, list(sub(new, "spec"), "taints"));
+    check_amounts(errors, new);
     let addresses = list(sub(new, "status"), "addresses");
     for (n, address) in addresses.iter().enumerate() {
         if addresses[..n].contains(address) {

@@ -31,7 +31,8 @@ pub(super) static RULES: Rules = Rules {
 fn validate(budget: &Value, errors: &mut Errors) {
     let (spec, path) = (sub(budget, "spec"), Path::new("spec"));
     if has(spec, "minAvailable") && has(spec, "maxUnavailable") {
-        errors.push(FieldError::invalid(&path, spec.clone(), "minAvailable and maxUnavailable cannot be both set"));
+        let error = FieldError::invalid(&path, spec.clone(), "minAvailable and maxUnavailable cannot be both set");
+        errors.push(error.with_shown("PodDisruptionBudgetSpec"));
     }
     for field in ["minAvailable", "maxUnavailable"] {
         if let Some(value) = get(spec, field) {

@@ -7,6 +7,7 @@ use super::check::{self, Errors, invalid_each, member, required};
 use super::{GENERIC, Rules, Scope};
 use crate::field::{FieldError, Path};
 use crate::names::{self, NameRule};
+use crate::select::LabelSelector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -107,7 +108,11 @@ fn check_aggregation(errors: &mut Errors, role: &Value) {
         ));
     }
     for (n, selector) in selectors.iter().enumerate() {
+        let before = errors.len();
         check::label_selector(errors, selector, &path.index(n));
+        if errors.len() > before && LabelSelector::from_json(selector).is_err() {
+            errors.push(FieldError::invalid(&path.index(n), Value::Null, "invalid label selector."));
+        }
     }
 }
 
@@ -147,6 +152,7 @@ fn check_subject(errors: &mut Errors, subject: &Value, namespaced: bool, path: &
 
 fn check_role_kept(errors: &mut Errors, new: &Value, old: &Value) {
     if !same(sub(new, "roleRef"), sub(old, "roleRef")) {
-        errors.push(FieldError::invalid(&Path::new("roleRef"), sub(new, "roleRef").clone(), "cannot change roleRef"));
+        let error = FieldError::invalid(&Path::new("roleRef"), sub(new, "roleRef").clone(), "cannot change roleRef");
+        errors.push(error.with_shown("RoleRef"));
     }
 }

@@ -113,6 +113,45 @@ pub(super) fn quantity_value(errors: &mut Errors, name: &str, amount: &Value, pa
     }
 }
 
+const PAGES: &str = "is not positive integer multiple of";
+
+/// Whether an amount of huge pages is a number of pages of the size that the resource's name tells.
+fn is_of_whole_pages(name: &str, amount: Quantity) -> bool {
+    let size = name.strip_prefix("hugepages-").and_then(|size| Quantity::parse(size).ok());
+    size.filter(|size| size.value() > 0 && size.is_integer()).is_some_and(|size| amount.value() % size.value() == 0)
+}
+
+/// Forgives broken huge pages, and a way to relabel files that is off, in what replaces an object that has such.
+pub(super) fn forgive_what_was(errors: &mut Errors, old: &Value) {
+    if errors.iter().any(|error| error.detail.contains(PAGES)) && has_broken_pages(old) {
+        errors.retain(|error| !error.detail.contains(PAGES));
+    }
+    const RELABELLING: &str = "seLinuxChangePolicy";
+    let is_one = |error: &FieldError| error.field.ends_with(RELABELLING) && error.value == "MountOption";
+    if errors.iter().any(is_one) && has_field(old, RELABELLING) {
+        errors.retain(|error| !is_one(error));
+    }
+}
+
+fn has_field(value: &Value, name: &str) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(|item| has_field(item, name)),
+        Value::Object(fields) => fields.contains_key(name) || fields.values().any(|value| has_field(value, name)),
+        _ => false,
+    }
+}
+
+fn has_broken_pages(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.iter().any(has_broken_pages),
+        Value::Object(fields) => fields.iter().any(|(name, value)| {
+            let broken = |amount: Quantity| !is_of_whole_pages(name, amount);
+            has_broken_pages(value) || is_huge_page(name) && quantity(fields, name).is_some_and(broken)
+        }),
+        _ => false,
+    }
+}
+
 fn quantity(amounts: &Map<String, Value>, name: &str) -> Option<Quantity> {
     amounts.get(name).and_then(|amount| Quantity::from_json(amount).ok())
 }
@@ -192,6 +231,12 @@ fn named_requirements(
             quantity_value(errors, name, amount, || list_path.key(name.as_str()));
             computes |= name == "cpu" || name == "memory";
             huge |= is_huge_page(name);
+            if is_huge_page(name)
+                && let Some(amount) = quantity(amounts, name).filter(|amount| !is_of_whole_pages(name, *amount))
+            {
+                let why = format!("{amount} {PAGES} {name}");
+                errors.push(FieldError::invalid(&list_path.key(name.as_str()), amount.to_string(), why));
+            }
         }
     }
     for name in requests.keys() {
@@ -216,13 +261,46 @@ fn named_requirements(
     if huge && !computes {
         errors.push(FieldError::forbidden(path, "HugePages require cpu or memory"));
     }
+    check_claims(errors, resources, claims, &path.child("claims"));
+}
+
+/// The claims of the pod, whole or a request of one, that a container uses: each once.
+fn check_claims(errors: &mut Errors, resources: &Value, of_pod: &[&str], path: &Path) {
+    let mut seen: Vec<String> = Vec::new();
     for (n, claim) in super::at::list(resources, "claims").iter().enumerate() {
-        let name = super::at::text(claim, "name");
-        let at = path.child("claims").index(n);
+        let (name, request) = (super::at::text(claim, "name"), super::at::text(claim, "request"));
+        let at = path.index(n);
         if name.is_empty() {
             errors.push(FieldError::required(&at, ""));
-        } else if !claims.contains(&name) {
-            errors.push(FieldError::not_found(&at, name));
+            continue;
+        }
+        if seen.iter().any(|seen| seen == name) {
+            errors.push(FieldError::duplicate(&at, name));
+        } else {
+            let whole = request.is_empty();
+            if !whole {
+                invalid_each(errors, names::dns1123_label(request), || at.child("request"), request);
+            }
+            let key = if whole { name.to_owned() } else { format!("{name}/{request}") };
+            if seen.contains(&key) {
+                errors.push(FieldError::duplicate(&at, key.as_str()));
+            } else if whole {
+                let parts = seen.iter().filter(|seen| seen.split_once('/').is_some_and(|(claim, _)| claim == name));
+                errors.extend(parts.map(|_| FieldError::duplicate(&at, name)));
+            }
+            if !seen.contains(&key) {
+                seen.push(key);
+            }
+        }
+        if !of_pod.contains(&name) {
+            let mut known: Vec<&str> = of_pod.to_vec();
+            known.sort_unstable();
+            let mut error = FieldError::not_found(&at, name);
+            error.detail = match known.is_empty() {
+                true => "must be one of the names in pod.spec.resourceClaims which is empty".to_owned(),
+                false => format!("must be one of the names in pod.spec.resourceClaims: {}", known.join(", ")),
+            };
+            errors.push(error);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! RuntimeClass: which handler runs a pod's containers, what that costs, and where it can be had.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::at::{get, list, map, sub, text};
 use super::check::{Errors, immutable, invalid_each, labels};
@@ -45,17 +45,7 @@ fn check_tolerations(errors: &mut Errors, tolerations: &[Value], path: &Path) {
     let said = |toleration| ["key", "operator", "value", "effect"].map(|field| text(toleration, field));
     for (n, toleration) in tolerations.iter().enumerate() {
         if tolerations[..n].iter().any(|other| said(other) == said(toleration)) {
-            errors.push(FieldError::duplicate(&path.index(n), in_go(toleration)));
+            errors.push(FieldError::duplicate(&path.index(n), toleration.clone()).with_shown("Toleration"));
         }
     }
-}
-
-/// A toleration as upstream's messages show one: with the names of its fields in Go.
-fn in_go(toleration: &Value) -> Value {
-    let mut shown = Map::new();
-    for (field, name) in [("key", "Key"), ("operator", "Operator"), ("value", "Value"), ("effect", "Effect")] {
-        shown.insert(name.into(), text(toleration, field).into());
-    }
-    shown.insert("TolerationSeconds".into(), sub(toleration, "tolerationSeconds").clone());
-    shown.into()
 }

@@ -7,6 +7,7 @@ use super::at::{default, get, map, map_mut, remove, text};
 use super::check::{Errors, immutable};
 use super::config_map::{MAX_BYTES, check_immutable, check_key, decoded_len};
 use super::{GENERIC, Rules, Scope};
+use crate::decode::JsonError;
 use crate::field::{FieldError, Path};
 use crate::meta;
 
@@ -103,10 +104,20 @@ fn check_docker_config(errors: &mut Errors, data: &Map<String, Value>, key: &str
         return;
     };
     let decoded = STANDARD.decode(encoded.as_str().unwrap_or("")).unwrap_or_default();
-    if let Err(error) = serde_json::from_slice::<Map<String, Value>>(&decoded) {
-        let detail = if decoded.is_empty() { "unexpected end of JSON input".to_string() } else { error.to_string() };
-        errors.push(FieldError::invalid(&path, "<secret contents redacted>", detail));
-    }
+    let detail = match serde_json::from_slice::<Value>(&decoded) {
+        Ok(Value::Object(_) | Value::Null) => return,
+        Ok(other) => {
+            let found = match other {
+                Value::Array(_) => "array",
+                Value::String(_) => "string",
+                Value::Number(_) => "number",
+                _ => "bool",
+            };
+            format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
+        }
+        Err(error) => JsonError::new(&decoded, &error).to_string(),
+    };
+    errors.push(FieldError::invalid(&path, "<secret contents redacted>", detail));
 }
 
 fn validate_update(new: &Value, old: &Value, errors: &mut Errors) {

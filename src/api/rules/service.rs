@@ -1,6 +1,6 @@
 //! Service: ports, addresses, affinity and what each type allows. Giving out addresses and ports is the server's.
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use super::at::{
     default, default_pointer, get, has, int, items_mut, list, map, maybe_text, remove, set, sub, sub_mut, text, texts,
@@ -247,6 +247,14 @@ fn check_affinity(errors: &mut Errors, spec: &Value, path: &Path) {
     }
 }
 
+/// What is wrong with the addresses and families of a Service, before any are given to it.
+pub fn validate_addresses(service: &Value, old: Option<&Value>) -> Vec<FieldError> {
+    let mut errors = Vec::new();
+    let old_spec = old.map_or(&Value::Null, |old| sub(old, "spec"));
+    check_cluster_ips(&mut errors, sub(service, "spec"), old_spec, &Path::new("spec"));
+    errors
+}
+
 fn check_cluster_ips(errors: &mut Errors, spec: &Value, old_spec: &Value, path: &Path) {
     if kind(spec) == "ExternalName" {
         return;
@@ -338,11 +346,8 @@ fn check_port_numbers(errors: &mut Errors, spec: &Value, path: &Path) {
             int(other, "port") == int(port, "port") && text(other, "protocol") == text(port, "protocol")
         };
         if ports[..n].iter().any(same) {
-            let key: Map<String, Value> = Map::from_iter([
-                ("port".to_string(), int(port, "port").unwrap_or(0).into()),
-                ("protocol".to_string(), text(port, "protocol").into()),
-            ]);
-            errors.push(FieldError::duplicate(&path.index(n), Value::Object(key)));
+            let key = json!({"port": sub(port, "port"), "protocol": sub(port, "protocol"), "targetPort": 0});
+            errors.push(FieldError::duplicate(&path.index(n), key).with_shown("ServicePort"));
         }
     }
 }

@@ -170,7 +170,10 @@ fn check_strategy(errors: &mut Errors, strategy: &Value, path: &Path) {
                 at_most_100_percent(errors, unavailable, &path);
             }
         }
-        _ => errors.push(FieldError::invalid(path, strategy.clone(), "must be 'RollingUpdate' or 'OnDelete'")),
+        _ => {
+            let error = FieldError::invalid(path, strategy.clone(), "must be 'RollingUpdate' or 'OnDelete'");
+            errors.push(error.with_shown("StatefulSetUpdateStrategy"));
+        }
     }
 }
 

@@ -29,6 +29,7 @@ pub(super) fn check_template(errors: &mut Errors, template: &Value, path: &Path)
             "ephemeral containers not allowed in pod template",
         ));
     }
+    pod::check_app_armor_match(errors, template, &path.child("spec"));
 }
 
 /// A label selector that is required and may not be empty; answers it when it could be read.

@@ -6,6 +6,7 @@
 
 use serde_json::{Map, Number, Value};
 
+use super::embedded;
 use super::graph::{Field, Node, Presence, Shape, ShapeId, Struct};
 use super::time;
 use crate::{
@@ -49,7 +50,8 @@ pub(super) fn prune(root: Node<'_>, object: &mut Value) -> Vec<String> {
 /// Where the walk is: a list on the stack, printed only when something is wrong.
 enum At<'a> {
     Root,
-    Name(&'a At<'a>, &'a str),
+    /// A field of a struct.
+    Name(&'a At<'a>, &'a str, &'a Struct),
     Key(&'a At<'a>, &'a str),
     Index(&'a At<'a>, usize),
 }
@@ -77,12 +79,14 @@ impl At<'_> {
         match self {
             At::Root => {}
             At::Key(parent, _) if !whole => parent.write(path, whole),
-            At::Name(parent, name) | At::Key(parent, name) => {
+            At::Name(parent, name, _) | At::Key(parent, name) => {
                 parent.write(path, whole);
-                if !path.is_empty() {
-                    path.push('.');
+                if let At::Name(_, name, owner) = self
+                    && let Some(within) = embedded::within(&owner.go, name).filter(|_| !whole)
+                {
+                    push(path, within);
                 }
-                path.push_str(name);
+                push(path, name);
             }
             At::Index(parent, index) => {
                 parent.write(path, whole);
@@ -92,6 +96,13 @@ impl At<'_> {
             }
         }
     }
+}
+
+fn push(path: &mut String, name: &str) {
+    if !path.is_empty() {
+        path.push('.');
+    }
+    path.push_str(name);
 }
 
 /// The struct and field a value belongs to, for error texts.
@@ -149,8 +160,11 @@ impl<'g> Walk<'g> {
                 }
                 Err(error) => self.fail(error.into()),
             },
+            (Shape::Time { micro: true }, Value::String(text)) => match time::read_micro(text) {
+                Some(time) => *text = meta::format_micro_time(time),
+                None => self.fail(DecodeError::Time(time::wrong(text, true))),
+            },
             (Shape::Time { micro }, Value::String(text)) => match time::read(text) {
-                Some(time) if *micro => *text = meta::format_micro_time(time),
                 // Already in the form it is written in.
                 Some(_) if text.len() == "2006-01-02T15:04:05Z".len() && text.ends_with('Z') => {}
                 Some(time) => *text = meta::format_time(time),
@@ -200,7 +214,11 @@ impl<'g> Walk<'g> {
             if value.is_null() {
                 return false;
             }
-            self.value(field.shape, value, &At::Name(at, name), Some(Owner { object, field }));
+            self.value(field.shape, value, &At::Name(at, name, object), Some(Owner { object, field }));
+            if field.presence == Presence::Always && is_empty(value) && self.zero(field.shape).is_null() {
+                // What is stored does not tell an empty list from none.
+                *value = Value::Null;
+            }
             field.presence != Presence::NonZero || !is_zero(value)
         });
         for field in &object.fields {
@@ -304,6 +322,14 @@ fn fits(number: &Number, bits: u8) -> bool {
     match (number.as_i64(), bits) {
         (Some(value), 32) => i32::try_from(value).is_ok(),
         (value, _) => value.is_some(),
+    }
+}
+
+fn is_empty(value: &Value) -> bool {
+    match value {
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
     }
 }
 

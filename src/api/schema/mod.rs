@@ -11,6 +11,7 @@
 
 mod decode;
 mod default;
+mod embedded;
 mod expressions;
 mod graph;
 mod load;

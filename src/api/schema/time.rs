@@ -7,6 +7,14 @@ pub(super) fn read(text: &str) -> Option<jiff::Timestamp> {
     (text.as_bytes().get(10) == Some(&b'T')).then(|| meta::parse_time(text)).flatten()
 }
 
+/// The time that a text says to the microsecond, with all its digits.
+pub(super) fn read_micro(text: &str) -> Option<jiff::Timestamp> {
+    const DIGITS: usize = 6;
+    let fraction = text.get(19..)?.strip_prefix(['.', ','])?;
+    let digits = fraction.bytes().take_while(u8::is_ascii_digit).count();
+    read(text).filter(|_| digits == DIGITS)
+}
+
 /// Why a text is no time. `micro`: the form with microseconds is wanted.
 pub(super) fn wrong(text: &str, micro: bool) -> String {
     let layout = if micro { "2006-01-02T15:04:05.000000Z07:00" } else { "2006-01-02T15:04:05Z07:00" };

@@ -1,7 +1,7 @@
 //! What a schema alone can refuse: missing required fields and values outside of an enum.
 //!
 //! `status` is not looked at: it is written by controllers, whose half-filled states Kubernetes lets pass. Neither is
-//! `metadata`, which has rules of its own. A required list or
+//! `metadata`, which has rules of its own, nor those of objects within the object. A required list or
 //! number is not looked at either: Go cannot tell an absent one from a zero one, and what zero means is a rule of the kind.
 
 use serde_json::Value;
@@ -37,12 +37,15 @@ pub(super) fn validate(root: Node<'_>, object: &Value, path: &Path, errors: &mut
 }
 
 /// What the schema calls required although it may be empty, or although something else is said when it is not there.
-const MAY_BE_EMPTY: [(&str, &str); 7] = [
+const MAY_BE_EMPTY: [(&str, &str); 10] = [
     ("v1.DaemonSetSpec", "selector"),
     ("v1.ForNode", "name"),
     ("v1.ForZone", "name"),
     ("v1.GroupResource", "group"),
     ("v1.HTTPHeader", "value"),
+    ("v1.LabelSelectorRequirement", "key"),
+    ("v1.LabelSelectorRequirement", "operator"),
+    ("v1.OpaqueDeviceConfiguration", "parameters"),
     ("v1.Sysctl", "value"),
     ("v1.TokenRequest", "audience"),
 ];
@@ -76,13 +79,18 @@ fn wants_value(root: Node<'_>, field: &Field) -> bool {
     }
 }
 
+fn is_object(root: Node<'_>, field: &Field) -> bool {
+    matches!(root.graph.shape(field.shape), Shape::Object(_))
+}
+
 fn walk(root: Node<'_>, id: ShapeId, values: &[Box<str>], value: &Value, at: &At<'_>, errors: &mut Vec<FieldError>) {
     match (root.graph.shape(id), value) {
         (Shape::String, Value::String(text)) if !values.is_empty() && !values.iter().any(|known| **known == **text) => {
             errors.push(FieldError::not_supported(&at.path(), text.as_str(), values));
         }
         (Shape::Object(object), Value::Object(map)) if object.has_rules => {
-            for field in &object.fields {
+            let is_own = |field: &&Field| !(is_object(root, field) && matches!(&*field.name, "metadata" | "status"));
+            for field in object.fields.iter().filter(is_own) {
                 check(root, &object.go, field, map.get(&*field.name), &At::Name(at, &field.name), errors);
             }
         }

@@ -167,17 +167,18 @@ impl Check {
                 let cost = compiled.max_cost.saturating_mul(most);
                 self.cost("estimated rule cost", &rule_path, cost);
             }
-            Err(why) => self.errors.push(FieldError::invalid(&rule_path, shown(&rule.source), why.as_str())),
+            Err(why) => self
+                .errors
+                .push(FieldError::invalid(&rule_path, given(&rule.source), why.as_str()).with_shown("ValidationRule")),
         }
         match &rule.message {
             Some(Ok(compiled)) => {
                 self.cost("estimated messageExpression cost", &path.child("messageExpression"), compiled.max_cost)
             }
-            Some(Err(why)) => self.errors.push(FieldError::invalid(
-                &path.child("messageExpression"),
-                shown(&rule.source),
-                why.as_str(),
-            )),
+            Some(Err(why)) => self.errors.push(
+                FieldError::invalid(&path.child("messageExpression"), given(&rule.source), why.as_str())
+                    .with_shown("ValidationRule"),
+            ),
             None => {}
         }
         if rule.uses_old_self() {
@@ -243,14 +244,14 @@ fn multiplied(a: Option<u64>, b: Option<u64>) -> Option<u64> {
     Some(a?.saturating_mul(b?))
 }
 
-/// The rule as upstream's internal type shows itself.
-fn shown(source: &Source) -> Json {
+/// The rule as it was given.
+fn given(source: &Source) -> Json {
     json!({
-        "Rule": source.rule,
-        "Message": source.message,
-        "MessageExpression": source.message_expression,
-        "Reason": source.reason,
-        "FieldPath": source.field_path,
-        "OptionalOldSelf": source.optional_old_self,
+        "rule": source.rule,
+        "message": source.message,
+        "messageExpression": source.message_expression,
+        "reason": source.reason,
+        "fieldPath": source.field_path,
+        "optionalOldSelf": source.optional_old_self,
     })
 }

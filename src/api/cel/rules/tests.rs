@@ -135,7 +135,7 @@ fn authors_are_told_what_is_wrong_with_rules() {
     told(
         schema(number.clone(), json!([{"rule": "self.x > 1"}])),
         expect![[r#"
-            openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"FieldPath":"","Message":"","MessageExpression":"","OptionalOldSelf":null,"Reason":null,"Rule":"self.x > 1"}: compilation failed: ERROR: <input>:1:5: undefined field 'x'
+            openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"Rule":"self.x \u003e 1","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: compilation failed: ERROR: <input>:1:5: undefined field 'x'
              | self.x > 1
              | ....^"#]],
     );
@@ -171,8 +171,8 @@ fn authors_are_told_what_is_wrong_with_rules() {
             ]),
         ),
         expect![[r#"
-            openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"FieldPath":"","Message":"","MessageExpression":"","OptionalOldSelf":null,"Reason":null,"Rule":"self.n"}: cel expression must evaluate to a bool
-            openAPIV3Schema.properties[spec].x-kubernetes-validations[1].messageExpression: Invalid value: {"FieldPath":"","Message":"","MessageExpression":"self.n","OptionalOldSelf":null,"Reason":null,"Rule":"true"}: messageExpression must evaluate to a string
+            openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule: Invalid value: {"Rule":"self.n","Message":"","MessageExpression":"","Reason":null,"FieldPath":"","OptionalOldSelf":null}: cel expression must evaluate to a bool
+            openAPIV3Schema.properties[spec].x-kubernetes-validations[1].messageExpression: Invalid value: {"Rule":"true","Message":"","MessageExpression":"self.n","Reason":null,"FieldPath":"","OptionalOldSelf":null}: messageExpression must evaluate to a string
             openAPIV3Schema.properties[spec].x-kubernetes-validations[2].optionalOldSelf: Invalid value: true: may not be set if oldSelf is not used in rule"#]],
     );
     told(

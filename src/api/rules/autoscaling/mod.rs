@@ -49,22 +49,15 @@ fn set_defaults(scaler: &mut Value) {
     if let Some(up) = sub_mut(behavior, "scaleUp") {
         default_pointer(up, "stabilizationWindowSeconds", 0);
         default_pointer(up, "selectPolicy", "Max");
-        if list(up, "policies").is_empty() {
-            set(
-                up,
-                "policies",
-                json!([
-                    {"type": "Pods", "value": 4, "periodSeconds": 15},
-                    {"type": "Percent", "value": 100, "periodSeconds": 15},
-                ]),
-            );
-        }
+        let policies = json!([
+            {"type": "Pods", "value": 4, "periodSeconds": 15},
+            {"type": "Percent", "value": 100, "periodSeconds": 15},
+        ]);
+        default_pointer(up, "policies", policies);
     }
     if let Some(down) = sub_mut(behavior, "scaleDown") {
         default_pointer(down, "selectPolicy", "Max");
-        if list(down, "policies").is_empty() {
-            set(down, "policies", json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
-        }
+        default_pointer(down, "policies", json!([{"type": "Percent", "value": 100, "periodSeconds": 15}]));
     }
 }
 

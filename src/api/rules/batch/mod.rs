@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use super::at::{
     self, default, default_pointer, flag, get, has, int, keep, map_mut, maybe_text, set, sub, sub_mut, text,
 };
-use super::check::{self, Errors, immutable, member, non_negative, word};
+use super::check::{self, Errors, immutable, immutable_struct, member, non_negative, word};
 use super::{GENERIC, Generation, Rules, Scope, features, pod, template};
 use crate::cron::Schedule;
 use crate::field::{FieldError, Path};
@@ -26,7 +26,10 @@ pub(super) static JOB: Rules = Rules {
     generation: Generation::Spec,
     has_status: true,
     default: default_job,
-    prepare_create: generate_selector,
+    prepare_create: |job| {
+        generate_selector(job);
+        default_labels(job);
+    },
     validate: |job, errors| validate_job(job, true, errors),
     validate_update: Some(validate_job_update),
     validate_status_update: |new, old, errors| status::validate_update(new, old, errors),
@@ -43,9 +46,9 @@ pub(super) static JOB: Rules = Rules {
 };
 
 fn default_job(job: &mut Value) {
-    let labels = meta::labels(sub(sub(job, "spec"), "template")).clone();
-    if !labels.is_empty() && meta::labels(job).is_empty() {
-        meta::set(job, "labels", Value::Object(labels));
+    // A new job gets them once its pods have all of theirs.
+    if !meta::uid(job).is_empty() {
+        default_labels(job);
     }
     if let Some(spec) = sub_mut(job, "spec") {
         default_job_spec(spec);
@@ -62,6 +65,14 @@ fn default_job(job: &mut Value) {
         default_pointer(spec, "manualSelector", false);
     }
     template::set_defaults(job);
+}
+
+/// A job without labels has those of its pods.
+fn default_labels(job: &mut Value) {
+    let labels = meta::labels(sub(sub(job, "spec"), "template")).clone();
+    if !labels.is_empty() && meta::labels(job).is_empty() {
+        meta::set(job, "labels", Value::Object(labels));
+    }
 }
 
 fn default_job_spec(spec: &mut Value) {
@@ -150,11 +161,11 @@ fn validate_job(job: &Value, with_domain: bool, errors: &mut Errors) {
         Some(selector) => check::label_selector(errors, selector, &selector_path),
     }
     if let Ok(selector) = LabelSelector::from_json(sub(spec, "selector")) {
-        let labels = meta::labels(sub(spec, "template"));
-        if !selector.matches(labels) {
+        let pods = sub(spec, "template");
+        if !selector.matches(meta::labels(pods)) {
             errors.push(FieldError::invalid(
                 &path.child("template").child("metadata").child("labels"),
-                Value::Object(labels.clone()),
+                template::shown_labels(pods),
                 "`selector` does not match template `labels`",
             ));
         }
@@ -211,7 +222,10 @@ fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
         let policy_path = path.child("successPolicy");
         match mode {
             "Indexed" => policies::check_successes(errors, spec, &policy_path),
-            _ => errors.push(FieldError::invalid(&policy_path, in_go(policy), "requires indexed completion mode")),
+            _ => errors.push(
+                FieldError::invalid(&policy_path, policy.clone(), "requires indexed completion mode")
+                    .with_shown("SuccessPolicy"),
+            ),
         }
     }
     if let Some(replacement) = maybe_text(spec, "podReplacementPolicy") {
@@ -239,13 +253,6 @@ fn check_job(errors: &mut Errors, spec: &Value, path: &Path) {
         }
         other => errors.push(FieldError::not_supported(&policy_path, other, &["OnFailure", "Never"])),
     }
-}
-
-/// A success policy as upstream's messages show one: with the names of its fields in Go.
-fn in_go(policy: &Value) -> Value {
-    let rule = |rule: &Value| json!({"SucceededIndexes": sub(rule, "succeededIndexes"), "SucceededCount": sub(rule, "succeededCount")});
-    let rules = get(policy, "rules").map(|_| at::list(policy, "rules").iter().map(rule).collect::<Value>());
-    json!({"Rules": rules})
 }
 
 fn check_indexed(errors: &mut Errors, spec: &Value, path: &Path) {
@@ -314,8 +321,18 @@ fn validate_job_update(new: &Value, old: &Value, errors: &mut Errors) {
     }
     immutable(errors, get(spec, "selector"), get(old_spec, "selector"), &path.child("selector"));
     check_template_kept(errors, new, old, &path.child("template"));
-    for field in ["completionMode", "podFailurePolicy", "backoffLimitPerIndex", "managedBy", "successPolicy"] {
-        immutable(errors, get(spec, field), get(old_spec, field), &path.child(field));
+    for (field, name) in [
+        ("completionMode", ""),
+        ("podFailurePolicy", "PodFailurePolicy"),
+        ("backoffLimitPerIndex", ""),
+        ("managedBy", ""),
+        ("successPolicy", "SuccessPolicy"),
+    ] {
+        let (now, before) = (get(spec, field), get(old_spec, field));
+        match name {
+            "" => immutable(errors, now, before, &path.child(field)),
+            name => immutable_struct(errors, now, before, name, &path.child(field)),
+        }
     }
 }
 
@@ -330,7 +347,7 @@ fn check_template_kept(errors: &mut Errors, new: &Value, old: &Value, path: &Pat
         && int(old_status, "active").unwrap_or(0) == 0
         && (!has(old_status, "startTime") || at::list(old_status, "conditions").iter().any(is_suspended));
     if !idle {
-        return immutable(errors, Some(pods), Some(&old_pods), path);
+        return immutable_struct(errors, Some(pods), Some(&old_pods), "PodTemplateSpec", path);
     }
     let spec = sub(pods, "spec");
     if let Some(old_spec) = sub_mut(&mut old_pods, "spec") {
@@ -364,7 +381,7 @@ fn check_template_kept(errors: &mut Errors, new: &Value, old: &Value, path: &Pat
             }
         }
     }
-    immutable(errors, Some(spec), Some(sub(&old_pods, "spec")), &path.child("spec"));
+    immutable_struct(errors, Some(spec), Some(sub(&old_pods, "spec")), "PodSpec", &path.child("spec"));
 }
 
 pub(super) static CRON_JOB: Rules = Rules {

@@ -237,11 +237,17 @@ pub(super) fn check_ephemeral_containers(errors: &mut Errors, spec: &Value, arou
         if !target.is_empty() && !others().any(|other| text(other, "name") == target) {
             errors.push(FieldError::not_found(&path.child("targetContainerName"), target));
         }
-        for field in
-            ["ports", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy", "restartPolicy"]
-        {
-            let empty = get(container, field).is_none_or(|value| value.as_array().is_some_and(Vec::is_empty));
-            if !empty {
+        for field in [
+            "ports",
+            "livenessProbe",
+            "readinessProbe",
+            "startupProbe",
+            "lifecycle",
+            "resizePolicy",
+            "restartPolicy",
+            "restartPolicyRules",
+        ] {
+            if has(container, field) {
                 errors.push(FieldError::forbidden(&path.child(field), WHY));
             }
         }

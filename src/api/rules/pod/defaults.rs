@@ -1,5 +1,8 @@
 //! Defaults of a pod that depend on its other fields.
 
+use std::sync::LazyLock;
+
+use regex::Regex;
 use serde_json::Value;
 
 use super::super::at::{default, default_pointer, flag, get, get_mut, int, items_mut, map, set, sub, sub_mut, text};
@@ -74,6 +77,9 @@ fn default_spec(spec: &mut Value) {
     default(spec, "restartPolicy", "Always");
     default_pointer(spec, "securityContext", Value::Object(serde_json::Map::new()));
     default_pointer(spec, "terminationGracePeriodSeconds", 30);
+    if int(spec, "terminationGracePeriodSeconds").is_some_and(|seconds| seconds < 0) {
+        set(spec, "terminationGracePeriodSeconds", 1);
+    }
     default(spec, "schedulerName", "default-scheduler");
     pair_service_account(spec);
     for list in ["containers", "initContainers", "ephemeralContainers"] {
@@ -99,7 +105,21 @@ fn pair_service_account(spec: &mut Value) {
 }
 
 fn pull_policy(image: &str) -> &'static str {
-    if image_tag(image) == "latest" { "Always" } else { "IfNotPresent" }
+    if image_tag(image) == "latest" && is_reference(image) { "Always" } else { "IfNotPresent" }
+}
+
+/// Whether a text is a reference of an image at all: host, path in lower case, tag and digest.
+fn is_reference(image: &str) -> bool {
+    static FORM: LazyLock<Regex> = LazyLock::new(|| {
+        const LABEL: &str = "[a-zA-Z0-9]([a-zA-Z0-9-]*[a-zA-Z0-9])?";
+        const STEP: &str = "[a-z0-9]+((\\.|_|__|-+)[a-z0-9]+)*";
+        let host = format!(r"({LABEL}(\.{LABEL})*|\[[a-fA-F0-9:]+\])(:[0-9]+)?");
+        let digest = "@[A-Za-z][A-Za-z0-9]*([-_+.][A-Za-z][A-Za-z0-9]*)*:[0-9a-fA-F]{32,}";
+        let form = format!(r"^({host}/)?{STEP}(/{STEP})*(:[A-Za-z0-9_][A-Za-z0-9_.-]{{0,127}})?({digest})?$");
+        Regex::new(&form).expect("a constant expression")
+    });
+    let is_digest = image.len() == 64 && image.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    FORM.is_match(image) && !is_digest
 }
 
 /// The tag of an image reference; `latest` when it has neither tag nor digest.

@@ -4,6 +4,8 @@ use serde_json::Value;
 
 use super::super::at::{get, list, maybe_text, sub, text};
 use super::super::check::{Errors, invalid_each, required};
+use super::volumes::no_backsteps;
+use super::windows::each_container;
 use crate::field::{FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;
@@ -31,9 +33,16 @@ fn check_value_from(errors: &mut Errors, from: &Value, value: &str, path: &Path)
             "fieldRef" => check_field(errors, found, ENV_FIELDS, &path),
             "resourceFieldRef" => check_resource_field(errors, found, false, &path),
             "fileKeyRef" => {
-                required(errors, text(found, "volumeName"), &path.child("volumeName"));
-                required(errors, text(found, "path"), &path.child("path"));
-                required(errors, text(found, "key"), &path.child("key"));
+                let (key, volume, file) = (text(found, "key"), text(found, "volumeName"), text(found, "path"));
+                if required(errors, key, &path.child("key")) {
+                    invalid_each(errors, names::env_var_name(key), || path.child("key"), key);
+                }
+                if required(errors, volume, &path.child("volumeName")) {
+                    invalid_each(errors, names::dns1123_label(volume), || path.child("volumeName"), volume);
+                }
+                if required(errors, file, &path.child("path")) {
+                    no_backsteps(errors, file, &path.child("path"));
+                }
             }
             _ => check_key(errors, found, &path),
         }
@@ -171,6 +180,25 @@ pub(super) fn check_resource_field(errors: &mut Errors, reference: &Value, in_vo
             format!("only divisor's values {values} are supported with the {what} resource"),
         ));
     }
+}
+
+/// Files of variables are in an `emptyDir` of the pod.
+pub(super) fn check_file_volumes(errors: &mut Errors, spec: &Value, path: &Path) {
+    let volumes = list(spec, "volumes");
+    each_container(spec, path, |container, path| {
+        for (n, variable) in list(container, "env").iter().enumerate() {
+            let Some(file) = get(sub(variable, "valueFrom"), "fileKeyRef") else { continue };
+            let name = text(file, "volumeName");
+            let path = path.child("env").index(n).child("valueFrom").child("fileKeyRef").child("volumeName");
+            match volumes.iter().rfind(|volume| text(volume, "name") == name) {
+                None => errors.push(FieldError::not_found(&path, name)),
+                Some(volume) if get(volume, "emptyDir").is_none() => {
+                    errors.push(FieldError::invalid(&path, name, "referenced volume must be of type emptyDir"));
+                }
+                Some(_) => {}
+            }
+        }
+    });
 }
 
 pub(super) fn check_env_from(errors: &mut Errors, container: &Value, path: &Path) {

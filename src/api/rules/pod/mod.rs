@@ -4,6 +4,7 @@
 //! pod that exists; `status` what its status may become; `defaults` completes both pods and templates.
 
 mod affinity;
+mod app_armor;
 mod claims;
 mod containers;
 mod defaults;
@@ -16,16 +17,18 @@ mod status;
 mod update;
 mod volumes;
 mod warnings;
+mod windows;
 
 use serde_json::Value;
 
 pub(super) use self::affinity::{check_node_selector, check_tolerations};
+pub(super) use self::app_armor::check_match as check_app_armor_match;
 pub(super) use self::defaults::default_template;
 pub use self::resize::{prepare_resize, validate_resize};
 pub(super) use self::spec::{check_annotations, check_spec};
 pub use self::status::qos_class;
 pub use self::update::{prepare_ephemeral_containers, validate_ephemeral_containers};
-pub(super) use self::volumes::{check_host_path, check_nfs};
+pub(super) use self::volumes::{check_host_path, check_nfs, no_backsteps};
 pub(super) use self::warnings::{of_node_term, of_template, of_template_change};
 use super::at::{flag, sub, text};
 use super::{GENERIC, Generation, Rules, Scope, features};

@@ -2,9 +2,10 @@
 
 use serde_json::Value;
 
-use super::super::at::{flag, get, has, int, list, sub, text, texts};
+use super::super::at::{flag, get, has, int, list, maybe_text, sub, text, texts};
 use super::super::check::{Errors, member};
 use super::volumes::check_descending;
+use super::windows;
 use crate::field::{FieldError, Path};
 use crate::names;
 
@@ -33,11 +34,10 @@ fn check_seccomp(errors: &mut Errors, profile: &Value, path: &Path) {
             errors.push(FieldError::required(&localhost_path(), "must be set when seccomp type is Localhost"));
         }
         ("Localhost", Some(file)) => check_descending(errors, file.as_str().unwrap_or(""), &localhost_path()),
-        (_, Some(_)) => errors.push(FieldError::invalid(
-            &localhost_path(),
-            profile.clone(),
-            "can only be set when seccomp type is Localhost",
-        )),
+        (_, Some(_)) => errors.push(
+            FieldError::invalid(&localhost_path(), profile.clone(), "can only be set when seccomp type is Localhost")
+                .with_shown("SeccompProfile"),
+        ),
         _ => {}
     }
 }
@@ -99,22 +99,29 @@ pub(super) fn check_container(errors: &mut Errors, context: &Value, host_users: 
     check_seccomp(errors, sub(context, "seccompProfile"), &path.child("seccompProfile"));
     if flag(context, "allowPrivilegeEscalation") == Some(false) {
         if flag(context, "privileged") == Some(true) {
-            errors.push(FieldError::invalid(
-                path,
-                context.clone(),
-                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
-            ));
+            errors.push(
+                FieldError::invalid(
+                    path,
+                    context.clone(),
+                    "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+                )
+                .with_shown("SecurityContext"),
+            );
         }
         for capability in texts(sub(context, "capabilities"), "add") {
             if capability == "CAP_SYS_ADMIN" {
-                errors.push(FieldError::invalid(
-                    path,
-                    context.clone(),
-                    "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
-                ));
+                errors.push(
+                    FieldError::invalid(
+                        path,
+                        context.clone(),
+                        "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+                    )
+                    .with_shown("SecurityContext"),
+                );
             }
         }
     }
+    windows::check_options(errors, context, path);
     check_app_armor(errors, sub(context, "appArmorProfile"), &path.child("appArmorProfile"));
 }
 
@@ -169,10 +176,14 @@ pub(super) fn check_pod(errors: &mut Errors, spec: &Value, path: &Path) {
         member(errors, policy, &["Always", "OnRootMismatch"], &path.child("fsGroupChangePolicy"));
     }
     check_seccomp(errors, sub(context, "seccompProfile"), &path.child("seccompProfile"));
+    windows::check_options(errors, context, &path);
     check_app_armor(errors, sub(context, "appArmorProfile"), &path.child("appArmorProfile"));
-    if has(context, "supplementalGroupsPolicy") {
-        let policy = text(context, "supplementalGroupsPolicy");
-        member(errors, policy, &["Merge", "Strict"], &path.child("supplementalGroupsPolicy"));
+    for (field, values) in
+        [("supplementalGroupsPolicy", &["Merge", "Strict"][..]), ("seLinuxChangePolicy", &["Recursive"])]
+    {
+        if let Some(policy) = maybe_text(context, field) {
+            member(errors, policy, values, &path.child(field));
+        }
     }
 }
 

@@ -2,11 +2,11 @@
 
 use serde_json::Value;
 
-use super::super::at::{flag, get, has, int, list, map, sub, text, texts};
+use super::super::at::{flag, get, has, int, list, map, maybe_text, sub, text, texts};
 use super::super::check::{self, Errors, invalid_each, required, word};
 use super::super::{ip, resources};
 use super::containers::{self, Around};
-use super::{affinity, security, volumes};
+use super::{affinity, app_armor, environment, security, volumes, windows};
 use crate::field::{FieldError, Path};
 use crate::meta;
 use crate::names;
@@ -51,6 +51,7 @@ pub(super) fn check_new_pod(pod: &Value, errors: &mut Errors) {
             "cannot be set until all schedulingGates have been cleared",
         ));
     }
+    app_armor::check_match(errors, pod, &path);
 }
 
 /// Annotations that mean something to the pod.
@@ -71,6 +72,7 @@ pub(in super::super) fn check_annotations(errors: &mut Errors, holder: &Value, p
             errors.push(FieldError::invalid(&path.key(COST), cost, "must be a 32bit integer"));
         }
     }
+    app_armor::check_annotations(errors, holder, path);
 }
 
 /// A `PodSpec`; `pod` is there when it is of a pod and not of a template.
@@ -108,6 +110,9 @@ pub(in super::super) fn check_spec(errors: &mut Errors, spec: &Value, pod: Optio
     }
     check_scheduling_gates(errors, list(spec, "schedulingGates"), &path.child("schedulingGates"));
     affinity::check_spread(errors, list(spec, "topologySpreadConstraints"), &path.child("topologySpreadConstraints"));
+    windows::check_host_processes(errors, spec, path);
+    check_host_users(errors, spec, path);
+    check_hostname_override(errors, spec, path);
     check_names(errors, spec, path);
     affinity::check_tolerations(errors, list(spec, "tolerations"), &path.child("tolerations"));
     for (n, alias) in list(spec, "hostAliases").iter().enumerate() {
@@ -125,19 +130,30 @@ pub(in super::super) fn check_spec(errors: &mut Errors, spec: &Value, pod: Optio
         let overhead = serde_json::json!({"limits": sub(spec, "overhead")});
         resources::requirements(errors, &overhead, &[], &path.child("overhead"));
     }
-    if let Some(os) = get(spec, "os") {
-        let name = text(os, "name");
-        if name.is_empty() {
-            errors.push(FieldError::required(&path.child("os").child("name"), ""));
-        } else {
-            check::member(errors, name, &["linux", "windows"], &path.child("os"));
+    windows::check_os(errors, spec, path);
+    environment::check_file_volumes(errors, spec, path);
+}
+
+/// Namespaces of the host that users of their own do not go with.
+fn check_host_users(errors: &mut Errors, spec: &Value, path: &Path) {
+    if flag(spec, "hostUsers") != Some(false) {
+        return;
+    }
+    const WHY: &str = "when `hostUsers` is false";
+    for (field, shown) in [("hostNetwork", "hostNetwork"), ("hostPID", "HostPID"), ("hostIPC", "HostIPC")] {
+        if flag(spec, field) == Some(true) {
+            errors.push(FieldError::forbidden(&path.child(shown), WHY));
         }
     }
+    windows::each_container(spec, path, |container, path| {
+        if !list(container, "volumeDevices").is_empty() {
+            errors.push(FieldError::forbidden(&path.child("volumeDevices"), WHY));
+        }
+    });
 }
 
 /// Names and numbers that stand alone.
 fn check_names(errors: &mut Errors, spec: &Value, path: &Path) {
-    check_hostname_override(errors, spec, path);
     for (field, rule) in [
         ("serviceAccountName", names::dns1123_subdomain as names::Check),
         ("nodeName", names::dns1123_subdomain),
@@ -205,17 +221,28 @@ fn check_resource_claims(errors: &mut Errors, claims: &[Value], path: &Path) {
             invalid_each(errors, names::dns1123_label(name), || path.child("name"), name);
         }
         match (has(claim, "resourceClaimName"), has(claim, "resourceClaimTemplateName")) {
-            (true, true) => errors.push(FieldError::invalid(
-                &path,
-                claim.clone(),
-                "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
-            )),
-            (false, false) => errors.push(FieldError::invalid(
-                &path,
-                claim.clone(),
-                "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
-            )),
+            (true, true) => errors.push(
+                FieldError::invalid(
+                    &path,
+                    claim.clone(),
+                    "at most one of `resourceClaimName` or `resourceClaimTemplateName` may be specified",
+                )
+                .with_shown("PodResourceClaim"),
+            ),
+            (false, false) => errors.push(
+                FieldError::invalid(
+                    &path,
+                    claim.clone(),
+                    "must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+                )
+                .with_shown("PodResourceClaim"),
+            ),
             _ => {}
+        }
+        for field in ["resourceClaimName", "resourceClaimTemplateName"] {
+            if let Some(name) = maybe_text(claim, field) {
+                invalid_each(errors, names::dns1123_subdomain(name), || path.child(field), name);
+            }
         }
     }
 }
@@ -274,9 +301,7 @@ fn check_dns(errors: &mut Errors, config: Option<&Value>, policy: &str, path: &P
     for (n, search) in texts(config, "searches").enumerate() {
         let name = search.strip_suffix('.').unwrap_or(search);
         if search != "." {
-            // Underscores are fine here, and nowhere else in names.
-            let wrong = names::dns1123_subdomain(&name.replace('_', "a"));
-            invalid_each(errors, wrong, || path.child("searches").index(n), name);
+            invalid_each(errors, names::search_domain(name), || path.child("searches").index(n), name);
         }
     }
     for (n, option) in list(config, "options").iter().enumerate() {

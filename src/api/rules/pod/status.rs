@@ -9,6 +9,7 @@ use super::super::check::{Errors, immutable, invalid_each};
 use super::super::{at, ip};
 use super::claims;
 use crate::field::{FieldError, Path};
+use crate::meta;
 use crate::names;
 use crate::quantity::Quantity;
 
@@ -22,7 +23,7 @@ pub(super) fn prepare_create(pod: &mut Value) {
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
             "lastProbeTime": null,
-            "lastTransitionTime": null,
+            "lastTransitionTime": meta::creation_timestamp(pod),
         }]);
     }
     set(pod, "status", status);

@@ -5,13 +5,13 @@ use serde_json::{Value, json};
 use super::super::at::{get, int, items_mut, keep, list, map, same, set, sub, sub_mut, text};
 use super::super::check::Errors;
 use super::super::features;
-use super::{affinity, containers, spec};
+use super::{affinity, app_armor, containers, spec};
 use crate::field::{FieldError, Path, quote};
+use crate::golang;
 use crate::meta;
 use crate::names;
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub(super) fn validate(new: &Value, old: &Value, errors: &mut Errors) {
@@ -37,7 +37,7 @@ pub(super) fn check_annotation_updates(new: &Value, old: &Value, errors: &mut Er
     let path = Path::new("metadata").child("annotations");
     let fixed = |key: &str| match key {
         MIRROR => Some("mirror pod annotation"),
-        key if key.starts_with(APP_ARMOR) => Some("AppArmor annotations"),
+        key if key.starts_with(app_armor::ANNOTATION) => Some("AppArmor annotations"),
         _ => None,
     };
     for (key, value) in before {
@@ -125,10 +125,13 @@ fn check_rest(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
     if !list(old, "schedulingGates").is_empty() {
         check_gated(errors, &mut munged, old, path);
     }
-    if !same(&munged, old) {
+    if !golang::same("PodSpec", &munged, old) {
         errors.push(FieldError::forbidden(
             path,
-            format!("pod updates may not change fields other than {UPDATABLE}\n{}", differences(&munged, old)),
+            format!(
+                "pod updates may not change fields other than {UPDATABLE}\n{}",
+                golang::difference("PodSpec", old, &munged)
+            ),
         ));
     }
 }
@@ -178,7 +181,7 @@ fn check_narrower(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
         (list(sub(new, REQUIRED), "nodeSelectorTerms"), list(sub(old, REQUIRED), "nodeSelectorTerms"));
     if !before.is_empty() && before.len() != terms.len() {
         let why = "no additions/deletions to non-empty NodeSelectorTerms list are allowed";
-        return errors.push(FieldError::invalid(&path, terms.to_vec(), why));
+        return errors.push(FieldError::invalid(&path, terms.to_vec(), why).with_shown("NodeSelectorTerm"));
     }
     for (n, (term, before)) in terms.iter().zip(before).enumerate() {
         const PARTS: [&str; 2] = ["matchExpressions", "matchFields"];
@@ -190,26 +193,9 @@ fn check_narrower(errors: &mut Errors, new: &Value, old: &Value, path: &Path) {
         });
         if !grows || (was_empty && !is_empty) {
             let why = "only additions are allowed (no mutations or deletions)";
-            errors.push(FieldError::invalid(&path.index(n), term.clone(), why));
+            errors.push(FieldError::invalid(&path.index(n), term.clone(), why).with_shown("NodeSelectorTerm"));
         }
     }
-}
-
-/// The fields that differ, one a line.
-pub(super) fn differences(new: &Value, old: &Value) -> String {
-    let mut lines = String::new();
-    let empty = serde_json::Map::new();
-    let (new, old) = (new.as_object().unwrap_or(&empty), old.as_object().unwrap_or(&empty));
-    let mut fields: Vec<&String> = old.keys().chain(new.keys()).collect();
-    fields.sort();
-    fields.dedup();
-    for field in fields {
-        let (before, after) = (old.get(field).unwrap_or(&Value::Null), new.get(field).unwrap_or(&Value::Null));
-        if !same(before, after) {
-            lines.push_str(&format!("- {field}: {before}\n+ {field}: {after}\n"));
-        }
-    }
-    lines
 }
 
 /// Keeps everything but the ephemeral containers.
@@ -259,7 +245,7 @@ pub fn validate_ephemeral_containers(new: &Value, old: &Value) -> Vec<FieldError
                 format!(
                     "existing ephemeral containers {} may not be changed\n{}",
                     quote(name),
-                    differences(now, before)
+                    golang::difference("EphemeralContainer", before, now)
                 )
             }
             Some(_) => continue,

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::at::{flag, get, has, int, list, sub, text};
 use super::super::check::{Errors, invalid_each, member, required, word};
-use super::super::storage;
+use super::super::{sources, storage};
 use super::environment::{VOLUME_FIELDS, check_field, check_resource_field};
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -96,7 +96,7 @@ fn check_source(errors: &mut Errors, volume: &Value, name: &str, pod: Option<&Va
             continue;
         }
         found = true;
-        check_one(errors, field, source, (name, pod), path, &path.child(*field));
+        check_one(errors, field, source, (name, pod), path, &path.child(sources::shown(field)));
     }
     if !found {
         errors.push(FieldError::required(path, "must specify a volume type"));
@@ -186,18 +186,7 @@ fn check_one(
             }
             word(errors, text(source, "pullPolicy"), &["Always", "IfNotPresent", "Never"], &path.child("pullPolicy"));
         }
-        "iscsi" => need(&["targetPortal", "iqn"]),
-        "glusterfs" => need(&["endpoints", "path"]),
-        "gcePersistentDisk" => need(&["pdName"]),
-        "awsElasticBlockStore" | "cinder" => need(&["volumeID"]),
-        "rbd" => need(&["image"]),
-        "flexVolume" => need(&["driver"]),
-        "azureFile" => need(&["secretName", "shareName"]),
-        "vsphereVolume" => need(&["volumePath"]),
-        "portworxVolume" => need(&["volumeID"]),
-        "azureDisk" => need(&["diskName", "diskURI"]),
-        "quobyte" => need(&["registry", "volume"]),
-        _ => {}
+        other => sources::check(errors, other, source, None, path),
     }
 }
 
@@ -327,7 +316,8 @@ fn claim_path<'a>(errors: &mut Errors, paths: &mut Vec<&'a str>, wanted: &'a str
     }
 }
 
-fn no_backsteps(errors: &mut Errors, wanted: &str, path: &Path) {
+/// A path that does not climb.
+pub(in super::super) fn no_backsteps(errors: &mut Errors, wanted: &str, path: &Path) {
     if wanted.split('/').any(|part| part == "..") {
         errors.push(FieldError::invalid(path, wanted, "must not contain '..'"));
     }

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::super::at::{get, has, int, list, map, same, sub, text, texts};
 use super::super::{ip, meta as object_meta, node, storage};
+use super::app_armor;
 use crate::field::{Path, quote};
 use crate::meta;
 use crate::names;
@@ -13,7 +14,6 @@ use crate::quantity::Quantity;
 
 const SECCOMP_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
 const SECCOMP_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
-const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
 const REQUIRED: &str = "requiredDuringSchedulingIgnoredDuringExecution";
 const PREFERRED: &str = "preferredDuringSchedulingIgnoredDuringExecution";
 
@@ -224,7 +224,7 @@ fn of_container(said: &mut Vec<String>, template: &Value, container: &Value, at:
     if !has(context, "seccompProfile") && meta::annotation(template, &key).is_some() {
         old_annotation(said, &key, SECCOMP, path);
     }
-    let key = format!("{APP_ARMOR}{name}");
+    let key = format!("{}{name}", app_armor::ANNOTATION);
     if let Some(annotation) = meta::annotation(template, &key).filter(|_| !has(context, "appArmorProfile")) {
         let of_pod = sub(sub(sub(template, "spec"), "securityContext"), "appArmorProfile");
         if of_pod.is_null() || !same(of_pod, &app_armor_field(annotation)) {

@@ -38,7 +38,7 @@ fn validate(attachment: &Value, errors: &mut Errors) {
             errors.push(FieldError::required(&volume_path(), "must specify non empty persistentVolumeName"));
         }
         (None, Some(_)) => {}
-        (Some(inline), None) => check_spec(errors, inline, true, &source_path.child("inlineVolumeSpec")),
+        (Some(inline), None) => check_spec(errors, inline, None, &source_path.child("inlineVolumeSpec")),
     }
     let node = text(spec, "nodeName");
     invalid_each(errors, names::dns1123_subdomain(node), || path.child("nodeName"), node);

@@ -10,6 +10,7 @@ use super::{
     FieldError, GENERIC, Path, Quantity, Rules, Scope, check_access_modes, check_class_name, check_positive,
     default_phase, names, resources,
 };
+use crate::golang;
 use crate::meta;
 
 pub(in super::super) static CLAIM: Rules = Rules {
@@ -174,10 +175,13 @@ fn validate_claim_update(new: &Value, old: &Value, errors: &mut Errors) {
             keep(requests, sub(sub(old_spec, "resources"), "requests"), "storage");
         }
     }
-    if !same(&munged, old_spec) {
+    if !golang::same("PersistentVolumeClaimSpec", &munged, old_spec) {
         errors.push(FieldError::forbidden(
             &path,
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n",
+            format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{}",
+                golang::difference("PersistentVolumeClaimSpec", old_spec, &munged),
+            ),
         ));
     }
     let (size, old_size) =

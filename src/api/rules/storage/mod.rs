@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::at::{list, sub_mut, texts};
 use super::check::{Errors, invalid_each, member, required};
-use super::{GENERIC, Rules, Scope, at, check, features, node, pod, resources};
+use super::{GENERIC, Rules, Scope, at, check, features, node, pod, resources, sources};
 use crate::field::{FieldError, Path};
 use crate::names;
 use crate::quantity::Quantity;

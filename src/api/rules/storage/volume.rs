@@ -9,8 +9,9 @@ use super::at::{
 use super::check::{Errors, IMMUTABLE, immutable, invalid_each, member, required};
 use super::{
     FieldError, GENERIC, Path, Quantity, Rules, Scope, check_access_modes, check_class_name, check_driver_name,
-    check_positive, default_phase, names, node, pod,
+    check_positive, default_phase, names, node, pod, sources,
 };
+use crate::golang;
 use crate::meta;
 
 pub(in super::super) static VOLUME: Rules = Rules {
@@ -36,6 +37,8 @@ pub(in super::super) static VOLUME: Rules = Rules {
     },
     validate: validate_volume,
     validate_update: Some(|new, old, errors| {
+        // Kubernetes looks at the whole twice, and says twice what is wrong.
+        validate_volume(new, errors);
         validate_volume(new, errors);
         check_source_kept(errors, new, old);
         check_rest_kept(errors, sub(new, "spec"), sub(old, "spec"));
@@ -70,11 +73,12 @@ const SOURCES: &[(&str, &str)] = &[
 ];
 
 fn validate_volume(volume: &Value, errors: &mut Errors) {
-    check_spec(errors, sub(volume, "spec"), false, &Path::new("spec"));
+    check_spec(errors, sub(volume, "spec"), Some(meta::name(volume)), &Path::new("spec"));
 }
 
-/// The specification of a volume; `inline`: it stands in a VolumeAttachment.
-pub(super) fn check_spec(errors: &mut Errors, spec: &Value, inline: bool, path: &Path) {
+/// The specification of the volume of that name, or of one that stands in a VolumeAttachment.
+pub(super) fn check_spec(errors: &mut Errors, spec: &Value, name: Option<&str>, path: &Path) {
+    let inline = name.is_none();
     const INLINE: &str = "may not be specified in the context of inline volumes";
     let refuse_inline = |errors: &mut Errors, field: &'static str| {
         errors.push(FieldError::forbidden(&path.child(field), INLINE));
@@ -120,7 +124,7 @@ pub(super) fn check_spec(errors: &mut Errors, spec: &Value, inline: bool, path: 
             }
         }
     }
-    check_sources(errors, spec, path);
+    check_sources(errors, spec, name.unwrap_or(""), path);
     if policy == "Recycle" && is_root(text(sub(spec, "hostPath"), "path")) {
         errors.push(FieldError::forbidden(&policy_path(), "may not be 'recycle' for a hostPath mount of '/'"));
     }
@@ -172,28 +176,31 @@ fn check_capacity(errors: &mut Errors, spec: &Value, path: &Path) {
     }
 }
 
-fn check_sources(errors: &mut Errors, spec: &Value, path: &Path) {
+fn check_sources(errors: &mut Errors, spec: &Value, name: &str, path: &Path) {
     let mut found = false;
     for (field, shown) in SOURCES {
         let Some(source) = get(spec, field) else { continue };
-        if found {
+        // More of them are never counted against this one, but it is against those after it.
+        if found && *field != "flexVolume" {
             errors.push(FieldError::forbidden(&path.child(*shown), "may not specify more than 1 volume type"));
             continue;
         }
         found = true;
-        let source_path = path.child(*field);
+        let source_path = path.child(sources::shown(field));
         match *field {
             "hostPath" => pod::check_host_path(errors, source, &source_path),
             "nfs" => pod::check_nfs(errors, source, &source_path),
             "local" => {
-                required(errors, text(source, "path"), &source_path.child("path"));
-                if !has(sub(spec, "nodeAffinity"), "required") {
+                if required(errors, text(source, "path"), &source_path.child("path")) {
+                    pod::no_backsteps(errors, text(source, "path"), &source_path.child("path"));
+                }
+                if !has(spec, "nodeAffinity") {
                     let why = "Local volume requires node affinity";
                     errors.push(FieldError::required(&path.child("nodeAffinity"), why));
                 }
             }
             "csi" => check_csi(errors, source, &source_path),
-            _ => {}
+            other => sources::check(errors, other, source, Some(name), &source_path),
         }
     }
     if !found {
@@ -280,7 +287,9 @@ fn check_rest_kept(errors: &mut Errors, new: &Value, old: &Value) {
         rename_labels(&mut before, now);
         if !same(&before, now) {
             let why = format!("{IMMUTABLE}, except for updating from beta label to GA");
-            errors.push(FieldError::invalid(&Path::new("nodeAffinity"), now.clone(), why));
+            errors.push(
+                FieldError::invalid(&Path::new("nodeAffinity"), now.clone(), why).with_shown("VolumeNodeAffinity"),
+            );
         }
     }
     const CLASS: &str = "volumeAttributesClassName";
@@ -299,7 +308,7 @@ fn rename_labels(affinity: &mut Value, now: &Value) {
         for field in ["matchExpressions", "matchFields"] {
             for (expression, now) in items_mut(term, field).iter_mut().zip(list(now, field)) {
                 let key = text(now, "key");
-                if node::new_label(text(expression, "key")) == Some(key) {
+                if node::new_label(text(expression, "key")).unwrap_or("") == key {
                     set(expression, "key", key);
                 }
             }
@@ -320,7 +329,10 @@ fn check_source_kept(errors: &mut Errors, new: &Value, old: &Value) {
     if SOURCES.iter().any(|(field, _)| !same(sub(spec, field), sub(old_spec, field))) {
         errors.push(FieldError::forbidden(
             &Path::new("spec").child("persistentvolumesource"),
-            "spec.persistentvolumesource is immutable after creation\n",
+            format!(
+                "spec.persistentvolumesource is immutable after creation\n{}",
+                golang::difference("PersistentVolumeSource", old_spec, spec),
+            ),
         ));
     }
     immutable(errors, get(spec, "volumeMode"), get(old_spec, "volumeMode"), &Path::new("volumeMode"));

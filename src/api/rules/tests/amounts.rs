@@ -103,7 +103,7 @@ fn runtime_classes() {
                 scheduling.nodeSelector: Invalid value: "a b": name part must consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or '123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')
                 scheduling.nodeSelector: Invalid value: "c d": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
                 scheduling.tolerations[1].effect: Invalid value: "": effect must be 'NoExecute' when `tolerationSeconds` is set
-                scheduling.tolerations[1]: Duplicate value: {"Effect":"","Key":"k","Operator":"Exists","TolerationSeconds":1,"Value":""}
+                scheduling.tolerations[1]: Duplicate value: {"Key":"k","Operator":"Exists","Value":"","Effect":"","TolerationSeconds":1}
             "#]],
         ),
     ] {
@@ -265,8 +265,8 @@ fn policies_of_jobs() {
         (
             "successPolicy: {rules: [{succeededCount: 1}]}",
             expect![[r#"
-            spec.successPolicy: Invalid value: {"Rules":[{"SucceededCount":1,"SucceededIndexes":null}]}: requires indexed completion mode
-        "#]],
+                spec.successPolicy: Invalid value: {"Rules":[{"SucceededIndexes":null,"SucceededCount":1}]}: requires indexed completion mode
+            "#]],
         ),
         (
             "completionMode: Indexed, successPolicy: {}",

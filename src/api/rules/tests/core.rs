@@ -125,7 +125,7 @@ fn services() {
                 spec.ports[1].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive
                 spec.sessionAffinity: Unsupported value: "Odd": supported values: "ClientIP", "None"
                 spec.type: Unsupported value: "Odd": supported values: "ClusterIP", "ExternalName", "LoadBalancer", "NodePort"
-                spec.ports[1]: Duplicate value: {"port":0,"protocol":"X"}
+                spec.ports[1]: Duplicate value: {"Name":"","Protocol":"X","AppProtocol":null,"Port":0,"TargetPort":0,"NodePort":0}
             "#]],
         ),
         (
@@ -184,14 +184,14 @@ fn nodes_and_namespaces() {
         "Node",
         "{spec: {podCIDRs: [x, 1.2.3.0/24], taints: [{key: a, effect: NoSchedule}, {key: a, effect: NoSchedule}, {key: b, value: '-', effect: Odd}]}, status: {capacity: {pods: 100m}}}",
         expect![[r#"
-        metadata.taints[1]: Duplicate value: {"effect":"NoSchedule","key":"a"}: taints must be unique by key and effect pair
-        metadata.taints[2].value: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
-        metadata.taints[2].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
-        status.capacity.pods: Invalid value: "100m": must be an integer
-        status.allocatable.pods: Invalid value: "100m": must be an integer
-        spec.podCIDRs[0]: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
-        spec.podCIDRs: Invalid value: ["x","1.2.3.0/24"]: may specify no more than one CIDR for each IP family
-    "#]],
+            metadata.taints[1]: Duplicate value: {"Key":"a","Value":"","Effect":"NoSchedule","TimeAdded":null}: taints must be unique by key and effect pair
+            metadata.taints[2].value: Invalid value: "-": a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+            metadata.taints[2].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+            status.capacity.pods: Invalid value: "100m": must be an integer
+            status.allocatable.pods: Invalid value: "100m": must be an integer
+            spec.podCIDRs[0]: Invalid value: "x": must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)
+            spec.podCIDRs: Invalid value: ["x","1.2.3.0/24"]: may specify no more than one CIDR for each IP family
+        "#]],
     );
     check_update(
         "",

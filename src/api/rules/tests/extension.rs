@@ -119,7 +119,7 @@ fn addresses() {
         &format!("metadata: {{name: 10.0.0.1}}\n{parent}"),
         "metadata: {name: 10.0.0.1}\nspec: {parentRef: {resource: services, name: other, namespace: b}}",
         expect![[r#"
-            spec.parentRef: Invalid value: {"name":"other","namespace":"b","resource":"services"}: field is immutable
+            spec.parentRef: Invalid value: {"Group":"","Resource":"services","Namespace":"b","Name":"other"}: field is immutable
         "#]],
     );
 }

@@ -5,6 +5,7 @@ mod core;
 mod devices;
 mod extension;
 mod pods;
+mod sources;
 mod storage;
 mod updates;
 mod warnings;
@@ -192,8 +193,8 @@ fn workloads() {
         "Deployment",
         &spec(", strategy: {type: Odd}"),
         expect![[r#"
-        spec.strategy: Unsupported value: {"type":"Odd"}: supported values: "Recreate", "RollingUpdate"
-    "#]],
+            spec.strategy: Unsupported value: {"Type":"Odd","RollingUpdate":null}: supported values: "Recreate", "RollingUpdate"
+        "#]],
     );
     check_update(
         "apps",
@@ -405,8 +406,8 @@ fn roles() {
         "{roleRef: {kind: Role, name: a}}",
         "{roleRef: {kind: Role, name: b}}",
         expect![[r#"
-        roleRef: Invalid value: {"apiGroup":"rbac.authorization.k8s.io","kind":"Role","name":"b"}: cannot change roleRef
-    "#]],
+            roleRef: Invalid value: {"APIGroup":"rbac.authorization.k8s.io","Kind":"Role","Name":"b"}: cannot change roleRef
+        "#]],
     );
 }
 
@@ -417,11 +418,11 @@ fn the_rest() {
         "PodDisruptionBudget",
         "{spec: {minAvailable: 200%, maxUnavailable: -1, unhealthyPodEvictionPolicy: Odd}}",
         expect![[r#"
-        spec: Invalid value: {"maxUnavailable":-1,"minAvailable":"200%","unhealthyPodEvictionPolicy":"Odd"}: minAvailable and maxUnavailable cannot be both set
-        spec.minAvailable: Invalid value: "200%": must not be greater than 100%
-        spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
-        spec.unhealthyPodEvictionPolicy: Unsupported value: "Odd": supported values: "AlwaysAllow", "IfHealthyBudget"
-    "#]],
+            spec: Invalid value: {"MinAvailable":"200%","Selector":null,"MaxUnavailable":-1,"UnhealthyPodEvictionPolicy":"Odd"}: minAvailable and maxUnavailable cannot be both set
+            spec.minAvailable: Invalid value: "200%": must not be greater than 100%
+            spec.maxUnavailable: Invalid value: -1: must be greater than or equal to 0
+            spec.unhealthyPodEvictionPolicy: Unsupported value: "Odd": supported values: "AlwaysAllow", "IfHealthyBudget"
+        "#]],
     );
     check(
         "autoscaling",
@@ -494,9 +495,24 @@ fn the_rest() {
         "{spec: {accessModes: [ReadWriteOnce], resources: {requests: {storage: 2Gi}}}}",
         "{spec: {accessModes: [ReadWriteMany], resources: {requests: {storage: 3Gi}}}}",
         expect![[r#"
-        spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            @@ -1,12 +1,12 @@
+             {
+              "AccessModes": [
+            -  "ReadWriteOnce"
+            +  "ReadWriteMany"
+              ],
+              "Selector": null,
+              "Resources": {
+               "Limits": null,
+               "Requests": {
+            -   "storage": "2Gi"
+            +   "storage": "3Gi"
+               }
+              },
+              "VolumeName": "",
 
-    "#]],
+        "#]],
     );
     check(
         "",

@@ -191,14 +191,14 @@ fn pods() {
         "Pod",
         "{spec: {securityContext: {runAsUser: -1, sysctls: [{name: 'A'}], seccompProfile: {type: Localhost}}, dnsPolicy: None, containers: [{name: c, image: i, securityContext: {runAsGroup: 9999999999, privileged: true, allowPrivilegeEscalation: false, procMount: Odd}}]}}",
         expect![[r#"
-        spec.containers[0].securityContext.runAsGroup: Invalid value: 9999999999: must be between 0 and 2147483647, inclusive
-        spec.containers[0].securityContext.procMount: Unsupported value: "Odd": supported values: "Default", "Unmasked"
-        spec.containers[0].securityContext: Invalid value: {"allowPrivilegeEscalation":false,"privileged":true,"procMount":"Odd","runAsGroup":9999999999}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true
-        spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive
-        spec.securityContext.sysctls[0].name: Invalid value: "A": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$
-        spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost
-        spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None
-    "#]],
+            spec.containers[0].securityContext.runAsGroup: Invalid value: 9999999999: must be between 0 and 2147483647, inclusive
+            spec.containers[0].securityContext.procMount: Unsupported value: "Odd": supported values: "Default", "Unmasked"
+            spec.containers[0].securityContext: Invalid value: {"Capabilities":null,"Privileged":true,"SELinuxOptions":null,"WindowsOptions":null,"RunAsUser":null,"RunAsGroup":9999999999,"RunAsNonRoot":null,"ReadOnlyRootFilesystem":null,"AllowPrivilegeEscalation":false,"ProcMount":"Odd","SeccompProfile":null,"AppArmorProfile":null}: cannot set `allowPrivilegeEscalation` to false and `privileged` to true
+            spec.securityContext.runAsUser: Invalid value: -1: must be between 0 and 2147483647, inclusive
+            spec.securityContext.sysctls[0].name: Invalid value: "A": must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$
+            spec.securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost
+            spec.dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None
+        "#]],
     );
 }
 
@@ -226,11 +226,18 @@ fn pods_change_little() {
         POD,
         "{spec: {hostname: h, containers: [{name: c, image: nginx}]}}",
         expect![[r#"
-        spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
-        - hostname: null
-        + hostname: "h"
+            spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+            @@ -64,7 +64,7 @@
+               "SELinuxChangePolicy": null
+              },
+              "ImagePullSecrets": null,
+            - "Hostname": "",
+            + "Hostname": "h",
+              "Subdomain": "",
+              "SetHostnameAsFQDN": null,
+              "Affinity": null,
 
-    "#]],
+        "#]],
     );
     check_update(
         "",
@@ -310,7 +317,7 @@ fn amounts_of_pods_as_a_whole() {
             spec.resources.requests[storage]: Unsupported value: "storage": supported values: "cpu", "hugepages-", "memory"
             spec.resources.limits: Required value: Limit must be set for non overcommitable resources
             spec.resources.requests: Invalid value: "2": must be less than or equal to cpu limit of 1
-            spec.resources.claims[0]: Not found: "c"
+            spec.resources.claims[0]: Not found: "c": must be one of the names in pod.spec.resourceClaims which is empty
         "#]],
     );
     refused(

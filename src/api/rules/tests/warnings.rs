@@ -51,42 +51,41 @@ fn pods_and_templates() {
         None,
         ODD,
         expect![[r#"
-        spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead
-        spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key: beta.kubernetes.io/arch is deprecated since v1.14; use "kubernetes.io/arch" instead
-        spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].values[0]: - is invalid, a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
-        spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated since v1.17; use "topology.kubernetes.io/zone" instead
-        spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod
-        metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the "priorityClassName" field instead
-        spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+
-        spec.volumes[1].storageOS: deprecated in v1.22, non-functional in v1.25+
-        spec.volumes[2].rbd: deprecated in v1.28, non-functional in v1.31+
-        spec.volumes[3].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: fractional byte value "1m" is invalid, must be an integer
-        volume "m" (ConfigMap "x"): overlapping paths: "p/q" with "p"
-        volume "p" (Projected) has no sources provided
-        volume "p" (Projected): overlapping paths: "token" (ServiceAccountToken) with "token" (Secret "x")
-        spec.hostAliases[1].ip: duplicate ip "10.0.0.01"
-        spec.imagePullSecrets[1].name: duplicate name "a"
-        spec.imagePullSecrets[2].name: invalid empty name ""
-        spec.overhead[memory]: fractional byte value "1m" is invalid, must be an integer
-        metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]: non-functional in v1.27+; use the "seccompProfile" field instead
-        metadata.annotations[container.seccomp.security.alpha.kubernetes.io/c]: non-functional in v1.27+; use the "seccompProfile" field instead
-        metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the "appArmorProfile" field instead
-        spec.containers[0].resources.limits[memory]: fractional byte value "1m" is invalid, must be an integer
-        spec.containers[0].resources.requests[memory]: fractional byte value "1m" is invalid, must be an integer
-        spec.containers[0].env[2]: hides previous definition of "A", which may be dropped when using apply
-        spec.containers[0].ports[0]: duplicate port definition with spec.initContainers[0].ports[0]
-        spec.containers[0].ports[1]: overlapping port definition with spec.initContainers[0].ports[0]
-        spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]
-        spec.containers[0].ports[2]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:81 Protocol:TCP HostIP:1.2.3.4}
-        spec.containers[0].ports[4]: dangerously ambiguous port definition with spec.containers[0].ports[3]
-        spec.containers[0].ports[0]: duplicate port name "http" with spec.initContainers[0].ports[0], services and probes that select ports by name will use spec.initContainers[0].ports[0]
-        spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1
-        spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null labelSelector results in matching no pod
-        spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod
-        spec.dnsConfig.nameservers[0]: non-standard IP address "::ffff:1.2.3.4" is invalid: use "1.2.3.4"
-        spec.hostAliases[0].ip: non-standard IP address "10.0.0.01" is invalid: use "10.0.0.1"
-        spec.hostAliases[1].ip: non-standard IP address "10.0.0.01" is invalid: use "10.0.0.1"
-    "#]],
+            spec.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use "kubernetes.io/os" instead
+            spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0].matchExpressions[0].key: beta.kubernetes.io/arch is deprecated since v1.14; use "kubernetes.io/arch" instead
+            spec.affinity.nodeAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].preference.matchExpressions[0].values[0]: - is invalid, a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyValue',  or 'my_value',  or '12345', regex used for validation is '(([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9])?')
+            spec.topologySpreadConstraints[0].topologyKey: failure-domain.beta.kubernetes.io/zone is deprecated since v1.17; use "topology.kubernetes.io/zone" instead
+            spec.topologySpreadConstraints[0].labelSelector: a null labelSelector results in matching no pod
+            metadata.annotations[scheduler.alpha.kubernetes.io/critical-pod]: non-functional in v1.16+; use the "priorityClassName" field instead
+            spec.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+
+            spec.volumes[1].storageOS: deprecated in v1.22, non-functional in v1.25+
+            spec.volumes[2].rbd: deprecated in v1.28, non-functional in v1.31+
+            spec.volumes[3].ephemeral.volumeClaimTemplate.spec.resources.requests[storage]: fractional byte value "1m" is invalid, must be an integer
+            volume "m" (ConfigMap "x"): overlapping paths: "p/q" with "p"
+            volume "p" (Projected) has no sources provided
+            volume "p" (Projected): overlapping paths: "token" (ServiceAccountToken) with "token" (Secret "x")
+            spec.hostAliases[1].ip: duplicate ip "10.0.0.01"
+            spec.imagePullSecrets[1].name: duplicate name "a"
+            spec.imagePullSecrets[2].name: invalid empty name ""
+            spec.overhead[memory]: fractional byte value "1m" is invalid, must be an integer
+            metadata.annotations[seccomp.security.alpha.kubernetes.io/pod]: non-functional in v1.27+; use the "seccompProfile" field instead
+            metadata.annotations[container.seccomp.security.alpha.kubernetes.io/c]: non-functional in v1.27+; use the "seccompProfile" field instead
+            metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: deprecated since v1.30; use the "appArmorProfile" field instead
+            spec.containers[0].resources.limits[memory]: fractional byte value "1m" is invalid, must be an integer
+            spec.containers[0].resources.requests[memory]: fractional byte value "1m" is invalid, must be an integer
+            spec.containers[0].env[2]: hides previous definition of "A", which may be dropped when using apply
+            spec.containers[0].ports[0]: duplicate port definition with spec.initContainers[0].ports[0]
+            spec.containers[0].ports[1]: overlapping port definition with spec.initContainers[0].ports[0]
+            spec.containers[0].ports[1]: overlapping port definition with spec.containers[0].ports[0]
+            spec.containers[0].ports[2]: hostIP set without hostPort: {Name: HostPort:0 ContainerPort:81 Protocol:TCP HostIP:1.2.3.4}
+            spec.containers[0].ports[4]: dangerously ambiguous port definition with spec.containers[0].ports[3]
+            spec.containers[0].ports[0]: duplicate port name "http" with spec.initContainers[0].ports[0], services and probes that select ports by name will use spec.initContainers[0].ports[0]
+            spec.affinity.podAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].labelSelector: a null labelSelector results in matching no pod
+            spec.affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.labelSelector: a null labelSelector results in matching no pod
+            spec.dnsConfig.nameservers[0]: non-standard IP address "::ffff:1.2.3.4" is invalid: use "1.2.3.4"
+            spec.hostAliases[0].ip: non-standard IP address "10.0.0.01" is invalid: use "10.0.0.1"
+            spec.hostAliases[1].ip: non-standard IP address "10.0.0.01" is invalid: use "10.0.0.1"
+        "#]],
     );
     warned("", "Pod", Some(POD), ODD, expect![[""]]);
     warned(
@@ -129,9 +128,7 @@ fn pods_and_templates() {
         "PodTemplate",
         None,
         "{template: {spec: {containers: [{name: c, image: i}], terminationGracePeriodSeconds: -1}}}",
-        expect![[r#"
-        template.spec.terminationGracePeriodSeconds: must be >= 0; negative values are invalid and will be treated as 1
-    "#]],
+        expect![""],
     );
 }
 

@@ -82,18 +82,36 @@ fn claims_and_volumes() {
         &with("volumeName: v"),
         &with("volumeName: w"),
         expect![[r#"
-        spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            @@ -9,7 +9,7 @@
+                "storage": "1Gi"
+               }
+              },
+            - "VolumeName": "v",
+            + "VolumeName": "w",
+              "StorageClassName": null,
+              "VolumeMode": "Filesystem",
+              "DataSource": null,
 
-    "#]],
+        "#]],
     );
     change(claim, &with("storageClassName: c"), expect![[""]]);
     change(
         &with("storageClassName: c"),
         &with("storageClassName: d"),
         expect![[r#"
-        spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            @@ -10,7 +10,7 @@
+               }
+              },
+              "VolumeName": "",
+            - "StorageClassName": "c",
+            + "StorageClassName": "d",
+              "VolumeMode": "Filesystem",
+              "DataSource": null,
+              "DataSourceRef": null,
 
-    "#]],
+        "#]],
     );
     let annotated = |claim: &str| {
         claim.replacen("{spec", "{metadata: {annotations: {volume.beta.kubernetes.io/storage-class: c}}, spec", 1)
@@ -110,19 +128,37 @@ fn claims_and_volumes() {
         &annotated(claim),
         &with("storageClassName: d"),
         expect![[r#"
-        metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "": field is immutable
-        spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            metadata.annotations.volume.beta.kubernetes.io/storage-class: Invalid value: "": field is immutable
+            spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            @@ -10,7 +10,7 @@
+               }
+              },
+              "VolumeName": "",
+            - "StorageClassName": null,
+            + "StorageClassName": "d",
+              "VolumeMode": "Filesystem",
+              "DataSource": null,
+              "DataSourceRef": null,
 
-    "#]],
+        "#]],
     );
     change(
         claim,
         &with("volumeMode: Block"),
         expect![[r#"
-        spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            spec: Forbidden: spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims
+            @@ -11,7 +11,7 @@
+              },
+              "VolumeName": "",
+              "StorageClassName": null,
+            - "VolumeMode": "Filesystem",
+            + "VolumeMode": "Block",
+              "DataSource": null,
+              "DataSourceRef": null,
+              "VolumeAttributesClassName": null
 
-        volumeMode: Invalid value: "Block": field is immutable
-    "#]],
+            volumeMode: Invalid value: "Block": field is immutable
+        "#]],
     );
     let current =
         with("volumeAttributesClassName: a").replace("status: {", "status: {currentVolumeAttributesClassName: a, ");
@@ -163,8 +199,8 @@ fn claims_and_volumes() {
         volume,
         &volume.replace("linux", "windows"),
         expect![[r#"
-        nodeAffinity: Invalid value: {"required":{"nodeSelectorTerms":[{"matchExpressions":[{"key":"beta.kubernetes.io/os","operator":"In","values":["windows"]}]}]}}: field is immutable, except for updating from beta label to GA
-    "#]],
+            nodeAffinity: Invalid value: {"Required":{"NodeSelectorTerms":[{"MatchExpressions":[{"Key":"beta.kubernetes.io/os","Operator":"In","Values":["windows"]}],"MatchFields":null}]}}: field is immutable, except for updating from beta label to GA
+        "#]],
     );
     change(
         volume,
@@ -180,9 +216,21 @@ fn claims_and_volumes() {
         &secret,
         volume,
         expect![[r#"
-        spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
+            spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation
+            @@ -29,10 +29,7 @@
+               "ControllerPublishSecretRef": null,
+               "NodeStageSecretRef": null,
+               "NodePublishSecretRef": null,
+            -  "ControllerExpandSecretRef": {
+            -   "Name": "s",
+            -   "Namespace": "n"
+            -  },
+            +  "ControllerExpandSecretRef": null,
+               "NodeExpandSecretRef": null
+              }
+             }
 
-    "#]],
+        "#]],
     );
 }
 
@@ -220,9 +268,9 @@ fn classes_and_their_like() {
         "{metadata: {name: 10.0.0.1}, spec: {parentRef: {resource: services, name: a}}}",
         "{metadata: {name: 10.0.0.1}, spec: {parentRef: {resource: services}}}",
         expect![[r#"
-        spec.parentRef.name: Required value
-        spec.parentRef: Invalid value: {"resource":"services"}: field is immutable
-    "#]],
+            spec.parentRef.name: Required value
+            spec.parentRef: Invalid value: {"Group":"","Resource":"services","Namespace":"","Name":""}: field is immutable
+        "#]],
     );
     check_update(
         "coordination.k8s.io",
@@ -242,13 +290,14 @@ fn nodes() {
         "{spec: {podCIDRs: [10.0.0.0/24], providerID: p, externalID: e}}",
         "{spec: {podCIDRs: [10.0.1.0/24, 10.0.2.1/24], providerID: q, taints: [{key: a, effect: Odd}]}}",
         expect![[r#"
-        metadata.taints[0].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
-        spec.podCIDRs[1]: Invalid value: "10.0.2.1/24": must not have bits set beyond the prefix length
-        spec.podCIDRs: Invalid value: ["10.0.1.0/24","10.0.2.1/24"]: may specify no more than one CIDR for each IP family
-        spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid
-        spec.providerID: Forbidden: node updates may not change providerID except from "" to valid
-        spec.externalID: Forbidden: may not be updated
-    "#]],
+            metadata.taints[0].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+            spec.podCIDRs[1]: Invalid value: "10.0.2.1/24": must not have bits set beyond the prefix length
+            spec.podCIDRs: Invalid value: ["10.0.1.0/24","10.0.2.1/24"]: may specify no more than one CIDR for each IP family
+            metadata.taints[0].effect: Unsupported value: "Odd": supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"
+            spec.podCIDRs: Forbidden: node updates may not change podCIDR except from "" to valid
+            spec.providerID: Forbidden: node updates may not change providerID except from "" to valid
+            spec.externalID: Forbidden: may not be updated
+        "#]],
     );
     let mut new = named(json!({"spec": {"configSource": {"configMap": {}}}}), false);
     let old = named(json!({"spec": {}}), false);

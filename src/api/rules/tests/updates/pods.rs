@@ -17,8 +17,19 @@ fn pods_may_change_little() {
         POD,
         &POD.replace("nginx", "''"),
         expect![[r#"
-        spec.containers[0].image: Required value
-    "#]],
+            spec.containers[0].image: Required value
+            spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+            @@ -27,7 +27,7 @@
+                "Lifecycle": null,
+                "TerminationMessagePath": "/dev/termination-log",
+                "TerminationMessagePolicy": "File",
+            -   "ImagePullPolicy": "Always",
+            +   "ImagePullPolicy": "IfNotPresent",
+                "SecurityContext": null,
+                "Stdin": false,
+                "StdinOnce": false,
+
+        "#]],
     );
     change(POD, &with("activeDeadlineSeconds: 5"), expect![[""]]);
     change(
@@ -46,11 +57,18 @@ fn pods_may_change_little() {
         POD,
         &with("nodeName: n"),
         expect![[r#"
-        spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
-        - nodeName: null
-        + nodeName: "n"
+            spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+            @@ -42,7 +42,7 @@
+              "NodeSelector": null,
+              "ServiceAccountName": "",
+              "AutomountServiceAccountToken": null,
+            - "NodeName": "",
+            + "NodeName": "n",
+              "SecurityContext": {
+               "HostNetwork": false,
+               "HostPID": false,
 
-    "#]],
+        "#]],
     );
     change(
         &with("tolerations: [{key: a, operator: Exists, effect: NoExecute}]"),
@@ -112,15 +130,15 @@ fn pods_at_a_gate_may_become_pickier() {
         &affinity(more),
         &affinity(one),
         expect![[r#"
-        spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]: Invalid value: {"matchExpressions":[{"key":"a","operator":"Exists"}]}: only additions are allowed (no mutations or deletions)
-    "#]],
+            spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms[0]: Invalid value: {"MatchExpressions":[{"Key":"a","Operator":"Exists","Values":null}],"MatchFields":null}: only additions are allowed (no mutations or deletions)
+        "#]],
     );
     change(
         &affinity(one),
         &affinity(&format!("{one}, {more}")),
         expect![[r#"
-        spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Invalid value: [{"matchExpressions":[{"key":"a","operator":"Exists"}]},{"matchExpressions":[{"key":"a","operator":"Exists"},{"key":"b","operator":"Exists"}]}]: no additions/deletions to non-empty NodeSelectorTerms list are allowed
-    "#]],
+            spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Invalid value: [{"MatchExpressions":[{"Key":"a","Operator":"Exists","Values":null}],"MatchFields":null},{"MatchExpressions":[{"Key":"a","Operator":"Exists","Values":null},{"Key":"b","Operator":"Exists","Values":null}],"MatchFields":null}]: no additions/deletions to non-empty NodeSelectorTerms list are allowed
+        "#]],
     );
     change(
         &affinity(one),
@@ -129,7 +147,26 @@ fn pods_at_a_gate_may_become_pickier() {
         spec.affinity.nodeAffinity.requiredDuringSchedulingIgnoredDuringExecution.nodeSelectorTerms: Invalid value: []: no additions/deletions to non-empty NodeSelectorTerms list are allowed
     "#]],
     );
-    change(&gated(", affinity: {podAffinity: {}}"), &gated(", affinity: {}"), expect![[""]]);
+    change(
+        &gated(", affinity: {podAffinity: {}}"),
+        &gated(", affinity: {}"),
+        expect![[r#"
+        spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)
+        @@ -69,10 +69,7 @@
+          "SetHostnameAsFQDN": null,
+          "Affinity": {
+           "NodeAffinity": null,
+        -  "PodAffinity": {
+        -   "RequiredDuringSchedulingIgnoredDuringExecution": null,
+        -   "PreferredDuringSchedulingIgnoredDuringExecution": null
+        -  },
+        +  "PodAffinity": null,
+           "PodAntiAffinity": null
+          },
+          "SchedulerName": "default-scheduler",
+
+    "#]],
+    );
 }
 
 #[test]
@@ -162,11 +199,17 @@ fn ephemeral_containers_come_and_stay() {
         &debug,
         &debug.replace("image: i", "image: j"),
         expect![[r#"
-        spec.ephemeralContainers: Forbidden: existing ephemeral containers "d" may not be changed
-        - image: "i"
-        + image: "j"
+            spec.ephemeralContainers: Forbidden: existing ephemeral containers "d" may not be changed
+            @@ -1,6 +1,6 @@
+             {
+              "Name": "d",
+            - "Image": "i",
+            + "Image": "j",
+              "Command": null,
+              "Args": null,
+              "WorkingDir": "",
 
-    "#]],
+        "#]],
     );
     change(
         &POD.replace("{spec: {", "{metadata: {annotations: {kubernetes.io/config.mirror: m}}, spec: {nodeName: n, "),
