@@ -32,8 +32,8 @@ const PATIENCE: usize = 3;
 
 /// So many messages with entries are on their way to a witness at most, of up to so many bytes unless one entry has more: it
 /// holds each of them several times over until it is on its disk.
-pub(super) const ON_THEIR_WAY: usize = 8;
-pub(super) const MESSAGE_BYTES: u64 = 256 << 10;
+pub(super) const ON_THEIR_WAY: usize = 4;
+pub(super) const MESSAGE_BYTES: u64 = 128 << 10;
 
 /// How many places to cut at are known at most.
 const PLACES: u64 = 64;
