@@ -305,18 +305,38 @@ fn a_job_without_labels_has_those_of_its_pods() {
 fn old_ways_of_app_armor_say_what_the_field_says() {
     const KEY: &str = "container.apparmor.security.beta.kubernetes.io";
     for (key, profile, context, expected) in [
-        ("c", "bad", "{}", expect![[r#"
+        (
+            "c",
+            "bad",
+            "{}",
+            expect![[r#"
             metadata.annotations[container.apparmor.security.beta.kubernetes.io/c]: Invalid value: "bad": invalid AppArmor profile name: "bad"
-        "#]]),
-        ("none", "localhost/p", "{}", expect![[r#"
+        "#]],
+        ),
+        (
+            "none",
+            "localhost/p",
+            "{}",
+            expect![[r#"
             metadata.annotations[container.apparmor.security.beta.kubernetes.io/none]: Invalid value: "none": container not found
-        "#]]),
-        ("c", "unconfined", "{appArmorProfile: {type: RuntimeDefault}}", expect![[r#"
+        "#]],
+        ),
+        (
+            "c",
+            "unconfined",
+            "{appArmorProfile: {type: RuntimeDefault}}",
+            expect![[r#"
             spec.containers[0].securityContext.appArmorProfile.type: Forbidden: apparmor type in annotation and field must match
-        "#]]),
-        ("c", "localhost/p", "{appArmorProfile: {type: Localhost, localhostProfile: q}}", expect![[r#"
+        "#]],
+        ),
+        (
+            "c",
+            "localhost/p",
+            "{appArmorProfile: {type: Localhost, localhostProfile: q}}",
+            expect![[r#"
             spec.containers[0].securityContext.appArmorProfile.localhostProfile: Forbidden: apparmor profile in annotation and field must match
-        "#]]),
+        "#]],
+        ),
         ("c", "localhost/p", "{appArmorProfile: {type: Localhost, localhostProfile: p}}", expect![[""]]),
     ] {
         check(
@@ -332,15 +352,27 @@ fn old_ways_of_app_armor_say_what_the_field_says() {
 
 #[test]
 fn configurations_of_registries_are_maps() {
-    for (data, expected) in
-        [("eA==", expect![[r#"
+    for (data, expected) in [
+        (
+            "eA==",
+            expect![[r#"
             data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": invalid character 'x' looking for beginning of value
-        "#]]), ("W10=", expect![[r#"
+        "#]],
+        ),
+        (
+            "W10=",
+            expect![[r#"
             data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": json: cannot unmarshal array into Go value of type map[string]interface {}
-        "#]]), ("e30=", expect![[""]]), ("", expect![[r#"
+        "#]],
+        ),
+        ("e30=", expect![[""]]),
+        (
+            "",
+            expect![[r#"
             data[.dockerconfigjson]: Invalid value: "<secret contents redacted>": unexpected end of JSON input
-        "#]])]
-    {
+        "#]],
+        ),
+    ] {
         let secret = format!("{{type: kubernetes.io/dockerconfigjson, data: {{.dockerconfigjson: '{data}'}}}}");
         check("", "Secret", &secret, expected);
     }
