@@ -1,12 +1,15 @@
 //! Writes of roles and bindings, held against the rights of who writes them.
 
-use mk8s_api::{meta, status::Status};
+use mk8s_api::{
+    meta,
+    status::{GroupResource, Status},
+};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Context, Operation, Plugin, Request};
 use crate::auth::{
-    escalation::{may_bind, may_write_role},
+    escalation::{BindError, may_bind, may_write_role},
     rbac::rule::Rule,
 };
 
@@ -35,7 +38,15 @@ impl Plugin for RbacEscalation {
             "rolebindings" | "clusterrolebindings" if unchanged("roleRef") && unchanged("subjects") => Ok(()),
             "rolebindings" | "clusterrolebindings" => {
                 let text = |field: &str| object["roleRef"][field].as_str().unwrap_or_default();
-                may_bind(authorization, user, namespace, text("kind"), text("name"))
+                match may_bind(authorization, user, namespace, text("kind"), text("name")) {
+                    Err(BindError::NoRole) => {
+                        // Kubernetes has it that a binding of the role's name is what is not there.
+                        let resource = GroupResource::new(GROUP, request.resource);
+                        return Err(Status::not_found(&resource, text("name")));
+                    }
+                    Err(BindError::Lacking(why)) => Err(why),
+                    Ok(()) => Ok(()),
+                }
             }
             _ => Ok(()),
         };

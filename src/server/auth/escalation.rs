@@ -24,6 +24,15 @@ pub fn may_write_role(
     confirm(authorization, user, namespace, rules)
 }
 
+/// Why a binding may not be written.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("the role does not exist")]
+    NoRole,
+    #[error("{0}")]
+    Lacking(String),
+}
+
 /// Whether `user` may write a binding to this role; otherwise why not.
 pub fn may_bind(
     authorization: &Authorization,
@@ -31,14 +40,14 @@ pub fn may_bind(
     namespace: &str,
     role_kind: &str,
     role: &str,
-) -> Result<(), String> {
+) -> Result<(), BindError> {
     let plural = if role_kind == "ClusterRole" { "clusterroles" } else { "roles" };
     if user.in_group(MASTERS) || holds(authorization, user, "bind", plural, namespace, role) {
         return Ok(());
     }
     match authorization.rbac().rules_of_role(role_kind, namespace, role) {
-        Some(rules) => confirm(authorization, user, namespace, &rules),
-        None => Err(format!("{plural}.{GROUP} {} not found", quote(role))),
+        Some(rules) => confirm(authorization, user, namespace, &rules).map_err(BindError::Lacking),
+        None => Err(BindError::NoRole),
     }
 }
 

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use http::HeaderMap;
-use mk8s_api::status::Status;
+use mk8s_api::{field::quote, status::Status};
 
 use super::{ANONYMOUS, AUTHENTICATED, Attributes, Authorization, SERVICE_ACCOUNT_PREFIX, UNAUTHENTICATED, User};
 
@@ -60,12 +60,30 @@ fn asked_for(headers: &HeaderMap) -> Result<Option<User>, Status> {
     if name.is_empty() {
         return match uid.is_empty() && groups.is_empty() && extra.is_empty() {
             true => Ok(None),
-            false => Err(Status::bad_request(
-                "requested [uid, groups, extra] without impersonating a user: give the Impersonate-User header too",
-            )),
+            false => Err(Status::bad_request(format!(
+                "requested {} without impersonating a user name",
+                in_go(&User { name, uid, groups, extra })
+            ))),
         };
     }
     Ok(Some(User { name, uid, groups, extra }))
+}
+
+/// A user as Go shows one.
+fn in_go(user: &User) -> String {
+    let list = |texts: &[String]| match texts {
+        [] => "[]string(nil)".to_owned(),
+        texts => format!("[]string{{{}}}", texts.iter().map(|text| quote(text)).collect::<Vec<_>>().join(", ")),
+    };
+    let extra = match user.extra.is_empty() {
+        true => "map[string][]string(nil)".to_owned(),
+        false => {
+            let entries = user.extra.iter().map(|(key, values)| format!("{}:{}", quote(key), list(values)));
+            format!("map[string][]string{{{}}}", entries.collect::<Vec<_>>().join(", "))
+        }
+    };
+    let (name, uid, groups) = (quote(&user.name), quote(&user.uid), list(&user.groups));
+    format!("&user.DefaultInfo{{Name:{name}, UID:{uid}, Groups:{groups}, Extra:{extra}}}")
 }
 
 fn with_implied_groups(mut user: User) -> User {
@@ -111,7 +129,9 @@ mod tests {
         let user = with_implied_groups(user.expect("readable").expect("asked"));
         assert_eq!(user.groups, ["dev", "ops", "system:authenticated"]);
         assert_eq!(user.extra["example.com/scope"], ["view"]);
-        assert_eq!(asked_for(&headers(&[("impersonate-group", "dev")])).expect_err("no user").code, 400);
+        let refused = asked_for(&headers(&[("impersonate-group", "dev")])).expect_err("no user");
+        let why = r#"requested &user.DefaultInfo{Name:"", UID:"", Groups:[]string{"dev"}, Extra:map[string][]string(nil)} without impersonating a user name"#;
+        assert_eq!((refused.code, &*refused.message), (400, why));
 
         let account = with_implied_groups(User::new("system:serviceaccount:a:b", Vec::<String>::new()));
         assert_eq!(account.groups, ["system:serviceaccounts", "system:serviceaccounts:a", "system:authenticated"]);

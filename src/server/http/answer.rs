@@ -71,7 +71,7 @@ pub fn status(encoding: Encoding, status: &Status) -> Response<Body> {
     if let Some(seconds) = status.retry_after_seconds() {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
     }
-    response
+    warn(response, &status.warnings)
 }
 
 /// A value in the encoding asked for.

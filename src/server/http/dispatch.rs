@@ -255,12 +255,21 @@ async fn virtual_kind(asked: Asked<'_>, body: RequestBody) -> Result<Response<Bo
     }
 }
 
+/// The answer with what was advised, be it a refusal or not.
+fn advised(result: Result<Response<Body>, Status>, warnings: Warnings) -> Result<Response<Body>, Status> {
+    match result {
+        Ok(response) => Ok(answer::warn(response, &warnings)),
+        Err(status) => Err(status.with_warnings(warnings)),
+    }
+}
+
 impl<'a> Asked<'a> {
     fn shown(&self) -> Result<Shown, Status> {
         let offer = Offer {
             protobuf: protobuf::Encoder::of(&self.resource.api_version, &self.resource.kind.kind).is_some(),
             table: self.resource.kind.has(Verb::Get) || self.resource.kind.has(Verb::List),
             watch: self.verb == "watch",
+            many: matches!(self.verb, "list" | "watch"),
         };
         let form = negotiate::form(self.headers, offer)?;
         let include = Include::parse(self.query.get("includeObject").unwrap_or_default()).ok_or_else(|| {
@@ -367,59 +376,65 @@ impl<'a> Asked<'a> {
     }
 
     async fn create(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let (shown, options) = (self.shown()?, self.write_options()?);
         let mut warnings = Warnings::new();
-        let object = self.read_written(body, &options, &mut warnings).await?;
-        let stored = self.inner.registry.create(&self.call(&options), object, &mut warnings).await?;
-        Ok(answer::warn(shown.object(201, &stored), &warnings))
+        advised(self.create_advised(body, &mut warnings).await, warnings)
+    }
+
+    async fn create_advised(&self, body: RequestBody, warnings: &mut Warnings) -> Result<Response<Body>, Status> {
+        let (shown, options) = (self.shown()?, self.write_options()?);
+        let object = self.read_written(body, &options, warnings).await?;
+        let stored = self.inner.registry.create(&self.call(&options), object, warnings).await?;
+        Ok(shown.object(201, &stored))
     }
 
     async fn update(&self, body: RequestBody) -> Result<Response<Body>, Status> {
-        let (shown, options) = (self.shown()?, self.write_options()?);
         let mut warnings = Warnings::new();
-        let object = self.read_written(body, &options, &mut warnings).await?;
+        advised(self.update_advised(body, &mut warnings).await, warnings)
+    }
+
+    async fn update_advised(&self, body: RequestBody, warnings: &mut Warnings) -> Result<Response<Body>, Status> {
+        let (shown, options) = (self.shown()?, self.write_options()?);
+        let object = self.read_written(body, &options, warnings).await?;
         let call = self.call(&options);
         let Updated { stored, created } = match call.subresource {
             "ephemeralcontainers" => {
-                let update =
-                    self.inner.registry.update_ephemeral_containers(&call, &mut warnings, |_| Ok(object.clone()));
+                let update = self.inner.registry.update_ephemeral_containers(&call, warnings, |_| Ok(object.clone()));
                 Updated { stored: update.await?, created: false }
             }
-            _ => self.inner.registry.update(&call, object, &mut warnings).await?,
+            _ => self.inner.registry.update(&call, object, warnings).await?,
         };
-        Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings))
+        Ok(shown.object(if created { 201 } else { 200 }, &stored))
     }
 
     async fn patch(&self, body: RequestBody) -> Result<Response<Body>, Status> {
+        let mut warnings = Warnings::new();
+        advised(self.patch_advised(body, &mut warnings).await, warnings)
+    }
+
+    async fn patch_advised(&self, body: RequestBody, warnings: &mut Warnings) -> Result<Response<Body>, Status> {
         let (shown, options) = (self.shown()?, self.write_options()?);
         let content_type = decode::content_type(self.headers);
         let supported = if self.resource.is_custom() { &PatchKind::CUSTOM[..] } else { &PatchKind::SUPPORTED };
         let kind = PatchKind::of_content_type(&content_type)
             .filter(|_| supported.contains(&content_type.as_str()))
-            .ok_or_else(|| Status::unsupported_media_type(supported))?;
+            .ok_or_else(|| Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type"))?;
         let bytes = decode::read(self.headers, body).await?;
-        let mut warnings = Warnings::new();
         let call = self.call(&options);
         if kind != PatchKind::Apply && options.force.is_some() {
             let error = FieldError::forbidden(&Path::new("force"), "may not be specified for non-apply patch");
             return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", vec![error]));
         }
-        if kind == PatchKind::Apply {
+        let Updated { stored, created } = if kind == PatchKind::Apply {
             let (sent, doubles) = decode::yaml(&bytes, self.resource.kind_of(call.subresource))?.into_parts();
-            let Updated { stored, created } = self.inner.registry.apply(&call, sent, &doubles, &mut warnings).await?;
-            if call.subresource == "scale" {
-                let scale = stored.served(&self.resource);
-                return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
-            }
-            return Ok(answer::warn(shown.object(if created { 201 } else { 200 }, &stored), &warnings));
-        }
-        let patch = Patch::read(kind, &bytes)?;
-        let stored = self.inner.registry.patch(&call, &patch, &mut warnings).await?;
+            self.inner.registry.apply(&call, sent, &doubles, warnings).await?
+        } else {
+            let patch = Patch::read(kind, &bytes)?;
+            Updated { stored: self.inner.registry.patch(&call, &patch, warnings).await?, created: false }
+        };
         if call.subresource == "scale" {
-            let scale = stored.served(&self.resource);
-            return Ok(answer::warn(answer::value(200, shown.form.encoding, &scale), &warnings));
+            return Ok(answer::value(200, shown.form.encoding, &stored.served(&self.resource)));
         }
-        Ok(answer::warn(shown.object(200, &stored), &warnings))
+        Ok(shown.object(if created { 201 } else { 200 }, &stored))
     }
 
     async fn delete_options(&self, body: RequestBody) -> Result<DeleteOptions, Status> {

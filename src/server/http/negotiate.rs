@@ -78,6 +78,8 @@ pub struct Offer {
     pub table: bool,
     /// A watch is asked for.
     pub watch: bool,
+    /// Several objects are asked for, in a list or a watch.
+    pub many: bool,
 }
 
 /// The media types an object can be had in.
@@ -90,12 +92,23 @@ pub fn form(headers: &HeaderMap, offer: Offer) -> Result<Form, Status> {
     if matches!(accept, "application/json" | "*/*" | "") {
         return Ok(Form::default());
     }
+    if choose(accept, |_, _| Some(())).is_none() {
+        return Err(unavailable(offer));
+    }
     let found = choose(accept, |encoding, range| range.form(encoding, offer));
     match found {
         Some(form) if offer.watch && !form.encoding.streams() => Err(Status::not_acceptable(&STREAMS)),
         Some(form) => Ok(form),
         None => Err(Status::not_acceptable(if offer.watch { &STREAMS } else { &SUPPORTED })),
     }
+}
+
+/// Nothing that the client accepts is there at all, whatever form it asks for.
+fn unavailable(offer: Offer) -> Status {
+    let streams = if offer.many { &STREAMS[..] } else { &[] };
+    let types: Vec<&str> = SUPPORTED.iter().chain(streams).copied().collect();
+    let why = format!("406: Not Acceptable\n\nAvailable representations: {}", types.join(", "));
+    Status::failure(406, "NotAcceptable", why)
 }
 
 /// How a Status is written, which nobody has to accept.
@@ -231,9 +244,9 @@ mod tests {
     use http::HeaderValue;
     use proptest::prelude::*;
 
-    const BUILT_IN: Offer = Offer { protobuf: true, table: true, watch: false };
-    const CUSTOM: Offer = Offer { protobuf: false, table: true, watch: false };
-    const WATCH: Offer = Offer { protobuf: true, table: true, watch: true };
+    const BUILT_IN: Offer = Offer { protobuf: true, table: true, watch: false, many: false };
+    const CUSTOM: Offer = Offer { protobuf: false, table: true, watch: false, many: false };
+    const WATCH: Offer = Offer { protobuf: true, table: true, watch: true, many: true };
 
     fn asked(accept: &'static str) -> HeaderMap {
         HeaderMap::from_iter([(header::ACCEPT, HeaderValue::from_static(accept))])
@@ -250,6 +263,8 @@ mod tests {
     fn forms_are_chosen_as_apiserver_does() {
         let all = "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf";
         let streams = "only the following media types are accepted: application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
+        let none = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf";
+        let none_of_many = "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch";
         let cases = [
             ("", BUILT_IN, "Json Whole V1"),
             ("*/*", BUILT_IN, "Json Whole V1"),
@@ -280,7 +295,8 @@ mod tests {
             ("application/json;stream=chat", BUILT_IN, all),
             ("application/vnd.kubernetes.protobuf;stream=watch", WATCH, "Protobuf Whole V1"),
             ("text/html, */*;q=0.8", BUILT_IN, "Json Whole V1"),
-            ("text/html", BUILT_IN, all),
+            ("text/html", BUILT_IN, none),
+            ("text/html", WATCH, none_of_many),
             ("application/json;as=Chair;v=v1;g=meta.k8s.io", BUILT_IN, all),
             ("application/json;v=v1", BUILT_IN, all),
             ("application/json;sv=v2", BUILT_IN, all),

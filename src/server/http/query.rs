@@ -61,7 +61,10 @@ impl Query {
             fields,
             limit: usize::try_from(limit).unwrap_or(0),
             continue_token: self.get("continue").map(str::to_string),
-            resource_version: self.resource_version()?,
+            resource_version: self.resource_version().map_err(|status| match self.flag("watch") {
+                true => status,
+                false => Status::bad_request(format!("invalid resource version: {}", status.message)),
+            })?,
             version_match,
             timeout_s: self.number("timeoutSeconds")?.and_then(|n| u64::try_from(n).ok()),
             bookmarks: self.flag("allowWatchBookmarks"),
@@ -141,7 +144,7 @@ impl Query {
     /// `resourceVersion`: absent, or a number. Zero means "any".
     pub fn resource_version(&self) -> Result<Option<u64>, Status> {
         let Some(text) = self.get("resourceVersion") else { return Ok(None) };
-        text.parse().map(Some).map_err(|_| invalid_version(text))
+        text.parse().map(Some).map_err(|_| Status::failure(500, "", invalid_version(text)))
     }
 
     /// What `CreateOptions`, `UpdateOptions` and `PatchOptions` have in common; `kind` is the one that is meant.
@@ -149,7 +152,7 @@ impl Query {
         let mut errors = Vec::new();
         let manager = self.get("fieldManager").unwrap_or_default();
         check_manager(manager, &mut errors);
-        let dry_run: Vec<&str> = self.all("dryRun").filter(|value| !value.is_empty()).collect();
+        let dry_run: Vec<&str> = self.all("dryRun").collect();
         if dry_run.iter().any(|value| *value != "All") {
             errors.push(FieldError::not_supported(&Path::new("dryRun"), dry_run.clone(), &["All"]));
         }
@@ -186,8 +189,9 @@ fn check_manager(manager: &str, errors: &mut Vec<FieldError>) {
     }
 }
 
-fn invalid_version(text: &str) -> Status {
-    Status::bad_request(format!("Invalid value: {text:?}: strconv.ParseUint: parsing {text:?}: invalid syntax"))
+fn invalid_version(text: &str) -> String {
+    let why = format!("strconv.ParseUint: parsing {text:?}: invalid syntax");
+    FieldError::invalid(&Path::new("resourceVersion"), text, why).to_string()
 }
 
 #[cfg(test)]
@@ -234,8 +238,13 @@ mod tests {
 
     #[test]
     fn write_options_are_checked() {
-        let cases =
-            [("dryRun=All", 0), ("dryRun=Some", 422), ("fieldValidation=Strict", 0), ("fieldValidation=x", 422)];
+        let cases = [
+            ("dryRun=All", 0),
+            ("dryRun=Some", 422),
+            ("dryRun=", 422),
+            ("fieldValidation=Strict", 0),
+            ("fieldValidation=x", 422),
+        ];
         for (query, code) in cases {
             let got = Query::parse(Some(query)).write_options("CreateOptions").map_or_else(|status| status.code, |_| 0);
             assert_eq!(got, code, "{query}");

@@ -328,9 +328,11 @@ pub(super) async fn handle(
             let Some(verb) = dispatch::verb(&method, &path, &query) else {
                 return handled("OTHER", "", Err(Status::method_not_allowed()));
             };
-            let selected =
-                query.get("fieldSelector").filter(|_| path.name.is_empty()).and_then(dispatch::selected_name);
             let selects = matches!(verb, "list" | "watch" | "deletecollection");
+            let selected = query
+                .get("fieldSelector")
+                .filter(|_| selects && path.name.is_empty())
+                .and_then(dispatch::selected_name);
             let attributes = Attributes {
                 version: path.version,
                 subresource: &path.subresource,

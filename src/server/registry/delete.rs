@@ -12,7 +12,7 @@ use std::sync::Arc;
 use jiff::{SignedDuration, Timestamp};
 use mk8s_api::{
     crd, meta,
-    status::{Details, Status},
+    status::{Details, GroupResource, Status},
 };
 use mk8s_store::{CommitError, Entry, Expect, Op, Txn};
 use serde_json::{Value, json};
@@ -204,7 +204,9 @@ pub fn success(call: &Call<'_>, object: &Value) -> Status {
 }
 
 pub(super) fn check_preconditions(call: &Call<'_>, options: &DeleteOptions, object: &Value) -> Result<(), Status> {
-    let conflict = |why: String| Err(Status::conflict(call.group_resource(), call.name, why));
+    // Such a refusal names the kind.
+    let kind = GroupResource::new(&*call.resource.kind.group, &*call.resource.kind.kind);
+    let conflict = |why: String| Err(Status::conflict(&kind, call.name, why));
     let (uid, version) = (meta::uid(object), meta::resource_version(object));
     match (&options.uid, &options.resource_version) {
         (Some(wanted), _) if wanted != uid => conflict(format!(

@@ -26,6 +26,7 @@ mod pods;
 mod resource;
 mod scale;
 mod select;
+mod service_families;
 mod services;
 mod update;
 mod watch;

@@ -452,16 +452,11 @@ impl Resource {
         errors
     }
 
-    /// What the schema has to say, where the rules have not said something about the same field or what it is in.
+    /// What the schema has to say, where the rules have nothing to: they say all that Kubernetes says when they speak.
     fn validate_schema(&self, object: &Value, errors: &mut Vec<FieldError>) {
-        let Some(schema) = self.schema else { return };
-        let mut more = Vec::new();
-        schema.validate(object, &Path::root(), &mut more);
-        more.retain(|error| {
-            let owner = error.field.rsplit_once(['.', '[']).map_or("", |(owner, _)| owner);
-            !errors.iter().any(|known| known.field == error.field || known.field == owner)
-        });
-        errors.append(&mut more);
+        if let Some(schema) = self.schema.filter(|_| errors.is_empty()) {
+            schema.validate(object, &Path::root(), errors);
+        }
     }
 
     /// Advice about what was written, and what it replaces.
@@ -474,7 +469,9 @@ impl Resource {
     }
 
     pub(super) fn invalid(&self, name: &str, errors: Vec<FieldError>) -> Status {
-        Status::invalid(&self.kind.group, &self.kind.kind, name, errors)
+        // Events are of the core group, whatever group shows them.
+        let group = if self.is("events.k8s.io", "events") { "" } else { &self.kind.group };
+        Status::invalid(group, &self.kind.kind, name, errors)
     }
 
     /// Refuses a field that the kind cannot be selected by.

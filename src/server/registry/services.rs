@@ -26,7 +26,7 @@ use parking_lot::{Mutex, MutexGuard};
 use rand::Rng;
 use serde_json::{Value, json};
 
-use super::{encode, keys};
+use super::{encode, keys, service_families};
 use crate::{
     admission::{Claims, Notes},
     auth::follow::{Follow, Follower},
@@ -229,7 +229,8 @@ impl Allocator {
         notes: &Notes,
     ) -> Result<Reservation, Status> {
         let claim = self.claim(notes).await?;
-        default_families(service).map_err(|error| invalid(service, vec![error]))?;
+        service_families::pair_addresses(service, None);
+        service_families::complete(service, None).map_err(|errors| invalid(service, errors))?;
         let mut work = Work { allocator: self, reservation: self.reservation(claim), errors: Vec::new() };
         work.take_address(service, None);
         work.take_ports(service, &HashSet::new());
@@ -245,8 +246,9 @@ impl Allocator {
         notes: &Notes,
     ) -> Result<Reservation, Status> {
         let claim = self.claim(notes).await?;
+        service_families::pair_addresses(service, Some(old));
         carry_over(service, old);
-        default_families(service).map_err(|error| invalid(service, vec![error]))?;
+        service_families::complete(service, Some(old)).map_err(|errors| invalid(service, errors))?;
         let mut work = Work { allocator: self, reservation: self.reservation(claim), errors: Vec::new() };
         let (had, had_ports) = (address_of(old), ports_of(old));
         work.take_address(service, had);
@@ -485,57 +487,13 @@ fn set_address(service: &mut Value, address: &str) {
     set(service, "clusterIPs", json!([address]));
 }
 
-/// Families and policy of a cluster that has one family, IPv4.
-fn default_families(service: &mut Value) -> Result<(), FieldError> {
-    if !service["spec"].is_object() {
-        return Ok(());
-    }
-    let first = service["spec"]["clusterIPs"][0].as_str().map(str::to_string);
-    if let (Some(first), "") = (first, service["spec"]["clusterIP"].as_str().unwrap_or_default()) {
-        set(service, "clusterIP", json!(first));
-    }
-    if type_of(service) == "ExternalName" {
-        return Ok(());
-    }
-    let headless = is_headless(service);
-    let selectorless = service["spec"]["selector"].as_object().is_none_or(serde_json::Map::is_empty);
-    if headless {
-        set_address(service, "None");
-    }
-    let policy = service["spec"]["ipFamilyPolicy"].as_str().unwrap_or_default().to_string();
-    if headless && selectorless {
-        if policy.is_empty() {
-            set(service, "ipFamilyPolicy", json!("RequireDualStack"));
-        }
-        if service["spec"]["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
-            let single = policy == "SingleStack";
-            set(service, "ipFamilies", if single { json!(["IPv4"]) } else { json!(["IPv4", "IPv6"]) });
-        }
-        return Ok(());
-    }
-    if policy == "RequireDualStack" {
-        let path = Path::new("spec").child("ipFamilyPolicy");
-        return Err(FieldError::invalid(&path, policy, "this cluster is not configured for dual-stack services"));
-    }
-    for (index, family) in service["spec"]["ipFamilies"].as_array().into_iter().flatten().enumerate() {
-        if family == "IPv6" {
-            let path = Path::new("spec").child("ipFamilies").index(index);
-            return Err(FieldError::invalid(&path, "IPv6", "not configured on this cluster"));
-        }
-    }
-    if policy.is_empty() {
-        set(service, "ipFamilyPolicy", json!("SingleStack"));
-    }
-    set(service, "ipFamilies", json!(["IPv4"]));
-    Ok(())
-}
-
 /// What the old version was given and the new one does not mention stays, as far as the new type has a use for it.
 fn carry_over(service: &mut Value, old: &Value) {
-    let unsaid = service["spec"]["clusterIP"].as_str().unwrap_or_default().is_empty();
-    if type_of(service) != "ExternalName" && type_of(old) != "ExternalName" && unsaid {
-        for field in ["clusterIP", "clusterIPs"] {
-            if let Some(value) = old["spec"].get(field) {
+    if type_of(service) != "ExternalName" && type_of(old) != "ExternalName" {
+        let unsaid = |value: &Value| value.as_str().is_none_or(str::is_empty);
+        let none = |value: &Value| value.as_array().is_none_or(Vec::is_empty);
+        for (field, is_unsaid) in [("clusterIP", &unsaid as &dyn Fn(&Value) -> bool), ("clusterIPs", &none)] {
+            if let Some(value) = old["spec"].get(field).filter(|_| is_unsaid(&service["spec"][field])) {
                 set(service, field, value.clone());
             }
         }

@@ -118,10 +118,10 @@ impl Registry {
             let new = transform(&old)?;
             let unconditional = check_version(call, &new, &old)?;
             let mut notes = Warnings::new();
-            let result = self.update_once(call, way, &entry, new, &old, &mut notes).await?;
-            if let Some(stored) = result {
+            let result = self.update_once(call, way, &entry, new, &old, &mut notes).await;
+            if let Some(result) = result.transpose() {
                 warnings.append(&mut notes);
-                return Ok(stored);
+                return result;
             }
             if !unconditional {
                 return Err(Status::stale(call.group_resource(), call.name));

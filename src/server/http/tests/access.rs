@@ -49,6 +49,9 @@ async fn warnings_travel_in_headers() {
     assert_eq!(warnings, ["299 - \"unknown field \\\"dat\\\"\"", "299 - \"duplicate field \\\"data.a\\\"\""]);
     let (_, stored) = read(response).await;
     assert_eq!((stored["data"].clone(), stored.get("dat")), (json!({"a": "2"}), None));
+    let refused = api.raw("POST", CONFIG_MAPS, &[], r#"{"metadata":{"name":"W"},"dat":{}}"#).await;
+    let told = "299 - \"unknown field \\\"dat\\\"\"";
+    assert_eq!((refused.status().as_u16(), refused.headers()[header::WARNING].to_str().ok()), (422, Some(told)));
     let old = api.raw("GET", "/api/v1/namespaces/default/endpoints/none", &[], "").await;
     let told = "299 - \"v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice\"";
     assert_eq!((old.status().as_u16(), old.headers()[header::WARNING].to_str().ok()), (404, Some(told)));

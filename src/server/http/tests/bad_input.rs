@@ -310,7 +310,7 @@ async fn patches_that_are_none() {
     ]);
     let rejected = "the server rejected our request due to an error in our request";
     let strict = format!("{apply}&fieldValidation=Strict");
-    let accepted = "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/strategic-merge-patch+json, application/apply-patch+yaml";
+    let accepted = "415: Unsupported Media Type";
     check(
         &api,
         vec![
@@ -488,7 +488,7 @@ async fn content_types_that_are_unknown() {
             406,
             &json!("NotAcceptable"),
             &json!(
-                "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+                "406: Not Acceptable\n\nAvailable representations: application/json, application/yaml, application/vnd.kubernetes.protobuf, application/json;stream=watch, application/vnd.kubernetes.protobuf;stream=watch"
             )
         )
     );
@@ -570,7 +570,7 @@ async fn updates_that_conflict_or_touch_what_may_not_change() {
             patch(MERGE, &format!("{SERVICES}/s"), r#"{"spec":{"clusterIP":"10.43.9.9","clusterIPs":["10.43.9.9"]}}"#, 422, "Invalid", "…spec.clusterIPs[0]: Invalid value: [\"10.43.9.9\"]: may not change once set"),
             patch(MERGE, &format!("{PODS}/p"), r#"{"spec":{"restartPolicy":"Never"}}"#, 422, "Invalid", "Pod \"p\" is invalid: spec: Forbidden: pod updates may not change fields other than…"),
             patch(MERGE, &format!("{CONFIG_MAPS}/a"), r#"{"metadata":{"creationTimestamp":"2020-01-01T00:00:00Z","name":"b"}}"#, 400, "BadRequest", "the name of the object (b) does not match…"),
-            ("DELETE", format!("{CONFIG_MAPS}/a"), JSON, br#"{"preconditions":{"uid":"x"}}"#.into(), 409, "Conflict", "Operation cannot be fulfilled on configmaps \"a\": the UID in the precondition (x) does not match the UID in record (…"),
+            ("DELETE", format!("{CONFIG_MAPS}/a"), JSON, br#"{"preconditions":{"uid":"x"}}"#.into(), 409, "Conflict", "Operation cannot be fulfilled on ConfigMap \"a\": the UID in the precondition (x) does not match the UID in record (…"),
             ("DELETE", format!("{CONFIG_MAPS}/a"), JSON, br#"{"gracePeriodSeconds":"soon"}"#.into(), 400, "BadRequest", "…cannot unmarshal string into Go struct field DeleteOptions.gracePeriodSeconds of type int64"),
             ("DELETE", format!("{CONFIG_MAPS}/a"), JSON, br#"{"kind":"Pod"}"#.into(), 400, "BadRequest", "…cannot be converted to DeleteOptions"),
             ("DELETE", format!("{CONFIG_MAPS}/a?propagationPolicy=Sideways"), JSON, Vec::new(), 422, "Invalid", "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"Sideways\": supported values: \"Foreground\", \"Background\", \"Orphan\", \"nil\""),
@@ -623,6 +623,89 @@ async fn lists_and_watches_that_make_no_sense() {
             get("continue=x", 400, "BadRequest", "invalid continue token: …"),
             get("watch=1&sendInitialEvents=true", 422, "Invalid", "…sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
             get("includeObject=All", 400, "BadRequest", "…includeObject…"),
+        ],
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn services_whose_addresses_do_not_fit() {
+    let api = Api::new().await;
+    let service = |spec: &str| {
+        format!(
+            r#"{{"apiVersion":"v1","kind":"Service","metadata":{{"name":"s"}},"spec":{{"ports":[{{"port":80}}],{spec}}}}}"#
+        )
+    };
+    let families = "…spec.ipFamilies[0]: Unsupported value: \"x\": supported values: \"IPv4\", \"IPv6\"";
+    let single = "…spec.ipFamilyPolicy: Invalid value: \"SingleStack\": must be 'RequireDualStack' or 'PreferDualStack' when multiple IP families are specified";
+    check(
+        &api,
+        [
+            (r#""ipFamilies":["x"]"#, families),
+            (r#""ipFamilies":["IPv6"]"#, "…spec.ipFamilies[0]: Invalid value: \"IPv6\": not configured on this cluster"),
+            (r#""ipFamilies":["IPv4","IPv6"]"#, single),
+            (
+                r#""ipFamilyPolicy":"RequireDualStack""#,
+                "…spec.ipFamilyPolicy: Invalid value: \"RequireDualStack\": this cluster is not configured for dual-stack services",
+            ),
+            (
+                r#""clusterIPs":["10.43.0.9"]"#,
+                "…spec.clusterIPs: Invalid value: [\"10.43.0.9\"]: must be empty when `clusterIP` is not specified",
+            ),
+            (
+                r#""clusterIP":"fd00::1""#,
+                "…spec.clusterIPs[0]: Invalid value: [\"fd00::1\"]: IPv6 is not configured on this cluster",
+            ),
+            (
+                r#""type":"ExternalName","externalName":"a.b","clusterIP":"10.43.0.9""#,
+                "…spec.clusterIPs: Forbidden: may not be set for ExternalName services",
+            ),
+        ]
+        .map(|(spec, why)| post(SERVICES, service(spec), 422, "Invalid", why))
+        .to_vec(),
+    )
+    .await;
+    assert_eq!(count(&api, SERVICES).await, 0);
+}
+
+#[tokio::test]
+async fn questions_about_permissions_that_are_none() {
+    let api = Api::new().await;
+    let reviews = "/apis/authorization.k8s.io/v1/subjectaccessreviews";
+    let own = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews";
+    let local = "/apis/authorization.k8s.io/v1/namespaces/default/localsubjectaccessreviews";
+    let none = "spec.resourceAttributes: Invalid value: null: exactly one of nonResourceAttributes or resourceAttributes must be specified";
+    let both = format!(
+        ".authorization.k8s.io \"\" is invalid: [{none}, spec.user: Invalid value: \"\": at least one of user or group must be specified]"
+    );
+    let ask =
+        |kind: &str, spec: &str| format!(r#"{{"apiVersion":"authorization.k8s.io/v1","kind":"{kind}","spec":{spec}}}"#);
+    check(
+        &api,
+        vec![
+            post(reviews, ask("SubjectAccessReview", "{}"), 422, "Invalid", &both),
+            post(own, ask("SelfSubjectAccessReview", "{}"), 422, "Invalid", &format!(".authorization.k8s.io \"\" is invalid: {none}")),
+            post(
+                reviews,
+                ask("SubjectAccessReview", r#"{"user":"u","resourceAttributes":{},"nonResourceAttributes":{"path":"/x"}}"#),
+                422,
+                "Invalid",
+                "….nonResourceAttributes: Invalid value: {\"Path\":\"/x\",\"Verb\":\"\"}: cannot be specified in combination with resourceAttributes",
+            ),
+            post(
+                reviews,
+                ask("SubjectAccessReview", r#"{"user":"u","resourceAttributes":{"fieldSelector":{}}}"#),
+                422,
+                "Invalid",
+                "…spec.resourceAttributes.fieldSelector.requirements: Required value: when spec.resourceAttributes.fieldSelector is specified, requirements or rawSelector is required",
+            ),
+            post(
+                local,
+                ask("LocalSubjectAccessReview", r#"{"user":"u","resourceAttributes":{"namespace":"other"}}"#),
+                422,
+                "Invalid",
+                "…spec.resourceAttributes.namespace: Invalid value: \"other\": must match metadata.namespace",
+            ),
         ],
     )
     .await;
