@@ -36,7 +36,10 @@ use parking_lot::Mutex;
 pub(crate) use plan::is_ready;
 use plan::{Observed, ready_condition};
 use serde_json::json;
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::Arc,
+};
 use zones::{Turn, Zones};
 
 const COMPONENT: &str = "node-controller";
@@ -61,6 +64,8 @@ struct Controller {
     pods: Informer<Pod>,
     leases: Informer<Lease>,
     signs: Mutex<HashMap<String, Sign>>,
+    /// The nodes that are ready.
+    ready: Mutex<HashSet<String>>,
     zones: Mutex<Zones>,
     queue: WorkQueue<Key>,
 }
@@ -73,6 +78,7 @@ pub(crate) async fn run(ctx: Context) {
         pods: ctx.informers.all(),
         leases: ctx.informers.select_in(LEASES, Selection::default()),
         signs: Mutex::default(),
+        ready: Mutex::default(),
         zones: Mutex::default(),
         queue: queue.clone(),
         ctx: ctx.clone(),
@@ -117,19 +123,32 @@ impl Controller {
                 self.events.event(node.as_ref(), EventType::Normal, "RemovingNode", message);
                 self.signs.lock().remove(&node.name_any());
             }
-            // Whether any node is ready decides for all of them.
-            Change::Updated { old, new } if is_ready(old) != is_ready(new) => {
-                self.nodes.list().iter().for_each(|node| self.queue.add(Key::of(node.as_ref())));
-            }
             Change::Updated { .. } => {}
         }
+        // Whether any node is ready decides for all of them.
+        let gone = matches!(change, Change::Deleted(_));
+        if self.turns_any_ready(node.name_any(), !gone && is_ready(node)) {
+            self.nodes.list().iter().for_each(|node| self.queue.add(Key::of(node.as_ref())));
+        }
+    }
+
+    /// Notes whether a node is ready; true when with it some node is, or no node any more.
+    fn turns_any_ready(&self, name: String, is_ready: bool) -> bool {
+        let mut ready = self.ready.lock();
+        let none_before = ready.is_empty();
+        if is_ready {
+            ready.insert(name);
+        } else {
+            ready.remove(&name);
+        }
+        none_before != ready.is_empty()
     }
 
     async fn reconcile(&self, key: Key) -> Result<Outcome> {
         let Some(node) = self.nodes.get("", &key.name) else { return Ok(Outcome::Done) };
         let now = Timestamp::now();
         let sign = self.sign_of_life(&node, now);
-        let any_ready = is_ready(&node) || self.nodes.list().iter().any(|node| is_ready(node));
+        let any_ready = is_ready(&node) || !self.ready.lock().is_empty();
         let mut observed = Observed {
             node: node.clone(),
             last_sign: sign.seen,
