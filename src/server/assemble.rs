@@ -19,7 +19,11 @@ use anyhow::Context;
 use ipnet::IpNet;
 use mk8s_client::Informers;
 use mk8s_store::Store;
-use tokio::{net::TcpListener, sync::watch, task::JoinSet};
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    task::JoinSet,
+};
 use tokio_util::sync::CancellationToken;
 
 use crate::{
@@ -29,7 +33,7 @@ use crate::{
     auth::{
         self, Authentication, Authorization, Pki, PkiError, PkiOptions, Providers, TokenIssuer, User,
         pki::{Role, kubeconfig},
-        tokens::{BootstrapTokens, SigningKey, TokenReader},
+        tokens::{BootstrapTokens, SigningKey, TokenReader, note_uses},
         webhook::TokenWebhook,
     },
     bootstrap::{self, Bootstrap},
@@ -56,6 +60,9 @@ const HAND_OVER: Duration = Duration::from_millis(1200);
 
 /// How long what was started may take to end.
 const STOP_WITHIN: Duration = Duration::from_millis(2000);
+
+/// Uses of Secrets' tokens beyond so many that wait to be noted are forgotten.
+const USES_WAITING: usize = 256;
 
 /// A running server.
 pub struct Server {
@@ -272,6 +279,10 @@ impl Server {
         self.tasks.spawn(renew_front_proxy(self.pki.clone(), router.aggregation().clone(), stop.clone()));
         self.tasks.spawn(aggregation::keep(router.clone(), stop.clone()));
         self.tasks.spawn(usage::keep(router.clone(), stop.clone()));
+        let (used, uses) = mpsc::channel(USES_WAITING);
+        router.authentication().tell_uses(used);
+        let noting = router.client(User::control_plane("system:apiserver"));
+        self.tasks.spawn(note_uses(noting, uses, stop.clone()));
         if let Some(plan) = options.snapshots.clone() {
             let source = schedule::Source {
                 store: self.store.clone(),
@@ -560,6 +571,7 @@ fn loop_options(options: &ServerOptions, pki: &Pki) -> mk8s_controllers::Options
         root_ca_pem: pki.ca_pem().to_string(),
         cluster_signing_cert_pem: Some(pki.ca_pem().to_string()),
         cluster_signing_key_pem: Some(pki.ca_key_pem()),
+        token_signer: Some(pki.signing_key()),
         ..Default::default()
     };
     if let IpNet::V4(cidr) = options.cluster_cidr {

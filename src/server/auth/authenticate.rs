@@ -18,12 +18,13 @@ use http::{
 use jiff::Timestamp;
 use mk8s_api::status::Status;
 use rustls_pki_types::CertificateDer;
+use tokio::sync::mpsc;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::{
     AUTHENTICATED, MASTERS, User,
     oidc::{OidcError, Providers, Read, form::Anonymous},
-    tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader},
+    tokens::{BOOTSTRAPPERS, BootstrapTokens, TokenError, TokenReader, Use},
     webhook::{self, TokenWebhook, Unknown},
 };
 
@@ -141,6 +142,11 @@ impl Authentication {
     pub fn ask(&self, webhook: TokenWebhook) {
         // There is one.
         let _ = self.webhook.set(webhook);
+    }
+
+    /// Uses of tokens that Secrets hold are told from now on.
+    pub fn tell_uses(&self, uses: mpsc::Sender<Use>) {
+        self.tokens.tell_uses(uses);
     }
 
     pub(crate) fn metrics_text(&self) -> String {

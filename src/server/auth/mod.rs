@@ -5,7 +5,8 @@
 //! say so), then [`pki`] and [`tokens`] for the material both rest on, [`oidc`] for the tokens of others, and [`webhook`] for
 //! others who are asked.
 //!
-//! Invariant: nothing here writes to the store, and nothing but [`webhook`] waits: each check is a lookup in memory.
+//! Invariant: nothing but [`webhook`] waits: each check is a lookup in memory. Nothing here writes but
+//! [`tokens::note_uses`], which does so beside the requests.
 
 pub mod authenticate;
 pub mod authorize;

@@ -50,6 +50,7 @@ mod resource_claim;
 mod resource_quota;
 mod root_ca;
 mod service_account;
+mod service_account_token;
 mod service_cidr;
 mod stateful_set;
 mod storage_version_migration;
@@ -58,7 +59,7 @@ mod ttl_after_finished;
 mod volume_expansion;
 mod volume_protection;
 
-pub use options::Options;
+pub use options::{Options, SecretToken, TokenSigner};
 
 use common::Context;
 use inventory::Inventory;
@@ -91,6 +92,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(pod_gc::run(context.clone()));
     loops.spawn(policy_status::run(context.clone()));
     loops.spawn(service_account::run(context.clone()));
+    loops.spawn(service_account_token::run(context.clone()));
     loops.spawn(root_ca::run(context.clone()));
     loops.spawn(certificates::run(context.clone()));
     loops.spawn(bootstrap_token::run(context.clone()));

@@ -40,6 +40,7 @@ struct Api {
     router: Router,
     user: Arc<User>,
     store: Store,
+    signing_key: Arc<SigningKey>,
 }
 
 impl Api {
@@ -48,8 +49,9 @@ impl Api {
     }
 
     async fn over(store: Store) -> Api {
+        let signing_key = Arc::new(SigningKey::generate().expect("a key"));
         let options = ApiOptions {
-            signing_key: Arc::new(SigningKey::generate().expect("a key")),
+            signing_key: signing_key.clone(),
             token_issuer: "https://kubernetes.default.svc".into(),
             admin_token: Some("secret".into()),
             join_secret: None,
@@ -57,7 +59,8 @@ impl Api {
             seats: 600,
             stop: CancellationToken::new(),
         };
-        let api = Api { router: router(&store, options), user: Arc::new(User::control_plane("admin")), store };
+        let (router, user) = (router(&store, options), Arc::new(User::control_plane("admin")));
+        let api = Api { router, user, store, signing_key };
         let made = api.post("/api/v1/namespaces", json!({"metadata": {"name": "default"}})).await;
         assert_eq!(made.0, 201, "{}", made.1);
         api

@@ -2,20 +2,24 @@
 //! to a pod, a secret or a node. A token is good while all it is bound to exists.
 //!
 //! Reading order: [`Claims`], [`SigningKey`] (making and checking signatures), [`TokenReader`] (authentication),
-//! [`TokenIssuer`] (the `serviceaccounts/token` subresource). [`BootstrapTokens`] are of another kind: secrets that machines
-//! have before they have a certificate.
+//! [`TokenIssuer`] (the `serviceaccounts/token` subresource), [`legacy`] (tokens that Secrets hold, for as long as
+//! they hold them) and [`uses`] of those. [`BootstrapTokens`] are of another kind: secrets that machines have before
+//! they have a certificate.
 
 mod bootstrap;
 mod issue;
 mod key;
+mod legacy;
 mod read;
 #[cfg(test)]
 mod tests;
+mod uses;
 
 pub use bootstrap::{BOOTSTRAPPERS, BootstrapTokens};
 pub use issue::{TokenBinding, TokenIssuer};
 pub use key::SigningKey;
 pub use read::TokenReader;
+pub use uses::{Use, note_uses};
 
 use serde::{Deserialize, Serialize};
 
@@ -34,6 +38,24 @@ pub enum TokenError {
     Audience { found: Vec<String>, wanted: Vec<String> },
     #[error("service account token has been invalidated: {0} is gone")]
     Invalidated(String),
+    #[error("{0}")]
+    Claim(&'static str),
+    #[error("Token has been invalidated")]
+    Revoked,
+    #[error("Token does not match server's copy")]
+    OtherToken,
+    #[error("serviceaccounts {0:?} not found")]
+    NoAccount(String),
+    #[error("ServiceAccount {0} has been deleted")]
+    AccountDeleted(String),
+    #[error("ServiceAccount UID ({found}) does not match claim ({claimed})")]
+    AccountUid { found: String, claimed: String },
+    #[error(
+        "the token in secret {secret} for service account {account} has been marked invalid. Use tokens from the \
+         TokenRequest API or manually created secret-based tokens, or remove the '{label}' label from the secret to \
+         temporarily allow use of this token"
+    )]
+    MarkedInvalid { secret: String, account: String, label: &'static str },
 }
 
 /// A token's payload, as Kubernetes writes it.

@@ -6,7 +6,7 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicU64, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -15,9 +15,14 @@ use std::{
 use mk8s_api::meta;
 use mk8s_store::{Store, View};
 use parking_lot::RwLock;
+use serde::Deserialize;
 use serde_json::Value;
+use tokio::sync::mpsc;
 
-use super::{Bound, Claims, SigningKey, TokenError};
+use super::{
+    Bound, Claims, SigningKey, TokenError, Use, key,
+    legacy::{self, LegacyClaims, LegacyToken},
+};
 use crate::auth::{AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, User};
 
 /// Seconds by which clocks may differ, and by which things outlive their deletion.
@@ -31,13 +36,28 @@ pub struct TokenReader {
     key: Arc<SigningKey>,
     issuer: String,
     audiences: Vec<String>,
-    known: RwLock<HashMap<String, Arc<Known>>>,
+    known: RwLock<HashMap<String, Known>>,
+    /// Who notes that a Secret's token is used.
+    uses: OnceLock<mpsc::Sender<Use>>,
 }
 
-struct Known {
+#[derive(Clone)]
+enum Known {
+    Bound(Arc<BoundToken>),
+    Legacy(Arc<LegacyToken>),
+}
+
+struct BoundToken {
     claims: Claims,
     user: Arc<User>,
     bound: Vec<BoundObject>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Payload {
+    Bound(Box<Claims>),
+    Legacy(LegacyClaims),
 }
 
 struct BoundObject {
@@ -51,7 +71,14 @@ struct BoundObject {
 impl TokenReader {
     /// `audiences`: what this API server calls itself.
     pub fn new(store: Store, key: Arc<SigningKey>, issuer: &str, audiences: Vec<String>) -> TokenReader {
-        TokenReader { store, key, issuer: issuer.to_string(), audiences, known: RwLock::default() }
+        let (known, uses) = (RwLock::default(), OnceLock::new());
+        TokenReader { store, key, issuer: issuer.to_string(), audiences, known, uses }
+    }
+
+    /// Uses of Secrets' tokens are told from now on; those that find the channel full are not.
+    pub fn tell_uses(&self, uses: mpsc::Sender<Use>) {
+        // It is said once.
+        let _ = self.uses.set(uses);
     }
 
     /// The user of a token meant for this API server.
@@ -81,37 +108,75 @@ impl TokenReader {
         now_s: i64,
     ) -> Result<(Arc<User>, Vec<String>), TokenError> {
         let known = self.known(token)?;
-        if now_s > known.claims.exp + LEEWAY_S {
-            return Err(TokenError::Expired);
-        }
-        if now_s < known.claims.nbf - LEEWAY_S {
-            return Err(TokenError::NotYet);
-        }
+        let audiences_found = match &known {
+            Known::Bound(token) => {
+                token.check_time(now_s)?;
+                &token.claims.aud
+            }
+            Known::Legacy(_) => &self.audiences,
+        };
         let wanted = if audiences.is_empty() { &self.audiences } else { audiences };
-        let meant: Vec<String> = wanted.iter().filter(|a| known.claims.aud.contains(a)).cloned().collect();
+        let meant: Vec<String> = wanted.iter().filter(|a| audiences_found.contains(a)).cloned().collect();
         if meant.is_empty() {
-            return Err(TokenError::Audience { found: known.claims.aud.clone(), wanted: wanted.to_vec() });
+            return Err(TokenError::Audience { found: audiences_found.clone(), wanted: wanted.to_vec() });
         }
         let view = self.store.view();
-        known.bound.iter().try_for_each(|object| object.check(&view, now_s))?;
-        Ok((known.user.clone(), meant))
+        let user = match &known {
+            Known::Bound(token) => {
+                token.bound.iter().try_for_each(|object| object.check(&view, now_s))?;
+                &token.user
+            }
+            Known::Legacy(legacy) => {
+                legacy.check(token, &view, now_s, |used| self.tell(used))?;
+                &legacy.user
+            }
+        };
+        Ok((user.clone(), meant))
     }
 
-    fn known(&self, token: &str) -> Result<Arc<Known>, TokenError> {
+    fn tell(&self, used: Use) {
+        if let Some(Err(error)) = self.uses.get().map(|uses| uses.try_send(used)) {
+            tracing::debug!(%error, "it is not noted that the token of a Secret is used");
+        }
+    }
+
+    fn known(&self, token: &str) -> Result<Known, TokenError> {
         if let Some(known) = self.known.read().get(token) {
             return Ok(known.clone());
         }
-        let claims = self.key.verify(token)?;
-        if claims.iss != self.issuer {
+        let issuer = key::issuer(token)?;
+        if issuer != self.issuer && issuer != legacy::ISSUER {
             return Err(TokenError::NotOurs);
         }
-        let known = Arc::new(Known { user: Arc::new(user_of(&claims)), bound: bound_objects(&claims), claims });
+        let known = match self.key.verify(token)? {
+            Payload::Bound(claims) if claims.iss == self.issuer => Known::Bound(Arc::new(BoundToken::new(*claims))),
+            Payload::Legacy(claims) if claims.iss == legacy::ISSUER => {
+                Known::Legacy(Arc::new(LegacyToken::new(claims)?))
+            }
+            _ => return Err(TokenError::NotOurs),
+        };
         let mut all = self.known.write();
         if all.len() >= REMEMBERED {
             all.clear();
         }
         all.insert(token.to_string(), known.clone());
         Ok(known)
+    }
+}
+
+impl BoundToken {
+    fn new(claims: Claims) -> BoundToken {
+        BoundToken { user: Arc::new(user_of(&claims)), bound: bound_objects(&claims), claims }
+    }
+
+    fn check_time(&self, now_s: i64) -> Result<(), TokenError> {
+        if now_s > self.claims.exp + LEEWAY_S {
+            return Err(TokenError::Expired);
+        }
+        if now_s < self.claims.nbf - LEEWAY_S {
+            return Err(TokenError::NotYet);
+        }
+        Ok(())
     }
 }
 

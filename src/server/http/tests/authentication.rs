@@ -2,11 +2,16 @@
 
 use std::time::Duration;
 
+use jiff::Timestamp;
+use mk8s_controllers::{SecretToken, TokenSigner};
+use tokio::sync::mpsc;
+
 use super::*;
 use crate::{
     auth::{
         AuthorizerOptions,
         oidc::form::{Anonymous, AnonymousCondition},
+        tokens::note_uses,
         webhook::{Access, AccessWebhookOptions, Credentials, TIMEOUT, TokenWebhook, TokenWebhookOptions, Version},
     },
     relay::Relay,
@@ -144,4 +149,51 @@ async fn anonymous_requests_are_taken_where_that_is_said() {
     let api = Api::new().await;
     api.router.authentication().take_anonymous(Anonymous::everywhere(false));
     assert_eq!(ask(&api, "GET", "/livez", None, Value::Null).await.0, 401);
+}
+
+#[tokio::test]
+async fn the_token_that_a_secret_holds_is_good_and_its_use_is_noted() {
+    let api = Api::new().await;
+    let (used, mut told) = mpsc::channel(1);
+    api.router.authentication().tell_uses(used);
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let (code, account) = api.post(accounts, json!({"metadata": {"name": "web"}})).await;
+    assert_eq!(code, 201, "{account}");
+    let uid = account["metadata"]["uid"].as_str().expect("a uid");
+    let token = SecretToken { namespace: "default", secret: "key", account: "web", account_uid: uid };
+    let token = api.signing_key.sign_secret_token(token).expect("signed");
+    let secrets = "/api/v1/namespaces/default/secrets";
+    let annotations = json!({"kubernetes.io/service-account.name": "web"});
+    let secret = json!({
+        "metadata": {"name": "key", "annotations": annotations},
+        "type": "kubernetes.io/service-account-token",
+        "stringData": {"token": token},
+    });
+    let (code, made) = api.post(secrets, secret).await;
+    assert_eq!(code, 201, "{made}");
+
+    let (code, refused) = ask(&api, "GET", CONFIG_MAPS, Some(&token), Value::Null).await;
+    let why = "configmaps is forbidden: User \"system:serviceaccount:default:web\" cannot list resource \"configmaps\" in \
+               API group \"\" in the namespace \"default\"";
+    assert_eq!((code, &refused["message"]), (403, &json!(why)));
+    let groups = json!(["system:serviceaccounts", "system:serviceaccounts:default", "system:authenticated"]);
+    let user = json!({"username": "system:serviceaccount:default:web", "uid": uid, "groups": groups});
+    let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+    let (_, reviewed) = api.post(reviews, json!({"spec": {"token": token}})).await;
+    let audiences = json!(["https://kubernetes.default.svc", "mk8s"]);
+    assert_eq!(reviewed["status"], json!({"authenticated": true, "user": user, "audiences": audiences}));
+
+    let (tell, telling) = mpsc::channel(1);
+    tell.send(told.recv().await.expect("told")).await.expect("room for one");
+    drop(tell);
+    note_uses(api.router.client(User::control_plane("test")), telling, CancellationToken::new()).await;
+    let (_, noted) = api.get(&format!("{secrets}/key")).await;
+    let today = Timestamp::now().to_string()[..10].to_owned();
+    assert_eq!(noted["metadata"]["labels"], json!({"kubernetes.io/legacy-token-last-used": today}));
+
+    assert_eq!(api.delete(&format!("{secrets}/key")).await.0, 200);
+    assert_eq!(ask(&api, "GET", CONFIG_MAPS, Some(&token), Value::Null).await.0, 401);
+    let (_, reviewed) = api.post(reviews, json!({"spec": {"token": token}})).await;
+    let why = "invalid bearer token: Token has been invalidated";
+    assert_eq!(reviewed["status"], json!({"user": {}, "error": why}));
 }

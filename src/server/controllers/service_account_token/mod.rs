@@ -1,0 +1,32 @@
+//! Secrets of the type `kubernetes.io/service-account-token` get a token of the ServiceAccount that they name, and go when
+//! it goes.
+//!
+//! What Kubernetes' `pkg/controller/serviceaccount/tokens_controller.go` does. Reading order: [`plan`] (what a Secret
+//! needs), [`fill`], [`references`] (what accounts say of Secrets that are gone).
+
+mod fill;
+mod plan;
+#[cfg(test)]
+mod plays;
+mod references;
+#[cfg(test)]
+mod tests;
+
+use crate::common::Context;
+use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
+use mk8s_client::{Informer, Selection};
+
+const TYPE: &str = "kubernetes.io/service-account-token";
+
+pub(crate) async fn run(ctx: Context) {
+    let Some(signer) = ctx.options.token_signer.clone() else { return };
+    // Only these are held here; other Secrets are no one's business.
+    let secrets: Informer<Secret> = ctx.informers.select(Selection::fields(format!("type={TYPE}")));
+    let accounts: Informer<ServiceAccount> = ctx.informers.all();
+    secrets.synced().await;
+    accounts.synced().await;
+    tokio::join!(
+        fill::run(ctx.clone(), signer, secrets.clone(), accounts.clone()),
+        references::run(ctx, secrets, accounts)
+    );
+}
