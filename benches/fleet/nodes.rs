@@ -7,13 +7,16 @@ use crate::{
 use k8s_openapi::jiff::Timestamp;
 use serde_json::{Value, json};
 use std::time::Duration;
-use tokio::task::AbortHandle;
+use tokio::task::JoinSet;
 
 const RENEWAL: Duration = Duration::from_secs(10);
 
+/// So many nodes share a connection: their Leases are renewed in time also when each call takes a while.
+const SHARING: usize = 100;
+
 pub(crate) struct Nodes {
     prefix: &'static str,
-    renewing: AbortHandle,
+    renewing: JoinSet<()>,
 }
 
 impl Nodes {
@@ -23,21 +26,24 @@ impl Nodes {
         for n in 0..count {
             make(&mut connection, &format!("{prefix}-{n}")).await?;
         }
-        let renewing = tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(RENEWAL).await;
-                for n in 0..count {
-                    let name = format!("{prefix}-{n}");
-                    // A Lease that is late by one renewal does no harm.
-                    drop(connection.expect(renewal(&name), &[200]).await);
+        let mut renewing = JoinSet::new();
+        for first in (0..count).step_by(SHARING) {
+            let mut connection = Connection::open(target).await?;
+            renewing.spawn(async move {
+                loop {
+                    tokio::time::sleep(RENEWAL).await;
+                    for n in first..count.min(first + SHARING) {
+                        // A Lease that is late by one renewal does no harm.
+                        drop(connection.expect(renewal(&format!("{prefix}-{n}")), &[200]).await);
+                    }
                 }
-            }
-        });
-        Ok(Nodes { prefix, renewing: renewing.abort_handle() })
+            });
+        }
+        Ok(Nodes { prefix, renewing })
     }
 
-    pub(crate) async fn remove(self, control: &mut Connection) -> anyhow::Result<()> {
-        self.renewing.abort();
+    pub(crate) async fn remove(mut self, control: &mut Connection) -> anyhow::Result<()> {
+        self.renewing.abort_all();
         remove(control, self.prefix).await
     }
 }
