@@ -14,19 +14,23 @@ pub fn tolerated(taint: &Taint, tolerations: &[Toleration]) -> bool {
     tolerations.iter().any(|toleration| tolerates(toleration, taint))
 }
 
-/// Whether a toleration is one for a taint: an empty effect or key stands for all of them, and without an operator the
-/// values must be equal. The operators that compare numbers are of a feature that is off, and tolerate nothing. The time
-/// it tolerates for is eviction's concern.
+/// Whether a toleration is one for a taint. The time it tolerates for is eviction's concern.
 pub fn tolerates(toleration: &Toleration, taint: &Taint) -> bool {
-    let is_or_any = |wanted: &Option<String>, actual: &str| {
-        wanted.as_deref().is_none_or(|wanted| wanted.is_empty() || wanted == actual)
-    };
-    is_or_any(&toleration.effect, &taint.effect)
-        && is_or_any(&toleration.key, &taint.key)
-        && match toleration.operator.as_deref().unwrap_or_default() {
-            "" | "Equal" => {
-                toleration.value.as_deref().unwrap_or_default() == taint.value.as_deref().unwrap_or_default()
-            }
+    let Toleration { effect, key, operator, value, .. } = toleration;
+    let wanted = [effect, key, operator, value].map(|part| part.as_deref().unwrap_or_default());
+    matches(wanted, [&taint.effect, &taint.key, taint.value.as_deref().unwrap_or_default()])
+}
+
+/// Whether effect, key, operator and value of a toleration are those for effect, key and value of a taint: an empty effect
+/// or key stands for all of them, and without an operator the values must be equal. The operators that compare numbers are
+/// of a feature that is off, and tolerate nothing.
+pub(crate) fn matches(toleration: [&str; 4], taint: [&str; 3]) -> bool {
+    let [effect, key, operator, value] = toleration;
+    let is_or_any = |wanted: &str, actual: &str| wanted.is_empty() || wanted == actual;
+    is_or_any(effect, taint[0])
+        && is_or_any(key, taint[1])
+        && match operator {
+            "" | "Equal" => value == taint[2],
             "Exists" => true,
             _ => false,
         }
