@@ -20,9 +20,8 @@ use std::{
     ffi::OsString,
     io::IsTerminal,
     net::{IpAddr, SocketAddr},
-    os::unix::process::CommandExt,
     path::Path,
-    process::{Command as Process, ExitCode},
+    process::ExitCode,
     sync::Arc,
 };
 use tokio::runtime::{Builder, Runtime};
@@ -98,25 +97,11 @@ fn serve(arguments: ServerArgs) -> ExitCode {
     match arguments.resolve() {
         // Each thread keeps memory of its own, and a witness is to be small.
         Ok(options) if options.witness => {
-            give_memory_back();
+            mk8s_server::witness::give_back_at_once();
             daemon(options.node.log_format, runtime_of(1), server(options))
         }
         Ok(options) => daemon(options.node.log_format, runtime(), server(options)),
         Err(error) => unusable(&error),
-    }
-}
-
-/// Starts this program once more in its own place, unless it is told already to give memory back as soon as it is free:
-/// the allocator reads that before anything else runs, and keeps what was free for a while otherwise.
-fn give_memory_back() {
-    const DELAY: &str = "MIMALLOC_PURGE_DELAY";
-    if std::env::var_os(DELAY).is_some() {
-        return;
-    }
-    let mut arguments = std::env::args_os();
-    if let (Ok(program), Some(name)) = (std::env::current_exe(), arguments.next()) {
-        // It comes back only when it fails, and then a witness is larger.
-        drop(Process::new(program).arg0(name).args(arguments).env(DELAY, "0").exec());
     }
 }
 

@@ -87,7 +87,7 @@ fn every_module_says_what_it_is_for() {
 
 #[test]
 fn unsafe_code_stands_only_at_the_kernel_doors() {
-    const DOORS: &[&str] = &["src/net/netlink/", "src/agent/", "images/"];
+    const DOORS: &[&str] = &["src/net/netlink/", "src/agent/", "src/server/witness/memory.rs", "images/"];
     let strangers: Vec<_> = files(&[".rs"])
         .into_iter()
         .filter(|path| {

@@ -49,7 +49,7 @@ use crate::{
         router::RouterParts,
     },
     options::ServerOptions,
-    registry::{Registry, Resources, ServiceRanges, expire_events},
+    registry::{BY_NODE, Registry, Resources, ServiceRanges, expire_events},
     relay::Relay,
     snapshot::schedule,
     usage, webhook,
@@ -155,6 +155,7 @@ impl Server {
             identity: Some(record.identity(pki.cluster_name())),
             node_id: record.id,
             founders: Some(if record.founder { vec![record.id] } else { Vec::new() }),
+            index: Some(BY_NODE),
             ..mk8s_store::Options::default()
         };
         let store = Store::open_with(store_options, lines.transport()).await?;

@@ -9,6 +9,8 @@
 //!
 //! How it votes and why nothing is lost by it is in the store (`src/store/raft/witness.rs`).
 
+mod memory;
+
 use std::{
     convert::Infallible,
     net::SocketAddr,
@@ -39,6 +41,8 @@ use crate::{
     http::listener,
     options::ServerOptions,
 };
+
+pub use memory::give_back_at_once;
 
 /// What the port speaks, preferred first.
 const ALPN: [&[u8]; 4] = [b"h2", b"http/1.1", TALK, RAFT];
@@ -97,6 +101,7 @@ pub async fn run(options: ServerOptions, stop: CancellationToken) -> anyhow::Res
     let mut tasks = JoinSet::new();
     tasks.spawn(lines.clone().doubt(store.clone()));
     tasks.spawn(lines.follow(store.clone()));
+    tasks.spawn(memory::leave_out_unused());
     let fresh = stop.clone();
     tasks.spawn(async move { pki.keep_fresh(fresh).await });
     tasks.spawn(say_when_removed(cluster.clone(), record, dir));

@@ -10,7 +10,7 @@
 //! Invariant: events reach a watcher once each and in order. Publishing and the last step of catching up hold the same
 //! lock, so none falls between them; the lock is never held while somebody waits, nor for more than a part of the window.
 
-use crate::mvcc::{Compacted, Event, Groups, View, Window};
+use crate::mvcc::{Compacted, Event, Groups, Term, View, Window};
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use std::{
@@ -38,7 +38,23 @@ pub(crate) struct Hub {
 struct State {
     window: Window,
     watchers: Groups<Arc<Subscription>>,
+    /// Those who follow only what says a term.
+    watchers_of: HashMap<Term, Groups<Arc<Subscription>>>,
     closed: bool,
+}
+
+impl State {
+    fn all(&self) -> impl Iterator<Item = &Arc<Subscription>> {
+        self.watchers.all().chain(self.watchers_of.values().flat_map(Groups::all))
+    }
+
+    /// Calls `each` with those who follow what an event is about.
+    fn each(&self, event: &Event, mut each: impl FnMut(&[Arc<Subscription>])) {
+        self.watchers.each(&event.entry.key, &mut each);
+        for watchers in event.terms.each().filter_map(|term| self.watchers_of.get(term)) {
+            watchers.each(&event.entry.key, &mut each);
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -59,6 +75,8 @@ struct Queue {
 pub struct Watcher {
     hub: Arc<Hub>,
     prefix: Bytes,
+    /// Only of those that say it before or after the event.
+    term: Option<Term>,
     subscription: Arc<Subscription>,
     /// Everything up to this revision was delivered, or is not of interest.
     last: u64,
@@ -76,7 +94,15 @@ pub enum WatchItem {
 impl Hub {
     pub(crate) fn new(window: Window) -> Self {
         let view = RwLock::new(window.newest().clone());
-        Self { view, state: Mutex::new(State { window, watchers: Groups::default(), closed: false }) }
+        Self {
+            view,
+            state: Mutex::new(State {
+                window,
+                watchers: Groups::default(),
+                watchers_of: HashMap::new(),
+                closed: false,
+            }),
+        }
     }
 
     pub(crate) fn view(&self) -> View {
@@ -95,7 +121,7 @@ impl Hub {
         // By watcher, so that each one is woken once for the batch.
         let mut told: HashMap<*const Subscription, (Arc<Subscription>, Vec<Arc<Event>>)> = HashMap::new();
         for event in events {
-            state.watchers.each(&event.entry.key, |watchers| {
+            state.each(event, |watchers| {
                 for watcher in watchers {
                     let told = told.entry(Arc::as_ptr(watcher)).or_insert_with(|| (watcher.clone(), Vec::new()));
                     told.1.push(event.clone());
@@ -115,34 +141,38 @@ impl Hub {
         *self.view.write() = view.clone();
         let mut state = self.state.lock();
         state.window.restart(view);
-        for watcher in state.watchers.all() {
+        for watcher in state.all() {
             watcher.queue.lock().behind = true;
             watcher.notify.notify_one();
         }
     }
 
-    pub(crate) fn watch(self: &Arc<Self>, prefix: &[u8], after: u64) -> Result<Watcher, Compacted> {
+    pub(crate) fn watch(self: &Arc<Self>, prefix: &[u8], term: Option<&str>, after: u64) -> Result<Watcher, Compacted> {
         let mut state = self.state.lock();
         // Fails early when the revision is gone; what came since is read by the first `next`.
         let missed = state.window.after(after)?.next().is_some();
-        let prefix = Bytes::copy_from_slice(prefix);
+        let (prefix, term) = (Bytes::copy_from_slice(prefix), term.map(Term::from));
         let queue = Queue { behind: missed, closed: state.closed, ..Queue::default() };
         let subscription = Arc::new(Subscription { queue: Mutex::new(queue), notify: Notify::new() });
-        state.watchers.add(prefix.clone(), subscription.clone());
-        Ok(Watcher { hub: self.clone(), prefix, subscription, last: after })
+        let group = match &term {
+            Some(term) => state.watchers_of.entry(term.clone()).or_default(),
+            None => &mut state.watchers,
+        };
+        group.add(prefix.clone(), subscription.clone());
+        Ok(Watcher { hub: self.clone(), prefix, term, subscription, last: after })
     }
 
     /// How many watchers there are, and how many of them read the window.
     pub(crate) fn watchers(&self) -> (usize, usize) {
         let state = self.state.lock();
-        (state.watchers.len(), state.watchers.all().filter(|w| w.queue.lock().behind).count())
+        (state.all().count(), state.all().filter(|w| w.queue.lock().behind).count())
     }
 
     /// Ends every watch.
     pub(crate) fn close(&self) {
         let mut state = self.state.lock();
         state.closed = true;
-        for watcher in state.watchers.all() {
+        for watcher in state.all() {
             watcher.queue.lock().closed = true;
             watcher.notify.notify_one();
         }
@@ -218,7 +248,8 @@ impl Watcher {
         let mut events = Vec::new();
         for event in missed.by_ref().take(CATCH_UP) {
             self.last = event.revision;
-            if event.entry.key.starts_with(&self.prefix) {
+            let is_said = self.term.as_ref().is_none_or(|term| event.terms.contain(term));
+            if is_said && event.entry.key.starts_with(&self.prefix) {
                 events.push(event.clone());
             }
         }
@@ -229,6 +260,14 @@ impl Watcher {
 
 impl Drop for Watcher {
     fn drop(&mut self) {
-        self.hub.state.lock().watchers.retain(&self.prefix, |other| !Arc::ptr_eq(other, &self.subscription));
+        let mut state = self.hub.state.lock();
+        let is_another = |other: &Arc<Subscription>| !Arc::ptr_eq(other, &self.subscription);
+        let Some(term) = &self.term else { return state.watchers.retain(&self.prefix, is_another) };
+        if let Some(group) = state.watchers_of.get_mut(term) {
+            group.retain(&self.prefix, is_another);
+            if group.is_empty() {
+                state.watchers_of.remove(term);
+            }
+        }
     }
 }

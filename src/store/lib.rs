@@ -35,7 +35,7 @@ pub mod txn;
 
 pub use hub::{WatchItem, Watcher};
 pub use metrics::{Histogram, Metrics};
-pub use mvcc::{Change, Compacted, Entry, Event, EventKind, FrameCache, Now, View};
+pub use mvcc::{Change, Compacted, Entry, Event, EventKind, FrameCache, Index, Now, Term, Terms, View};
 pub use options::{OpenError, Options};
 pub use raft::{
     Alone, Assembly, Leadership, MemberChange, MemberStatus, NotAPiece, PeerMessage, Pieces, Transport, Whole,

@@ -1,6 +1,6 @@
 //! How a store is opened, and why it may not be.
 
-use crate::seal::Sealing;
+use crate::{mvcc::Index, seal::Sealing};
 use std::{path::PathBuf, time::Duration};
 use thiserror::Error;
 
@@ -21,6 +21,8 @@ pub struct Options {
     /// Keeps the log and votes, and has no keyspace: views are empty, and it never leads for longer than it takes to hand
     /// the lead on. One in a cluster, of whose members at least two are none.
     pub witness: bool,
+    /// What entries can be read and watched by besides their keys.
+    pub index: Option<Index>,
     /// How long events and old views can be read.
     pub event_window: Duration,
     /// How many events are kept at most, whatever their age.
@@ -48,6 +50,7 @@ impl Default for Options {
             node_id: 1,
             founders: None,
             witness: false,
+            index: None,
             event_window: Duration::from_secs(5 * 60),
             event_window_count: 100_000,
             event_window_bytes: 64 << 20,

@@ -49,7 +49,7 @@ pub fn salvage(dir: &Path) -> Result<Whole, OpenError> {
     let loaded = SledEngine::open(dir)?.load().map_err(|error| damaged(error.to_string()))?;
     let unreadable = |error: io::Error| damaged(error.to_string());
     // Sealed values stay sealed.
-    let mut keyspace = Keyspace::restored(None, loaded.mark.revision, loaded.entries).map_err(unreadable)?;
+    let mut keyspace = Keyspace::restored(None, None, loaded.mark.revision, loaded.entries).map_err(unreadable)?;
     // What is no write changes members, who do not count any more.
     for entry in loaded.log.into_iter().filter(|entry| entry.kind == 0) {
         let record = Bytes::from(entry.data);
@@ -81,7 +81,7 @@ pub fn found(
     if loaded.mark.index > 0 || loaded.hard_state != HardState::default() {
         return Err(failed(io::Error::new(io::ErrorKind::AlreadyExists, "there is a store already")));
     }
-    let mut keyspace = Keyspace::restored(None, whole.revision + JUMP, whole.entries).map_err(failed)?;
+    let mut keyspace = Keyspace::restored(None, None, whole.revision + JUMP, whole.entries).map_err(failed)?;
     let first = first(&keyspace.view());
     keyspace.apply(&first).outcome.map_err(|error| failed(io::Error::other(error)))?;
     let view = keyspace.view();

@@ -94,10 +94,13 @@ pub fn read(from: impl Read) -> Result<(Vec<u8>, Whole), SnapshotError> {
     let mut reading = Reading::new(from);
     let about = reading.head()?;
     let mut assembly = Assembly::default();
+    // Why a piece is none is of interest only if it is as it was written.
+    let mut added = Ok(());
     while let Some(piece) = reading.piece()? {
-        assembly.add(&piece).map_err(damaged)?;
+        added = added.and_then(|()| assembly.add(&piece));
     }
     reading.end()?;
+    added.map_err(damaged)?;
     Ok((about, assembly.finish().map_err(damaged)?))
 }
 

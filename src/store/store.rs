@@ -4,7 +4,7 @@ use crate::{
     engine::{Engine, MemoryEngine, SledEngine},
     hub::{Hub, Watcher},
     metrics::{Gauges, Metrics},
-    mvcc::{Compacted, View, Window, WindowLimits},
+    mvcc::{Compacted, Index, View, Window, WindowLimits},
     options::{OpenError, Options},
     raft::{self, Alone, Leadership, MemberChange, MemberStatus, Owner, Parts, Pieces, Request, Transport, Whole},
     seal::{Keeper, Key, RECORD_KEY, SealStatus, is_name},
@@ -24,6 +24,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 #[derive(Clone)]
 pub struct Store {
     hub: Arc<Hub>,
+    index: Option<Index>,
     requests: mpsc::Sender<Request>,
     /// Room for the writes that wait: one permit for each started [`ROOM_UNIT`] bytes.
     room: Arc<Semaphore>,
@@ -97,7 +98,7 @@ impl Store {
             count: options.event_window_count,
             bytes: options.event_window_bytes,
         };
-        let timeout = options.timeout;
+        let (timeout, index) = (options.timeout, options.index);
         let weak = Arc::downgrade(&engine);
         let keeper = options.sealing.clone().map(|sealing| Arc::new(Keeper::new(sealing, metrics.clone())));
         let parts = Parts {
@@ -121,7 +122,7 @@ impl Store {
             .map_err(|source| OpenError::Io { dir, source })?;
         let hub = hub.expect("a started owner has asked for its hub");
         let room = Arc::new(Semaphore::new(ROOM_BYTES / ROOM_UNIT));
-        Ok(Store { hub, requests, room, metrics, leadership: led, engine: weak, keeper, timeout })
+        Ok(Store { hub, index, requests, room, metrics, leadership: led, engine: weak, keeper, timeout })
     }
 
     /// Carries a transaction out. When this returns it is durable, and [`Store::view`] shows it. On a full disk only what
@@ -251,7 +252,20 @@ impl Store {
     /// # Errors
     /// [`Compacted`] when events after the revision are gone.
     pub fn watch(&self, prefix: &[u8], after: u64) -> Result<Watcher, Compacted> {
-        self.hub.watch(prefix, after)
+        self.hub.watch(prefix, None, after)
+    }
+
+    /// Whether keys below a prefix can be read and watched by the terms of their values.
+    pub fn has_index_of(&self, prefix: &[u8]) -> bool {
+        self.index.is_some_and(|index| index.prefix == prefix)
+    }
+
+    /// As [`Store::watch`], of those keys only whose values say a term of the store's index, or said it before.
+    ///
+    /// # Errors
+    /// As [`Store::watch`].
+    pub fn watch_saying(&self, term: &str, prefix: &[u8], after: u64) -> Result<Watcher, Compacted> {
+        self.hub.watch(prefix, Some(term), after)
     }
 
     pub fn revision(&self) -> u64 {

@@ -1,7 +1,8 @@
 //! The store as its users see it, over the engine in memory.
 
 use crate::{
-    Alone, CommitError, EventKind, Expect, Leadership, Op, Options, Stamped, Store, Txn, WatchItem, Watcher,
+    Alone, CommitError, EventKind, Expect, Index, Leadership, Op, Options, Stamped, Store, Term, Txn, WatchItem,
+    Watcher,
     engine::{Engine, Fault, MemoryEngine},
 };
 use bytes::Bytes;
@@ -89,6 +90,61 @@ async fn a_watch_starts_at_a_revision_and_misses_nothing() {
     assert_eq!(watcher.progress(), Some(6));
     store.close().await;
     assert!(matches!(watcher.next().await, Ok(WatchItem::Closed)));
+}
+
+/// Values say what stands before their first `/`.
+const BY_OWNER: Index =
+    Index { prefix: b"/a/", term: |value| Some(Term::from(std::str::from_utf8(value).ok()?.split_once('/')?.0)) };
+
+#[tokio::test]
+async fn keys_are_watched_by_what_their_values_say() {
+    let store = Store::open(Options { index: Some(BY_OWNER), ..Options::default() }).await.expect("opens");
+    commit(&store, put("/a/1", "x/1")).await;
+    let watch = |term: &str| store.watch_saying(term, b"/a/", 1).expect("in the window");
+    let (mut x, mut y, mut z) = (watch("x"), watch("y"), watch("z"));
+    let steps = [
+        ("/a/1", "x/2"),
+        // Another prefix than the index's.
+        ("/b/1", "x/1"),
+        // From one to another: both hear of it.
+        ("/a/1", "y/1"),
+        ("/a/2", "x/1"),
+        // Says nothing any more.
+        ("/a/1", "nothing"),
+    ];
+    for (key, value) in steps {
+        commit(&store, put(key, value)).await;
+    }
+    commit(&store, delete("/a/2")).await;
+    let expected_x = ["2:put:/a/1", "4:put:/a/1", "5:put:/a/2", "7:delete:/a/2"];
+    let expected_y = ["4:put:/a/1", "6:put:/a/1"];
+    assert_eq!(take(&mut x, 4).await, expected_x);
+    assert_eq!(take(&mut y, 2).await, expected_y);
+    // Those who come later read it from the window.
+    assert_eq!(take(&mut watch("x"), 4).await, expected_x);
+    assert_eq!(take(&mut watch("y"), 2).await, expected_y);
+    assert!(z.try_next().expect("nothing is compacted").is_none(), "nobody ever said z");
+    assert_eq!(z.progress(), Some(7));
+    drop((x, y, z));
+    assert_eq!(
+        store.metrics_text().lines().find(|line| line.starts_with("etcd_debugging_mvcc_watcher_total")),
+        Some("etcd_debugging_mvcc_watcher_total 0")
+    );
+}
+
+#[tokio::test]
+async fn what_values_say_is_known_after_a_restart() {
+    let engine = MemoryEngine::default();
+    let options = || Options { index: Some(BY_OWNER), ..Options::default() };
+    let store = open(&engine, options());
+    for n in 0..20 {
+        commit(&store, put(&format!("/a/{n:02}"), if n % 5 == 0 { "x/" } else { "y/" })).await;
+    }
+    commit(&store, delete("/a/05")).await;
+    store.close().await;
+    let view = open(&engine, options()).view();
+    let found: Vec<_> = view.range_saying("x", b"/a/", b"/a0").map(|e| e.key.clone()).collect();
+    assert_eq!(found, ["/a/00", "/a/10", "/a/15"]);
 }
 
 #[tokio::test]

@@ -42,6 +42,7 @@ mod local_path;
 mod namespace;
 mod node_ipam;
 mod node_lifecycle;
+mod node_ttl;
 mod persistent_volume;
 mod pod_gc;
 mod policy_status;
@@ -86,6 +87,7 @@ pub async fn run(informers: Informers, options: Options, stop: CancellationToken
     loops.spawn(inventory.run(context.clone()));
     loops.spawn(custom_resources::run(context.clone()));
     loops.spawn(node_ipam::run(context.clone()));
+    loops.spawn(node_ttl::run(context.clone()));
     loops.spawn(node_lifecycle::run(context.clone()));
     loops.spawn(taint_eviction::run(context.clone()));
     loops.spawn(device_taint_eviction::run(context.clone()));

@@ -256,14 +256,19 @@ impl Shown {
         table
     }
 
+    /// Whether what is stored is sent, and nothing is made of it.
+    pub fn sends_stored(&self) -> bool {
+        self.form.encoding == Encoding::Json && self.form.view == View::Whole && !self.resource.is_converted()
+    }
+
     /// Many objects.
     pub fn list(&self, list: List) -> Response<Body> {
+        if self.sends_stored() {
+            let head = list.head(&self.resource.kind.list_kind, &self.resource.api_version);
+            return json_bytes(200, Body::list(head, self.left_out(), list.entries, b"]}\n"));
+        }
         match (self.form.encoding, self.form.view) {
             (_, View::Metadata) => return self.refuse_object(),
-            (Encoding::Json, View::Whole) if !self.resource.is_converted() => {
-                let head = list.head(&self.resource.kind.list_kind, &self.resource.api_version);
-                return json_bytes(200, Body::list(head, self.left_out(), list.entries, b"]}\n"));
-            }
             (Encoding::Protobuf, _) => return self.protobuf_list(&list),
             _ => {}
         }

@@ -40,6 +40,9 @@ use crate::{
 /// How long a watch may last when the client does not say, in seconds; spread so that they do not all end at once.
 const WATCH_S: std::ops::Range<u64> = 1800..3600;
 
+/// Lists of more objects are encoded where they hold up nobody else.
+const LIST_AT_ONCE: usize = 1000;
+
 /// How long the name of a field manager may be.
 const MANAGER: usize = 128;
 
@@ -356,7 +359,10 @@ impl<'a> Asked<'a> {
         let shown = self.shown()?;
         let options = self.query.list_options()?;
         let list = self.inner.registry.list(&self.resource, self.namespace(), &options).await?;
-        Ok(shown.list(list))
+        if list.entries.len() <= LIST_AT_ONCE || shown.sends_stored() {
+            return Ok(shown.list(list));
+        }
+        Ok(tokio::task::spawn_blocking(move || shown.list(list)).await.expect("lists are encoded without a panic"))
     }
 
     async fn watch(&self) -> Result<Response<Body>, Status> {

@@ -45,21 +45,28 @@ impl Registry {
         let token = options.continue_token.as_deref().map(ContinueToken::decode).transpose()?;
         let prefix = keys::scope(&resource.prefix, namespace);
         let view = self.root_of(options, token.as_ref()).await?;
-        let filter = Filter::new(resource, options)?;
+        let filter = Filter::new(&self.store, resource, options)?;
         if let Some(name) = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
             let entry = view.get(&keys::object(&resource.prefix, namespace, name)).cloned();
             let entries = self.presenter.present(resource, entry.into_iter().collect()).await?;
             let entries = entries.into_iter().filter(|entry| filter.matches(entry)).collect();
             return Ok(List { revision: view.revision(), entries, continue_token: None, remaining: None });
         }
-        let start = start_of(&prefix, token.as_ref());
-        let range = view.range(start.as_bytes(), &keys::end_of(&prefix));
+        let limit = options.limit;
         if filter.needs_presented() {
             // Fields are looked at in the form of the version that was asked for.
+            let start = start_of(&prefix, token.as_ref());
+            let range = view.range(start.as_bytes(), &keys::end_of(&prefix));
             let entries = self.presenter.present(resource, range.cloned().collect()).await?;
-            return Ok(page(&view, &prefix, token.as_ref(), options.limit, &filter, entries.iter()));
+            return Ok(page(&view, &prefix, token.as_ref(), limit, &filter, entries.iter()));
         }
-        let mut list = page(&view, &prefix, token.as_ref(), options.limit, &filter, range);
+        let takes_long = filter.takes_long(&view, &prefix);
+        let read = move || {
+            let start = start_of(&prefix, token.as_ref());
+            let range = filter.range(&view, start.as_bytes(), &keys::end_of(&prefix));
+            page(&view, &prefix, token.as_ref(), limit, &filter, range)
+        };
+        let mut list = aside(takes_long, read).await;
         list.entries = self.presenter.present(resource, list.entries).await?;
         Ok(list)
     }
@@ -122,6 +129,14 @@ impl Registry {
                 _ => return Err(too_large(version, view.revision())),
             }
         }
+    }
+}
+
+/// Does what takes long where it holds up nobody else.
+pub(super) async fn aside<T: Send + 'static>(takes_long: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
+    match takes_long {
+        true => tokio::task::spawn_blocking(work).await.expect("looking at entries does not panic"),
+        false => work(),
     }
 }
 

@@ -40,6 +40,7 @@ pub use expiry::expire_events;
 pub use list::List;
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
 pub use patch::{Patch, PatchKind};
+pub use pods::BY_NODE;
 pub use resource::{Resource, Resources};
 pub use services::ServiceRanges;
 pub use update::Updated;

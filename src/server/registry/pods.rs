@@ -1,13 +1,38 @@
 //! What is done to pods beside the ordinary verbs: binding, ephemeral containers. Eviction has a file of its own.
 
+use std::borrow::Cow;
+
 use jiff::Timestamp;
 use mk8s_api::{
     at, meta,
     status::{GroupResource, Status},
 };
+use mk8s_store::{Index, Term};
+use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Call, Registry, Stored, Warnings, update::Admitted};
+
+/// Every node follows its own pods, and asks for them anew when it has lost touch.
+pub const BY_NODE: Index = Index { prefix: b"/registry/core/pods/", term: node_of };
+
+#[derive(Deserialize)]
+struct RawPod<'a> {
+    #[serde(borrow)]
+    spec: Option<RawSpec<'a>>,
+}
+
+#[derive(Deserialize)]
+struct RawSpec<'a> {
+    #[serde(borrow, rename = "nodeName")]
+    node_name: Option<Cow<'a, str>>,
+}
+
+/// Only the node, without decoding the rest.
+fn node_of(pod: &[u8]) -> Option<Term> {
+    let pod: RawPod<'_> = serde_json::from_slice(pod).ok()?;
+    Some(Term::from(pod.spec?.node_name?))
+}
 
 impl Registry {
     /// `pods/binding`: the scheduler's word on where a pod runs.

@@ -1,7 +1,7 @@
 //! Which objects a list or watch shows: the cheapest test that decides goes first.
 //!
-//! Name and namespace stand in the key, labels are read without decoding the rest, and only other fields need the
-//! whole object.
+//! Name and namespace stand in the key, pods of a node are found by the store's index, labels are read without decoding
+//! the rest, and only other fields need the whole object.
 
 use std::sync::Arc;
 
@@ -9,9 +9,9 @@ use mk8s_api::{
     select::{FieldSelector, LabelSelector},
     status::Status,
 };
-use mk8s_store::Entry;
+use mk8s_store::{Compacted, Entry, Store, View, Watcher};
 
-use super::{ListOptions, Resource, encode, keys};
+use super::{ListOptions, Resource, encode, keys, pods::BY_NODE};
 
 /// A selection of the objects of one kind.
 pub(super) struct Filter {
@@ -21,14 +21,17 @@ pub(super) struct Filter {
     everything: bool,
     /// Some selected field is neither the name nor the namespace.
     deep: bool,
+    /// What the store's index finds all matches by.
+    term: Option<String>,
 }
 
 const NAME: &str = "metadata.name";
 const NAMESPACE: &str = "metadata.namespace";
+const NODE: &str = "spec.nodeName";
 
 impl Filter {
     /// Refuses fields that the kind cannot be selected by.
-    pub(super) fn new(resource: &Arc<Resource>, options: &ListOptions) -> Result<Filter, Status> {
+    pub(super) fn new(store: &Store, resource: &Arc<Resource>, options: &ListOptions) -> Result<Filter, Status> {
         let (labels, fields) = (options.labels.clone(), options.fields.clone());
         let mut deep = false;
         for term in fields.terms() {
@@ -39,7 +42,11 @@ impl Filter {
             deep |= !name_or_namespace;
         }
         let everything = labels.is_everything() && fields.is_everything();
-        Ok(Filter { resource: resource.clone(), labels, fields, everything, deep })
+        let is_indexed = resource.prefix.as_bytes() == BY_NODE.prefix && store.has_index_of(BY_NODE.prefix);
+        // Pods without a node say no term.
+        let node = fields.exact(NODE).filter(|node| is_indexed && !node.is_empty());
+        let term = node.map(str::to_owned);
+        Ok(Filter { resource: resource.clone(), labels, fields, everything, deep, term })
     }
 
     pub(super) fn is_everything(&self) -> bool {
@@ -58,6 +65,33 @@ impl Filter {
     /// The name that every match must have.
     pub(super) fn single_name(&self) -> Option<&str> {
         self.fields.exact(NAME)
+    }
+
+    /// The entries from a key on and below another among which all matches are.
+    pub(super) fn range<'v>(
+        &self,
+        view: &'v View,
+        from: &[u8],
+        end: &[u8],
+    ) -> Box<dyn Iterator<Item = &'v Arc<Entry>> + 'v> {
+        match &self.term {
+            Some(term) => Box::new(view.range_saying(term, from, end)),
+            None => Box::new(view.range(from, end)),
+        }
+    }
+
+    /// Whether [`Filter::range`] is long, and each of its entries is to be looked into.
+    pub(super) fn takes_long(&self, view: &View, scope: &str) -> bool {
+        const LONG: usize = 1000;
+        self.term.is_none() && !self.everything && view.count(scope.as_bytes()) > LONG
+    }
+
+    /// Follows the keys below a prefix among which all matches are.
+    pub(super) fn watch(&self, store: &Store, prefix: &str, after: u64) -> Result<Watcher, Compacted> {
+        match &self.term {
+            Some(term) => store.watch_saying(term, prefix.as_bytes(), after),
+            None => store.watch(prefix.as_bytes(), after),
+        }
     }
 
     pub(super) fn matches(&self, entry: &Arc<Entry>) -> bool {

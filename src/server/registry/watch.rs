@@ -14,7 +14,7 @@ use mk8s_api::status::Status;
 use mk8s_store::{Compacted, Entry, Event, EventKind, WatchItem, Watcher};
 use tokio::time::{Instant, Interval, MissedTickBehavior};
 
-use super::{Registry, Resource, custom::Presenter, encode, keys, options::ListOptions, select::Filter};
+use super::{Registry, Resource, custom::Presenter, encode, keys, list::aside, options::ListOptions, select::Filter};
 
 const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 
@@ -141,7 +141,7 @@ impl Registry {
         namespace: &str,
         options: &ListOptions,
     ) -> Result<Watch, Status> {
-        let filter = Filter::new(resource, options)?;
+        let filter = Filter::new(&self.store, resource, options)?;
         let scope = keys::scope(&resource.prefix, namespace);
         let asked = options.resource_version.unwrap_or(0);
         let wants_initial = options.send_initial_events.unwrap_or(asked == 0);
@@ -154,30 +154,37 @@ impl Registry {
             false => self.store.view(),
         };
         let from = if wants_initial { view.revision() } else { asked };
+        let takes_long = filter.takes_long(&view, &scope);
         // A single object has a prefix of its own, which spares it the events of its neighbours.
         let prefix = match filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
             Some(name) => format!("{scope}{name}"),
             None => scope.clone(),
         };
         // A version in the future is waited for by leaving out what comes before it.
-        let watcher = match self.store.watch(prefix.as_bytes(), from.min(view.revision())) {
+        let watcher = match filter.watch(&self.store, &prefix, from.min(view.revision())) {
             Ok(watcher) => watcher,
             Err(compacted) => {
                 failure = Some(too_old(&compacted));
-                self.store.watch(prefix.as_bytes(), self.store.view().revision()).map_err(|gone| too_old(&gone))?
+                filter.watch(&self.store, &prefix, self.store.view().revision()).map_err(|gone| too_old(&gone))?
             }
         };
-        let initial: Vec<_> = match wants_initial && failure.is_none() {
-            true if prefix != scope => {
-                let is_wanted = |entry: &&Arc<Entry>| filter.needs_presented() || filter.matches(entry);
-                view.get(prefix.as_bytes()).filter(is_wanted).cloned().into_iter().collect()
+        let is_single = prefix != scope;
+        let (filter, initial) = match wants_initial && failure.is_none() {
+            true => {
+                let read = move || {
+                    let is_wanted = |entry: &&Arc<Entry>| filter.needs_presented() || filter.matches(entry);
+                    let initial: Vec<_> = match is_single {
+                        true => view.get(prefix.as_bytes()).filter(is_wanted).cloned().into_iter().collect(),
+                        false => {
+                            let range = filter.range(&view, scope.as_bytes(), &keys::end_of(&scope));
+                            range.filter(is_wanted).cloned().collect()
+                        }
+                    };
+                    (filter, initial)
+                };
+                aside(takes_long && !is_single, read).await
             }
-            true => view
-                .range(scope.as_bytes(), &keys::end_of(&scope))
-                .filter(|entry| filter.needs_presented() || filter.matches(entry))
-                .cloned()
-                .collect(),
-            false => Vec::new(),
+            false => (filter, Vec::new()),
         };
         let mut initial = self.presenter.present(resource, initial).await?;
         if filter.needs_presented() {

@@ -1,6 +1,6 @@
 //! One change of one key, shared by everyone who watches it.
 
-use super::Entry;
+use super::{Entry, Terms};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::sync::Arc;
@@ -21,6 +21,8 @@ pub struct Event {
     pub entry: Arc<Entry>,
     /// What the key was before; `None` when it was created.
     pub previous: Option<Arc<Entry>>,
+    /// What `previous` said and `entry` says.
+    pub terms: Terms,
     pub frames: FrameCache,
 }
 

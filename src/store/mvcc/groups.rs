@@ -34,8 +34,8 @@ impl<T> Groups<T> {
         self.by_prefix.values().flatten()
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.by_prefix.values().map(Vec::len).sum()
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_prefix.is_empty()
     }
 
     /// Calls `each` with the members of every prefix of `key`, the longest first.

@@ -1,6 +1,6 @@
 //! Applying transactions, one after the other, on every replica with the same outcome.
 
-use super::{Entry, Event, EventKind, FrameCache, Root, View};
+use super::{Entry, Event, EventKind, FrameCache, Index, Root, View};
 use crate::{
     seal::{Keeper, Key, RECORD_KEY, SealError, Sealer, sealed_by},
     txn::{Commit, CommitError, Expect, Op, Txn},
@@ -76,10 +76,11 @@ impl Keyspace {
     /// A keyspace as it was written down, opened if there is a keeper.
     pub(crate) fn restored(
         keeper: Option<Arc<Keeper>>,
+        index: Option<Index>,
         revision: u64,
         entries: impl IntoIterator<Item = Arc<Entry>>,
     ) -> io::Result<Self> {
-        let root = entries.into_iter().collect();
+        let root = Root::new(index, entries);
         let mut restored = Self { revision, root, keeper, ..Self::default() };
         if let Some(record) = restored.root.get(RECORD_KEY).map(|entry| entry.value.clone()) {
             let key = Key::read(&record, restored.keeper.as_deref().map(Keeper::root))?;
@@ -258,19 +259,20 @@ impl Keyspace {
         let created = previous.as_ref().map_or(revision, |p| p.created);
         let entry = Arc::new(Entry { key: key.clone(), value, created, modified: revision });
         self.note(&key, previous.as_ref(), None);
-        self.root.insert(entry.clone());
+        let terms = self.root.insert(entry.clone());
         events.push(Arc::new(Event {
             revision,
             kind: EventKind::Put,
             entry: entry.clone(),
             previous,
+            terms,
             frames: FrameCache::default(),
         }));
         entry
     }
 
     fn delete(&mut self, key: &Bytes, events: &mut Vec<Arc<Event>>) -> Option<Arc<Entry>> {
-        let entry = self.root.remove(key)?;
+        let (entry, terms) = self.root.remove(key)?;
         self.revision += 1;
         self.note(&entry.key, Some(&entry), Some(self.revision));
         events.push(Arc::new(Event {
@@ -278,6 +280,7 @@ impl Keyspace {
             kind: EventKind::Delete,
             entry: entry.clone(),
             previous: Some(entry.clone()),
+            terms,
             frames: FrameCache::default(),
         }));
         Some(entry)

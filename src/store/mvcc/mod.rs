@@ -2,6 +2,7 @@
 
 mod event;
 mod groups;
+mod index;
 mod keyspace;
 mod root;
 mod view;
@@ -12,6 +13,7 @@ mod tests;
 
 pub use event::{Event, EventKind, FrameCache};
 pub(crate) use groups::Groups;
+pub use index::{Index, Term, Terms};
 pub use keyspace::{Change, Now};
 pub(crate) use keyspace::{Contents, Keyspace};
 pub(crate) use root::Root;

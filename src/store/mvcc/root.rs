@@ -1,22 +1,32 @@
-//! The ordered map of one version of the keyspace, and how many keys each directory of it holds.
+//! The ordered map of one version of the keyspace, how many keys each directory of it holds, and which keys say which term.
 //!
 //! A directory is a prefix that ends in `/`. Its count answers "how many more are there" of a paged read without a walk
-//! over them.
+//! over them. A term is what the index finds in a value.
 //!
 //! Invariant: versions share their unchanged parts; a clone is O(1).
 
-use super::Entry;
+use super::{Entry, Index, Term, Terms};
 use bytes::Bytes;
-use imbl::{HashMap, OrdMap};
-use std::sync::Arc;
+use imbl::{HashMap, OrdMap, OrdSet};
+use std::{ops::Bound, sync::Arc};
 
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Root {
     entries: OrdMap<Bytes, Arc<Entry>>,
     directories: HashMap<Bytes, usize>,
+    index: Option<Index>,
+    terms: OrdSet<(Term, Bytes)>,
 }
 
 impl Root {
+    pub(crate) fn new(index: Option<Index>, entries: impl IntoIterator<Item = Arc<Entry>>) -> Root {
+        let mut root = Root { index, ..Root::default() };
+        for entry in entries {
+            root.insert(entry);
+        }
+        root
+    }
+
     pub(crate) fn entries(&self) -> &OrdMap<Bytes, Arc<Entry>> {
         &self.entries
     }
@@ -29,9 +39,15 @@ impl Root {
         self.entries.len()
     }
 
-    pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> Option<Arc<Entry>> {
+    /// Puts an entry in the place of what its key had; what the two say.
+    pub(crate) fn insert(&mut self, entry: Arc<Entry>) -> Terms {
         let key = entry.key.clone();
+        let is = self.term_of(&entry);
         let previous = self.entries.insert(key.clone(), entry);
+        let terms = Terms { was: previous.as_deref().and_then(|previous| self.term_of(previous)), is };
+        if terms.was != terms.is {
+            self.note(&key, &terms);
+        }
         if previous.is_none() {
             for directory in directories(&key) {
                 match self.directories.get_mut(directory) {
@@ -40,33 +56,46 @@ impl Root {
                 }
             }
         }
-        previous
+        terms
     }
 
-    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<Arc<Entry>> {
+    pub(crate) fn remove(&mut self, key: &[u8]) -> Option<(Arc<Entry>, Terms)> {
         let entry = self.entries.remove(key)?;
+        let terms = Terms { was: self.term_of(&entry), is: None };
+        self.note(&entry.key, &terms);
         for directory in directories(key) {
             match self.directories.get_mut(directory) {
                 Some(count) if *count > 1 => *count -= 1,
                 _ => drop(self.directories.remove(directory)),
             }
         }
-        Some(entry)
+        Some((entry, terms))
+    }
+
+    fn term_of(&self, entry: &Entry) -> Option<Term> {
+        self.index.and_then(|index| index.term_of(entry))
+    }
+
+    fn note(&mut self, key: &Bytes, terms: &Terms) {
+        if let Some(was) = &terms.was {
+            self.terms.remove(&(was.clone(), key.clone()));
+        }
+        if let Some(is) = &terms.is {
+            self.terms.insert((is.clone(), key.clone()));
+        }
+    }
+
+    /// The entries that say a term, from a key on, in the order of their keys.
+    pub(crate) fn saying(&self, term: &str, from: &[u8]) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
+        let term = Term::from(term);
+        let from = Bound::Included((term.clone(), Bytes::copy_from_slice(from)));
+        let said = self.terms.range((from, Bound::Unbounded)).take_while(move |(other, _)| *other == term);
+        said.filter_map(|(_, key)| self.entries.get(key))
     }
 
     /// How many keys start with a directory's name, which ends in `/`.
     pub(crate) fn count(&self, directory: &[u8]) -> usize {
         self.directories.get(directory).copied().unwrap_or(0)
-    }
-}
-
-impl FromIterator<Arc<Entry>> for Root {
-    fn from_iter<I: IntoIterator<Item = Arc<Entry>>>(entries: I) -> Root {
-        let mut root = Root::default();
-        for entry in entries {
-            root.insert(entry);
-        }
-        root
     }
 }
 

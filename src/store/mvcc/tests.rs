@@ -1,6 +1,6 @@
 //! The keyspace against a plain map, and the window against the keyspace.
 
-use super::{Event, Groups, Keyspace, Now, View, Window, WindowLimits};
+use super::{Entry, Event, EventKind, Groups, Index, Keyspace, Now, Term, View, Window, WindowLimits};
 use crate::txn::{Expect, Op, Reader, Stamped, Txn};
 use bytes::Bytes;
 use proptest::prelude::*;
@@ -20,6 +20,11 @@ fn delete(key: &str, expect: Expect) -> Op {
 
 fn limits(count: usize) -> WindowLimits {
     WindowLimits { age: Duration::from_secs(300), count, bytes: 1 << 20 }
+}
+
+/// What a value begins with.
+fn initial(value: &[u8]) -> Option<Term> {
+    std::str::from_utf8(value.get(..1)?).ok().map(Term::from)
 }
 
 fn contents(view: &View) -> BTreeMap<Vec<u8>, (Vec<u8>, u64, u64)> {
@@ -60,7 +65,7 @@ fn a_range_ends_before_its_end() {
         keys.apply(&Txn::one(put(key, "", Expect::Any)));
     }
     let view = keys.view();
-    let names = |entries: Vec<&Arc<super::Entry>>| -> Vec<String> {
+    let names = |entries: Vec<&Arc<Entry>>| -> Vec<String> {
         entries.iter().map(|e| String::from_utf8_lossy(&e.key).into_owned()).collect()
     };
     assert_eq!(names(view.prefix(b"/a/").collect()), ["/a/1", "/a/2"]);
@@ -132,6 +137,38 @@ proptest! {
         for view in seen {
             let again = window.view_at(view.revision()).expect("nothing is old yet");
             prop_assert_eq!(contents(&again), contents(&view));
+        }
+    }
+
+    /// In every view, those of the past included.
+    #[test]
+    fn the_index_finds_what_a_scan_finds(txns in operations()) {
+        let index = Index { prefix: b"b/", term: initial };
+        let mut keys = Keyspace::restored(None, Some(index), 0, []).expect("nothing is sealed");
+        let mut window = Window::new(keys.view(), limits(1000));
+        for txn in &txns {
+            let before = keys.view();
+            let events = keys.apply(txn).events;
+            for event in &events {
+                let said = |entry: &Entry| index.term_of(entry);
+                let (was, is) = match event.kind {
+                    EventKind::Put => (event.previous.as_deref().and_then(said), said(&event.entry)),
+                    EventKind::Delete => (said(&event.entry), None),
+                };
+                for term in ["a", "b", "c"] {
+                    let expected = [&was, &is].iter().any(|said| said.as_deref() == Some(term));
+                    prop_assert_eq!(event.terms.contain(term), expected);
+                }
+            }
+            window.push(Instant::now(), keys.view(), &events);
+            for view in [keys.view(), window.view_at(before.revision()).expect("nothing is old yet")] {
+                for (term, from, end) in [("a", "", "z"), ("a", "b/d/", "b/d0"), ("b", "b/d/e", "b/d/f"), ("b", "b/", "b0")] {
+                    let found: Vec<_> = view.range_saying(term, from.as_bytes(), end.as_bytes()).cloned().collect();
+                    let all = view.range(from.as_bytes(), end.as_bytes());
+                    let expected: Vec<_> = all.filter(|e| index.term_of(e).as_deref() == Some(term)).cloned().collect();
+                    prop_assert_eq!(found, expected);
+                }
+            }
         }
     }
 

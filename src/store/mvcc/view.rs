@@ -32,6 +32,12 @@ impl View {
         self.root.entries().range(bounds).map(|(_, entry)| entry)
     }
 
+    /// Those of [`View::range`] that say a term of the store's index.
+    pub fn range_saying(&self, term: &str, from: &[u8], end: &[u8]) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
+        let end = Bytes::copy_from_slice(end);
+        self.root.saying(term, from).take_while(move |entry| entry.key < end)
+    }
+
     /// The entries behind a key, or all of them.
     pub(crate) fn after(&self, key: Option<&[u8]>) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
         let from = key.map_or(Bound::Unbounded, |key| Bound::Excluded(Bytes::copy_from_slice(key)));

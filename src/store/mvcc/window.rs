@@ -104,8 +104,8 @@ impl Window {
         let to = self.events.partition_point(|(_, event)| event.revision <= nearest.revision);
         for (_, event) in self.events.range(from..to).rev() {
             match &event.previous {
-                Some(previous) => root.insert(previous.clone()),
-                None => root.remove(&event.entry.key),
+                Some(previous) => drop(root.insert(previous.clone())),
+                None => drop(root.remove(&event.entry.key)),
             };
         }
         Ok(View { revision, root })

@@ -186,7 +186,8 @@ impl Replica {
         let metadata = ready.snapshot().metadata.as_ref().ok_or_else(|| wrong("without its place in the log"))?;
         let whole = self.arrived.take().ok_or_else(|| wrong("without a keyspace"))?;
         let whole = if self.is_witness() { Whole::default() } else { whole };
-        self.keyspace = Keyspace::restored(self.keeper.clone(), whole.revision, whole.entries.iter().cloned())?;
+        self.keyspace =
+            Keyspace::restored(self.keeper.clone(), self.index, whole.revision, whole.entries.iter().cloned())?;
         let members = metadata.conf_state.clone().unwrap_or_default();
         tracing::info!(
             revision = whole.revision,

@@ -22,7 +22,7 @@ use super::{
 use crate::{
     engine::{CheckpointMark, Engine, HardState, Loaded},
     metrics::Metrics,
-    mvcc::{Keyspace, View},
+    mvcc::{Index, Keyspace, View},
     options::Options,
     seal::Keeper,
     txn::CommitError,
@@ -52,12 +52,14 @@ pub(crate) struct Settings {
     pub(crate) keep_bytes: u64,
     /// See [`Options::witness`].
     pub(crate) witness: bool,
+    /// See [`Options::index`].
+    pub(crate) index: Option<Index>,
 }
 
 impl Settings {
     pub(crate) fn new(options: &Options, life: u64) -> Self {
-        let Options { node_id, founders, keep_bytes, witness, .. } = options.clone();
-        Self { node_id, founders, life, keep_bytes, witness }
+        let Options { node_id, founders, keep_bytes, witness, index, .. } = options.clone();
+        Self { node_id, founders, life, keep_bytes, witness, index }
     }
 }
 
@@ -67,6 +69,7 @@ pub(crate) struct Replica {
     pub(super) log: SharedLog,
     pub(super) keyspace: Keyspace,
     pub(super) keeper: Option<Arc<Keeper>>,
+    pub(super) index: Option<Index>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) settings: Settings,
     pub(super) pending: Pending,
@@ -112,7 +115,7 @@ impl Replica {
         metrics: Arc<Metrics>,
     ) -> io::Result<Self> {
         let Loaded { hard_state, mark, log, entries } = found_or_new(&*engine, &settings)?;
-        let keyspace = Keyspace::restored(keeper.clone(), mark.revision, entries)?;
+        let keyspace = Keyspace::restored(keeper.clone(), settings.index, mark.revision, entries)?;
         let at = Position { index: mark.index, term: mark.term };
         let last = log.last().map_or(at.index, |entry| entry.index);
         if hard_state.commit > last {
@@ -148,6 +151,7 @@ impl Replica {
             log,
             keyspace,
             keeper,
+            index: settings.index,
             metrics,
             settings,
             outbox: Outbox::default(),

@@ -67,6 +67,7 @@ impl Node {
             life: chance.next(),
             keep_bytes: self.keep_bytes(chance),
             witness: self.is_witness(),
+            index: None,
         };
         let mut replica = Replica::start(Arc::new(self.engine.clone()), settings, None, Arc::new(Metrics::default()))?;
         self.shown = replica.view().revision();

@@ -79,7 +79,8 @@ fn remember_storage(definition: &mut Value) {
 }
 
 fn prepare_create(definition: &mut Value) {
-    let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": null, "storedVersions": []});
+    // Go writes null for no conditions, at which `kubectl wait` right after the creation gives up; at a list it waits.
+    let status = json!({"acceptedNames": {"kind": "", "plural": ""}, "conditions": [], "storedVersions": []});
     at::set(definition, "status", status);
     remember_storage(definition);
 }

@@ -2,7 +2,7 @@
 //! it goes.
 //!
 //! What Kubernetes' `pkg/controller/serviceaccount/tokens_controller.go` does. Reading order: [`plan`] (what a Secret
-//! needs), [`fill`], [`references`] (what accounts say of Secrets that are gone).
+//! needs), [`fill`], [`references`] (what accounts say of Secrets that are gone), [`unused`].
 
 mod fill;
 mod plan;
@@ -11,6 +11,7 @@ mod plays;
 mod references;
 #[cfg(test)]
 mod tests;
+mod unused;
 
 use crate::common::Context;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
@@ -27,6 +28,7 @@ pub(crate) async fn run(ctx: Context) {
     accounts.synced().await;
     tokio::join!(
         fill::run(ctx.clone(), signer, secrets.clone(), accounts.clone()),
-        references::run(ctx, secrets, accounts)
+        references::run(ctx.clone(), secrets.clone(), accounts.clone()),
+        unused::run(ctx, secrets, accounts)
     );
 }

@@ -93,6 +93,7 @@ fn a_leader_that_dies_changes_nothing() {
     check_facts(
         &scene,
         &expect![[r#"
+        ConfigMap kube-apiserver-legacy-service-account-token-tracking
         Secret docker
         Secret web-2
         ServiceAccount web
@@ -101,5 +102,71 @@ fn a_leader_that_dies_changes_nothing() {
         "web-2": token=shop/web (u1) in web-2
         [{"name":"docker"}]
     "#]],
+    );
+}
+
+/// Listed by their account and older than the note on since when their use is noted: one that nobody used, one that is
+/// refused for long, and one that a pod has.
+const UNUSED: &str = "
+kind: ServiceAccount
+metadata: {name: web, namespace: shop, uid: u1}
+secrets: [{name: unused}, {name: refused}, {name: mounted}]
+---
+kind: ConfigMap
+metadata: {name: kube-apiserver-legacy-service-account-token-tracking, namespace: kube-system}
+data: {since: '2020-01-01'}
+---
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata:
+  name: unused
+  namespace: shop
+  creationTimestamp: '2020-05-01T00:00:00Z'
+  annotations: {kubernetes.io/service-account.name: web, kubernetes.io/service-account.uid: u1}
+---
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata:
+  name: refused
+  namespace: shop
+  creationTimestamp: '2020-05-01T00:00:00Z'
+  labels: {kubernetes.io/legacy-token-invalid-since: '2021-05-01'}
+  annotations: {kubernetes.io/service-account.name: web, kubernetes.io/service-account.uid: u1}
+---
+kind: Secret
+type: kubernetes.io/service-account-token
+metadata:
+  name: mounted
+  namespace: shop
+  creationTimestamp: '2020-05-01T00:00:00Z'
+  annotations: {kubernetes.io/service-account.name: web, kubernetes.io/service-account.uid: u1}
+---
+kind: Pod
+metadata: {name: p, namespace: shop}
+spec: {containers: [], volumes: [{name: token, secret: {secretName: mounted}}]}
+";
+
+#[test]
+fn leaders_that_die_refuse_and_delete_what_nobody_uses() {
+    let facts = |api: &FakeApi| {
+        let label = |secret: &serde_json::Value| {
+            let refused = &secret["metadata"]["labels"]["kubernetes.io/legacy-token-invalid-since"];
+            format!("{}: {}\n", secret["metadata"]["name"], if refused.is_null() { "taken" } else { "refused" })
+        };
+        let mut facts: Vec<String> = api.all("Secret").iter().map(label).collect();
+        facts.sort();
+        facts.concat()
+    };
+    let scene = Scene {
+        options: Options { root_ca_pem: "CA".into(), token_signer: Some(Arc::new(Plainly)), ..Options::default() },
+        facts,
+        ..Scene::new(|ctx| Box::pin(super::run(ctx)), UNUSED)
+    };
+    check_facts(
+        &scene,
+        &expect![[r#"
+            "mounted": taken
+            "unused": refused
+        "#]],
     );
 }

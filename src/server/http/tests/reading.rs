@@ -1,6 +1,8 @@
 //! Lists and watches.
 
 use super::*;
+use crate::registry::BY_NODE;
+use mk8s_store::Index;
 
 #[tokio::test]
 async fn lists_are_paged_from_one_root() {
@@ -50,6 +52,102 @@ async fn lists_are_selected() {
             assert_eq!((code, names(&list)), (200, expected.clone()), "{path}?{query}");
         }
     }
+}
+
+/// What a client sees of the pods of nodes: listed, paged and watched.
+async fn seen_of_nodes(index: Option<Index>) -> Vec<String> {
+    const PODS: &str = "/api/v1/namespaces/default/pods";
+    let api =
+        Api::over(Store::open(mk8s_store::Options { index, ..Default::default() }).await.expect("memory opens")).await;
+    let other = api.post("/api/v1/namespaces", json!({"metadata": {"name": "another"}})).await;
+    assert_eq!(other.0, 201, "{}", other.1);
+    for namespace in ["default", "another"] {
+        let accounts = format!("/api/v1/namespaces/{namespace}/serviceaccounts");
+        assert_eq!(api.post(&accounts, json!({"metadata": {"name": "default"}})).await.0, 201);
+    }
+    let pod = |name: &str, node: &str| {
+        let labels = json!({"app": name[..1]});
+        let spec = json!({"nodeName": node, "containers": [{"name": "c", "image": "i"}]});
+        json!({"metadata": {"name": name, "labels": labels}, "spec": spec})
+    };
+    for (namespace, name, node) in
+        [("default", "a1", "n1"), ("default", "a2", "n2"), ("default", "b1", "n1"), ("another", "a3", "n1")]
+    {
+        let made = api.post(&format!("/api/v1/namespaces/{namespace}/pods"), pod(name, node)).await;
+        assert_eq!(made.0, 201, "{}", made.1);
+    }
+    let waiting = json!({"metadata": {"name": "c1"}, "spec": {"containers": [{"name": "c", "image": "i"}]}});
+    assert_eq!(api.post(PODS, waiting).await.0, 201);
+    let mut seen = Vec::new();
+    for selector in [
+        "fieldSelector=spec.nodeName%3Dn1",
+        "fieldSelector=spec.nodeName%3Dn1,metadata.name!%3Da1",
+        "fieldSelector=spec.nodeName%3Dn1&labelSelector=app%3Da",
+        "fieldSelector=spec.nodeName%3Dn1,spec.nodeName%3Dn2",
+        "fieldSelector=spec.nodeName!%3Dn1",
+        "fieldSelector=spec.nodeName%3D",
+        "fieldSelector=spec.nodeName%3Dnone",
+    ] {
+        for path in [PODS, "/api/v1/pods"] {
+            let (_, whole) = api.get(&format!("{path}?{selector}")).await;
+            let (_, page) = api.get(&format!("{path}?{selector}&limit=1")).await;
+            let token = page["metadata"]["continue"].as_str().unwrap_or_default();
+            let rest = match token {
+                "" => json!({"items": []}),
+                token => api.get(&format!("{path}?{selector}&limit=9&continue={token}")).await.1,
+            };
+            let paged = [names(&page), names(&rest)].concat();
+            assert_eq!(names(&whole), paged, "{path}?{selector}");
+            seen.push(names(&whole).join(" "));
+        }
+    }
+    let watch = |query: &str| format!("{PODS}?watch=1&{query}");
+    let mut first = Lines::new(api.raw("GET", &watch("fieldSelector=spec.nodeName%3Dn1"), &[], "").await);
+    let mut third = Lines::new(api.raw("GET", &watch("fieldSelector=spec.nodeName%3Dn3"), &[], "").await);
+    let binding = json!({"metadata": {"name": "c1"}, "target": {"name": "n3"}});
+    assert_eq!(api.post(&format!("{PODS}/c1/binding"), binding).await.0, 201);
+    let merge = [("content-type", "application/merge-patch+json")];
+    api.send("PATCH", &format!("{PODS}/c1"), &merge, json!({"metadata": {"labels": {"v": "1"}}})).await;
+    for name in ["b1", "c1"] {
+        api.send("DELETE", &format!("{PODS}/{name}"), &[], json!({"gracePeriodSeconds": 0})).await;
+    }
+    for lines in [&mut first, &mut third] {
+        for _ in 0..4 {
+            seen.push(lines.change().await);
+        }
+    }
+    seen
+}
+
+#[tokio::test]
+async fn the_pods_of_a_node_are_found_with_an_index_as_without() {
+    let found = seen_of_nodes(Some(BY_NODE)).await;
+    assert_eq!(found, seen_of_nodes(None).await);
+    let expected = [
+        "a1 b1",
+        "a3 a1 b1",
+        "b1",
+        "a3 b1",
+        "a1",
+        "a3 a1",
+        "",
+        "",
+        "a2 c1",
+        "a2 c1",
+        "c1",
+        "c1",
+        "",
+        "",
+        "ADDED a1 -",
+        "ADDED b1 -",
+        "MODIFIED b1 -",
+        "DELETED b1 -",
+        "ADDED c1 -",
+        "MODIFIED c1 -",
+        "MODIFIED c1 -",
+        "DELETED c1 -",
+    ];
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use mk8s_api::status::Status;
-use mk8s_store::{Entry, Event, FrameCache, Stamped};
+use mk8s_store::{Entry, Event, FrameCache, Stamped, Terms};
 use serde_json::Value;
 
 use super::{Customs, Resource, encode};
@@ -103,6 +103,8 @@ impl Presenter {
                 kind: event.kind,
                 entry,
                 previous: both.next(),
+                // Nothing of what a definition makes is in the index.
+                terms: Terms::default(),
                 frames: FrameCache::default(),
             }));
         }
