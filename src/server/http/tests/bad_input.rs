@@ -620,7 +620,7 @@ async fn lists_and_watches_that_make_no_sense() {
             get("resourceVersion=x", 400, "BadRequest", "…"),
             get("resourceVersionMatch=Exact", 422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
             get("resourceVersionMatch=Near&resourceVersion=1", 422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"Near\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
-            get("continue=x", 400, "BadRequest", "invalid continue token: …"),
+            get("continue=x", 400, "BadRequest", "invalid continue token: continue key is not valid: illegal base64 data at input byte 0"),
             get("watch=1&sendInitialEvents=true", 422, "Invalid", "…sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
             get("includeObject=All", 400, "BadRequest", "…includeObject…"),
         ],
