@@ -251,7 +251,7 @@ async fn fields_that_are_unknown_double_or_wrong() {
         &api,
         vec![
             post(&strict, r#"{"metadata":{"name":"b","x":1},"dat":{}}"#, 400, "BadRequest",
-                "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dat\", unknown field \"metadata.x\""),
+                "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.x\", unknown field \"dat\""),
             post(&strict, r#"{"metadata":{"name":"b"},"data":{"a":"1","a":"2"}}"#, 400, "BadRequest",
                 "…strict decoding error: duplicate field \"data.a\""),
             ("POST", strict.clone(), YAML, "metadata: {name: b}\ndata:\n  a: x\n  a: y\n".into(), 400, "BadRequest",
