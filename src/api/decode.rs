@@ -2,7 +2,7 @@
 //!
 //! Duplicate keys are found while reading (the last one wins, as in Go), unknown fields and wrong types by the schema.
 
-use std::{cell::RefCell, fmt};
+use std::{cell::RefCell, collections::HashMap, fmt};
 
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error, MapAccess, SeqAccess, Visitor};
 use serde_json::{Map, Number, Value};
@@ -106,7 +106,7 @@ pub fn object(bytes: &[u8], media: Media, target: Target<'_>, validation: FieldV
 }
 
 /// Parses a body that must hold an object, which `kind` names for the error's text. What the object holds is not looked at.
-pub fn parse_object(bytes: &[u8], media: Media, kind: &str) -> Result<Body, Status> {
+pub fn parse_object<'b>(bytes: &'b [u8], media: Media, kind: &str) -> Result<Body<'b>, Status> {
     let body = parse(bytes, media).map_err(|error| unrecognized(bytes, kind, &error))?;
     let found = match body.value {
         Value::Object(_) => return Ok(body),
@@ -132,7 +132,7 @@ pub fn unrecognized(bytes: &[u8], kind: &str, why: &dyn fmt::Display) -> Status 
 /// Like [`object`] for a body that was parsed already.
 pub fn value(
     mut object: Value,
-    doubles: impl Into<Doubles>,
+    doubles: impl Into<Doubles<'_>>,
     target: Target<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {
@@ -143,16 +143,16 @@ pub fn value(
 
 /// Keys that stand twice in a body.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Doubles {
+pub struct Doubles<'b> {
     paths: Vec<String>,
-    /// The paths of all keys in the order of the text, where complaints follow it.
-    order: Vec<String>,
+    /// The text, where complaints follow its order: JSON.
+    text: &'b [u8],
     /// What is said of those of a YAML text: `line 9: key "foo" already set in map`.
     lines: Vec<String>,
 }
 
-impl From<Vec<String>> for Doubles {
-    fn from(paths: Vec<String>) -> Doubles {
+impl From<Vec<String>> for Doubles<'_> {
+    fn from(paths: Vec<String>) -> Self {
         Doubles { paths, ..Doubles::default() }
     }
 }
@@ -160,7 +160,7 @@ impl From<Vec<String>> for Doubles {
 /// What the complaint about all keys of a YAML text that stand twice begins with; a line for each of them follows.
 const YAML_ERRORS: &str = "yaml: unmarshal errors:";
 
-impl Doubles {
+impl Doubles<'_> {
     /// What the reader of YAML says of keys that stand twice, if any do.
     pub fn in_yaml(&self) -> Option<String> {
         let lines = self.lines.iter().map(|line| format!("\n  {line}"));
@@ -179,16 +179,20 @@ impl Doubles {
 
     /// The complaints about keys that stand twice and about those that mean nothing, where they stand in the text.
     fn with_unknown(self, unknown: Vec<String>) -> Vec<String> {
-        if self.order.is_empty() {
+        // Of one there is no order, and several are seldom: the text is read once more for them.
+        let order = if self.paths.len() + unknown.len() > 1 { order_of(self.text) } else { Vec::new() };
+        if order.is_empty() {
             return self.complaints().into_iter().chain(unknown_fields(&unknown)).collect();
         }
-        let Doubles { mut paths, order, .. } = self;
+        let Doubles { mut paths, .. } = self;
         // Of what means nothing it does not matter how often it stands there.
         paths.retain(|path| !unknown.contains(path));
-        let place = |path: &str, nth: usize| {
-            let places = order.iter().enumerate().filter(|(_, known)| *known == path);
-            places.map(|(at, _)| at).nth(nth).unwrap_or(usize::MAX)
-        };
+        let mut places: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, path) in order.iter().enumerate() {
+            places.entry(path).or_default().push(at);
+        }
+        let place =
+            |path: &str, nth: usize| places.get(path).and_then(|places| places.get(nth)).copied().unwrap_or(usize::MAX);
         let twice = paths.iter().zip(duplicate_fields(&paths)).map(|(path, said)| (place(path, 1), said));
         let unknown = unknown.iter().zip(unknown_fields(&unknown)).map(|(path, said)| (place(path, 0), said));
         let mut all: Vec<(usize, String)> = twice.chain(unknown).collect();
@@ -359,31 +363,31 @@ fn summary(bytes: &[u8]) -> String {
 
 /// A parsed body.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Body {
+pub struct Body<'b> {
     pub value: Value,
     /// Paths of keys that stand twice in one object.
     pub duplicates: Vec<String>,
-    /// Paths of all keys in the order of a JSON text, when some stand twice.
-    order: Vec<String>,
+    /// What it was read from, if that is JSON.
+    text: &'b [u8],
     /// What is said of keys that stand twice in a YAML text.
     lines: Vec<String>,
 }
 
-impl Body {
+impl<'b> Body<'b> {
     /// A body in which no key can stand twice.
-    pub fn without_doubles(value: Value) -> Body {
+    pub fn without_doubles(value: Value) -> Body<'b> {
         Body { value, ..Body::default() }
     }
 
     /// The value, and its keys that stand twice.
-    pub fn into_parts(self) -> (Value, Doubles) {
-        (self.value, Doubles { paths: self.duplicates, order: self.order, lines: self.lines })
+    pub fn into_parts(self) -> (Value, Doubles<'b>) {
+        (self.value, Doubles { paths: self.duplicates, text: self.text, lines: self.lines })
     }
 
     /// The same read from a JSON text where any YAML would do: what is wrong with it is told as of YAML.
-    pub fn as_yaml(self, bytes: &[u8]) -> Body {
+    pub fn as_yaml(self, bytes: &[u8]) -> Body<'b> {
         let lines = if self.duplicates.is_empty() { Vec::new() } else { yaml_doubles::lines(bytes) };
-        Body { lines, order: Vec::new(), ..self }
+        Body { lines, text: &[], ..self }
     }
 }
 
@@ -410,9 +414,8 @@ impl ParseError {
 }
 
 /// Reads a body as it is, whatever it contains.
-pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
+pub fn parse(bytes: &[u8], media: Media) -> Result<Body<'_>, ParseError> {
     let duplicates = RefCell::new(Vec::new());
-    let order = RefCell::new(Vec::new());
     let seed = Seed { at: &At::Root, levels: DEPTH, duplicates: &duplicates, order: None };
     let value = match media {
         Media::Json => {
@@ -422,12 +425,17 @@ pub fn parse(bytes: &[u8], media: Media) -> Result<Body, ParseError> {
         }
         Media::Yaml => seed.deserialize(serde_yaml::Deserializer::from_slice(bytes)).map_err(ParseError::Yaml)?,
     };
-    if media == Media::Json && !duplicates.borrow().is_empty() {
-        // Seldom, and so not worth a thought while reading all the others.
-        let _ = Seed { order: Some(&order), ..seed }.deserialize(&mut serde_json::Deserializer::from_slice(bytes));
-    }
-    let body = Body { value, duplicates: duplicates.into_inner(), order: order.into_inner(), lines: Vec::new() };
+    let body = Body { value, duplicates: duplicates.into_inner(), text: bytes, lines: Vec::new() };
     Ok(if media == Media::Yaml { body.as_yaml(bytes) } else { body })
+}
+
+/// The paths of the keys of a JSON text, in its order.
+fn order_of(text: &[u8]) -> Vec<String> {
+    let (duplicates, order) = (RefCell::default(), RefCell::default());
+    let seed = Seed { at: &At::Root, levels: DEPTH, duplicates: &duplicates, order: Some(&order) };
+    // It could be read before. Where there is no text, there is no order.
+    let _ = seed.deserialize(&mut serde_json::Deserializer::from_slice(text));
+    order.into_inner()
 }
 
 enum At<'a> {

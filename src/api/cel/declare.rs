@@ -60,7 +60,7 @@ impl Declarations {
     fn add_structs(&mut self, schema: &Arc<DeclType>) {
         match &schema.kind {
             Kind::List { items, .. } => self.add_structs(items),
-            Kind::Map { values } => self.add_structs(values),
+            Kind::Map { values, .. } => self.add_structs(values),
             Kind::Object { name, fields } if !self.structs.contains_key(name) => {
                 let types = fields.iter().map(|(name, field)| (name.clone(), field.cel_type())).collect();
                 self.structs.insert(name.clone(), types);

@@ -6,17 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
+use std::sync::{Arc, LazyLock};
 
 use serde_json::Value as Json;
 
 use super::error::EvalError;
 use super::library::versions;
+use super::schema::{DeclType, Kind};
 use super::value::{Key, Lazy, Map, Text, Value};
 use super::{CompileError, Declarations, Program, Type};
 use crate::at;
 use crate::quantity::Quantity;
 
-/// What one evaluation may cost.
+/// What one evaluation may cost, and what it may cost at most by estimate.
 pub const COST_LIMIT: u64 = 1_000_000;
 /// Bytes of a selector at most.
 pub const LENGTH_MAX: usize = 10 * 1024;
@@ -32,7 +34,11 @@ pub enum SelectorError {
 
 /// A compiled selector.
 #[derive(Debug)]
-pub struct Selector(Program);
+pub struct Selector {
+    program: Program,
+    /// The most it may cost, with a device as large as devices can be.
+    pub max_cost: u64,
+}
 
 /// A device as selectors see it.
 #[derive(Debug, Clone, Copy)]
@@ -45,20 +51,31 @@ pub struct Device<'a> {
     pub allow_multiple_allocations: bool,
 }
 
+/// The type of a device, with the sizes that ResourceSlices allow.
+static DEVICE: LazyLock<Arc<DeclType>> = LazyLock::new(|| {
+    const DRIVER_MAX: u64 = 63;
+    const DOMAIN_MAX: u64 = 63;
+    const NAME_MAX: u64 = 32;
+    const ATTRIBUTE_MAX: u64 = 64;
+    const ENTRIES_MAX: u64 = 32;
+    let map = |keys, values| DeclType::of_size(Kind::Map { keys, values: Arc::new(values) }, ENTRIES_MAX);
+    let by_domain = |value| map(DOMAIN_MAX, map(NAME_MAX, value));
+    let fields = [
+        ("driver", DeclType::of_size(Kind::String, DRIVER_MAX)),
+        ("allowMultipleAllocations", DeclType::of_size(Kind::Bool, 1)),
+        ("attributes", by_domain(DeclType::of_size(Kind::Attribute, ATTRIBUTE_MAX))),
+        ("capacity", by_domain(DeclType::new(Kind::Quantity))),
+    ];
+    let fields = fields.into_iter().map(|(name, field)| (name.into(), Arc::new(field))).collect();
+    Arc::new(DeclType::new(Kind::Object { name: "kubernetes.DRADevice".into(), fields }))
+});
+
 impl Selector {
     pub fn compile(expression: &str) -> Result<Selector, SelectorError> {
-        let by_domain = |value: Type| Type::map(Type::String, Type::map(Type::String, value));
-        let fields = [
-            ("driver", Type::String),
-            ("allowMultipleAllocations", Type::Bool),
-            ("attributes", by_domain(Type::Dyn)),
-            ("capacity", by_domain(Type::Struct("kubernetes.Quantity".into()))),
-        ];
-        let device = "kubernetes.DRADevice";
-        let declarations = Declarations::new().object(device, fields).variable("device", Type::Struct(device.into()));
+        let declarations = Declarations::new().schema_variable("device", &DEVICE);
         let compiled = super::compile(expression, &declarations).map_err(SelectorError::Compile)?;
         match compiled.program.output() {
-            Type::Bool | Type::Dyn => Ok(Selector(compiled.program)),
+            Type::Bool | Type::Dyn => Ok(Selector { program: compiled.program, max_cost: compiled.max_cost }),
             other => Err(SelectorError::NoBool(other.clone())),
         }
     }
@@ -66,7 +83,7 @@ impl Selector {
     /// Whether the device is selected, or why that cannot be told.
     pub fn matches(&self, device: Device<'_>) -> Result<bool, EvalError> {
         let seen = seen(device)?;
-        let run = self.0.evaluate_within(&[Some(seen)], COST_LIMIT);
+        let run = self.program.evaluate_within(&[Some(seen)], COST_LIMIT);
         match run.result? {
             Value::Bool(selected) => Ok(selected),
             other => Err(EvalError::other(format!(
@@ -159,6 +176,41 @@ mod tests {
         let driver = "gpu.example.com";
         let device = Device { driver, attributes: &attributes, capacity: &capacity, allow_multiple_allocations: false };
         selector.matches(device).map_or_else(|error| error.to_string(), |selected| selected.to_string())
+    }
+
+    #[test]
+    fn costs_are_estimated_with_the_largest_devices() {
+        const DOMAIN: &str = "device.attributes['dra.example.com']";
+        let nested = ["a", "b", "c", "d", "e", "f", "g"]
+            .iter()
+            .fold("int('1'.find('[0-9]*')) < 100".to_owned(), |inner, name| {
+                format!("[1, 2, 3, 4, 5, 6, 7, 8, 9, 10].all({name}, {inner})")
+            });
+        for (expression, expected) in [
+            ("'nowhere' in device.attributes".to_owned(), 3),
+            ("device.driver == ''".into(), 2),
+            ("device.driver == 'dra.example.com'".into(), 4),
+            ("device.allowMultipleAllocations == true".into(), 3),
+            (format!("{DOMAIN}.name"), 4),
+            (format!("{DOMAIN}['name']"), 4),
+            (format!("cel.bind(dra, {DOMAIN}, dra.name)"), 15),
+            (format!("{DOMAIN}.name > 0"), 5),
+            (format!("{DOMAIN}.name == 'fish'"), 5),
+            (format!("{DOMAIN}.name.isGreaterThan(semver('0.0.1'))"), 6),
+            (format!("{DOMAIN}.services.matches('[^a]?sym')"), 18),
+            (format!("{DOMAIN}.services.split('example').size() >= 2"), 19),
+            ("device.attributes.exists_one(x, x == 'dra.example.com')".into(), 164),
+            (format!("{DOMAIN}.exists_one(x, x == 'services')"), 133),
+            ("device.capacity['dra.example.com'].name.isGreaterThan(quantity('1Ki'))".into(), 6),
+            ("device.capacity['dra.example.com'].exists_one(x, x == 'memory')".into(), 133),
+            (nested, 85_555_551),
+        ] {
+            assert_eq!(
+                Selector::compile(&expression).map(|selector| selector.max_cost).ok(),
+                Some(expected),
+                "{expression}"
+            );
+        }
     }
 
     #[test]

@@ -186,6 +186,8 @@ impl<'c> Coster<'c> {
         let cost = self.cost(operand);
         let found = self.place(operand).and_then(|place| match &place.kind {
             Kind::Object { fields, .. } => fields.get(field).map(|field| &**field),
+            // One attribute is as large as another.
+            Kind::Map { values, .. } if matches!(values.kind, Kind::Attribute) => Some(&**values),
             _ => None,
         });
         if let Some(found) = found {
@@ -607,10 +609,10 @@ impl<'c> Coster<'c> {
     }
 }
 
-/// Keys of a map with a schema are texts without a bound of their own.
+/// Keys of a map with a schema are texts; those of custom resources have no bound of their own.
 fn key_size(place: Option<&DeclType>) -> Option<Range> {
     match place?.kind {
-        Kind::Map { .. } => Some(Range::fixed(0)),
+        Kind::Map { keys, .. } => Some(Range { min: 0, max: keys }),
         _ => None,
     }
 }

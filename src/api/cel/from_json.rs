@@ -41,7 +41,9 @@ impl<'a> Value<'a> {
             (Kind::List { .. }, _) => {
                 Err(EvalError::other("invalid data, expected an array for the provided schema with type=array"))
             }
-            (Kind::Map { values }, Json::Object(map)) => Ok(Value::Map(Map::Json { map, of: Entries::Values(values) })),
+            (Kind::Map { values, .. }, Json::Object(map)) => {
+                Ok(Value::Map(Map::Json { map, of: Entries::Values(values) }))
+            }
             (Kind::Object { .. }, Json::Object(map)) => Ok(Value::Map(Map::Json { map, of: Entries::Fields(of) })),
             (Kind::Map { .. } | Kind::Object { .. }, _) => {
                 Err(EvalError::other("invalid data, expected a map for the provided schema with type=object"))

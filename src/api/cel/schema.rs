@@ -41,6 +41,8 @@ pub(crate) enum Kind {
         order: ListOrder,
     },
     Map {
+        /// Characters of a key at most, as far as they are counted.
+        keys: u64,
         values: Arc<DeclType>,
     },
     /// Fields by their escaped names.
@@ -48,6 +50,9 @@ pub(crate) enum Kind {
         name: Arc<str>,
         fields: BTreeMap<Arc<str>, Arc<DeclType>>,
     },
+    /// A device's attribute: of one of several types.
+    Attribute,
+    Quantity,
 }
 
 /// How lists are compared and joined.
@@ -81,7 +86,7 @@ impl DeclType {
                 if let Some(values) = at::get(schema, "additionalProperties").filter(|values| values.is_object()) {
                     let values = DeclType::from_schema(values, &format!("{name}.@elem"), embedded(values))?;
                     let max = at::int(schema, "maxProperties").unwrap_or((MAX_REQUEST - 2) / (values.min_size + 6));
-                    return make(Kind::Map { values: Arc::new(values) }, max, 2);
+                    return make(Kind::Map { keys: 0, values: Arc::new(values) }, max, 2);
                 }
                 let (fields, min_size) = object_fields(schema, name, root);
                 make(Kind::Object { name: name.into(), fields }, 0, min_size)
@@ -102,12 +107,16 @@ impl DeclType {
 
     /// A type whose sizes do not matter.
     pub(crate) fn new(kind: Kind) -> DeclType {
-        DeclType { kind, max_elements: 0, min_size: 0, nullable: false }
+        DeclType::of_size(kind, 0)
+    }
+
+    pub(crate) fn of_size(kind: Kind, max_elements: u64) -> DeclType {
+        DeclType { kind, max_elements, min_size: 0, nullable: false }
     }
 
     pub(crate) fn cel_type(&self) -> Type {
         match &self.kind {
-            Kind::IntOrString => Type::Dyn,
+            Kind::IntOrString | Kind::Attribute => Type::Dyn,
             Kind::Bool => Type::Bool,
             Kind::Int => Type::Int,
             Kind::Double => Type::Double,
@@ -116,8 +125,9 @@ impl DeclType {
             Kind::Duration => Type::Duration,
             Kind::Date | Kind::DateTime => Type::Timestamp,
             Kind::List { items, .. } => Type::list(items.cel_type()),
-            Kind::Map { values } => Type::map(Type::String, values.cel_type()),
+            Kind::Map { values, .. } => Type::map(Type::String, values.cel_type()),
             Kind::Object { name, .. } => Type::Struct(name.clone()),
+            Kind::Quantity => Type::Struct("kubernetes.Quantity".into()),
         }
     }
 
@@ -133,7 +143,7 @@ impl DeclType {
     pub(crate) fn element(&self) -> Option<&Arc<DeclType>> {
         match &self.kind {
             Kind::List { items, .. } => Some(items),
-            Kind::Map { values } => Some(values),
+            Kind::Map { values, .. } => Some(values),
             _ => None,
         }
     }

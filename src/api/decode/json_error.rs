@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use crate::field::quote;
+
 /// `unexpected end of JSON input`, `invalid character '}' looking for beginning of value`.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -59,7 +61,7 @@ impl Display for Quoted {
         match self.0 {
             '\'' => f.write_str("'\\''"),
             '"' => f.write_str("'\"'"),
-            other => write!(f, "'{}'", other.escape_default()),
+            other => write!(f, "'{}'", quote(&other.to_string()).trim_matches('"')),
         }
     }
 }
@@ -83,6 +85,7 @@ mod tests {
             ("[1,]", "invalid character ']' looking for beginning of value"),
             ("[\"\\x\"]", "invalid character 'x' in string escape code"),
             ("{\"a\": }", "invalid character '}' looking for beginning of value"),
+            ("\u{1}", "invalid character '\\x01' looking for beginning of value"),
         ];
         for (text, expected) in cases {
             let error = serde_json::from_str::<serde_json::Value>(text).expect_err("no JSON");

@@ -36,6 +36,13 @@ fn json() {
         expect![[r#"{"apiVersion":"v1","data":{"a":"2"},"kind":"ConfigMap","metadata":{"name":"x"}} []"#]],
     );
     json(
+        r#"{"zoo":1,"metadata":{"odd":1,"name":"x","nope":1},"bar":1}"#,
+        Strict,
+        expect![[
+            r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "zoo", unknown field "metadata.odd", unknown field "metadata.nope", unknown field "bar""#
+        ]],
+    );
+    json(
         r#"{"data":{"a":1}}"#,
         Warn,
         expect![[
@@ -122,6 +129,13 @@ fn yaml() {
         Warn,
         expect![[
             r#"{"apiVersion":"v1","data":{"a":"z"},"kind":"ConfigMap","metadata":{}} ["line 3: key \"a\" already set in map", "line 4: key \"a\" already set in map", "unknown field \"foo\""]"#
+        ]],
+    );
+    yaml(
+        "zoo: 1\nmetadata: {odd: 1, nope: 1}\nbar: 1\n",
+        Strict,
+        expect![[
+            r#"400 ConfigMap in version "v1" cannot be handled as a ConfigMap: strict decoding error: unknown field "bar", unknown field "metadata.nope", unknown field "metadata.odd", unknown field "zoo""#
         ]],
     );
     yaml(

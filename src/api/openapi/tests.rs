@@ -76,6 +76,17 @@ fn values_are_told() {
         let resizing = property("PersistentVolumeClaimStatus", "allocatedResourceStatuses");
         assert_eq!(resizing["additionalProperties"]["enum"][4], "NodeResizePending");
         assert_eq!(property("PodStatus", "phase")["enum"].as_array().map(Vec::len), Some(5));
+        for holder in ["ContainerStatus", "Lifecycle"] {
+            let signals = property(holder, "stopSignal")["enum"].clone();
+            assert_eq!((signals.as_array().map(Vec::len), &signals[64]), (Some(65), &json!("SIGXFSZ")), "{holder}");
+            assert_eq!(signals[40], "SIGRTMIN+15");
+        }
+    }
+    let extensions = v3("apis/apiextensions.k8s.io/v1");
+    for schemas in [&old["definitions"], &extensions["components"]["schemas"]] {
+        let rule = &schemas["io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.ValidationRule"];
+        expect![[r#"["FieldValueDuplicate","FieldValueForbidden","FieldValueInvalid","FieldValueRequired"]"#]]
+            .assert_eq(&rule["properties"]["reason"]["enum"].to_string());
     }
     assert!(!old.to_string().contains("x-enum") && !new.to_string().contains("x-enum"));
 }

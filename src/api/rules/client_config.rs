@@ -5,6 +5,7 @@ use serde_json::Value;
 
 use super::at::{default_pointer, get, get_mut, int, maybe_text, text};
 use super::check::Errors;
+use super::pem_block;
 use crate::field::{FieldError, Path};
 use crate::names;
 use crate::url::{self, Url};
@@ -43,18 +44,10 @@ pub(crate) fn is_ca_bundle(bundle: &str) -> bool {
 
 /// Why a bundle trusts nobody.
 fn bundle_complaint(bundle: &str) -> Option<&'static str> {
-    const BEGIN: &str = "-----BEGIN ";
     let bytes = STANDARD.decode(bundle).unwrap_or_default();
-    let pem = String::from_utf8_lossy(&bytes);
-    let mut rest = &*pem;
     let mut complaint = "unable to parse bytes as PEM block";
-    while let Some(block) = rest.find(BEGIN).map(|at| &rest[at + BEGIN.len()..]) {
-        let Some((label, inner)) = block.split_once("-----") else { break };
-        let Some((body, after)) = inner.split_once(&format!("-----END {label}-----")) else { break };
-        let text: String = body.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-        rest = after;
-        let Ok(der) = STANDARD.decode(text) else { continue };
-        match (label, is_sequence(&der)) {
+    for block in pem_block::blocks(&bytes) {
+        match (block.label.as_str(), is_sequence(&block.contents)) {
             ("CERTIFICATE", true) => return None,
             ("CERTIFICATE", false) => return Some("failed to parse certificate: x509: malformed certificate"),
             _ => complaint = "no valid certificate authority data seen",

@@ -290,9 +290,14 @@ fn check_selectors(errors: &mut Errors, of: &Value, path: &Path) {
         }
         let (expression, path) = (text(sub(selector, "cel"), "expression"), path.child("expression"));
         if expression.len() > device::LENGTH_MAX {
-            errors.push(FieldError::too_long(&path, device::LENGTH_MAX));
-        } else if let Err(error) = Selector::compile(expression) {
-            errors.push(FieldError::invalid(&path, expression, error.to_string()));
+            return errors.push(FieldError::too_long(&path, device::LENGTH_MAX));
+        }
+        match Selector::compile(expression) {
+            Ok(selector) if selector.max_cost > device::COST_LIMIT => {
+                errors.push(FieldError::forbidden(&path, "too complex, exceeds cost limit"));
+            }
+            Ok(_) => {}
+            Err(error) => errors.push(FieldError::invalid(&path, expression, error.to_string())),
         }
     });
 }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use super::at::{default, get, map, map_mut, remove, text};
 use super::check::{Errors, immutable};
 use super::config_map::{MAX_BYTES, check_immutable, check_key, decoded_len};
-use super::{GENERIC, Rules, Scope};
+use super::{GENERIC, Rules, Scope, key_pair};
 use crate::decode::JsonError;
 use crate::field::{FieldError, Path};
 use crate::meta;
@@ -16,7 +16,7 @@ pub(super) static RULES: Rules = Rules {
     default: set_defaults,
     validate,
     validate_update: Some(validate_update),
-    warnings: |secret, _| pair_fault(secret).into_iter().map(str::to_owned).collect(),
+    warnings: |secret, _| pair_fault(secret).into_iter().collect(),
     selectable: &[("type", |secret| text(secret, "type").to_string())],
     ..GENERIC
 };
@@ -80,21 +80,16 @@ fn validate(secret: &Value, errors: &mut Errors) {
     }
 }
 
-/// What is wrong with certificate and key of a secret for TLS, as far as it is seen from their form.
-fn pair_fault(secret: &Value) -> Option<&'static str> {
+/// What is wrong with certificate and key of a secret for TLS.
+fn pair_fault(secret: &Value) -> Option<String> {
     if text(secret, "type") != "kubernetes.io/tls" {
         return None;
     }
-    let has_blocks = |key: &str| {
+    let held = |key: &str| {
         let encoded = map(secret, "data").get(key).and_then(Value::as_str).unwrap_or("");
-        let decoded = STANDARD.decode(encoded).unwrap_or_default();
-        pem::parse_many(decoded).is_ok_and(|blocks| !blocks.is_empty())
+        STANDARD.decode(encoded).unwrap_or_default()
     };
-    match (has_blocks("tls.crt"), has_blocks("tls.key")) {
-        (false, _) => Some("tls: failed to find any PEM data in certificate input"),
-        (true, false) => Some("tls: failed to find any PEM data in key input"),
-        (true, true) => None,
-    }
+    key_pair::fault(&held("tls.crt"), &held("tls.key"))
 }
 
 fn check_docker_config(errors: &mut Errors, data: &Map<String, Value>, key: &str) {

@@ -26,7 +26,9 @@ impl Walk {
             Shape::Boolean => Kind::Bool,
             Shape::IntOrString => Kind::IntOrString,
             Shape::Time { .. } => Kind::DateTime,
-            Shape::Map(_) => Kind::Map { values: Arc::new(self.at(node.child("")?, &format!("{name}.@elem"))?) },
+            Shape::Map(_) => {
+                Kind::Map { keys: 0, values: Arc::new(self.at(node.child("")?, &format!("{name}.@elem"))?) }
+            }
             Shape::List(_) => Kind::List {
                 items: Arc::new(self.at(node.items()?, &format!("{name}.@idx"))?),
                 order: ListOrder::Atomic,

@@ -18,6 +18,7 @@ use crate::{
 
 mod certificates;
 mod claim_resize;
+mod claim_status;
 mod claims;
 mod default_ingress_class;
 mod default_storage_class;
@@ -236,6 +237,7 @@ impl Admission {
             Box::new(pod_topology::PodTopologyLabels),
             Box::new(rbac_escalation::RbacEscalation),
             Box::new(device_admin::DeviceAdminAccess),
+            Box::new(claim_status::ClaimStatusAuthorization),
         ];
         let policies = policy::Policies::new(store.clone(), presenter);
         let webhooks = webhook::Webhooks::new(store.clone(), client, authorization.clone());

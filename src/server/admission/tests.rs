@@ -404,6 +404,84 @@ async fn nobody_grants_what_they_do_not_have() {
     }
 }
 
+/// An update of a claim's status.
+fn claim_status<'a>(user: &'a User, old: &'a Value, options: Options<'a>) -> Request<'a> {
+    Request {
+        operation: Operation::Update,
+        group: "resource.k8s.io",
+        kind: "ResourceClaim",
+        subresource: "status",
+        old: Some(old),
+        options,
+        ..request("resourceclaims", user)
+    }
+}
+
+#[tokio::test]
+async fn the_status_of_a_claim_has_several_owners() {
+    let rbac = |plural: &str, name: &str| format!("rbac.authorization.k8s.io/{plural}/{name}");
+    let role = |of: &str, verb: &str| {
+        let resource = format!("resourceclaims/{of}");
+        json!({"rules": [{"apiGroups": ["resource.k8s.io"], "resources": [resource], "verbs": [verb]}]})
+    };
+    let bound =
+        |role: &str, subject: Value| json!({"roleRef": {"kind": "ClusterRole", "name": role}, "subjects": [subject]});
+    let account = json!({"kind": "ServiceAccount", "namespace": "a", "name": "driver"});
+    let f = fixture(&[
+        (&rbac("clusterroles", "binder"), role("binding", "update")),
+        (&rbac("clusterroles", "driver"), role("driver", "associated-node:update")),
+        (&rbac("clusterrolebindings", "b"), bound("binder", json!({"kind": "User", "name": "ann"}))),
+        (&rbac("clusterrolebindings", "d"), bound("driver", account)),
+    ])
+    .await;
+    let ann = User::new("ann", ["system:authenticated"]);
+    let mut driver = User::new("system:serviceaccount:a:driver", ["system:serviceaccounts"]);
+    driver.extra.insert("authentication.kubernetes.io/node-name".into(), vec!["n".into()]);
+    let claim = |status: Value| json!({"metadata": {"name": "x"}, "status": status});
+    let allocation = |node: &str| {
+        let field = json!({"key": "metadata.name", "operator": "In", "values": [node]});
+        json!({"nodeSelector": {"nodeSelectorTerms": [{"matchFields": [field]}]}})
+    };
+    let devices = json!([{"driver": "d", "pool": "p", "device": "g"}]);
+    let (free, here, there) = (
+        claim(json!({})),
+        claim(json!({"allocation": allocation("n")})),
+        claim(json!({"allocation": allocation("m")})),
+    );
+    let told = |node: &str| claim(json!({"allocation": allocation(node), "devices": devices}));
+    f.admit(&claim_status(&ann, &free, Options::None), &here).await.expect("she binds");
+    f.admit(&claim_status(&driver, &here, Options::None), &told("n")).await.expect("it is on the node");
+    f.admit(&claim_status(&driver, &told("n"), Options::None), &told("n")).await.expect("nothing is new");
+    f.admit(&claim_status(&ann, &told("n"), Options::None), &free).await.expect("devices go with their allocation");
+    let patch = WriteOptions { is_patch: true, ..WriteOptions::default() };
+    let cases = [
+        (
+            claim_status(&driver, &free, Options::None),
+            here.clone(),
+            "status.allocation: Forbidden: changing status.allocation or status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"update\" permission: resourceclaims.resource.k8s.io is forbidden: User \"system:serviceaccount:a:driver\" cannot update resource \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope",
+        ),
+        (
+            claim_status(&ann, &free, Options::Write(&patch)),
+            here.clone(),
+            "status.allocation: Forbidden: changing status.allocation or status.reservedFor requires resource=\"resourceclaims/binding\", verb=\"patch\" permission: resourceclaims.resource.k8s.io is forbidden: User \"ann\" cannot patch resource \"resourceclaims/binding\" in API group \"resource.k8s.io\" at the cluster scope",
+        ),
+        (
+            claim_status(&driver, &there, Options::None),
+            told("m"),
+            "status.devices: Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", verb=\"[arbitrary-node:update]\" permission: resourceclaims.resource.k8s.io \"d\" is forbidden: User \"system:serviceaccount:a:driver\" cannot arbitrary-node:update resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"a\"",
+        ),
+        (
+            claim_status(&driver, &here, Options::Write(&patch)),
+            told("n"),
+            "status.devices: Forbidden: changing status.devices requires resource=\"resourceclaims/driver\", verb=\"[associated-node:patch arbitrary-node:patch]\" permission: resourceclaims.resource.k8s.io \"d\" is forbidden: User \"system:serviceaccount:a:driver\" cannot associated-node:patch resource \"resourceclaims/driver\" in API group \"resource.k8s.io\" in the namespace \"a\"",
+        ),
+    ];
+    for (request, new, expected) in cases {
+        let refused = f.admit(&request, &new).await.expect_err(expected);
+        assert_eq!(refused, format!("ResourceClaim.resource.k8s.io \"x\" is invalid: {expected}"));
+    }
+}
+
 #[tokio::test]
 async fn classes_taints_and_finalizers_are_filled_in() {
     let class = |name: &str, at: &str, key: &str| json!({"metadata": {"name": name, "creationTimestamp": at, "annotations": {key: "true"}}});

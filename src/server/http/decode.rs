@@ -80,7 +80,7 @@ pub fn content_type(headers: &HeaderMap) -> String {
 }
 
 /// Parses an object; `kind` is what it should be, for the error's text. What it holds is not looked at.
-pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+pub fn object<'b>(headers: &HeaderMap, bytes: &'b [u8], kind: &str) -> Result<Parsed<'b>, Status> {
     let media = match content_type(headers).as_str() {
         "" | "application/json" | "text/json" => Media::Json,
         "application/yaml" | "application/x-yaml" | "text/yaml" => Media::Yaml,
@@ -94,7 +94,7 @@ pub fn object(headers: &HeaderMap, bytes: &[u8], kind: &str) -> Result<Parsed, S
 }
 
 /// Parses the YAML of an apply patch, of which JSON is a part, and what clients mostly send.
-pub fn yaml(bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+pub fn yaml<'b>(bytes: &'b [u8], kind: &str) -> Result<Parsed<'b>, Status> {
     let may_be_json = bytes.iter().find(|byte| !byte.is_ascii_whitespace()) == Some(&b'{');
     match may_be_json.then(|| decode::parse(bytes, Media::Json)) {
         Some(Ok(parsed)) => Ok(parsed.as_yaml(bytes)),
@@ -102,7 +102,7 @@ pub fn yaml(bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
     }
 }
 
-fn parse(media: Media, bytes: &[u8], kind: &str) -> Result<Parsed, Status> {
+fn parse<'b>(media: Media, bytes: &'b [u8], kind: &str) -> Result<Parsed<'b>, Status> {
     if media == Media::Yaml && aliases(bytes).saturating_mul(bytes.len()) > ALIASED {
         return Err(decode::unrecognized(bytes, kind, &"yaml: document contains excessive aliasing"));
     }

@@ -171,6 +171,7 @@ impl Query {
             field_manager: manager.to_string(),
             manager: manager.to_string(),
             force: self.has("force").then(|| self.flag("force")),
+            is_patch: kind == "PatchOptions",
         })
     }
 }

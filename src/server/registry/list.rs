@@ -42,11 +42,14 @@ impl Registry {
     }
 
     pub async fn list(&self, resource: &Arc<Resource>, namespace: &str, options: &ListOptions) -> Result<List, Status> {
-        let token = options.continue_token.as_deref().map(ContinueToken::decode).transpose()?;
+        let filter = Filter::new(&self.store, resource, options)?;
+        let single = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced);
+        // Of one object there is no other page.
+        let token = options.continue_token.as_deref().filter(|_| single.is_none());
+        let token = token.map(ContinueToken::decode).transpose()?;
         let prefix = keys::scope(&resource.prefix, namespace);
         let view = self.root_of(options, token.as_ref()).await?;
-        let filter = Filter::new(&self.store, resource, options)?;
-        if let Some(name) = filter.single_name().filter(|_| !namespace.is_empty() || !resource.kind.namespaced) {
+        if let Some(name) = single {
             let entry = view.get(&keys::object(&resource.prefix, namespace, name)).cloned();
             let entries = self.presenter.present(resource, entry.into_iter().collect()).await?;
             let entries = entries.into_iter().filter(|entry| filter.matches(entry)).collect();

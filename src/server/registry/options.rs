@@ -42,6 +42,8 @@ pub struct WriteOptions {
     pub manager: String,
     /// Server-side apply takes over fields of others; absent when nothing was said of it.
     pub force: Option<bool>,
+    /// It is a patch, server-side apply included: authorization tells that from an update.
+    pub is_patch: bool,
 }
 
 /// What becomes of an object's dependents.

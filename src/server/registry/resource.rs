@@ -319,7 +319,7 @@ impl Resource {
         &self,
         subresource: &str,
         object: Value,
-        doubles: impl Into<Doubles>,
+        doubles: impl Into<Doubles<'_>>,
         validation: FieldValidation,
         warnings: &mut Warnings,
     ) -> Result<Value, Status> {

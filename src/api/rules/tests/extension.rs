@@ -339,6 +339,16 @@ fn a_device_class_selects_by_expressions() {
             spec.extendedResourceName: Invalid value: "cpu": must be a valid extended resource name
         "#]],
     );
+    let every = |inner: &str| format!("device.attributes.all(x, {inner})");
+    let costly = every(&every(&every(&every("x.matches(\"a+\")"))));
+    check(
+        "resource.k8s.io",
+        "DeviceClass",
+        &format!("spec: {{selectors: [{{cel: {{expression: '{costly}'}}}}]}}"),
+        expect![[r#"
+            spec.selectors[0].cel.expression: Forbidden: too complex, exceeds cost limit
+        "#]],
+    );
 }
 
 #[test]

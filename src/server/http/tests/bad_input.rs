@@ -251,7 +251,7 @@ async fn fields_that_are_unknown_double_or_wrong() {
         &api,
         vec![
             post(&strict, r#"{"metadata":{"name":"b","x":1},"dat":{}}"#, 400, "BadRequest",
-                "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"dat\", unknown field \"metadata.x\""),
+                "ConfigMap in version \"v1\" cannot be handled as a ConfigMap: strict decoding error: unknown field \"metadata.x\", unknown field \"dat\""),
             post(&strict, r#"{"metadata":{"name":"b"},"data":{"a":"1","a":"2"}}"#, 400, "BadRequest",
                 "…strict decoding error: duplicate field \"data.a\""),
             ("POST", strict.clone(), YAML, "metadata: {name: b}\ndata:\n  a: x\n  a: y\n".into(), 400, "BadRequest",
@@ -620,7 +620,7 @@ async fn lists_and_watches_that_make_no_sense() {
             get("resourceVersion=x", 400, "BadRequest", "…"),
             get("resourceVersionMatch=Exact", 422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Forbidden: resourceVersionMatch is forbidden unless resourceVersion is provided"),
             get("resourceVersionMatch=Near&resourceVersion=1", 422, "Invalid", "ListOptions.meta.k8s.io \"\" is invalid: resourceVersionMatch: Unsupported value: \"Near\": supported values: \"Exact\", \"NotOlderThan\", \"\""),
-            get("continue=x", 400, "BadRequest", "invalid continue token: …"),
+            get("continue=x", 400, "BadRequest", "invalid continue token: continue key is not valid: illegal base64 data at input byte 0"),
             get("watch=1&sendInitialEvents=true", 422, "Invalid", "…sendInitialEvents requires setting resourceVersionMatch to NotOlderThan"),
             get("includeObject=All", 400, "BadRequest", "…includeObject…"),
         ],

@@ -28,7 +28,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         mut configuration: Value,
-        doubles: &Doubles,
+        doubles: &Doubles<'_>,
         warnings: &mut Warnings,
     ) -> Result<Updated, Status> {
         check(call, &mut configuration)?;
@@ -54,7 +54,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        doubles: &Doubles,
+        doubles: &Doubles<'_>,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let uid = meta::uid(configuration);
@@ -77,7 +77,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        doubles: &Doubles,
+        doubles: &Doubles<'_>,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let mut said = Warnings::new();
@@ -126,7 +126,7 @@ impl Registry {
         &self,
         call: &Call<'_>,
         configuration: &Value,
-        doubles: &Doubles,
+        doubles: &Doubles<'_>,
         warnings: &mut Warnings,
     ) -> Result<Stored, Status> {
         let mut said = Warnings::new();
@@ -184,7 +184,7 @@ fn check(call: &Call<'_>, configuration: &mut Value) -> Result<(), Status> {
 }
 
 /// Fields that stand twice: refused, told or passed over, as the client wants it.
-fn say_duplicates(call: &Call<'_>, doubles: &Doubles, warnings: &mut Warnings) -> Result<(), Status> {
+fn say_duplicates(call: &Call<'_>, doubles: &Doubles<'_>, warnings: &mut Warnings) -> Result<(), Status> {
     let Some(text) = doubles.in_yaml() else { return Ok(()) };
     match call.options.validation {
         FieldValidation::Ignore => Ok(()),
