@@ -130,9 +130,9 @@ pub fn unrecognized(bytes: &[u8], kind: &str, why: &dyn fmt::Display) -> Status 
 }
 
 /// Like [`object`] for a body that was parsed already.
-pub fn value(
+pub fn value<'b>(
     mut object: Value,
-    doubles: impl Into<Doubles<'_>>,
+    doubles: impl Into<Doubles<'b>>,
     target: Target<'_>,
     validation: FieldValidation,
 ) -> Result<Decoded, Status> {

@@ -15,6 +15,8 @@ pub struct Declarations {
     sized: Vec<Option<Arc<DeclType>>>,
     /// Whether `Object{…}` and `JSONPatch{…}` can be made.
     mutation: bool,
+    /// Whether `cel.bind` can be used.
+    bind: bool,
 }
 
 impl Declarations {
@@ -55,6 +57,16 @@ impl Declarations {
     pub fn with_mutation(mut self) -> Declarations {
         self.mutation = true;
         self
+    }
+
+    /// Lets expressions name a value: `cel.bind(x, 1 + 2, x * x)`.
+    pub fn with_bind(mut self) -> Declarations {
+        self.bind = true;
+        self
+    }
+
+    pub(super) fn knows_bind(&self) -> bool {
+        self.bind
     }
 
     fn add_structs(&mut self, schema: &Arc<DeclType>) {

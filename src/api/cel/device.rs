@@ -72,7 +72,7 @@ static DEVICE: LazyLock<Arc<DeclType>> = LazyLock::new(|| {
 
 impl Selector {
     pub fn compile(expression: &str) -> Result<Selector, SelectorError> {
-        let declarations = Declarations::new().schema_variable("device", &DEVICE);
+        let declarations = Declarations::new().with_bind().schema_variable("device", &DEVICE);
         let compiled = super::compile(expression, &declarations).map_err(SelectorError::Compile)?;
         match compiled.program.output() {
             Type::Bool | Type::Dyn => Ok(Selector { program: compiled.program, max_cost: compiled.max_cost }),
@@ -227,6 +227,12 @@ mod tests {
             ("'model' in device.attributes['nowhere']", "false"),
             ("has(device.attributes['nowhere'].model)", "false"),
             ("device.attributes['nowhere'].model == 'x'", "no such key: model"),
+            ("cel.bind(gpu, device.attributes['gpu.example.com'], gpu.healthy && gpu.index > 3)", "false"),
+            ("cel.bind(gpu, device.attributes['gpu.example.com'], gpu.healthy || gpu.index > 3)", "true"),
+            (
+                "cel.bind(device.driver, 1, true)",
+                "compilation failed: ERROR: <input>:1:16: cel.bind() variable names must be simple identifiers",
+            ),
             ("device.allowMultipleAllocations", "false"),
             ("device.driver", "must evaluate to bool or the unknown type, not string"),
             ("device.nothing", "compilation failed: ERROR: <input>:1:7: undefined field 'nothing'"),

@@ -124,7 +124,8 @@ pub fn selects(source: &str, variable: &str, field: &str) -> bool {
 
 /// Reads, checks and plans an expression.
 pub fn compile(source: &str, declarations: &Declarations) -> Result<Compiled, CompileError> {
-    let ast = syntax::parse(source).map_err(CompileError::Problems)?;
+    let parse = if declarations.knows_bind() { syntax::parse_with_bind } else { syntax::parse };
+    let ast = parse(source).map_err(CompileError::Problems)?;
     let checked = check::check(ast, declarations).map_err(CompileError::Problems)?;
     let max_cost = estimate::estimate(&checked, declarations);
     let program = Program::new(&checked).map_err(CompileError::Instantiation)?;

@@ -315,11 +315,11 @@ impl Resource {
     }
 
     /// Brings a parsed object into its canonical form: of the right kind, pruned, defaulted.
-    pub fn conform(
+    pub fn conform<'b>(
         &self,
         subresource: &str,
         object: Value,
-        doubles: impl Into<Doubles<'_>>,
+        doubles: impl Into<Doubles<'b>>,
         validation: FieldValidation,
         warnings: &mut Warnings,
     ) -> Result<Value, Status> {

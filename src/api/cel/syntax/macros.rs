@@ -1,5 +1,5 @@
 //! Calls that stand for more than a call: `has(a.b)`, `list.all(x, …)`, `list.map(x, …)`, the forms with two variables,
-//! `optMap` and `sortBy`. Each becomes a presence test or a fold, the same ones as in cel-go, because costs are counted on them.
+//! `optMap`, `sortBy` and `cel.bind`. Each becomes a presence test or a fold, the same ones as in cel-go, because costs are counted on them.
 
 use std::sync::Arc;
 
@@ -33,6 +33,10 @@ pub(super) fn expand(builder: &mut Builder, at: u32, function: &str, target: Opt
         }
         (Some(range), "transformMap" | "transformMapEntry", 3 | 4) => make.transform_map(function, range, &args),
         (Some(target), "optMap" | "optFlatMap", 2) => make.opt_map(function, target, &args),
+        (Some(target), "bind", 3) if make.binds(target) => {
+            let var = make.variable(args[0], "cel.bind() variable names must be simple identifiers")?;
+            make.bind(var, args[1], args[2])
+        }
         (Some(target), "sortBy", 2) => make.sort_by(target, &args),
         _ => make.node(Expr::Call { function: function.into(), target, args }),
     }
@@ -193,6 +197,11 @@ impl Make<'_> {
         let then = if function == "optMap" { self.call("optional.of", vec![bound])? } else { bound };
         let none = self.call("optional.none", Vec::new())?;
         self.call("_?_:_", vec![has, then, none])
+    }
+
+    /// Whether this is the `cel` of `cel.bind`.
+    fn binds(&self, target: Id) -> bool {
+        self.builder.knows_bind && matches!(self.builder.expr(target), Expr::Ident(name) if &**name == "cel")
     }
 
     fn sort_by(&mut self, target: Id, args: &[Id]) -> Expanded {

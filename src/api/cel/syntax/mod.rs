@@ -18,7 +18,7 @@ mod tests;
 use std::sync::Arc;
 
 pub use self::error::Problems;
-pub(crate) use self::parser::parse;
+pub(crate) use self::parser::{parse, parse_with_bind};
 
 /// How deep expressions may nest; operators in a row count, each nests in the next.
 pub(crate) const MAX_DEPTH: u16 = 250;
@@ -184,6 +184,8 @@ pub(crate) enum TooMuch {
 #[derive(Debug, Default)]
 pub(crate) struct Builder {
     nodes: Vec<Node>,
+    /// Whether `cel.bind` is a macro.
+    knows_bind: bool,
 }
 
 impl Builder {

@@ -15,6 +15,15 @@ const PRIMARY: &str =
 
 /// Reads an expression.
 pub(crate) fn parse(source: &str) -> Result<Ast, Problems> {
+    read(source, Builder::default())
+}
+
+/// Reads an expression in which `cel.bind(name, value, result)` gives a value a name.
+pub(crate) fn parse_with_bind(source: &str) -> Result<Ast, Problems> {
+    read(source, Builder { knows_bind: true, ..Builder::default() })
+}
+
+fn read(source: &str, builder: Builder) -> Result<Ast, Problems> {
     let size = source.chars().take(MAX_SIZE + 1).count();
     if size > MAX_SIZE {
         let size = source.chars().count();
@@ -25,7 +34,7 @@ pub(crate) fn parse(source: &str) -> Result<Ast, Problems> {
         ));
     }
     let tokens = lexer::tokens(source)?;
-    let mut parser = Parser { source, tokens, next: 0, builder: Builder::default(), depth: 0 };
+    let mut parser = Parser { source, tokens, next: 0, builder, depth: 0 };
     let root = parser
         .expr()
         .and_then(|root| parser.end().map(|()| root))
