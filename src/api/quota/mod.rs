@@ -1,29 +1,31 @@
 //! What an object counts for in a ResourceQuota, and which quotas count it: the one description for the server, which
 //! refuses what would exceed a quota, and for the control loop, which reports what is used.
 //!
-//! Reading order: [`Charge`] (an object as quotas see it), [`Charge::is_in_scope`], [`amounts`].
+//! Reading order: [`Charge`] (an object as quotas see it), [`Charge::is_in_scope`], [`amounts`], [`devices`].
 
 pub mod amounts;
+pub mod devices;
 
 #[cfg(test)]
 mod tests;
 
 use amounts::{Resources, of_pod, read};
+use devices::{Made, add_devices, made_for};
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
-use std::collections::BTreeMap;
 
 use crate::{
     at::{int, list, sub, text},
     meta,
-    quantity::{Format, Quantity},
+    quantity::Quantity,
     rules::qos_class,
 };
 
 /// An object as quotas see it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Charge {
-    /// Under all names that a quota may use.
+    /// Under all names that a quota may use. Extended resources that stand for the devices of claims are not among them
+    /// before [`devices::count_extended`].
     pub usage: Resources,
     traits: Traits,
 }
@@ -33,6 +35,7 @@ pub struct Charge {
 enum Traits {
     Pod { terminating: bool, best_effort: bool, class: String, crosses_namespaces: bool },
     Claim { attribute_classes: Vec<String> },
+    Devices { made: Option<Box<Made>> },
     Other,
 }
 
@@ -73,7 +76,7 @@ impl Charge {
             }
             ("resource.k8s.io", "resourceclaims") => {
                 add_devices(&mut usage, object);
-                Traits::Other
+                Traits::Devices { made: made_for(object) }
             }
             _ => Traits::Other,
         };
@@ -200,38 +203,6 @@ fn add_claim(usage: &mut Resources, claim: &Value) {
     }
     if !class.is_empty() {
         put("persistentvolumeclaims", number(1));
-    }
-}
-
-/// A request for all devices of a class may get so many.
-const DEVICES_MAX: i64 = 32;
-
-/// The devices that a claim may get of each class. Of alternatives with one class the largest counts.
-fn add_devices(usage: &mut Resources, claim: &Value) {
-    let wanted = |request: &Value| {
-        let count = match text(request, "allocationMode") {
-            "ExactCount" => int(request, "count").unwrap_or(0),
-            "All" => DEVICES_MAX,
-            _ => 0,
-        };
-        (text(request, "deviceClassName").to_owned(), count)
-    };
-    let mut devices: BTreeMap<String, i64> = BTreeMap::new();
-    for request in list(sub(sub(claim, "spec"), "devices"), "requests") {
-        let mut largest: BTreeMap<String, i64> = BTreeMap::new();
-        let exactly = request.get("exactly").filter(|exactly| exactly.is_object());
-        for (class, count) in exactly.into_iter().chain(list(request, "firstAvailable")).map(wanted) {
-            let known = largest.entry(class).or_default();
-            *known = count.max(*known);
-        }
-        for (class, count) in largest {
-            let sum = devices.entry(class).or_default();
-            *sum = sum.saturating_add(count);
-        }
-    }
-    for (class, count) in devices {
-        let count = Quantity::from_units(count, Format::Decimal);
-        usage.insert(format!("{class}.deviceclass.resource.k8s.io/devices"), count);
     }
 }
 

@@ -1,4 +1,7 @@
-use super::*;
+use super::{
+    devices::{Classes, count_extended, is_extended},
+    *,
+};
 use expect_test::{Expect, expect};
 use serde_json::json;
 
@@ -7,9 +10,11 @@ fn noon() -> Timestamp {
 }
 
 fn check(group: &str, plural: &str, object: &Value, expected: Expect) {
-    let usage = Charge::of(group, plural, object, noon()).usage;
-    let lines: Vec<String> = usage.iter().map(|(name, amount)| format!("{name}={amount}\n")).collect();
-    expected.assert_eq(&lines.concat());
+    expected.assert_eq(&lines(&Charge::of(group, plural, object, noon()).usage));
+}
+
+fn lines(usage: &Resources) -> String {
+    usage.iter().map(|(name, amount)| format!("{name}={amount}\n")).collect()
 }
 
 #[test]
@@ -140,6 +145,148 @@ fn claims_on_devices_count_for_their_classes() {
             nic.deviceclass.resource.k8s.io/devices=32
         "#]],
     );
+}
+
+fn wants(class: &str, count: i64) -> Value {
+    let wanted = json!({"deviceClassName": class, "allocationMode": "ExactCount", "count": count});
+    json!({"spec": {"devices": {"requests": [{"name": "r", "exactly": wanted}]}}})
+}
+
+/// What claims count for where the classes `gpu` and `old-gpu` say an extended resource, and `nic` does not.
+fn extended(claims: &[Value], pods: &[Value]) -> Vec<Resources> {
+    let resource = |class: &str| class.ends_with("gpu").then(|| "example.com/gpu".to_owned());
+    let classes: Classes = ["gpu", "nic", "old-gpu"].map(|class| (class.to_owned(), resource(class))).into();
+    let charge = |claim| Charge::of("resource.k8s.io", "resourceclaims", claim, noon());
+    let mut charges: Vec<Charge> = claims.iter().map(charge).collect();
+    let pod = |name: &str| pods.iter().find(|pod| meta::name(pod) == name).cloned();
+    count_extended(&mut charges, &classes, pod, noon());
+    charges.into_iter().map(|charge| charge.usage).collect()
+}
+
+#[test]
+fn devices_count_as_extended_resources() {
+    let check = |claim: Value, expected: Expect| expected.assert_eq(&lines(&extended(&[claim], &[])[0]));
+    check(
+        wants("gpu", 3),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            gpu.deviceclass.resource.k8s.io/devices=3
+            requests.deviceclass.resource.kubernetes.io/gpu=3
+            requests.example.com/gpu=3
+        "#]],
+    );
+    // No extended resource but the one that every class stands behind.
+    check(
+        wants("nic", 2),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            nic.deviceclass.resource.k8s.io/devices=2
+            requests.deviceclass.resource.kubernetes.io/nic=2
+        "#]],
+    );
+    // There is no such class.
+    check(
+        wants("fpga", 1),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            fpga.deviceclass.resource.k8s.io/devices=1
+        "#]],
+    );
+    // Two classes say the same resource.
+    let requests = ["gpu", "old-gpu"].map(|class| wants(class, 2)["spec"]["devices"]["requests"][0].clone());
+    check(
+        json!({"spec": {"devices": {"requests": requests}}}),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            gpu.deviceclass.resource.k8s.io/devices=2
+            old-gpu.deviceclass.resource.k8s.io/devices=2
+            requests.deviceclass.resource.kubernetes.io/gpu=2
+            requests.deviceclass.resource.kubernetes.io/old-gpu=2
+            requests.example.com/gpu=4
+        "#]],
+    );
+}
+
+/// A claim on three devices that the scheduler made for the pod `p`.
+fn made(name: &str, created: &str) -> Value {
+    let mut claim = wants("gpu", 3);
+    claim["metadata"] = json!({
+        "name": name,
+        "creationTimestamp": format!("2026-01-01T{created}:00Z"),
+        "annotations": {"resource.kubernetes.io/extended-resource-claim": "true"},
+        "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true}],
+    });
+    claim
+}
+
+fn pod_with(resource: &str, amount: &str, status: Value) -> Value {
+    let resources = json!({"requests": {resource: amount}});
+    let containers = json!([{"name": "c", "resources": resources}]);
+    json!({"metadata": {"name": "p", "uid": "u"}, "spec": {"containers": containers}, "status": status})
+}
+
+#[test]
+fn a_claim_of_a_pod_counts_for_the_rest() {
+    let check = |pod: Value, expected: Expect| expected.assert_eq(&lines(&extended(&[made("a", "11:00")], &[pod])[0]));
+    check(
+        pod_with("example.com/gpu", "2", json!({"extendedResourceClaimStatus": {"resourceClaimName": "a"}})),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            gpu.deviceclass.resource.k8s.io/devices=3
+            requests.deviceclass.resource.kubernetes.io/gpu=3
+            requests.example.com/gpu=1
+        "#]],
+    );
+    check(
+        pod_with("deviceclass.resource.kubernetes.io/gpu", "3", Value::Null),
+        expect![[r#"
+            count/resourceclaims.resource.k8s.io=1
+            gpu.deviceclass.resource.k8s.io/devices=3
+            requests.example.com/gpu=3
+        "#]],
+    );
+}
+
+#[test]
+fn only_one_claim_is_the_pods() {
+    let pod = |status: Value| pod_with("example.com/gpu", "2", status);
+    let names = |claim: &str| json!({"extendedResourceClaimStatus": {"resourceClaimName": claim}});
+    let mut another = pod(Value::Null);
+    another["metadata"]["uid"] = json!("v");
+    let mut by_a_user = made("b", "10:00");
+    by_a_user["metadata"]["annotations"] = json!({});
+    let (a, b, early) = (made("a", "11:00"), made("b", "11:01"), made("b", "11:00"));
+    let table = [
+        ("the pod names the other", [&a, &b], pod(names("b")), ["3", "1"]),
+        ("the pod names none: the first", [&b, &a], pod(json!({"extendedResourceClaimStatus": null})), ["3", "1"]),
+        ("both are the first: by name", [&early, &a], pod(Value::Null), ["3", "1"]),
+        ("not made by the scheduler", [&by_a_user, &a], pod(Value::Null), ["3", "1"]),
+        ("another pod of this name", [&a, &b], another, ["3", "3"]),
+        ("the pod has ended", [&a, &b], pod(json!({"phase": "Failed"})), ["3", "3"]),
+    ];
+    for (what, claims, pod, expected) in table {
+        let found = extended(&claims.map(Value::clone), &[pod]);
+        let found: Vec<String> = found.iter().map(|usage| usage["requests.example.com/gpu"].to_string()).collect();
+        assert_eq!(found, expected, "{what}");
+    }
+}
+
+#[test]
+fn extended_resources_have_names_of_their_own() {
+    let table = [
+        ("requests.example.com/gpu", true),
+        ("requests.deviceclass.resource.kubernetes.io/gpu", true),
+        ("requests.kubernetes.io/gpu", false),
+        ("requests.cpu", false),
+        ("requests.hugepages-2Mi", false),
+        ("requests.storage", false),
+        ("gold.storageclass.storage.k8s.io/requests.storage", false),
+        ("gpu.deviceclass.resource.k8s.io/devices", false),
+        ("example.com/gpu", false),
+    ];
+    for (name, expected) in table {
+        assert_eq!(is_extended(name), expected, "{name}");
+    }
 }
 
 #[test]
