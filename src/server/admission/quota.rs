@@ -10,7 +10,11 @@ use jiff::Timestamp;
 use mk8s_api::{
     meta,
     quantity::Quantity,
-    quota::{Charge, amounts::add},
+    quota::{
+        Charge,
+        amounts::add,
+        devices::{Classes, count_extended, is_extended},
+    },
     status::Status,
 };
 use mk8s_store::{Store, View};
@@ -25,6 +29,11 @@ use super::{
 
 /// What was let through is stored, or has failed, after this long.
 const IN_FLIGHT: Duration = Duration::from_secs(10);
+
+const DEVICES: &str = "resource.k8s.io";
+
+/// Kinds that count together under the names of extended resources.
+static EXTENDED: [(&str, &str); 2] = [("", "pods"), (DEVICES, "resourceclaims")];
 
 pub(super) struct Quota {
     store: Store,
@@ -62,8 +71,8 @@ impl Quota {
         }
         let created = request.operation == Operation::Create && request.subresource.is_empty();
         let now = Timestamp::now();
-        let charge = Charge::of(request.group, request.resource, object, now);
-        let more = match request.old {
+        let mut charge = Charge::of(request.group, request.resource, object, now);
+        let mut more = match request.old {
             _ if created => growth(&charge.usage, &Resources::new()),
             Some(old) if may_ask_for_more(request) => {
                 growth(&charge.usage, &Charge::of(request.group, request.resource, old, now).usage)
@@ -80,6 +89,10 @@ impl Quota {
         let claim = self.claims.take(&claimed(request.namespace), request.notes).await?;
         let view = self.store.view();
         let quotas = list(&view, "", "resourcequotas", request.namespace);
+        if request.is(DEVICES, "resourceclaims") && quotas.iter().any(limits_extended) {
+            charge = extended_claims(&view, request.namespace, Some(charge), now).pop().expect("it is the last one");
+            more = growth(&charge.usage, &Resources::new());
+        }
         let mut in_flight = self.in_flight.lock();
         let clock = Instant::now();
         in_flight.retain(|waiting| {
@@ -129,6 +142,25 @@ fn claimed(namespace: &str) -> String {
     format!("quota/{mixed:02x}")
 }
 
+fn limits_extended(quota: &Value) -> bool {
+    quota["spec"]["hard"].as_object().into_iter().flatten().any(|(name, _)| is_extended(name))
+}
+
+/// What the claims of a namespace count for, and a new one after them, where extended resources are limited.
+fn extended_claims(view: &View, namespace: &str, new: Option<Charge>, now: Timestamp) -> Vec<Charge> {
+    let known = list(view, DEVICES, "resourceclaims", namespace);
+    let known = known.iter().map(|claim| Charge::of(DEVICES, "resourceclaims", claim, now));
+    let mut claims: Vec<Charge> = known.chain(new).collect();
+    let said = |class: &Value| {
+        let resource = class["spec"]["extendedResourceName"].as_str();
+        (meta::name(class).to_owned(), resource.map(str::to_owned))
+    };
+    let classes: Classes = list(view, DEVICES, "deviceclasses", "").iter().map(said).collect();
+    let pod = |name: &str| stored::get(view, "", "pods", namespace, name);
+    count_extended(&mut claims, &classes, pod, now);
+    claims
+}
+
 /// Whether the quota counts this object at all; an error when it would be exceeded.
 fn check(
     view: &View,
@@ -156,7 +188,7 @@ fn check(
     if counted.is_empty() {
         return Ok(false);
     }
-    let used = used(view, in_flight, request, name_of_object, quota, &hard);
+    let used = used(view, in_flight, request, name_of_object, quota, &counted);
     let zero = Quantity::parse("0").expect("a number");
     let exceeded: Vec<&String> = counted
         .iter()
@@ -178,28 +210,38 @@ fn check(
     Err(request.forbidden(Some(object), &why))
 }
 
-/// What the namespace holds of this kind, and what is on its way.
+/// What the namespace holds of what is `wanted`, and what is on its way.
 fn used(
     view: &View,
     in_flight: &[InFlight],
     request: &Request<'_>,
     name: &str,
     quota: &Value,
-    hard: &Resources,
+    wanted: &Resources,
 ) -> Resources {
-    let mut total: Resources =
-        hard.keys().map(|name| (name.clone(), Quantity::parse("0").expect("a number"))).collect();
-    let (group, resource) = (request.group, request.resource);
+    let mut total = Resources::new();
+    let own = [(request.group, request.resource)];
+    let extended = EXTENDED.contains(&own[0]) && wanted.keys().any(|name| is_extended(name));
+    let kinds: &[(&str, &str)] = if extended { &EXTENDED } else { &own };
     let now = Timestamp::now();
-    for object in &list(view, group, resource, request.namespace) {
-        let charge = Charge::of(group, resource, object, now);
+    let mut count = |charge: &Charge| {
         if charge.is_in_scope(&quota["spec"]) {
             add(&mut total, &charge.usage);
         }
+    };
+    for (group, resource) in kinds {
+        if extended && *group == DEVICES {
+            extended_claims(view, request.namespace, None, now).iter().for_each(&mut count);
+            continue;
+        }
+        for object in &list(view, group, resource, request.namespace) {
+            count(&Charge::of(group, resource, object, now));
+        }
     }
     // Of two writes of one object only one takes place.
-    let others = in_flight.iter().filter(|waiting| waiting.name != name && waiting.namespace == request.namespace);
-    for waiting in others.filter(|waiting| waiting.group == group && waiting.resource == resource) {
+    let is_it = |waiting: &InFlight| waiting.name == name && request.is(&waiting.group, &waiting.resource);
+    let others = in_flight.iter().filter(|waiting| waiting.namespace == request.namespace && !is_it(waiting));
+    for waiting in others.filter(|waiting| kinds.contains(&(waiting.group.as_str(), waiting.resource.as_str()))) {
         if waiting.charge.is_in_scope(&quota["spec"]) {
             add(&mut total, &waiting.more);
         }

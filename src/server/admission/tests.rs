@@ -303,6 +303,48 @@ async fn quotas_count_what_is_stored_and_what_is_on_its_way() {
 }
 
 #[tokio::test]
+async fn pods_and_claims_share_quotas_of_extended_resources() {
+    let class = json!({"metadata": {"name": "gpu"}, "spec": {"extendedResourceName": "example.com/gpu"}});
+    let quota = json!({"metadata": {"name": "q"}, "spec": {"hard": {"requests.example.com/gpu": "3"}}});
+    let asking =
+        |gpus: &str| pod(json!({"containers": [{"name": "c", "resources": {"requests": {"example.com/gpu": gpus}}}]}));
+    let mut running = asking("2");
+    running["metadata"] = json!({"name": "p", "namespace": "a", "uid": "u"});
+    let f = fixture(&[
+        ("resource.k8s.io/deviceclasses/gpu", class),
+        ("core/resourcequotas/a/q", quota),
+        ("core/pods/a/p", running),
+    ])
+    .await;
+    let admin = admin();
+    let named = |name: &'static str| Request { group: "resource.k8s.io", name, ..request("resourceclaims", &admin) };
+    let claim = |name: &str, count: i64| {
+        let wanted = json!({"deviceClassName": "gpu", "allocationMode": "ExactCount", "count": count});
+        json!({"metadata": {"name": name, "namespace": "a"}, "spec": {"devices": {"requests": [{"name": "r", "exactly": wanted}]}}})
+    };
+    let refused = f.admit(&named("x"), &claim("x", 2)).await.expect_err("the pod has two of three");
+    assert_eq!(
+        refused,
+        r#"resourceclaims.resource.k8s.io "x" is forbidden: exceeded quota: q, requested: requests.example.com/gpu=2, used: requests.example.com/gpu=2, limited: requests.example.com/gpu=3"#
+    );
+    let mut made = claim("made", 2);
+    made["metadata"]["annotations"] = json!({"resource.kubernetes.io/extended-resource-claim": "true"});
+    made["metadata"]["ownerReferences"] =
+        json!([{"apiVersion": "v1", "kind": "Pod", "name": "p", "uid": "u", "controller": true}]);
+    f.admit(&named("made"), &made).await.expect("its pod is charged already");
+    f.put("resource.k8s.io/resourceclaims/a/made", made).await;
+    f.admit(&named("x"), &claim("x", 1)).await.expect("room for one more");
+    let refused = f.create("pods", &asking("1")).await.expect_err("a claim of the same name is on its way");
+    assert!(
+        refused.ends_with(
+            "exceeded quota: q, requested: requests.example.com/gpu=1, used: requests.example.com/gpu=3, limited: requests.example.com/gpu=3"
+        ),
+        "{refused}"
+    );
+    f.create("pods", &pod(json!({}))).await.expect("asks for none");
+}
+
+#[tokio::test]
 async fn agents_write_their_own_only() {
     let here = json!({"metadata": {"name": "x", "uid": "u1"}, "spec": {"nodeName": "one"}});
     let f = fixture(&[
