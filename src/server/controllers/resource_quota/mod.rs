@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! pods, claims, services ─▶ charges ─┐
+//! device classes ─▶ their resources ─┤
 //! inventory ─▶ counts by kind ───────┴─▶ status.used
 //! ```
 
@@ -25,7 +26,11 @@ use charges::Charges;
 use jiff::Timestamp;
 use k8s_openapi::api::{
     core::v1::{PersistentVolumeClaim, ResourceQuota, Service},
-    resource::v1::ResourceClaim,
+    resource::v1::{DeviceClass, ResourceClaim},
+};
+use mk8s_api::quota::{
+    Charge,
+    devices::{Classes, count_extended, is_extended},
 };
 use mk8s_client::{
     Informer, Key, Kind, Outcome, WorkQueue,
@@ -53,6 +58,7 @@ struct Controller {
     services: Informer<Service>,
     claims: Informer<PersistentVolumeClaim>,
     device_claims: Informer<ResourceClaim>,
+    classes: Informer<DeviceClass>,
     charges: HashMap<&'static str, Charges>,
 }
 
@@ -80,6 +86,7 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
         services: ctx.informers.all(),
         claims: ctx.informers.all(),
         device_claims: ctx.informers.all(),
+        classes: ctx.informers.all(),
         charges: CHARGED.iter().map(|(group, plural)| (*plural, Charges::new(group, plural))).collect(),
         quotas,
         inventory: inventory.clone(),
@@ -90,12 +97,17 @@ async fn run(ctx: Context, inventory: Inventory, quotas: Informer<ResourceQuota>
     controller.services.synced().await;
     controller.claims.synced().await;
     controller.device_claims.synced().await;
+    controller.classes.synced().await;
     inventory.synced().await;
     queue_changes(&controller.quotas, &queue);
     follow(&controller.pods, ("", "pods"), &controller.quotas, &queue);
     follow(&controller.services, ("", "services"), &controller.quotas, &queue);
     follow(&controller.claims, ("", "persistentvolumeclaims"), &controller.quotas, &queue);
     follow(&controller.device_claims, ("resource.k8s.io", "resourceclaims"), &controller.quotas, &queue);
+    controller.classes.handle({
+        let (queue, quotas) = (queue.clone(), controller.quotas.clone());
+        move |_| queue_extended(&quotas, &queue)
+    });
     let reconcile = move |key| {
         let controller = controller.clone();
         async move { controller.reconcile(key).await }
@@ -119,6 +131,15 @@ fn follow<K: Kind>(
 fn queue_quotas(quotas: &Informer<ResourceQuota>, namespace: &str, group: &str, plural: &str, queue: &WorkQueue<Key>) {
     for quota in quotas.list_in(namespace) {
         if limited(&quota).any(|name| concerns(name, group, plural)) {
+            queue.add_after(Key::of(quota.as_ref()), GATHER);
+        }
+    }
+}
+
+/// A class stands behind extended resources in all namespaces.
+fn queue_extended(quotas: &Informer<ResourceQuota>, queue: &WorkQueue<Key>) {
+    for quota in quotas.list() {
+        if limited(&quota).any(|name| is_extended(name)) {
             queue.add_after(Key::of(quota.as_ref()), GATHER);
         }
     }
@@ -156,7 +177,11 @@ impl Controller {
             let found = match *plural {
                 "pods" => known.of(&self.pods, &namespace, now, text_of_pod),
                 "services" => known.of(&self.services, &namespace, now, |service| json!(service)),
-                "resourceclaims" => known.of(&self.device_claims, &namespace, now, |claim| json!(claim)),
+                "resourceclaims" => {
+                    let found = known.of(&self.device_claims, &namespace, now, |claim| json!(claim));
+                    let extended = limited(quota).any(|name| is_extended(name));
+                    if extended { self.with_extended(&found, &namespace, now) } else { found }
+                }
                 _ => known.of(&self.claims, &namespace, now, |claim| json!(claim)),
             };
             charges.insert(*plural, found);
@@ -173,6 +198,17 @@ impl Controller {
         };
         let gone = dying.iter().filter_map(|pod| gone_at(pod)).filter(|gone| *gone >= now);
         Observed { quota: quota.clone(), charges, counts, next_gone: gone.min() }
+    }
+
+    /// Claims count for the extended resources that their classes stand behind, too. That depends on classes and pods, so
+    /// it is not kept.
+    fn with_extended(&self, claims: &[Arc<Charge>], namespace: &str, now: Timestamp) -> Vec<Arc<Charge>> {
+        let said = |class: &Arc<DeviceClass>| (class.name_any(), class.spec.extended_resource_name.clone());
+        let classes: Classes = self.classes.list().iter().map(said).collect();
+        let pod = |name: &str| self.pods.get(namespace, name).map(|pod| text_of_pod(&pod));
+        let mut claims: Vec<Charge> = claims.iter().map(|claim| claim.as_ref().clone()).collect();
+        count_extended(&mut claims, &classes, pod, now);
+        claims.into_iter().map(Arc::new).collect()
     }
 }
 

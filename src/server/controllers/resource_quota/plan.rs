@@ -10,7 +10,9 @@ use mk8s_api::{
     quota::{
         Charge,
         amounts::{Resources, add, read},
-        count_name, is_counted_plainly,
+        count_name,
+        devices::is_extended,
+        is_counted_plainly,
     },
 };
 use serde_json::Value;
@@ -53,7 +55,9 @@ pub(super) fn concerns(name: &str, group: &str, plural: &str) -> bool {
         ("", "persistentvolumeclaims") => of_claims,
         ("", "services") => of_services,
         ("", "pods") => of_pods && !of_claims,
-        ("resource.k8s.io", "resourceclaims") => name.ends_with(".deviceclass.resource.k8s.io/devices"),
+        ("resource.k8s.io", "resourceclaims") => {
+            name.ends_with(".deviceclass.resource.k8s.io/devices") || is_extended(name)
+        }
         _ => false,
     }
 }

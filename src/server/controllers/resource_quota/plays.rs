@@ -59,3 +59,53 @@ fn a_leader_that_dies_changes_nothing() {
     "#]],
     );
 }
+
+const DEVICES: &str = "
+kind: ResourceQuota
+metadata: {name: q, namespace: n}
+spec: {hard: {requests.example.com/gpu: \"9\", requests.deviceclass.resource.kubernetes.io/gpu: \"9\"}}
+---
+kind: ResourceQuota
+metadata: {name: other, namespace: n}
+spec: {hard: {gpu.deviceclass.resource.k8s.io/devices: \"9\"}}
+---
+kind: DeviceClass
+metadata: {name: gpu}
+spec: {}
+---
+kind: Pod
+metadata: {name: p, namespace: n, uid: u}
+spec: {containers: [{name: c, resources: {requests: {example.com/gpu: \"2\"}}}]}
+---
+kind: ResourceClaim
+metadata:
+  name: made
+  namespace: n
+  annotations: {resource.kubernetes.io/extended-resource-claim: \"true\"}
+  ownerReferences: [{apiVersion: v1, kind: Pod, name: p, uid: u, controller: true}]
+spec: {devices: {requests: [{name: r, exactly: {deviceClassName: gpu, allocationMode: ExactCount, count: 1}}]}}
+---
+kind: ResourceClaim
+metadata: {name: own, namespace: n}
+spec: {devices: {requests: [{name: r, exactly: {deviceClassName: gpu, allocationMode: ExactCount, count: 4}}]}}
+";
+
+#[test]
+fn a_class_says_late_what_it_stands_behind() {
+    let scene = Scene {
+        others: |api, asked| {
+            asked == 0
+                && api.change("DeviceClass", |class| class["spec"] = json!({"extendedResourceName": "example.com/gpu"}))
+        },
+        facts,
+        ..Scene::new(|ctx| Box::pin(with_inventory(ctx, super::prepare)), DEVICES)
+    };
+    // The pod counts for two, the claim that was made for it for nothing more, and the other one for four.
+    check_facts(
+        &scene,
+        &expect![[r#"
+        {"gpu.deviceclass.resource.k8s.io/devices":"5"} of {"gpu.deviceclass.resource.k8s.io/devices":"9"}
+        {"requests.deviceclass.resource.kubernetes.io/gpu":"5","requests.example.com/gpu":"6"} of {"requests.deviceclass.resource.kubernetes.io/gpu":"9","requests.example.com/gpu":"9"}
+    "#]],
+    );
+}

@@ -119,6 +119,12 @@ fn names_say_what_they_limit() {
         ("count/deployments.apps", "", "deployments", false),
         ("deployments", "apps", "deployments", false),
         ("services.nodeports", "", "services", true),
+        ("gpu.deviceclass.resource.k8s.io/devices", "resource.k8s.io", "resourceclaims", true),
+        ("gpu.deviceclass.resource.k8s.io/devices", "", "pods", false),
+        ("requests.nvidia.com/gpu", "resource.k8s.io", "resourceclaims", true),
+        ("requests.deviceclass.resource.kubernetes.io/gpu", "resource.k8s.io", "resourceclaims", true),
+        ("requests.deviceclass.resource.kubernetes.io/gpu", "", "pods", true),
+        ("requests.cpu", "resource.k8s.io", "resourceclaims", false),
     ];
     for (name, group, plural, expected) in table {
         assert_eq!(concerns(name, group, plural), expected, "{name} of {plural}.{group}");

@@ -54,6 +54,7 @@ const KINDS: &[Served] = &[
     served("networking.k8s.io", "v1", "servicecidrs", "ServiceCIDR", false),
     served("policy", "v1", "poddisruptionbudgets", "PodDisruptionBudget", true),
     served("rbac.authorization.k8s.io", "v1", "clusterroles", "ClusterRole", false),
+    served("resource.k8s.io", "v1", "deviceclasses", "DeviceClass", false),
     served("resource.k8s.io", "v1", "resourceclaims", "ResourceClaim", true),
     served("resource.k8s.io", "v1", "resourceclaimtemplates", "ResourceClaimTemplate", true),
     served("resource.k8s.io", "v1", "resourceslices", "ResourceSlice", false),
