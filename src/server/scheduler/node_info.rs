@@ -207,6 +207,17 @@ pub struct NodeInfo {
 }
 
 impl NodeInfo {
+    /// How much of a resource the node has, by its name: what every pod is ranked by lies in the entry itself.
+    pub fn allocatable(&self, name: &str) -> i64 {
+        match name {
+            "cpu" => self.room.milli_cpu,
+            "memory" => self.room.memory,
+            "ephemeral-storage" => self.room.ephemeral_storage,
+            "pods" => self.room.pods,
+            _ => self.facts.allocatable.of(name),
+        }
+    }
+
     pub fn new(slot: Slot, facts: Arc<NodeFacts>) -> Self {
         Self {
             slot,

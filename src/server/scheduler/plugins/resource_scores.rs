@@ -34,7 +34,7 @@ impl Usage {
         if wanted == 0 && is_scalar(name) {
             return None;
         }
-        let (allocatable, allocated) = match node.facts.allocatable.of(name) {
+        let (allocatable, allocated) = match node.allocatable(name) {
             0 => devices.behind(name, node)?,
             allocatable => (allocatable, taken.of(name)),
         };
