@@ -188,6 +188,19 @@ impl Shown {
         format!(r#"{{"kind":"PartialObjectMetadata","apiVersion":"{version}","metadata":{metadata}}}"#).into_bytes()
     }
 
+    /// `PartialObjectMetadataList` as JSON.
+    fn metadata_list(&self, list: &List) -> Vec<u8> {
+        let mut out = list.head("PartialObjectMetadataList", self.form.meta.as_str()).into_bytes();
+        for (at, entry) in list.entries.iter().enumerate() {
+            if at > 0 {
+                out.push(b',');
+            }
+            out.extend_from_slice(&self.partial(&self.served_text(&entry.value)));
+        }
+        out.extend_from_slice(b"]}\n");
+        out
+    }
+
     /// How the objects of this answer become protobuf.
     fn encoder(&self) -> Result<Encoder, Status> {
         let encoder = match self.form.view {
@@ -270,6 +283,7 @@ impl Shown {
         match (self.form.encoding, self.form.view) {
             (_, View::Metadata) => return self.refuse_object(),
             (Encoding::Protobuf, _) => return self.protobuf_list(&list),
+            (Encoding::Json, View::MetadataList) => return json_bytes(200, self.metadata_list(&list)),
             _ => {}
         }
         let objects: Vec<Value> = list.decode().into_iter().map(|object| self.resource.to_served(object)).collect();
