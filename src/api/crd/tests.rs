@@ -167,6 +167,18 @@ fn rules_that_fail_on_what_did_not_change_are_only_told() {
 }
 
 #[test]
+fn fields_of_atomic_maps_are_forgiven_one_by_one() {
+    let map = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "color": {"type": "string", "enum": ["blue"]}, "size": {"type": "string"}}});
+    let schema = read(json!({"type": "object", "properties": {"map": map}}));
+    let object = |color: &str, size: &str| json!({"map": {"color": color, "size": size}});
+    let old = object("red", "a");
+    assert!(validate::value(&schema, &object("red", "b"), Some(&old), &Path::root()).is_empty());
+    let errors = validate::value(&schema, &object("green", "a"), Some(&old), &Path::root());
+    expect![[r#"map.color: Unsupported value: "green": supported values: "blue""#]].assert_eq(&errors[0].to_string());
+}
+
+#[test]
 fn embedded_objects_are_applied_with_their_metadata() {
     let template =
         json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
