@@ -167,6 +167,24 @@ fn rules_that_fail_on_what_did_not_change_are_only_told() {
 }
 
 #[test]
+fn dates_and_times_are_those_of_the_rfc() {
+    let schema = read(json!({"type": "object", "properties": {"d": {"type": "string", "format": "date-time"}}}));
+    for (text, holds) in [
+        ("2020-01-01T00:00:00Z", true),
+        ("2020-01-01T00:00:00.5+02:00", true),
+        ("2020-01-01 00:00:00Z", false),
+        ("2020-01-01T00:00:00+0200", false),
+        ("2020-01-01T00:00:60Z", false),
+        ("2020-01-01T00:00:00", false),
+    ] {
+        let errors = validate::value(&schema, &json!({"d": text}), None, &Path::root());
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let refusal = format!(r#"d: Invalid value: "{text}": d in body must be of type date-time: "{text}""#);
+        assert_eq!(errors, if holds { vec![] } else { vec![refusal] }, "{text}");
+    }
+}
+
+#[test]
 fn fields_of_atomic_maps_are_forgiven_one_by_one() {
     let map = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
         "color": {"type": "string", "enum": ["blue"]}, "size": {"type": "string"}}});
