@@ -122,7 +122,7 @@ async fn a_definition_is_completed_and_served_once_established() {
 #[tokio::test]
 async fn definitions_are_refused_in_upstream_words() {
     let api = Api::new().await;
-    let cases: [(&str, Value, &str); 9] = [
+    let cases: [(&str, Value, &str); 10] = [
         (
             "/metadata/name",
             json!("x.y"),
@@ -148,6 +148,11 @@ async fn definitions_are_refused_in_upstream_words() {
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas/default",
             json!("many"),
             "spec.validation.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value: \"string\":  in body must be of type integer: \"string\"",
+        ),
+        (
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas",
+            json!({"type": "integer", "default": 2, "x-kubernetes-validations": [{"rule": "self > 2"}]}),
+            "spec.validation.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value: 2: failed rule: self > 2",
         ),
         (
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/any",
