@@ -278,7 +278,14 @@ async fn objects_are_refused_in_upstream_words() {
         )
     );
     let strategic = ("content-type", "application/strategic-merge-patch+json");
-    assert_eq!(api.send("PATCH", &one("a"), &[strategic], json!({})).await.0, 415);
+    let (code, status) = api.send("PATCH", &one("a"), &[strategic], json!({})).await;
+    assert_eq!(
+        (code, message(&status)),
+        (
+            415,
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        )
+    );
 }
 
 #[tokio::test]
