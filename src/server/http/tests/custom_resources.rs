@@ -349,6 +349,18 @@ async fn tables_scales_and_selections() {
         api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": 5}})).await;
     assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(5)), "{scaled}");
     assert_eq!(api.get(&one("b")).await.1["spec"]["replicas"], 5);
+    let whole = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+        "metadata": {"name": "b", "namespace": "default"}, "spec": {"replicas": 6}});
+    let (code, scaled) = api.send("PUT", &format!("{}/scale", one("b")), &[], whole).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(6)), "{scaled}");
+    let (code, status) =
+        api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": -1}})).await;
+    assert_eq!(code, 422, "{status}");
+    assert!(
+        message(&status).contains(".spec.replicas: Invalid value: -1: should be a non-negative integer"),
+        "{}",
+        message(&status)
+    );
     let (_, blue) = api.get(&format!("{TABS}?fieldSelector=spec.color%3Dblue")).await;
     assert_eq!(names(&blue), ["b"]);
     let (code, status) = api.get(&format!("{TABS}?fieldSelector=spec.size%3D1")).await;
