@@ -266,6 +266,15 @@ async fn mutations_change_the_object() {
         wrong.message,
         "policy 'p' with binding 'b' denied request: type mismatch: unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type"
     );
+    let unknown = f(mutating(apply("Object{spec: Object.spec{replica: 2}}")))
+        .await
+        .mutate(&deployment(1))
+        .await
+        .expect_err("refused");
+    assert_eq!(
+        unknown.message,
+        "policy 'p' with binding 'b' denied request: error applying patch: failed to convert patch object to typed object: .spec.replica: field not declared in schema"
+    );
     let atomic = f(mutating(apply("Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{tolerations: [{'key': 'x'}]}}}}")))
         .await
         .mutate(&deployment(1)).await
