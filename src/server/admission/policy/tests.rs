@@ -209,6 +209,19 @@ async fn warnings_and_reasons_are_told() {
 }
 
 #[tokio::test]
+async fn parameters_of_a_kind_that_nobody_serves_refuse() {
+    let user = user();
+    let spec = json!({"paramKind": {"apiVersion": "x.y/v1", "kind": "Foo"}, "validations": [{"expression": "true"}]});
+    let by_name = binding(json!({"paramRef": {"name": "a", "parameterNotFoundAction": "Deny"}}));
+    let f = fixture(&[(POLICY, policy(spec)), (BINDING, by_name)]).await;
+    let status = f.validate(&deployments(&user), &deployment(1)).await.expect_err("refused");
+    assert_eq!(
+        status.message,
+        "deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'x.y/v1, Kind=Foo'"
+    );
+}
+
+#[tokio::test]
 async fn mutations_change_the_object() {
     let mutating = |mutation: Value| {
         let mut policy = policy(json!({"reinvocationPolicy": "Never", "mutations": [mutation]}));
