@@ -21,6 +21,12 @@ pub(super) fn check(node: Node<'_>, object: &Value) -> Vec<String> {
     walk.errors
 }
 
+/// Where a configuration does not fit its type, as one text; `None` when it does.
+pub fn misfit(node: Node<'_>, configuration: &Value) -> Option<String> {
+    let errors = check(node, configuration);
+    (!errors.is_empty()).then(|| told(&errors))
+}
+
 /// One error, or all of them below a heading.
 pub(super) fn told(errors: &[String]) -> String {
     match errors {

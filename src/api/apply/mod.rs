@@ -30,6 +30,7 @@ pub mod write;
 #[cfg(test)]
 mod tests;
 
+pub use check::misfit;
 pub use conflict::{Conflict, refusal};
 pub use managers::{Id, Manager, Managers, ManagersError, Operation, is_reset};
 pub use prune::Versions;

@@ -67,6 +67,7 @@ fn arithmetic_and_order() {
         "true || 1 / 0 == 1",
         "1 / 0 == 1 || true",
         "!(1 / 0 == 1 && false)",
+        "!has(dyn(null).a) && !has(dyn('a').a)",
         "0x1F == 31 && 1e3 == 1000.0 && .5 == 0.5",
     ]);
     errors(&[
@@ -78,6 +79,10 @@ fn arithmetic_and_order() {
         ("[1][1] == 1", "index out of bounds: 1"),
         ("{'a': 1}['b'] == 1", "no such key: b"),
         ("{'a': 1}.b == 1", "no such key: b"),
+        ("dyn(null).b == 1", "no such key: b"),
+        ("has(dyn(null).b.c)", "no such key: b"),
+        ("dyn(1)['b'] == 1", "no such key: b"),
+        ("dyn([1]).b == 1", "unsupported index type 'string' in list"),
         ("dyn('a') + dyn(1) == 1", "no such overload"),
         ("{'a': 1, 'a': 2}.a == 1", "insert failed: key a already exists"),
         ("1 / 0 == 1 || false", "division by zero"),

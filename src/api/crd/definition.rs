@@ -272,34 +272,35 @@ impl DefinitionVersion {
         self.validate_scale(object, true, &mut errors);
         errors.append(&mut validate::resource(&self.schema, object, &Path::root(), false));
         validate::list_update(&self.schema, object, &Value::Null, &mut errors);
-        self.run_rules(object, None, &mut errors);
+        self.run_rules(object, None, &mut errors, &mut Vec::new());
         errors
     }
 
-    /// What is wrong with an object that replaces `old`, its metadata left out.
-    pub fn validate_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+    /// What is wrong with an object that replaces `old`, its metadata left out. Rules that fail on what did not change are
+    /// told in `warnings`.
+    pub fn validate_update(&self, new: &Value, old: &Value, warnings: &mut Vec<String>) -> Vec<FieldError> {
         let mut errors = validate::value(&self.schema, new, Some(old), &Path::root());
         self.validate_scale(new, true, &mut errors);
         errors.append(&mut validate::resource(&self.schema, new, &Path::root(), false));
         validate::list_update(&self.schema, new, old, &mut errors);
-        self.run_rules(new, Some(old), &mut errors);
+        self.run_rules(new, Some(old), &mut errors, warnings);
         errors
     }
 
-    /// What is wrong with the status of an object that replaces that of `old`.
-    pub fn validate_status_update(&self, new: &Value, old: &Value) -> Vec<FieldError> {
+    /// What is wrong with the status of an object that replaces that of `old`; `warnings` as for the whole object.
+    pub fn validate_status_update(&self, new: &Value, old: &Value, warnings: &mut Vec<String>) -> Vec<FieldError> {
         let mut errors = Vec::new();
         if let (Some(status), Some(schema)) = (new.get("status"), self.schema.properties.get("status")) {
             errors = validate::value(schema, status, old.get("status"), &Path::new("status"));
         }
         self.validate_scale(new, false, &mut errors);
         validate::list_update(&self.schema, new, old, &mut errors);
-        self.run_rules(new, Some(old), &mut errors);
+        self.run_rules(new, Some(old), &mut errors, warnings);
         errors
     }
 
     /// Runs the rules in CEL, which can rely on what the schema says.
-    fn run_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>) {
+    fn run_rules(&self, object: &Value, old: Option<&Value>, errors: &mut Vec<FieldError>, warnings: &mut Vec<String>) {
         use FieldErrorKind::{NotSupported, Required, TooLong, TooMany, TypeInvalid};
         let Some(rules) = &self.rules else { return };
         let is_blocking =
@@ -309,7 +310,9 @@ impl DefinitionVersion {
             errors.push(FieldError::invalid(&Path::root(), Value::Null, detail));
             return;
         }
-        errors.append(&mut rules.validate(&Path::root(), object, old).errors);
+        let mut outcome = rules.validate(&Path::root(), object, old);
+        errors.append(&mut outcome.errors);
+        warnings.append(&mut outcome.warnings);
     }
 
     fn validate_scale(&self, object: &Value, whole: bool, errors: &mut Vec<FieldError>) {

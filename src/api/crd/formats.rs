@@ -75,7 +75,7 @@ pub(super) fn matches(format: &str, text: &str) -> bool {
         "byte" => base64::engine::general_purpose::STANDARD.decode(text).is_ok(),
         "date" => DATE.is_match(text) && text.parse::<jiff::civil::Date>().is_ok(),
         "duration" => DURATION.is_match(text),
-        "datetime" => DATE_TIME.is_match(text) && text.replace(' ', "T").parse::<jiff::Timestamp>().is_ok(),
+        "datetime" => DATE_TIME.is_match(text) && text.parse::<jiff::Timestamp>().is_ok(),
         "k8sshortname" => names::dns1123_label(text).is_empty(),
         "k8slongname" => names::dns1123_subdomain(text).is_empty(),
         _ => true,
@@ -106,7 +106,7 @@ pattern!(
 );
 pattern!(DATE, r"^\d{4}-\d{2}-\d{2}$");
 pattern!(DURATION, r"^(0|[-+]?((\d+(\.\d*)?|\.\d+)(ns|us|µs|μs|ms|s|m|h))+|(\d+)\s*([A-Za-zµ]+))$");
-pattern!(DATE_TIME, r"(?i)^\d{4}-\d{2}-\d{2}([tT ])\d{2}:\d{2}:\d{2}(\.\d+)?(z|[+-]\d{2}:?\d{2})$");
+pattern!(DATE_TIME, r"(?i)^\d{4}-\d{2}-\d{2}t\d{2}:[0-5]\d:[0-5]\d(\.\d+)?(z|[+-]\d{2}:\d{2})$");
 
 fn version_of(uuid: &str) -> Option<char> {
     uuid.replace('-', "").chars().nth(12)

@@ -131,11 +131,7 @@ fn kubectl_is_told_what_it_can_cope_with() {
     assert_eq!(publish::name("stable.example.com", "v1", "CronTab"), "com.example.stable.v1.CronTab");
 }
 
-#[test]
-fn embedded_objects_are_applied_with_their_metadata() {
-    let template =
-        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
-    let schema = json!({"type": "object", "properties": {"template": template}});
+fn tabs(schema: Value) -> Definition {
     let definition = json!({
         "metadata": {"name": "tabs.example.com"},
         "spec": {
@@ -147,7 +143,64 @@ fn embedded_objects_are_applied_with_their_metadata() {
             "conditions": [{"type": "Established", "status": "True"}],
         },
     });
-    let definition = Definition::read(&definition).expect("a definition");
+    Definition::read(&definition).expect("a definition")
+}
+
+#[test]
+fn rules_that_fail_on_what_did_not_change_are_only_told() {
+    let color = json!({"type": "string", "x-kubernetes-validations": [{"rule": "self != 'red'", "message": "no red"}]});
+    let spec = json!({"type": "object", "properties": {"color": color, "size": {"type": "integer"}}});
+    let definition = tabs(json!({"type": "object", "properties": {"spec": spec}}));
+    let object = |color: &str, size: i64| json!({"spec": {"color": color, "size": size}});
+    for (new, expected) in [
+        (object("red", 2), expect![[r#"warning: spec.color: Invalid value: "red": no red"#]]),
+        (object("blue", 2), expect![""]),
+    ] {
+        let mut warnings = Vec::new();
+        let errors = definition.versions[0].validate_update(&new, &object("red", 1), &mut warnings);
+        let errors = errors.iter().map(ToString::to_string);
+        let warnings = warnings.iter().map(|warning| format!("warning: {warning}"));
+        expected.assert_eq(&errors.chain(warnings).collect::<Vec<_>>().join("\n"));
+    }
+    let errors = definition.versions[0].validate_update(&object("red", 1), &object("blue", 1), &mut Vec::new());
+    expect![[r#"spec.color: Invalid value: "red": no red"#]].assert_eq(&errors[0].to_string());
+}
+
+#[test]
+fn dates_and_times_are_those_of_the_rfc() {
+    let schema = read(json!({"type": "object", "properties": {"d": {"type": "string", "format": "date-time"}}}));
+    for (text, holds) in [
+        ("2020-01-01T00:00:00Z", true),
+        ("2020-01-01T00:00:00.5+02:00", true),
+        ("2020-01-01 00:00:00Z", false),
+        ("2020-01-01T00:00:00+0200", false),
+        ("2020-01-01T00:00:60Z", false),
+        ("2020-01-01T00:00:00", false),
+    ] {
+        let errors = validate::value(&schema, &json!({"d": text}), None, &Path::root());
+        let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let refusal = format!(r#"d: Invalid value: "{text}": d in body must be of type date-time: "{text}""#);
+        assert_eq!(errors, if holds { vec![] } else { vec![refusal] }, "{text}");
+    }
+}
+
+#[test]
+fn fields_of_atomic_maps_are_forgiven_one_by_one() {
+    let map = json!({"type": "object", "x-kubernetes-map-type": "atomic", "properties": {
+        "color": {"type": "string", "enum": ["blue"]}, "size": {"type": "string"}}});
+    let schema = read(json!({"type": "object", "properties": {"map": map}}));
+    let object = |color: &str, size: &str| json!({"map": {"color": color, "size": size}});
+    let old = object("red", "a");
+    assert!(validate::value(&schema, &object("red", "b"), Some(&old), &Path::root()).is_empty());
+    let errors = validate::value(&schema, &object("green", "a"), Some(&old), &Path::root());
+    expect![[r#"map.color: Unsupported value: "green": supported values: "blue""#]].assert_eq(&errors[0].to_string());
+}
+
+#[test]
+fn embedded_objects_are_applied_with_their_metadata() {
+    let template =
+        json!({"type": "object", "x-kubernetes-embedded-resource": true, "properties": {"spec": {"type": "object"}}});
+    let definition = tabs(json!({"type": "object", "properties": {"template": template}}));
     let node = definition.versions[0].fields.node();
     let path = |steps: &[&str]| steps.iter().try_fold(node, |node, step| node.child(step));
     assert!(path(&["template", "kind"]).is_some());

@@ -334,8 +334,6 @@ impl Walk<'_> {
         if let Some(max) = checks.and_then(|checks| checks.max_properties).filter(|max| size > *max) {
             outcome.push(FieldError::too_many(&self.field(at), fields.len(), usize::try_from(max).unwrap_or(0)));
         }
-        // Parts of what is one value cannot be compared one by one.
-        let old = old.filter(|_| schema.map_type.as_deref() != Some("atomic"));
         for (name, value) in fields {
             let below = match (schema.properties.get(name.as_str()), &schema.additional) {
                 (Some(property), _) => property,

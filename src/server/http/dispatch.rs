@@ -423,7 +423,10 @@ impl<'a> Asked<'a> {
         let supported = if self.resource.is_custom() { &PatchKind::CUSTOM[..] } else { &PatchKind::SUPPORTED };
         let kind = PatchKind::of_content_type(&content_type)
             .filter(|_| supported.contains(&content_type.as_str()))
-            .ok_or_else(|| Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type"))?;
+            .ok_or_else(|| match self.resource.is_custom() {
+                true => Status::unsupported_media_type(supported),
+                false => Status::failure(415, "UnsupportedMediaType", "415: Unsupported Media Type"),
+            })?;
         let bytes = decode::read(self.headers, body).await?;
         let call = self.call(&options);
         if kind != PatchKind::Apply && options.force.is_some() {

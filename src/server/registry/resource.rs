@@ -428,12 +428,18 @@ impl Resource {
         errors
     }
 
-    pub(super) fn validate_update(&self, subresource: &str, new: &Value, old: &Value) -> Vec<FieldError> {
+    pub(super) fn validate_update(
+        &self,
+        subresource: &str,
+        new: &Value,
+        old: &Value,
+        warnings: &mut Warnings,
+    ) -> Vec<FieldError> {
         if let Some(custom) = self.as_custom() {
             let mut errors = self.rules.validate_update(new, old);
             errors.append(&mut match subresource {
-                "status" => custom.version.validate_status_update(new, old),
-                _ => custom.version.validate_update(new, old),
+                "status" => custom.version.validate_status_update(new, old, warnings),
+                _ => custom.version.validate_update(new, old, warnings),
             });
             return errors;
         }

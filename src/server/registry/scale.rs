@@ -68,10 +68,15 @@ impl Registry {
                 let mut live = paths.read(old);
                 manage(&mut live, scale::of_parent(&parent, &steps));
                 let scale = transform(&live)?;
-                check(call, &scale)?;
+                check(call, paths, &scale)?;
                 let mut new = old.clone();
                 paths.write(&mut new, &scale);
-                meta::set(&mut new, "resourceVersion", meta::resource_version(&scale));
+                // A scale without a version is meant for any version of its object, also of one of a custom kind.
+                let version = match meta::resource_version(&scale) {
+                    "" => "0",
+                    version => version,
+                };
+                meta::set(&mut new, "resourceVersion", version);
                 let parent = scale::to_parent(parent, managers(&scale), &steps, &call.resource.api_version);
                 manage(&mut new, parent);
                 Ok(new)
@@ -85,7 +90,7 @@ fn paths<'a>(call: &Call<'a>) -> Result<&'a Scale, Status> {
     call.resource.scale().ok_or_else(Status::resource_not_found)
 }
 
-fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
+fn check(call: &Call<'_>, paths: &Scale, scale: &Value) -> Result<(), Status> {
     let name = meta::name(scale);
     if !name.is_empty() && name != call.name {
         return Err(Status::bad_request(format!(
@@ -97,7 +102,8 @@ fn check(call: &Call<'_>, scale: &Value) -> Result<(), Status> {
     match &scale["spec"]["replicas"] {
         Value::Null => Ok(()),
         Value::Number(number) if number.as_i64().is_some_and(|n| i32::try_from(n).is_ok()) => match number.as_i64() {
-            Some(n) if n < 0 => {
+            // The field of a custom object is named by its own path, when the object is checked.
+            Some(n) if n < 0 && matches!(paths, Scale::BuiltIn { .. }) => {
                 let error = FieldError::invalid(&path, n, "must be greater than or equal to 0");
                 Err(Status::invalid("autoscaling", "Scale", call.name, vec![error]))
             }

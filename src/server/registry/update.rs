@@ -168,7 +168,7 @@ impl Registry {
             true => self.services.reserve_update(&mut new, old, call.options.dry_run, call.notes).await?,
             false => super::services::Reservation::none(),
         };
-        let errors = resource.validate_update(call.subresource, &new, old);
+        let errors = resource.validate_update(call.subresource, &new, old, warnings);
         if !errors.is_empty() {
             return Err(resource.invalid(call.name, errors));
         }

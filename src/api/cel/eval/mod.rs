@@ -358,7 +358,8 @@ fn present<'a>(value: Value<'a>, optional: bool) -> Result<Option<Value<'a>>, Ev
     }
 }
 
-/// The field of an object or the entry of a map.
+/// The field of an object or the entry of a map. What is neither, such as the null that stands for the object of a
+/// delete, has no fields.
 fn field_of<'a>(value: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, EvalError> {
     match value {
         Value::Map(map) => match map.get_text(field).transpose()? {
@@ -367,7 +368,8 @@ fn field_of<'a>(value: &Value<'a>, field: &str) -> Result<Option<Value<'a>>, Eva
             None => map.get_text(&format!("__{field}__")).transpose(),
         },
         Value::Made(made) => Ok(made.fields.get(field).cloned()),
-        _ => Err(EvalError::overload()),
+        Value::List(_) => Err(EvalError::other("unsupported index type 'string' in list")),
+        _ => Ok(None),
     }
 }
 

@@ -151,7 +151,8 @@ pub(crate) fn index<'a>(of: &Value<'a>, at: &Value<'a>) -> Result<Option<Value<'
             Value::String(name) => Ok(made.fields.get(&**name).cloned()),
             _ => Err(EvalError::overload()),
         },
-        _ => Err(EvalError::overload()),
+        // What holds nothing has nothing at any place.
+        _ => Ok(None),
     }
 }
 

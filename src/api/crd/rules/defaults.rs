@@ -1,7 +1,11 @@
-//! Defaults are values of their schema, and have no field that would be dropped.
+//! Defaults are values of their schema, have no field that would be dropped, and keep the rules in CEL.
+
+use serde_json::Value;
 
 use super::Errors;
 use crate::{
+    at::{get, map},
+    cel,
     crd::{
         conform,
         structural::{Additional, Structural},
@@ -13,6 +17,22 @@ use crate::{
 /// Checks the defaults of a whole kind.
 pub(super) fn validate(schema: &Structural, path: &Path, pruned: bool, errors: &mut Errors) {
     Walk { pruned, in_meta: false }.schema(schema, path, true, errors);
+}
+
+/// Holds the defaults of a kind, whose rules compile, to the rules that stand beside and below them.
+pub(super) fn keep_rules(schema: &Value, path: &Path, errors: &mut Errors) {
+    if let Some(default) = get(schema, "default")
+        && let Some(rules) = cel::rules::Rules::compile(schema)
+    {
+        errors.append(&mut rules.validate(&path.child("default"), default, None).errors);
+    }
+    // There are no defaults below additionalProperties.
+    if let Some(items) = get(schema, "items") {
+        keep_rules(items, &path.child("items"), errors);
+    }
+    for (name, property) in map(schema, "properties") {
+        keep_rules(property, &path.child("properties").key(name.clone()), errors);
+    }
 }
 
 /// Whether no default has a field that is dropped.
@@ -57,7 +77,7 @@ impl Walk {
         }
     }
 
-    fn value(self, schema: &Structural, default: &serde_json::Value, path: &Path, errors: &mut Errors) {
+    fn value(self, schema: &Structural, default: &Value, path: &Path, errors: &mut Errors) {
         if !self.in_meta && self.pruned && !is_pruned(schema) {
             errors.push(FieldError::invalid(path, default.clone(), "must not have unknown fields"));
         }

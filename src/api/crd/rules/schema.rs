@@ -75,7 +75,12 @@ pub(super) fn validate(
     }
     match unreadable {
         Some(error) => errors.push(error),
-        None if requirements.structural => errors.append(&mut cel::rules::check(root, &path)),
+        None if requirements.structural => {
+            errors.append(&mut cel::rules::check(root, &path));
+            if errors.len() == before {
+                defaults::keep_rules(root, &path, errors);
+            }
+        }
         None => {}
     }
 }

@@ -1,10 +1,16 @@
 //! Apply configurations: what they set is merged into an object as its schema says, nothing is taken away.
 
-use mk8s_api::schema::{ListType, Node};
+use mk8s_api::{
+    apply,
+    schema::{ListType, Node},
+};
 use serde_json::Value;
 
 /// The object with what the configuration sets. Where nothing is known of a field, lists can only be replaced.
 pub(super) fn merge(object: &Value, configuration: &Value, root: Option<Node<'_>>) -> Result<Value, String> {
+    if let Some(why) = root.and_then(|root| apply::misfit(root, configuration)) {
+        return Err(format!("failed to convert patch object to typed object: {why}"));
+    }
     let mut atomic = Vec::new();
     find_atomic(root, configuration, "", &mut atomic);
     if !atomic.is_empty() {

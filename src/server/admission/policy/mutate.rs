@@ -90,6 +90,10 @@ pub(super) async fn mutate(
                 continue;
             }
         };
+        if let Some(why) = params::unknown_kind(policy.params.as_ref(), presenter) {
+            refusals.add(policy, None, &format!("failed to configure policy: {why}"), false);
+            continue;
+        }
         let namespace = inputs::namespace(request, view);
         for binding in &bound.bindings {
             if let Some(criteria) = &binding.criteria {

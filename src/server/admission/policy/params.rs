@@ -66,6 +66,13 @@ pub(super) async fn collect(
     Ok(all)
 }
 
+/// Why a policy cannot be asked at all: nobody serves the kind of its parameters.
+pub(super) fn unknown_kind(kind: Option<&ParamKind>, presenter: &Presenter) -> Option<String> {
+    let kind = kind.filter(|kind| Place::of(kind, presenter).is_none())?;
+    let (group, version) = kinds::split_api_version(&kind.api_version);
+    Some(format!("failed to find resource referenced by paramKind: '{group}/{version}, Kind={}'", kind.kind))
+}
+
 /// A kind of parameters in one version.
 enum Place {
     BuiltIn(&'static Kind),

@@ -209,6 +209,19 @@ async fn warnings_and_reasons_are_told() {
 }
 
 #[tokio::test]
+async fn parameters_of_a_kind_that_nobody_serves_refuse() {
+    let user = user();
+    let spec = json!({"paramKind": {"apiVersion": "x.y/v1", "kind": "Foo"}, "validations": [{"expression": "true"}]});
+    let by_name = binding(json!({"paramRef": {"name": "a", "parameterNotFoundAction": "Deny"}}));
+    let f = fixture(&[(POLICY, policy(spec)), (BINDING, by_name)]).await;
+    let status = f.validate(&deployments(&user), &deployment(1)).await.expect_err("refused");
+    assert_eq!(
+        status.message,
+        "deployments.apps \"x\" is forbidden: ValidatingAdmissionPolicy 'p' denied request: failed to configure policy: failed to find resource referenced by paramKind: 'x.y/v1, Kind=Foo'"
+    );
+}
+
+#[tokio::test]
 async fn mutations_change_the_object() {
     let mutating = |mutation: Value| {
         let mut policy = policy(json!({"reinvocationPolicy": "Never", "mutations": [mutation]}));
@@ -265,6 +278,15 @@ async fn mutations_change_the_object() {
     assert_eq!(
         wrong.message,
         "policy 'p' with binding 'b' denied request: type mismatch: unexpected type name \"Object.status\", expected \"Object.spec\", which matches field name path from root Object type"
+    );
+    let unknown = f(mutating(apply("Object{spec: Object.spec{replica: 2}}")))
+        .await
+        .mutate(&deployment(1))
+        .await
+        .expect_err("refused");
+    assert_eq!(
+        unknown.message,
+        "policy 'p' with binding 'b' denied request: error applying patch: failed to convert patch object to typed object: .spec.replica: field not declared in schema"
     );
     let atomic = f(mutating(apply("Object{spec: Object.spec{template: Object.spec.template{spec: Object.spec.template.spec{tolerations: [{'key': 'x'}]}}}}")))
         .await

@@ -69,6 +69,12 @@ pub(super) async fn validate(
                 continue;
             }
         };
+        if let Some(why) = params::unknown_kind(policy.params.as_ref(), cluster.presenter) {
+            if !policy.ignores_failure {
+                refuse(policy, None, Denial::of_error(format!("failed to configure policy: {why}")));
+            }
+            continue;
+        }
         let question = inputs::request(request, &asked);
         let namespace = inputs::namespace(request, view);
         for binding in &bound.bindings {

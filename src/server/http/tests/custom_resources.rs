@@ -122,7 +122,7 @@ async fn a_definition_is_completed_and_served_once_established() {
 #[tokio::test]
 async fn definitions_are_refused_in_upstream_words() {
     let api = Api::new().await;
-    let cases: [(&str, Value, &str); 9] = [
+    let cases: [(&str, Value, &str); 10] = [
         (
             "/metadata/name",
             json!("x.y"),
@@ -148,6 +148,11 @@ async fn definitions_are_refused_in_upstream_words() {
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas/default",
             json!("many"),
             "spec.validation.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value: \"string\":  in body must be of type integer: \"string\"",
+        ),
+        (
+            "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/replicas",
+            json!({"type": "integer", "default": 2, "x-kubernetes-validations": [{"rule": "self > 2"}]}),
+            "spec.validation.openAPIV3Schema.properties[spec].properties[replicas].default: Invalid value: 2: failed rule: self > 2",
         ),
         (
             "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties/any",
@@ -273,7 +278,14 @@ async fn objects_are_refused_in_upstream_words() {
         )
     );
     let strategic = ("content-type", "application/strategic-merge-patch+json");
-    assert_eq!(api.send("PATCH", &one("a"), &[strategic], json!({})).await.0, 415);
+    let (code, status) = api.send("PATCH", &one("a"), &[strategic], json!({})).await;
+    assert_eq!(
+        (code, message(&status)),
+        (
+            415,
+            "the body of the request was in an unknown format - accepted media types include: application/json-patch+json, application/merge-patch+json, application/apply-patch+yaml"
+        )
+    );
 }
 
 #[tokio::test]
@@ -337,6 +349,18 @@ async fn tables_scales_and_selections() {
         api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": 5}})).await;
     assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(5)), "{scaled}");
     assert_eq!(api.get(&one("b")).await.1["spec"]["replicas"], 5);
+    let whole = json!({"apiVersion": "autoscaling/v1", "kind": "Scale",
+        "metadata": {"name": "b", "namespace": "default"}, "spec": {"replicas": 6}});
+    let (code, scaled) = api.send("PUT", &format!("{}/scale", one("b")), &[], whole).await;
+    assert_eq!((code, &scaled["spec"]["replicas"]), (200, &json!(6)), "{scaled}");
+    let (code, status) =
+        api.send("PATCH", &format!("{}/scale", one("b")), &[MERGE], json!({"spec": {"replicas": -1}})).await;
+    assert_eq!(code, 422, "{status}");
+    assert!(
+        message(&status).contains(".spec.replicas: Invalid value: -1: should be a non-negative integer"),
+        "{}",
+        message(&status)
+    );
     let (_, blue) = api.get(&format!("{TABS}?fieldSelector=spec.color%3Dblue")).await;
     assert_eq!(names(&blue), ["b"]);
     let (code, status) = api.get(&format!("{TABS}?fieldSelector=spec.size%3D1")).await;
