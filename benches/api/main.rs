@@ -1,5 +1,5 @@
-//! How fast an API server answers: creates, gets, lists and applies of 1 KB ConfigMaps over real connections, creates of a
-//! custom resource with rules, and how soon many watches learn of a change.
+//! How fast an API server answers: creates, gets, lists and applies of 1 KB ConfigMaps over real connections, in JSON and
+//! the first three in protobuf as well, creates of a custom resource with rules, and how soon many watches learn of a change.
 //!
 //!     cargo bench --bench api -- KUBECONFIG [PEER_KUBECONFIG] [--seconds N] [--connections N] [--watches N]
 //!
@@ -10,6 +10,7 @@
 #[path = "../support/connection.rs"]
 mod connection;
 mod custom;
+mod protobuf;
 #[path = "../support/target.rs"]
 mod target;
 mod watches;
@@ -100,12 +101,17 @@ async fn measure(target: &Target, plan: &Plan) -> anyhow::Result<Vec<Measure>> {
         let name = format!("a-{run}-{worker}-{}", n / 2);
         Call::patch(format!("{base}/{name}?fieldManager=bench&force=true"), APPLY, applied(&name, n % 2))
     };
+    let create_protobuf = move |worker, n| protobuf::create(&format!("p-{run}-{worker}-{n}"), &"x".repeat(900));
+    let get_protobuf = move |worker, _| protobuf::read(&format!("/p-{run}-{worker}-0"));
     let measures = vec![
         load("create", target, plan, all, create).await?,
         load("create, 1 connection", target, plan, 1, create_one).await?,
         load("get", target, plan, all, get).await?,
         load("list of 500", target, plan, 16.min(all), list).await?,
         load("list of 25,000", target, plan, 4.min(all), whole).await?,
+        load("create, protobuf", target, plan, all, create_protobuf).await?,
+        load("get, protobuf", target, plan, all, get_protobuf).await?,
+        load("list of 500, protobuf", target, plan, 16.min(all), |_, _| protobuf::read("?limit=500")).await?,
         load("server-side apply", target, plan, all, apply).await?,
         custom::creates(&mut control, target, plan).await?,
         watches::learn(&mut control, target, plan).await?,

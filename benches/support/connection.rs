@@ -8,33 +8,42 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+const JSON: &str = "application/json";
+/// Whoever sends it wants it back.
+pub(crate) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
+
 /// A request.
 pub(crate) struct Call {
     method: Method,
     path: String,
     content_type: &'static str,
-    body: String,
+    body: Bytes,
 }
 
 impl Call {
     pub(crate) fn get(path: impl Into<String>) -> Call {
-        Call::json(Method::GET, path, "")
+        Call::new(Method::GET, path, JSON, "")
     }
 
     pub(crate) fn delete(path: impl Into<String>) -> Call {
-        Call::json(Method::DELETE, path, "")
+        Call::new(Method::DELETE, path, JSON, "")
     }
 
-    pub(crate) fn post(path: impl Into<String>, body: impl Into<String>) -> Call {
-        Call::json(Method::POST, path, body)
+    pub(crate) fn post(path: impl Into<String>, body: impl Into<Bytes>) -> Call {
+        Call::new(Method::POST, path, JSON, body)
     }
 
-    fn json(method: Method, path: impl Into<String>, body: impl Into<String>) -> Call {
-        Call { method, path: path.into(), content_type: "application/json", body: body.into() }
+    pub(crate) fn patch(path: impl Into<String>, content_type: &'static str, body: impl Into<Bytes>) -> Call {
+        Call::new(Method::PATCH, path, content_type, body)
     }
 
-    pub(crate) fn patch(path: impl Into<String>, content_type: &'static str, body: impl Into<String>) -> Call {
-        Call { method: Method::PATCH, path: path.into(), content_type, body: body.into() }
+    pub(crate) fn new(
+        method: Method,
+        path: impl Into<String>,
+        content_type: &'static str,
+        body: impl Into<Bytes>,
+    ) -> Call {
+        Call { method, path: path.into(), content_type, body: body.into() }
     }
 }
 
@@ -65,7 +74,8 @@ impl Connection {
             .uri(call.path)
             .header("host", &self.target.host)
             .header("content-type", call.content_type)
-            .body(Full::new(Bytes::from(call.body)))?;
+            .header("accept", if call.content_type == PROTOBUF { PROTOBUF } else { JSON })
+            .body(Full::new(call.body))?;
         self.sender.ready().await?;
         Ok(self.sender.send_request(request).await?)
     }
