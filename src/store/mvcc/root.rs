@@ -15,12 +15,13 @@ pub(crate) struct Root {
     entries: OrdMap<Bytes, Arc<Entry>>,
     directories: HashMap<Bytes, usize>,
     index: Option<Index>,
-    terms: OrdSet<(Term, Bytes)>,
+    /// `None` in versions of the past, where entries are looked into instead: which keys say which term changes all over.
+    terms: Option<OrdSet<(Term, Bytes)>>,
 }
 
 impl Root {
     pub(crate) fn new(index: Option<Index>, entries: impl IntoIterator<Item = Arc<Entry>>) -> Root {
-        let mut root = Root { index, ..Root::default() };
+        let mut root = Root { index, terms: Some(OrdSet::new()), ..Root::default() };
         for entry in entries {
             root.insert(entry);
         }
@@ -76,21 +77,31 @@ impl Root {
         self.index.and_then(|index| index.term_of(entry))
     }
 
-    fn note(&mut self, key: &Bytes, terms: &Terms) {
-        if let Some(was) = &terms.was {
-            self.terms.remove(&(was.clone(), key.clone()));
+    fn note(&mut self, key: &Bytes, changed: &Terms) {
+        let Some(terms) = &mut self.terms else { return };
+        if let Some(was) = &changed.was {
+            terms.remove(&(was.clone(), key.clone()));
         }
-        if let Some(is) = &terms.is {
-            self.terms.insert((is.clone(), key.clone()));
+        if let Some(is) = &changed.is {
+            terms.insert((is.clone(), key.clone()));
         }
     }
 
+    /// The same for the past.
+    pub(crate) fn past(&self) -> Root {
+        Root { terms: None, ..self.clone() }
+    }
+
     /// The entries that say a term, from a key on, in the order of their keys.
-    pub(crate) fn saying(&self, term: &str, from: &[u8]) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
-        let term = Term::from(term);
-        let from = Bound::Included((term.clone(), Bytes::copy_from_slice(from)));
-        let said = self.terms.range((from, Bound::Unbounded)).take_while(move |(other, _)| *other == term);
-        said.filter_map(|(_, key)| self.entries.get(key))
+    pub(crate) fn saying(&self, term: &str, from: &[u8]) -> Box<dyn Iterator<Item = &Arc<Entry>> + '_> {
+        let (term, from) = (Term::from(term), Bytes::copy_from_slice(from));
+        let Some(terms) = &self.terms else {
+            let entries = self.entries.range((Bound::Included(from), Bound::Unbounded)).map(|(_, entry)| entry);
+            return Box::new(entries.filter(move |entry| self.term_of(entry).as_ref() == Some(&term)));
+        };
+        let from = Bound::Included((term.clone(), from));
+        let said = terms.range((from, Bound::Unbounded)).take_while(move |(other, _)| *other == term);
+        Box::new(said.filter_map(|(_, key)| self.entries.get(key)))
     }
 
     /// How many keys start with a directory's name, which ends in `/`.

@@ -66,7 +66,7 @@ impl Window {
         self.events.range(warm.saturating_sub(events.len())..warm).for_each(|(_, event)| event.frames.cool());
         let kept = self.views.back().map_or(self.floor, |v| v.revision);
         if view.revision >= kept + VIEW_EVERY {
-            self.views.push_back(view.clone());
+            self.views.push_back(View { revision: view.revision, root: view.root.past() });
         }
         self.newest = view;
         while let Some((at, event)) = self.events.front() {
