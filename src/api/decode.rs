@@ -18,7 +18,7 @@ use crate::{
 mod json_error;
 mod yaml_doubles;
 
-pub use json_error::JsonError;
+pub use json_error::{JsonError, json_type};
 
 /// How deeply objects may nest. Readers of JSON stop somewhat later (lists and watch events wrap objects), so what is
 /// within this can be read by all of them.
@@ -108,14 +108,10 @@ pub fn object(bytes: &[u8], media: Media, target: Target<'_>, validation: FieldV
 /// Parses a body that must hold an object, which `kind` names for the error's text. What the object holds is not looked at.
 pub fn parse_object<'b>(bytes: &'b [u8], media: Media, kind: &str) -> Result<Body<'b>, Status> {
     let body = parse(bytes, media).map_err(|error| unrecognized(bytes, kind, &error))?;
-    let found = match body.value {
-        Value::Object(_) => return Ok(body),
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-    };
+    if body.value.is_object() {
+        return Ok(body);
+    }
+    let found = json_type(&body.value);
     let wanted = "struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }";
     let why = format_args!(
         "couldn't get version/kind; json parse error: json: cannot unmarshal {found} into Go value of type {wanted}"

@@ -2,6 +2,8 @@
 
 use std::fmt::{self, Display};
 
+use serde_json::Value;
+
 use crate::field::quote;
 
 /// `unexpected end of JSON input`, `invalid character '}' looking for beginning of value`.
@@ -13,6 +15,18 @@ impl JsonError {
     /// `bytes` is what could not be read.
     pub fn new(bytes: &[u8], error: &serde_json::Error) -> JsonError {
         JsonError(words(bytes, error))
+    }
+}
+
+/// What Go's decoder calls a value that is not of the type it should be.
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
     }
 }
 

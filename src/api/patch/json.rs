@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde_json::{Map, Value};
 
 use super::{JSON_PATCH_MAX_COPIED, JSON_PATCH_MAX_OPERATIONS, PatchError};
-use crate::decode::{DEPTH, JsonError, nests_within};
+use crate::decode::{DEPTH, JsonError, json_type, nests_within};
 
 const MISSING: &str = "missing value";
 
@@ -30,14 +30,7 @@ pub fn json_patch(object: &Value, patch: &[u8]) -> Result<Value, PatchError> {
 /// The operations, if each of them is one as far as types go.
 fn read(patch: Value) -> Result<Vec<Value>, PatchError> {
     let unfit = |value: &Value, wanted: &str| {
-        let found = match value {
-            Value::Null => "null",
-            Value::Bool(_) => "bool",
-            Value::Number(_) => "number",
-            Value::String(_) => "string",
-            Value::Array(_) => "array",
-            Value::Object(_) => "object",
-        };
+        let found = json_type(value);
         Err(PatchError::Malformed(format!("json: cannot unmarshal {found} into Go {wanted}")))
     };
     let operations = match patch {

@@ -7,7 +7,7 @@ use super::at::{default, get, map, map_mut, remove, text};
 use super::check::{Errors, immutable};
 use super::config_map::{MAX_BYTES, check_immutable, check_key, decoded_len};
 use super::{GENERIC, Rules, Scope, key_pair};
-use crate::decode::JsonError;
+use crate::decode::{JsonError, json_type};
 use crate::field::{FieldError, Path};
 use crate::meta;
 
@@ -102,12 +102,7 @@ fn check_docker_config(errors: &mut Errors, data: &Map<String, Value>, key: &str
     let detail = match serde_json::from_slice::<Value>(&decoded) {
         Ok(Value::Object(_) | Value::Null) => return,
         Ok(other) => {
-            let found = match other {
-                Value::Array(_) => "array",
-                Value::String(_) => "string",
-                Value::Number(_) => "number",
-                _ => "bool",
-            };
+            let found = json_type(&other);
             format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
         }
         Err(error) => JsonError::new(&decoded, &error).to_string(),

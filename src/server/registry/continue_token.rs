@@ -7,7 +7,10 @@ use base64::{
     Engine, alphabet,
     engine::general_purpose::{GeneralPurpose, NO_PAD, URL_SAFE_NO_PAD},
 };
-use mk8s_api::{decode::JsonError, status::Status};
+use mk8s_api::{
+    decode::{JsonError, json_type},
+    status::Status,
+};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -26,20 +29,20 @@ impl Wire {
         if !matches!(json, Value::Object(_) | Value::Null) {
             return Err(format!(
                 "json: cannot unmarshal {} into Go value of type storage.continueToken",
-                kind_of(json)
+                json_type(json)
             ));
         }
         let given = |field: &str| json.get(field).filter(|value| !value.is_null());
         let mut wire = Wire::default();
         if let Some(v) = given("v") {
-            wire.v = v.as_str().ok_or_else(|| mismatch("v", "string", kind_of(v)))?.to_owned();
+            wire.v = v.as_str().ok_or_else(|| mismatch("v", "string", json_type(v)))?.to_owned();
         }
         if let Some(rv) = given("rv") {
-            let found = if rv.is_number() { format!("number {rv}") } else { kind_of(rv).to_owned() };
+            let found = if rv.is_number() { format!("number {rv}") } else { json_type(rv).to_owned() };
             wire.rv = rv.as_i64().ok_or_else(|| mismatch("rv", "int64", &found))?;
         }
         if let Some(start) = given("start") {
-            wire.start = start.as_str().ok_or_else(|| mismatch("start", "string", kind_of(start)))?.to_owned();
+            wire.start = start.as_str().ok_or_else(|| mismatch("start", "string", json_type(start)))?.to_owned();
         }
         wire.seen = given("seen").and_then(Value::as_u64).and_then(|seen| usize::try_from(seen).ok()).unwrap_or(0);
         Ok(wire)
@@ -48,17 +51,6 @@ impl Wire {
 
 fn mismatch(field: &str, wanted: &str, found: &str) -> String {
     format!("json: cannot unmarshal {found} into Go struct field continueToken.{field} of type {wanted}")
-}
-
-fn kind_of(json: &Value) -> &'static str {
-    match json {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
-    }
 }
 
 /// Where a paged list goes on.

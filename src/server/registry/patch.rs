@@ -72,7 +72,7 @@ impl Patch {
             _ => Some("map[string]interface {}"),
         };
         if let Some(wanted) = wanted {
-            let found = type_of(&document);
+            let found = decode::json_type(&document);
             return Err(refused(&format_args!("json: cannot unmarshal {found} into Go value of type {wanted}")));
         }
         let (bytes, complaints) = match kind {
@@ -109,17 +109,6 @@ impl Patch {
         };
         let error = FieldError::invalid(&Path::new("patch"), shown, why.to_string());
         Status::invalid("", "", "", vec![error])
-    }
-}
-
-fn type_of(value: &Value) -> &'static str {
-    match value {
-        Value::Null => "null",
-        Value::Bool(_) => "bool",
-        Value::Number(_) => "number",
-        Value::String(_) => "string",
-        Value::Array(_) => "array",
-        Value::Object(_) => "object",
     }
 }
 
