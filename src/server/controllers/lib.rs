@@ -61,6 +61,7 @@ mod volume_expansion;
 mod volume_protection;
 
 pub use options::{Options, SecretToken, TokenSigner};
+pub use service_account_token::{INVALID_SINCE, LAST_USED};
 
 use common::Context;
 use inventory::Inventory;

@@ -10,15 +10,12 @@ use std::sync::{
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use mk8s_api::meta;
-use mk8s_controllers::{SecretToken, TokenSigner};
+use mk8s_controllers::{INVALID_SINCE, LAST_USED, SecretToken, TokenSigner};
 use mk8s_store::View;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{
-    SigningKey, TokenError,
-    uses::{LAST_USED, Use},
-};
+use super::{SigningKey, TokenError, uses::Use};
 use crate::{
     auth::{AUTHENTICATED, SERVICE_ACCOUNT_PREFIX, User, authenticate::same_secret},
     stored,
@@ -26,8 +23,6 @@ use crate::{
 
 /// Who says that such a token is good, whatever the issuer of other tokens is.
 pub(super) const ISSUER: &str = "kubernetes/serviceaccount";
-/// Who has this label holds a token that is good no more.
-const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 const DAY_S: i64 = 24 * 3600;
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,11 +5,10 @@ use kube::{
     Api, Client,
     api::{Patch, PatchParams},
 };
+use mk8s_controllers::LAST_USED;
 use serde_json::json;
 use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
-
-pub(super) const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
 
 /// A token was used, and its Secret does not say so.
 #[derive(Debug, PartialEq, Eq)]

@@ -17,6 +17,11 @@ use crate::common::Context;
 use k8s_openapi::api::core::v1::{Secret, ServiceAccount};
 use mk8s_client::{Informer, Selection};
 
+/// On which day the token of a Secret was last used; whoever checks tokens writes it.
+pub const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
+/// From which day on the token of a Secret is refused.
+pub const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
+
 const TYPE: &str = "kubernetes.io/service-account-token";
 
 pub(crate) async fn run(ctx: Context) {

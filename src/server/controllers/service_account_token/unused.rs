@@ -4,7 +4,7 @@
 //! What Kubernetes' `pkg/controller/serviceaccount/legacy_serviceaccount_token_cleaner.go` does. Whoever checks tokens notes
 //! on a Secret when its token was used; since when that is noted stands in a ConfigMap of `kube-system`.
 
-use super::plan::is_for;
+use super::{INVALID_SINCE, LAST_USED, plan::is_for};
 use crate::common::{
     Context, Result,
     failure::{Doing, unless_gone},
@@ -23,9 +23,6 @@ use std::{collections::BTreeMap, time::Duration};
 
 const LOOK_EVERY: Duration = Duration::from_secs(24 * 60 * 60);
 const AGAIN_AFTER: Duration = Duration::from_secs(60);
-
-const LAST_USED: &str = "kubernetes.io/legacy-token-last-used";
-const INVALID_SINCE: &str = "kubernetes.io/legacy-token-invalid-since";
 
 const TRACKING: &str = "kube-apiserver-legacy-service-account-token-tracking";
 const SINCE: &str = "since";
