@@ -30,7 +30,7 @@ use crate::{
     auth::User,
     registry::{
         Call, DeleteOptions, Deleted, Patch, PatchKind, Propagation, Resource, Stored, Updated, Warnings, WriteOptions,
-        success,
+        aside, success,
     },
     relay,
     table::Include,
@@ -359,10 +359,8 @@ impl<'a> Asked<'a> {
         let shown = self.shown()?;
         let options = self.query.list_options()?;
         let list = self.inner.registry.list(&self.resource, self.namespace(), &options).await?;
-        if list.entries.len() <= LIST_AT_ONCE || shown.sends_stored() {
-            return Ok(shown.list(list));
-        }
-        Ok(tokio::task::spawn_blocking(move || shown.list(list)).await.expect("lists are encoded without a panic"))
+        let takes_long = list.entries.len() > LIST_AT_ONCE && !shown.sends_stored();
+        Ok(aside(takes_long, move || shown.list(list)).await)
     }
 
     async fn watch(&self) -> Result<Response<Body>, Status> {

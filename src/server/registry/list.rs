@@ -136,9 +136,9 @@ impl Registry {
 }
 
 /// Does what takes long where it holds up nobody else.
-pub(super) async fn aside<T: Send + 'static>(takes_long: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
+pub async fn aside<T: Send + 'static>(takes_long: bool, work: impl FnOnce() -> T + Send + 'static) -> T {
     match takes_long {
-        true => tokio::task::spawn_blocking(work).await.expect("looking at entries does not panic"),
+        true => tokio::task::spawn_blocking(work).await.expect("no work panics"),
         false => work(),
     }
 }

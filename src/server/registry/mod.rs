@@ -37,7 +37,7 @@ pub use delete::{Deleted, success};
 pub(crate) use encode::labels;
 pub use encode::{decode, metadata_text, type_prefix};
 pub use expiry::expire_events;
-pub use list::List;
+pub use list::{List, aside};
 pub use options::{DeleteOptions, FieldValidation, ListOptions, Propagation, VersionMatch, WriteOptions};
 pub use patch::{Patch, PatchKind};
 pub use pods::BY_NODE;

@@ -83,7 +83,8 @@ impl Filter {
     /// Whether [`Filter::range`] is long, and each of its entries is to be looked into.
     pub(super) fn takes_long(&self, view: &View, scope: &str) -> bool {
         const LONG: usize = 1000;
-        self.term.is_none() && !self.everything && view.count(scope.as_bytes()) > LONG
+        let is_found = self.term.is_some() && view.is_indexed();
+        !is_found && !self.everything && view.count(scope.as_bytes()) > LONG
     }
 
     /// Follows the keys below a prefix among which all matches are.

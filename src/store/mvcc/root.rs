@@ -92,6 +92,10 @@ impl Root {
         Root { terms: None, ..self.clone() }
     }
 
+    pub(crate) fn is_indexed(&self) -> bool {
+        self.terms.is_some()
+    }
+
     /// The entries that say a term, from a key on, in the order of their keys.
     pub(crate) fn saying(&self, term: &str, from: &[u8]) -> Box<dyn Iterator<Item = &Arc<Entry>> + '_> {
         let (term, from) = (Term::from(term), Bytes::copy_from_slice(from));

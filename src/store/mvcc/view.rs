@@ -32,6 +32,11 @@ impl View {
         self.root.entries().range(bounds).map(|(_, entry)| entry)
     }
 
+    /// Whether [`View::range_saying`] need not look at the others.
+    pub fn is_indexed(&self) -> bool {
+        self.root.is_indexed()
+    }
+
     /// Those of [`View::range`] that say a term of the store's index.
     pub fn range_saying(&self, term: &str, from: &[u8], end: &[u8]) -> impl Iterator<Item = &Arc<Entry>> + use<'_> {
         let end = Bytes::copy_from_slice(end);
