@@ -16,6 +16,8 @@ use tokio::sync::{mpsc, oneshot};
 
 /// How many lines wait for the disk before requests do.
 const WAITING: usize = 1024;
+/// For how long lines are gathered before they are written: under load, a line is a call of the system no more.
+const GATHERED: Duration = Duration::from_millis(2);
 const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// Where the log is and what is kept of it.
@@ -41,7 +43,7 @@ pub(super) struct Log {
 
 #[derive(Debug)]
 enum Message {
-    Line(String),
+    Line(Vec<u8>),
     /// Tells when all before it is written.
     Flush(oneshot::Sender<()>),
 }
@@ -54,33 +56,38 @@ impl Log {
         let lost = Arc::<AtomicU64>::default();
         let counted = lost.clone();
         std::thread::Builder::new().name("audit".into()).spawn(move || {
-            while let Some(message) = incoming.blocking_recv() {
-                let written = match message {
-                    Message::Line(line) => writer.write(line.as_bytes()),
-                    Message::Flush(done) => {
-                        // Who asked may have gone away.
-                        let _ = done.send(());
-                        Ok(())
+            while let Some(first) = incoming.blocking_recv() {
+                std::thread::sleep(GATHERED);
+                let mut flushed = Vec::new();
+                let mut lines = Vec::new();
+                let others = std::iter::from_fn(|| incoming.try_recv().ok()).take(WAITING);
+                for message in std::iter::once(first).chain(others) {
+                    match message {
+                        Message::Line(line) => lines.push(line),
+                        Message::Flush(done) => flushed.push(done),
                     }
-                };
-                if let Err(error) = written {
-                    counted.fetch_add(1, Relaxed);
-                    tracing::error!(%error, path = %writer.options.path.display(), "the audit log cannot be written");
                 }
+                if let Err((error, unwritten)) = writer.write(&lines) {
+                    counted.fetch_add(unwritten as u64, Relaxed);
+                    let path = writer.options.path.display();
+                    tracing::error!(%error, lines = unwritten, %path, "the audit log cannot be written");
+                }
+                // Who asked may have gone away.
+                flushed.into_iter().for_each(|done| done.send(()).unwrap_or_default());
             }
         })?;
         Ok(Log { lines, lost })
     }
 
     /// Writes a line when there is room.
-    pub(super) async fn write(&self, line: String) {
+    pub(super) async fn write(&self, line: Vec<u8>) {
         if self.lines.send(Message::Line(line)).await.is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
     }
 
     /// Writes a line, or loses it when there is no room.
-    pub(super) fn write_now(&self, line: String) {
+    pub(super) fn write_now(&self, line: Vec<u8>) {
         if self.lines.try_send(Message::Line(line)).is_err() {
             self.lost.fetch_add(1, Relaxed);
         }
@@ -111,15 +118,38 @@ impl Writer {
         Ok(Writer { options, file })
     }
 
-    fn write(&mut self, line: &[u8]) -> io::Result<()> {
-        let Some((file, size)) = &mut self.file else { return io::stdout().lock().write_all(line) };
-        if *size > 0 && *size + line.len() as u64 > self.options.max_bytes {
-            self.file = Some(turn(&self.options)?);
-            return self.write(line);
+    /// Writes lines, as many at once as the file has room for. The error tells how many were not.
+    fn write(&mut self, mut lines: &[Vec<u8>]) -> Result<(), (io::Error, usize)> {
+        while !lines.is_empty() {
+            let written = self.write_some(lines).map_err(|error| (error, lines.len()))?;
+            lines = &lines[written..];
         }
-        file.write_all(line)?;
-        *size += line.len() as u64;
         Ok(())
+    }
+
+    /// How many of the lines were written.
+    fn write_some(&mut self, lines: &[Vec<u8>]) -> io::Result<usize> {
+        let Some((file, size)) = &mut self.file else {
+            return io::stdout().lock().write_all(&lines.concat()).map(|()| lines.len());
+        };
+        let mut after = *size;
+        let fits = |line: &&Vec<u8>| {
+            after += line.len() as u64;
+            after <= self.options.max_bytes
+        };
+        match lines.iter().take_while(fits).count() {
+            0 if *size > 0 => {
+                self.file = Some(turn(&self.options)?);
+                Ok(0)
+            }
+            fitting => {
+                // A line that is larger than a file is has one of its own.
+                let text = lines[..fitting.max(1)].concat();
+                file.write_all(&text)?;
+                *size += text.len() as u64;
+                Ok(fitting.max(1))
+            }
+        }
     }
 }
 
@@ -192,8 +222,7 @@ mod tests {
             fs::write(beside(&path, &format!("2020-01-0{n}T00-00-00.000")), "old").expect("written");
         }
         fs::write(path.with_file_name("audit-mine.log"), "mine").expect("written");
-        writer.write(b"12345678\n").expect("written");
-        writer.write(b"abcdefgh\n").expect("turned");
+        writer.write(&["1234\n", "5678\n", "abcdefgh\n"].map(bytes)).expect("written");
         let mut names: Vec<String> = fs::read_dir(dir.path().join("logs"))
             .expect("a directory")
             .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
@@ -203,8 +232,23 @@ mod tests {
         assert!(names.contains(&"audit-mine.log".to_owned()));
         assert_eq!(fs::read_to_string(&path).expect("the log"), "abcdefgh\n");
         let turned = names.iter().find(|name| name.contains("-20") && !name.contains("2020")).expect("turned");
-        assert_eq!(fs::read_to_string(path.with_file_name(turned)).expect("the log"), "12345678\n");
+        assert_eq!(fs::read_to_string(path.with_file_name(turned)).expect("the log"), "1234\n5678\n");
         let old = LogOptions { max_days: 1, max_backups: 0, ..options };
         assert_eq!(superseded(&old, SystemTime::now() + DAY * 2).expect("listed").len(), 2);
+    }
+
+    #[test]
+    fn a_line_longer_than_a_file_may_be_is_written() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("audit.log");
+        let options = LogOptions { path: path.clone(), max_bytes: 10, max_backups: 0, max_days: 0 };
+        let mut writer = Writer::open(options).expect("opened");
+        writer.write(&["longer than a file may be\n", "ab\n"].map(bytes)).expect("written");
+        assert_eq!(fs::read_to_string(&path).expect("the log"), "ab\n");
+        assert_eq!(fs::read_dir(dir.path()).expect("a directory").count(), 2);
+    }
+
+    fn bytes(line: &str) -> Vec<u8> {
+        line.as_bytes().to_vec()
     }
 }

@@ -1,16 +1,19 @@
 //! Audit: who asked for what, and what became of it, one JSON object a line. Off unless a policy is given.
 //!
-//! Reading order: [`Audit`], [`Record`] (one request on its way), `policy` (what is wanted of which request), `log`.
+//! Reading order: [`Audit`], [`Record`] (one request on its way), `event` (what a line says), `policy` (what is wanted of
+//! which request), `log`.
 //!
 //! Invariant: without a policy, a request costs one look at an `Option`.
 //! Invariant: secrets are not looked for: what a level writes down is for the policy to decide, as in Kubernetes.
 
+mod event;
 mod log;
 mod policy;
 
 use std::{
-    collections::BTreeMap,
+    borrow::Cow,
     io,
+    net::{IpAddr, Ipv4Addr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -18,11 +21,12 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Uri, header};
-use jiff::{Timestamp, tz::TimeZone};
+use jiff::Timestamp;
 use mk8s_api::status::Status;
-use serde_json::{Map, Value, json};
+use serde_json::Value;
 
 use self::{
+    event::{Event, ObjectReference, Outcome},
     log::Log,
     policy::{Level, Stage, Wanted},
 };
@@ -57,18 +61,18 @@ pub(crate) struct Audit {
 pub(crate) struct Record {
     audit: Arc<Audit>,
     wanted: Wanted,
-    id: String,
-    event: Map<String, Value>,
-    annotations: BTreeMap<String, String>,
+    event: Event,
 }
 
 /// Who sent a request, and how.
 pub(crate) struct Sent<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    /// Who authenticated; another one than the request's user when they act as somebody else.
-    pub(crate) user: &'a User,
-    pub(crate) address: Option<std::net::IpAddr>,
+    /// Who authenticated.
+    pub(crate) caller: &'a Arc<User>,
+    /// As whom: themselves, or whom they may act as.
+    pub(crate) user: &'a Arc<User>,
+    pub(crate) address: Option<IpAddr>,
 }
 
 impl Audit {
@@ -89,28 +93,27 @@ impl Audit {
             "" => uuid::Uuid::new_v4().to_string(),
             given => given.chars().take(ID_LENGTH).collect(),
         };
-        let mut event = json!({
-            "kind": "Event",
-            "apiVersion": "audit.k8s.io/v1",
-            "level": wanted.level.word(),
-            "auditID": id,
-            "requestURI": sent.uri.path_and_query().map_or("/", |path| path.as_str()),
-            "verb": request.verb,
-            "user": sent.user.to_user_info(),
-            "sourceIPs": sources(sent),
-            "requestReceivedTimestamp": now(),
-        });
-        if !std::ptr::eq(sent.user, request.user) {
-            event["impersonatedUser"] = request.user.to_user_info();
-        }
-        if !text(header::USER_AGENT.as_str()).is_empty() {
-            event["userAgent"] = text(header::USER_AGENT.as_str()).into();
-        }
-        if request.is_resource {
-            event["objectRef"] = object_ref(request);
-        }
-        let Value::Object(event) = event else { return None };
-        let record = Record { audit: self.clone(), wanted, id, event, annotations: BTreeMap::new() };
+        let now = Timestamp::now();
+        let event = Event {
+            api_version: event::VERSION,
+            level: wanted.level.word(),
+            id,
+            stage: Stage::RequestReceived.word(),
+            uri: sent.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
+            verb: request.verb.to_owned(),
+            user: sent.caller.clone(),
+            impersonated: (!Arc::ptr_eq(sent.caller, sent.user)).then(|| sent.user.clone()),
+            sources: sources(sent),
+            agent: text(header::USER_AGENT.as_str()).to_owned(),
+            object: request.is_resource.then(|| ObjectReference::of(request)),
+            outcome: None,
+            asked: None,
+            answered: None,
+            received: now,
+            staged: now,
+            annotations: Default::default(),
+        };
+        let mut record = Record { audit: self.clone(), wanted, event };
         record.write(Stage::RequestReceived).await;
         Some(record)
     }
@@ -128,7 +131,7 @@ impl Audit {
         sent: &Sent<'_>,
     ) {
         match record {
-            Some(begun) => begun.annotations.clear(),
+            Some(begun) => begun.event.annotations.clear(),
             None => *record = self.begin(request, sent).await,
         }
     }
@@ -145,35 +148,18 @@ impl Audit {
 const EVENTS: &str = "apiserver_audit_event_total";
 const ERRORS: &str = "apiserver_audit_error_total";
 
-fn now() -> String {
-    Timestamp::now().to_zoned(TimeZone::UTC).strftime("%Y-%m-%dT%H:%M:%S%.6fZ").to_string()
-}
-
 /// Where a request came from: what proxies say, then who is connected.
-fn sources(sent: &Sent<'_>) -> Vec<String> {
+fn sources(sent: &Sent<'_>) -> Vec<IpAddr> {
     let told = sent.headers.get_all("x-forwarded-for").iter().filter_map(|value| value.to_str().ok());
     let told = told.flat_map(|list| list.split(',')).filter_map(|text| text.trim().parse().ok());
-    let mut all: Vec<std::net::IpAddr> = told.collect();
+    let mut all: Vec<IpAddr> = told.collect();
     let real = sent.headers.get("x-real-ip").and_then(|value| value.to_str().ok()?.trim().parse().ok());
     all.extend(real.filter(|real| !all.contains(real)));
-    let direct = sent.address.unwrap_or(std::net::Ipv4Addr::LOCALHOST.into());
+    let direct = sent.address.unwrap_or(Ipv4Addr::LOCALHOST.into());
     if all.last() != Some(&direct) {
         all.push(direct);
     }
-    all.iter().map(ToString::to_string).collect()
-}
-
-fn object_ref(request: &Attributes<'_>) -> Value {
-    let fields = [
-        ("resource", request.resource),
-        ("namespace", request.namespace),
-        ("name", request.name),
-        ("apiGroup", request.group),
-        ("apiVersion", request.version),
-        ("subresource", request.subresource),
-    ];
-    let told = fields.into_iter().filter(|(_, value)| !value.is_empty());
-    Value::Object(told.map(|(field, value)| (field.to_owned(), value.into())).collect())
+    all
 }
 
 impl Record {
@@ -188,13 +174,11 @@ impl Record {
     }
 
     pub(crate) fn set_request(&mut self, object: Value) {
-        let object = self.shown(object);
-        self.event.insert("requestObject".into(), object);
+        self.event.asked = Some(self.shown(object));
     }
 
     pub(crate) fn set_response(&mut self, object: Value) {
-        let object = self.shown(object);
-        self.event.insert("responseObject".into(), object);
+        self.event.answered = Some(self.shown(object));
     }
 
     fn shown(&self, mut object: Value) -> Value {
@@ -205,49 +189,40 @@ impl Record {
         object
     }
 
-    pub(crate) fn annotate(&mut self, key: impl Into<String>, value: impl Into<String>) {
-        self.annotations.entry(key.into()).or_insert_with(|| value.into());
+    /// The first value of a key stays.
+    pub(crate) fn annotate(&mut self, key: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
+        self.event.annotations.entry(key.into()).or_insert_with(|| value.into());
     }
 
     /// What the answer says of it.
     pub(crate) fn label(&self, headers: &mut HeaderMap) {
-        if let Ok(id) = HeaderValue::from_str(&self.id) {
+        if let Ok(id) = HeaderValue::from_str(&self.event.id) {
             headers.insert(ID, id);
         }
     }
 
     /// The code of the answer, and what was refused.
     pub(crate) fn set_status(&mut self, code: u16, refusal: Option<&Status>) {
-        let mut status = json!({"metadata": {}, "code": code});
-        if let Some(refusal) = refusal {
-            status["status"] = "Failure".into();
-            status["message"] = refusal.message.clone().into();
-            if !refusal.reason.is_empty() {
-                status["reason"] = refusal.reason.clone().into();
-            }
-        }
-        self.event.insert("responseStatus".into(), status);
+        self.event.outcome = Some(refusal.map_or_else(|| Outcome::of(code), |refusal| Outcome::refused(code, refusal)));
     }
 
     /// The code of an answer of which nothing else is known.
     pub(crate) fn answered(&mut self, code: u16) {
-        if !self.event.contains_key("responseStatus") {
-            self.set_status(code, None);
-        }
+        self.event.outcome.get_or_insert_with(|| Outcome::of(code));
     }
 
     /// A stream has begun.
-    pub(crate) async fn started(&self) {
+    pub(crate) async fn started(&mut self) {
         self.write(Stage::ResponseStarted).await;
     }
 
     /// All is said.
-    pub(crate) async fn complete(self) {
+    pub(crate) async fn complete(mut self) {
         self.write(Stage::ResponseComplete).await;
     }
 
     /// All is said, and nobody can wait.
-    pub(crate) fn complete_now(&self) {
+    pub(crate) fn complete_now(&mut self) {
         if let Some(line) = self.line(Stage::ResponseComplete) {
             self.audit.log.write_now(line);
         }
@@ -259,24 +234,22 @@ impl Record {
         self.write(Stage::Panic).await;
     }
 
-    async fn write(&self, stage: Stage) {
+    async fn write(&mut self, stage: Stage) {
         if let Some(line) = self.line(stage) {
             self.audit.log.write(line).await;
         }
     }
 
-    fn line(&self, stage: Stage) -> Option<String> {
+    fn line(&mut self, stage: Stage) -> Option<Vec<u8>> {
         if self.wanted.omits(stage) {
             return None;
         }
         self.audit.events.fetch_add(1, Relaxed);
-        let mut event = self.event.clone();
-        event.insert("stage".into(), stage.word().into());
-        event.insert("stageTimestamp".into(), now().into());
-        if !self.annotations.is_empty() {
-            event.insert("annotations".into(), json!(self.annotations));
+        if stage != Stage::RequestReceived {
+            self.event.staged = Timestamp::now();
         }
-        Some(format!("{}\n", Value::Object(event)))
+        self.event.stage = stage.word();
+        Some(self.event.line())
     }
 }
 

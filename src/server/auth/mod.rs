@@ -34,6 +34,7 @@ pub use tokens::{TokenIssuer, TokenReader};
 use chain::aggregate;
 use std::collections::BTreeMap;
 
+use serde::Serialize;
 use serde_json::{Value, json};
 
 /// The group every authenticated user is in.
@@ -51,12 +52,15 @@ pub const NODE_PREFIX: &str = "system:node:";
 /// Prefix of a service account's user name; `namespace:name` follows.
 pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 
-/// An authenticated identity, as Kubernetes' `user.Info`.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+/// An authenticated identity. Serialized, it is `UserInfo` of `authentication.k8s.io/v1`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct User {
+    #[serde(rename = "username")]
     pub name: String,
+    #[serde(skip_serializing_if = "String::is_empty")]
     pub uid: String,
     pub groups: Vec<String>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Vec<String>>,
 }
 
@@ -92,14 +96,7 @@ impl User {
 
     /// `authentication.k8s.io/v1 UserInfo`, as SelfSubjectReview and TokenReview answer it.
     pub fn to_user_info(&self) -> Value {
-        let mut info = json!({"username": self.name, "groups": self.groups});
-        if !self.uid.is_empty() {
-            info["uid"] = json!(self.uid);
-        }
-        if !self.extra.is_empty() {
-            info["extra"] = json!(self.extra);
-        }
-        info
+        json!(self)
     }
 }
 

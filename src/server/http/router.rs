@@ -309,7 +309,7 @@ pub(super) async fn handle(
             let verb = method.as_str().to_ascii_lowercase();
             let attributes = Attributes::for_path(&user, &verb, path);
             if let Some(audit) = inner.audit.get() {
-                let sent = Sent { uri: &uri, headers: &headers, user: &caller, address };
+                let sent = Sent { uri: &uri, headers: &headers, caller: &caller, user: &user, address };
                 audit.begin_once(record, &attributes, &sent).await;
             }
             let (schema, running) = match turn(inner, &attributes, || 0).await {
@@ -346,7 +346,7 @@ pub(super) async fn handle(
             let label = path.resource.clone();
             if let Some(audit) = inner.audit.get() {
                 let named = Attributes { version: path.version, ..attributes };
-                let sent = Sent { uri: &uri, headers: &headers, user: &caller, address };
+                let sent = Sent { uri: &uri, headers: &headers, caller: &caller, user: &user, address };
                 audit.begin_once(record, &named, &sent).await;
                 if let Some(record) =
                     record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
