@@ -6,7 +6,7 @@
 //! Reading order: `kinds` (the table everything starts from), `schema` (types and what walks beside them), `decode` (request
 //! bodies), `patch`, `apply` (who owns which field), `rules` (what a schema cannot say), `cel` (what authors of rules and
 //! policies say), `conversion`, `crd` (kinds that clients define), `golang` (values as Go shows them in messages); then
-//! `discovery` and `openapi`, which only describe.
+//! `discovery` and `openapi`, which only describe, and `protobuf`, the other text that objects have.
 //! `status`, `field`, `at`, `meta`, `names`, `quantity`, `duration` and `select` are the small words used everywhere; `cron` (schedules),
 //! `zones` (their time zones), `topology` (where nodes are), `quota` (what objects count for) and `signing_request` (what asks for a certificate) are what server and control
 //! loops must understand alike, `exposition` what `/metrics` is written with, and `url` how URLs of servers are checked.
@@ -24,6 +24,7 @@ pub mod device_taints;
 pub mod discovery;
 pub mod kinds;
 pub mod openapi;
+pub mod protobuf;
 pub mod schema;
 
 pub mod at;

@@ -6,14 +6,13 @@ use mk8s_api::{
     conversion,
     decode::{self, DEPTH, FieldValidation, Target, nests_within},
     kinds::{self, Kind},
-    meta, rules, schema,
+    meta,
+    protobuf::{self, ProtobufError},
+    rules, schema,
 };
 use mk8s_server::{
     admission::read_review,
-    http::{
-        decode::{object, yaml as apply_body},
-        protobuf::{self, ProtobufError},
-    },
+    http::decode::{object, yaml as apply_body},
     registry::read_conversion,
     table,
 };

@@ -11,7 +11,11 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Response, StatusCode, header};
 use jiff::Timestamp;
-use mk8s_api::{kinds, status::Status};
+use mk8s_api::{
+    kinds,
+    protobuf::{self, EncodeError, Encoder},
+    status::Status,
+};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
@@ -19,7 +23,6 @@ use super::{
     body::{Body, BodyError},
     metrics,
     negotiate::{Encoding, Form, MetaVersion, View},
-    protobuf::{EncodeError, Encoder},
 };
 use crate::{
     registry::{Change, ChangeKind, Frame, List, Resource, Stored, Watch, decode, metadata_text, type_prefix},
@@ -28,7 +31,7 @@ use crate::{
 
 const JSON: HeaderValue = HeaderValue::from_static("application/json");
 const YAML: HeaderValue = HeaderValue::from_static("application/yaml");
-const PROTOBUF: HeaderValue = HeaderValue::from_static(super::protobuf::MEDIA_TYPE);
+const PROTOBUF: HeaderValue = HeaderValue::from_static(protobuf::MEDIA_TYPE);
 const PROTOBUF_STREAM: HeaderValue = HeaderValue::from_static("application/vnd.kubernetes.protobuf;stream=watch");
 const NO_CACHE: HeaderValue = HeaderValue::from_static("no-cache, private");
 

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use super::{body::RequestBody, protobuf};
+use super::body::RequestBody;
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, header};
 use http_body_util::BodyExt;
 use mk8s_api::{
     decode::{self, Body as Parsed, Media},
+    protobuf,
     status::Status,
 };
 

@@ -7,7 +7,7 @@ use hyper::upgrade::OnUpgrade;
 use mk8s_api::{
     field::{FieldError, Path},
     kinds::Verb,
-    meta,
+    meta, protobuf,
     select::FieldSelector,
     status::Status,
 };
@@ -20,7 +20,6 @@ use super::{
     connect, decode, negotiate,
     negotiate::{Offer, View},
     path::ResourcePath,
-    protobuf,
     query::Query,
     review,
     router::{Inner, now},

@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use flate2::{Compression, write::GzEncoder};
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use mk8s_api::{discovery, kinds::Kind, openapi, status::Status};
+use mk8s_api::{discovery, kinds::Kind, openapi, protobuf, status::Status};
 use parking_lot::{Mutex, RwLock};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -18,7 +18,6 @@ use super::{
     answer,
     body::Body,
     negotiate::{self, Encoding},
-    protobuf,
     query::Query,
 };
 use crate::registry::Table;

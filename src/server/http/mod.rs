@@ -20,7 +20,6 @@ pub mod metrics;
 pub mod negotiate;
 pub mod path;
 pub mod pretty;
-pub mod protobuf;
 pub mod query;
 pub mod review;
 pub mod router;

@@ -4,9 +4,7 @@
 //! resource is taken. A range of a form that is not known here, `as=Chair`, counts as not there.
 
 use http::{HeaderMap, header};
-use mk8s_api::status::Status;
-
-use super::protobuf;
+use mk8s_api::{protobuf, status::Status};
 
 /// What an answer is written in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

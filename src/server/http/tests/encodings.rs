@@ -1,7 +1,8 @@
 //! Answers in every form a client may ask for.
 
+use mk8s_api::protobuf;
+
 use super::*;
-use crate::http::protobuf;
 
 const PROTOBUF: (&str, &str) = ("accept", "application/vnd.kubernetes.protobuf");
 

@@ -1,8 +1,8 @@
 //! Messages whose JSON is no object: quantities, times, numbers-or-texts, raw JSON.
 
+use crate::{duration, meta};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
-use mk8s_api::{duration, meta};
 use serde_json::Value;
 
 use super::{
@@ -52,29 +52,27 @@ impl Special {
 }
 
 impl Special {
-    /// The message of what JSON has as a text; `None` for a text that is no such thing.
-    pub(super) fn of_text(self, text: &str) -> Option<Vec<u8>> {
-        let mut out = Vec::with_capacity(24);
+    /// Writes the message of what JSON has as a text; `None` for a text that is no such thing.
+    pub(super) fn put_text(self, text: &str, out: &mut Vec<u8>) -> Option<()> {
         match self {
-            Special::Quantity => put_bytes(1, text.as_bytes(), &mut out),
-            Special::Time => put_time(text.parse().ok()?, false, &mut out),
-            Special::MicroTime => put_time(text.parse().ok()?, true, &mut out),
-            Special::Duration => put_varint_field(1, duration::parse(text).ok()?.cast_unsigned(), &mut out),
-            Special::IntOrString => put_int_or_string(1, 0, text, &mut out),
+            Special::Quantity => put_bytes(1, text.as_bytes(), out),
+            Special::Time => put_time(text.parse().ok()?, false, out),
+            Special::MicroTime => put_time(text.parse().ok()?, true, out),
+            Special::Duration => put_varint_field(1, duration::parse(text).ok()?.cast_unsigned(), out),
+            Special::IntOrString => put_int_or_string(1, 0, text, out),
             Special::Raw | Special::Any => return None,
         }
-        Some(out)
+        Some(())
     }
 
-    /// As [`Special::of_text`] for a number.
-    pub(super) fn of_number(self, number: i64) -> Option<Vec<u8>> {
-        let mut out = Vec::with_capacity(24);
+    /// As [`Special::put_text`] for a number.
+    pub(super) fn put_number(self, number: i64, out: &mut Vec<u8>) -> Option<()> {
         match self {
-            Special::Quantity => put_bytes(1, number.to_string().as_bytes(), &mut out),
-            Special::IntOrString => put_int_or_string(0, number, "", &mut out),
+            Special::Quantity => put_bytes(1, number.to_string().as_bytes(), out),
+            Special::IntOrString => put_int_or_string(0, number, "", out),
             _ => return None,
         }
-        Some(out)
+        Some(())
     }
 }
 

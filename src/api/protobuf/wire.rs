@@ -62,12 +62,26 @@ pub(super) fn text(bytes: &[u8]) -> Result<String, ProtobufError> {
     std::str::from_utf8(bytes).map(str::to_string).map_err(|_| ProtobufError::Text)
 }
 
-pub(super) fn put_varint(mut number: u64, out: &mut Vec<u8>) {
+/// A number as it stands on the wire: the bytes, and how many of them.
+fn varint(mut number: u64) -> ([u8; 10], usize) {
+    let (mut bytes, mut length) = ([0; 10], 0);
     while number > 0x7f {
-        out.push((number & 0x7f) as u8 | 0x80);
+        bytes[length] = (number & 0x7f) as u8 | 0x80;
         number >>= 7;
+        length += 1;
     }
-    out.push(number as u8);
+    bytes[length] = number as u8;
+    (bytes, length + 1)
+}
+
+pub(super) fn put_varint(number: u64, out: &mut Vec<u8>) {
+    match u8::try_from(number) {
+        Ok(short @ 0..=0x7f) => out.push(short),
+        _ => {
+            let (bytes, length) = varint(number);
+            out.extend_from_slice(&bytes[..length]);
+        }
+    }
 }
 
 pub(super) fn put_varint_field(number: u32, value: u64, out: &mut Vec<u8>) {
@@ -100,10 +114,9 @@ pub(super) fn close(at: usize, out: &mut Vec<u8>) {
         out[at - 1] = short;
         return;
     }
-    let mut varint = Vec::with_capacity(10);
-    put_varint(length as u64, &mut varint);
-    let more = varint.len() - 1;
+    let (varint, size) = varint(length as u64);
+    let more = size - 1;
     out.resize(out.len() + more, 0);
     out.copy_within(at..at + length, at + more);
-    out[at - 1..at + more].copy_from_slice(&varint);
+    out[at - 1..at + more].copy_from_slice(&varint[..size]);
 }

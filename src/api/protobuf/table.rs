@@ -57,13 +57,24 @@ pub(super) struct Place {
     pub(super) field: usize,
 }
 
+/// A name is looked up once for every field that is encoded, so a message's names are hashed.
+const SLOTS: usize = 32;
+
+fn slot(name: &str) -> usize {
+    let ends = name.as_bytes().first().zip(name.as_bytes().last());
+    let (first, last) = ends.map_or((0, 0), |(first, last)| (usize::from(*first), usize::from(*last)));
+    (name.len() + first * 3 + last * 5) % SLOTS
+}
+
 #[derive(Debug, Default)]
 pub(super) struct Message {
     pub(super) form: Form,
     /// By number.
     pub(super) fields: Vec<Field>,
-    /// By name, with those of inlined messages.
+    /// Those of inlined messages, too, in the order of their [`slot`]s.
     places: Vec<Place>,
+    /// Where the places of a slot end.
+    ends: [u8; SLOTS],
     /// What holds the members whose names begin with `x-`, and those of any other name.
     extensions: Option<usize>,
     rest: Option<usize>,
@@ -75,7 +86,9 @@ impl Message {
     }
 
     pub(super) fn by_name(&self, name: &str) -> Option<&Place> {
-        self.places.binary_search_by(|place| place.name.as_str().cmp(name)).ok().map(|at| &self.places[at])
+        let slot = slot(name);
+        let begin = slot.checked_sub(1).map_or(0, |before| self.ends[before]);
+        self.places[usize::from(begin)..usize::from(self.ends[slot])].iter().find(|place| place.name == name)
     }
 
     pub(super) fn is_list_of_messages(&self) -> bool {
@@ -146,12 +159,15 @@ impl Table {
             fields.sort_by_key(|field| field.number);
             let at = |name: &str| fields.iter().position(|field| field.name == name);
             let (extensions, rest) = (at("x-*"), at("*"));
-            table.messages.push(Message { form, fields, places: Vec::new(), extensions, rest });
+            table.messages.push(Message { form, fields, extensions, rest, ..Message::default() });
         }
         for id in 0..table.messages.len() {
             let mut places = Vec::new();
             table.place(id, &[], &mut places);
-            places.sort_by(|a, b| a.name.cmp(&b.name));
+            places.sort_by_key(|place| slot(&place.name));
+            for place in &places {
+                table.messages[id].ends[slot(&place.name)..].iter_mut().for_each(|end| *end += 1);
+            }
             table.messages[id].places = places;
         }
         table

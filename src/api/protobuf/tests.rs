@@ -91,7 +91,7 @@ fn what_is_no_such_body_is_refused() {
 
 #[test]
 fn every_kind_has_its_message() {
-    for kind in mk8s_api::kinds::builtin() {
+    for kind in crate::kinds::builtin() {
         assert!(TABLE.kind(&kind.api_version(), &kind.kind).is_some(), "{} {}", kind.api_version(), kind.kind);
     }
 }

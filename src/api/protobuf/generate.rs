@@ -1,7 +1,7 @@
 //! Where `messages.txt` comes from: the crate `k8s-pb` has the messages and their numbers, our own OpenAPI the names that
 //! fields have in JSON.
 //!
-//! `UPDATE_EXPECT=1 cargo test -p mk8s-server protobuf::generate` writes the table again. The crate is never compiled, its
+//! `UPDATE_EXPECT=1 cargo test -p mk8s-api protobuf::generate` writes the table again. The crate is never compiled, its
 //! source is read.
 
 use std::{
@@ -12,7 +12,7 @@ use std::{
     process::Command,
 };
 
-use mk8s_api::{kinds, openapi};
+use crate::{kinds, openapi};
 use serde_json::Value;
 
 /// What is said in front of the table.

@@ -16,7 +16,7 @@ mod table;
 mod tests;
 mod wire;
 
-use mk8s_api::decode::nests_within;
+use crate::decode::nests_within;
 use serde_json::{Map, Value};
 
 pub use self::encode::{EncodeError, Encoder, openapi};
@@ -72,7 +72,7 @@ pub fn decode(bytes: &[u8]) -> Result<Value, ProtobufError> {
     object.insert("apiVersion".into(), api_version.into());
     object.insert("kind".into(), kind.into());
     let object = Value::Object(object);
-    if nests_within(&object, mk8s_api::decode::DEPTH) { Ok(object) } else { Err(ProtobufError::Depth) }
+    if nests_within(&object, crate::decode::DEPTH) { Ok(object) } else { Err(ProtobufError::Depth) }
 }
 
 fn type_meta(bytes: &[u8]) -> Result<(String, String), ProtobufError> {

@@ -30,7 +30,10 @@ use super::{
 /// JSON that cannot be read.
 #[derive(Debug, thiserror::Error)]
 #[error("an object cannot be encoded as protobuf")]
-pub struct EncodeError(#[from] serde_json::Error);
+pub enum EncodeError {
+    Json(#[from] serde_json::Error),
+    Text(#[from] std::str::Utf8Error),
+}
 
 /// How objects of one kind are encoded.
 #[derive(Debug, Clone)]
@@ -160,7 +163,7 @@ impl Front {
 
 /// Writes the fields of a message.
 fn write(message: usize, json: &[u8], out: &mut Vec<u8>) -> Result<(), EncodeError> {
-    let mut deserializer = serde_json::Deserializer::from_slice(json);
+    let mut deserializer = serde_json::Deserializer::from_str(std::str::from_utf8(json)?);
     deserializer.deserialize_any(Fields { message: TABLE.message(message), out })?;
     Ok(deserializer.end()?)
 }
@@ -276,11 +279,10 @@ impl Visitor<'_> for Name {
     }
 
     fn visit_str<E>(self, name: &str) -> Result<Self::Value, E> {
-        Ok(match (self.0.by_name(name), self.0.other(name)) {
-            (Some(place), _) => Found::Place(place),
-            (None, Some(field)) => Found::Other(field, name.to_owned()),
-            (None, None) => Found::Nothing,
-        })
+        if let Some(place) = self.0.by_name(name) {
+            return Ok(Found::Place(place));
+        }
+        Ok(self.0.other(name).map_or(Found::Nothing, |field| Found::Other(field, name.to_owned())))
     }
 }
 
@@ -299,9 +301,13 @@ impl Value<'_> {
         self.shape == Shape::One
     }
 
-    fn special(self, bytes: Option<Vec<u8>>) {
-        if let Some(bytes) = bytes {
-            put_bytes(self.number, &bytes, self.out);
+    /// What `inner` writes, as this field; nothing when it is no such thing.
+    fn if_any(self, inner: impl FnOnce(&mut Vec<u8>) -> Option<()>) {
+        let start = self.out.len();
+        let at = open(self.number, self.out);
+        match inner(self.out) {
+            Some(()) => close(at, self.out),
+            None => self.out.truncate(start),
         }
     }
 
@@ -310,7 +316,7 @@ impl Value<'_> {
             _ if !self.is_one() => {}
             Type::Integer => put_varint_field(self.number, number.cast_unsigned(), self.out),
             Type::Double => put_double(self.number, number as f64, self.out),
-            Type::Special(special) => self.special(special.of_number(number)),
+            Type::Special(special) => self.if_any(|out| special.put_number(number, out)),
             _ => {}
         }
     }
@@ -430,11 +436,8 @@ impl<'de> Visitor<'de> for Value<'_> {
         match self.of {
             _ if !self.is_one() => {}
             Type::Text => put_bytes(self.number, text.as_bytes(), self.out),
-            Type::Bytes => {
-                let bytes = STANDARD.decode(text).ok();
-                self.special(bytes);
-            }
-            Type::Special(special) => self.special(special.of_text(text)),
+            Type::Bytes => self.if_any(|out| STANDARD.decode_vec(text, out).ok()),
+            Type::Special(special) => self.if_any(|out| special.put_text(text, out)),
             // So may a list of texts.
             Type::Message(_) => {
                 if let Some(field) = self.alternative(Form::List, |field| field.of == Type::Text) {
