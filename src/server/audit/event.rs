@@ -101,13 +101,22 @@ impl Outcome {
         Outcome { metadata: Map::new(), status: None, message: None, reason: None, code }
     }
 
-    pub(super) fn refused(code: u16, refusal: &Status) -> Outcome {
+    pub(super) fn refused(refusal: &Status) -> Outcome {
         Outcome {
             status: Some("Failure"),
-            message: Some(refusal.message.to_string()),
+            message: Some(refusal.message.clone()),
             reason: Some(refusal.reason.to_string()).filter(|reason| !reason.is_empty()),
-            ..Outcome::of(code)
+            ..Outcome::of(refusal.code)
         }
+    }
+
+    /// Nobody was found behind these kinds of credentials.
+    pub(super) fn unauthenticated(code: u16, credentials: &[&str]) -> Outcome {
+        let message = match credentials {
+            [] => "Authentication failed, no credentials provided".to_owned(),
+            tried => format!("Authentication failed, attempted: {}", tried.join(", ")),
+        };
+        Outcome { message: Some(message), ..Outcome::of(code) }
     }
 }
 

@@ -21,8 +21,8 @@ use std::{
 };
 
 use http::{HeaderMap, HeaderValue, Uri, header};
-use jiff::Timestamp;
-use mk8s_api::status::Status;
+use jiff::{SignedDuration, Timestamp};
+use mk8s_api::{duration, status::Status};
 use serde_json::Value;
 
 use self::{
@@ -62,16 +62,16 @@ pub(crate) struct Record {
     audit: Arc<Audit>,
     wanted: Wanted,
     event: Event,
+    /// The stage that ends it.
+    last: Stage,
 }
 
 /// Who sent a request, and how.
 pub(crate) struct Sent<'a> {
     pub(crate) uri: &'a Uri,
     pub(crate) headers: &'a HeaderMap,
-    /// Who authenticated.
+    /// Who authenticated; nobody, where nobody did.
     pub(crate) caller: &'a Arc<User>,
-    /// As whom: themselves, or whom they may act as.
-    pub(crate) user: &'a Arc<User>,
     pub(crate) address: Option<IpAddr>,
 }
 
@@ -82,8 +82,8 @@ impl Audit {
         Ok(Arc::new(Audit { policy: options.policy, log, events: AtomicU64::new(0) }))
     }
 
-    /// Begins the record of a request; none is wanted where the policy says so.
-    async fn begin(self: &Arc<Self>, request: &Attributes<'_>, sent: &Sent<'_>) -> Option<Record> {
+    /// The record of a request; none is wanted where the policy says so.
+    fn record(self: &Arc<Self>, request: &Attributes<'_>, sent: &Sent<'_>) -> Option<Record> {
         let wanted = self.policy.wanted(request);
         if wanted.level == Level::None {
             return None;
@@ -102,7 +102,7 @@ impl Audit {
             uri: sent.uri.path_and_query().map_or("/", |path| path.as_str()).to_owned(),
             verb: request.verb.to_owned(),
             user: sent.caller.clone(),
-            impersonated: (!Arc::ptr_eq(sent.caller, sent.user)).then(|| sent.user.clone()),
+            impersonated: None,
             sources: sources(sent),
             agent: text(header::USER_AGENT.as_str()).to_owned(),
             object: request.is_resource.then(|| ObjectReference::of(request)),
@@ -113,9 +113,7 @@ impl Audit {
             staged: now,
             annotations: Default::default(),
         };
-        let mut record = Record { audit: self.clone(), wanted, event };
-        record.write(Stage::RequestReceived).await;
-        Some(record)
+        Some(Record { audit: self.clone(), wanted, event, last: Stage::ResponseComplete })
     }
 
     /// Waits until all is written.
@@ -123,16 +121,36 @@ impl Audit {
         self.log.flush().await;
     }
 
-    /// As [`Audit::begin`], for a request that may be looked at again: what was found out before is forgotten.
-    pub(crate) async fn begin_once(
+    /// Begins the record of a request. When it is looked at again, what was found out before is forgotten.
+    pub(crate) async fn begin(
         self: &Arc<Self>,
         record: &mut Option<Record>,
         request: &Attributes<'_>,
         sent: &Sent<'_>,
     ) {
         match record {
-            Some(begun) => begun.event.annotations.clear(),
-            None => *record = self.begin(request, sent).await,
+            Some(begun) => begun.begin_again(sent),
+            None => {
+                *record = self.record(request, sent);
+                if let Some(record) = record {
+                    record.write(Stage::RequestReceived).await;
+                }
+            }
+        }
+    }
+
+    /// Begins the record of a request of nobody known, which ends with the answer's beginning.
+    pub(crate) fn begin_unauthenticated(
+        self: &Arc<Self>,
+        record: &mut Option<Record>,
+        request: &Attributes<'_>,
+        sent: &Sent<'_>,
+        code: u16,
+    ) {
+        *record = record.take().or_else(|| self.record(request, sent));
+        if let Some(record) = record {
+            record.event.outcome = Some(Outcome::unauthenticated(code, &credentials(sent)));
+            record.last = Stage::ResponseStarted;
         }
     }
 
@@ -144,6 +162,10 @@ impl Audit {
         )
     }
 }
+
+/// From here on it is said how long a request took.
+const SLOW: SignedDuration = SignedDuration::from_millis(500);
+const TOTAL_LATENCY: &str = "apiserver.latency.k8s.io/total";
 
 const EVENTS: &str = "apiserver_audit_event_total";
 const ERRORS: &str = "apiserver_audit_error_total";
@@ -162,7 +184,30 @@ fn sources(sent: &Sent<'_>) -> Vec<IpAddr> {
     all
 }
 
+/// The kinds of credentials that came with a request.
+fn credentials(sent: &Sent<'_>) -> Vec<&'static str> {
+    let header = sent.headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let scheme = header.trim().split_once(' ').map(|(scheme, _)| scheme.to_ascii_lowercase()).unwrap_or_default();
+    let query = sent.uri.query().unwrap_or_default().as_bytes();
+    let token = form_urlencoded::parse(query).any(|(name, value)| name == "access_token" && !value.trim().is_empty());
+    let found = [("basic", scheme == "basic"), ("bearer", scheme == "bearer"), ("access_token", token)];
+    found.into_iter().filter(|(_, came)| *came).map(|(kind, _)| kind).collect()
+}
+
 impl Record {
+    fn begin_again(&mut self, sent: &Sent<'_>) {
+        self.event.user = sent.caller.clone();
+        self.event.impersonated = None;
+        self.event.outcome = None;
+        self.event.annotations.clear();
+        self.last = Stage::ResponseComplete;
+    }
+
+    /// Who asks acts as somebody else.
+    pub(crate) fn act_as(&mut self, user: &Arc<User>) {
+        self.event.impersonated = Some(user.clone());
+    }
+
     /// Whether the body of the request is written down.
     pub(crate) fn wants_request(&self) -> bool {
         self.wanted.level >= Level::Request
@@ -201,9 +246,9 @@ impl Record {
         }
     }
 
-    /// The code of the answer, and what was refused.
-    pub(crate) fn set_status(&mut self, code: u16, refusal: Option<&Status>) {
-        self.event.outcome = Some(refusal.map_or_else(|| Outcome::of(code), |refusal| Outcome::refused(code, refusal)));
+    /// What was refused; what was said of the answer before stays.
+    pub(crate) fn refused(&mut self, refusal: &Status) {
+        self.event.outcome.get_or_insert_with(|| Outcome::refused(refusal));
     }
 
     /// The code of an answer of which nothing else is known.
@@ -218,11 +263,13 @@ impl Record {
 
     /// All is said.
     pub(crate) async fn complete(mut self) {
-        self.write(Stage::ResponseComplete).await;
+        self.note_slowness();
+        self.write(self.last).await;
     }
 
     /// All is said, and nobody can wait.
     pub(crate) fn complete_now(&mut self) {
+        self.note_slowness();
         if let Some(line) = self.line(Stage::ResponseComplete) {
             self.audit.log.write_now(line);
         }
@@ -230,8 +277,16 @@ impl Record {
 
     /// The handler broke off.
     pub(crate) async fn panicked(mut self) {
-        self.set_status(500, Some(&Status::failure(500, "InternalError", "APIServer panic'd")));
+        self.refused(&Status::failure(500, "InternalError", "APIServer panic'd"));
         self.write(Stage::Panic).await;
+    }
+
+    /// Of a request that took long it is said how long.
+    fn note_slowness(&mut self) {
+        let took = Timestamp::now().duration_since(self.event.received);
+        if took > SLOW {
+            self.annotate(TOTAL_LATENCY, duration::text_of(took.unsigned_abs()));
+        }
     }
 
     async fn write(&mut self, stage: Stage) {

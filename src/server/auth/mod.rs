@@ -55,10 +55,11 @@ pub const SERVICE_ACCOUNT_PREFIX: &str = "system:serviceaccount:";
 /// An authenticated identity. Serialized, it is `UserInfo` of `authentication.k8s.io/v1`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
 pub struct User {
-    #[serde(rename = "username")]
+    #[serde(rename = "username", skip_serializing_if = "String::is_empty")]
     pub name: String,
     #[serde(skip_serializing_if = "String::is_empty")]
     pub uid: String,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub groups: Vec<String>,
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub extra: BTreeMap<String, Vec<String>>,

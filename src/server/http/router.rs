@@ -207,10 +207,12 @@ impl Router {
         }
         let mut record = None;
         let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body, &mut record)).catch_unwind().await;
+        let mut long_running = false;
         let (verb, resource, mut response, schema) = match outcome {
-            Ok(Handled { verb, resource, result, schema, .. }) => {
+            Ok(Handled { verb, resource, result, schema, is_long_running, .. }) => {
+                long_running = is_long_running;
                 if let (Some(record), Err(status)) = (&mut record, &result) {
-                    record.set_status(status.code, Some(status));
+                    record.refused(status);
                 }
                 (verb, resource, result.unwrap_or_else(|status| answer::status(of_status, &status)), schema)
             }
@@ -235,7 +237,7 @@ impl Router {
             schema.label(response.headers_mut());
         }
         if let Some(record) = record {
-            response = audited(record, verb, response).await;
+            response = audited(record, long_running, response).await;
         }
         let took = started.elapsed();
         self.0.metrics.answered(verb, &resource, response.status().as_u16(), took);
@@ -259,12 +261,15 @@ pub(super) struct Handled {
     pub(super) by: By,
     /// As what it was classified.
     schema: Option<Arc<Schema>>,
+    /// Whether the answer is a stream, which the audit log tells the beginning of.
+    is_long_running: bool,
 }
 
 impl Handled {
     /// Refused before anything was asked of it.
     pub(super) fn refused(status: Status) -> Handled {
-        Handled { verb: "OTHER", resource: String::new(), result: Err(status), by: By::Us, schema: None }
+        let resource = String::new();
+        Handled { verb: "OTHER", resource, result: Err(status), by: By::Us, schema: None, is_long_running: false }
     }
 }
 
@@ -288,17 +293,19 @@ pub(super) async fn handle(
 ) -> Handled {
     let upgrade = parts.extensions.remove::<hyper::upgrade::OnUpgrade>();
     let address = parts.extensions.get::<Arc<Peer>>().and_then(|peer| peer.addr).map(|address| address.ip());
-    let (caller, user) = match identify(inner, &parts).await {
-        Ok(users) => users,
-        Err(status) => return Handled::refused(status),
+    let (caller, stranger) = match identify(inner, &parts).await {
+        Ok(caller) => (caller, None),
+        Err(status) => (Arc::default(), Some(status)),
     };
     let Parts { method, uri, headers, .. } = parts;
+    let sent = Sent { uri: &uri, headers: &headers, caller: &caller, address };
     let handled = |verb, resource: &str, result| Handled {
         verb,
         resource: resource.to_string(),
         result,
         by: By::Us,
         schema: None,
+        is_long_running: false,
     };
     let passed_on = |handled| Handled { by: By::Another, ..handled };
     match path::parse(uri.path()) {
@@ -307,11 +314,12 @@ pub(super) async fn handle(
         }
         Some(Route::Other(path)) => {
             let verb = method.as_str().to_ascii_lowercase();
-            let attributes = Attributes::for_path(&user, &verb, path);
-            if let Some(audit) = inner.audit.get() {
-                let sent = Sent { uri: &uri, headers: &headers, caller: &caller, user: &user, address };
-                audit.begin_once(record, &attributes, &sent).await;
-            }
+            let asked = Attributes::for_path(&caller, &verb, path);
+            let user = match enter(inner, &asked, &sent, stranger, record).await {
+                Ok(user) => user,
+                Err(status) => return Handled::refused(status),
+            };
+            let attributes = Attributes { user: &user, ..asked };
             let (schema, running) = match turn(inner, &attributes, || 0).await {
                 Ok(turn) => turn,
                 Err(schema) => return Handled { schema: Some(schema), ..handled("OTHER", "", Ok(too_many())) },
@@ -333,7 +341,7 @@ pub(super) async fn handle(
                 .get("fieldSelector")
                 .filter(|_| selects && path.name.is_empty())
                 .and_then(dispatch::selected_name);
-            let attributes = Attributes {
+            let asked = Attributes {
                 version: path.version,
                 subresource: &path.subresource,
                 namespace: &path.namespace,
@@ -341,25 +349,28 @@ pub(super) async fn handle(
                 path: uri.path(),
                 label_selector: query.get("labelSelector").filter(|_| selects),
                 field_selector: query.get("fieldSelector").filter(|_| selects),
-                ..Attributes::for_resource(&user, verb, path.group, &path.resource)
+                ..Attributes::for_resource(&caller, verb, path.group, &path.resource)
             };
+            let user = match enter(inner, &asked, &sent, stranger, record).await {
+                Ok(user) => user,
+                Err(status) => return Handled::refused(status),
+            };
+            let attributes = Attributes { user: &user, ..asked };
             let label = path.resource.clone();
-            if let Some(audit) = inner.audit.get() {
-                let named = Attributes { version: path.version, ..attributes };
-                let sent = Sent { uri: &uri, headers: &headers, caller: &caller, user: &user, address };
-                audit.begin_once(record, &named, &sent).await;
-                if let Some(record) =
-                    record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
-                {
-                    body = match written_down(record, &headers, body).await {
-                        Ok(body) => body,
-                        Err(status) => return handled(dispatch::metric_verb(verb), &label, Err(status)),
-                    };
-                }
+            let holds_no_seat = is_long_running(&path.subresource);
+            let is_long_running = holds_no_seat || verb == "watch";
+            let handled = |verb, resource: &str, result| Handled { is_long_running, ..handled(verb, resource, result) };
+            if let Some(record) =
+                record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
+            {
+                body = match written_down(record, &headers, body).await {
+                    Ok(body) => body,
+                    Err(status) => return handled(dispatch::metric_verb(verb), &label, Err(status)),
+                };
             }
             let shown_verb = dispatch::metric_verb(verb);
             let objects = || objects_read(inner, verb, &path, &query);
-            let (schema, running) = match is_long_running(&path.subresource) {
+            let (schema, running) = match holds_no_seat {
                 true => (None, None),
                 false => match turn(inner, &of_flow(&attributes), objects).await {
                     Ok(turn) => turn,
@@ -509,11 +520,10 @@ async fn written_down(record: &mut Record, headers: &HeaderMap, body: RequestBod
 }
 
 /// Notes the answer; a stream is noted when it begins and when it ends.
-async fn audited(mut record: Record, verb: &str, mut response: Response<Body>) -> Response<Body> {
+async fn audited(mut record: Record, long_running: bool, mut response: Response<Body>) -> Response<Body> {
     record.label(response.headers_mut());
-    let code = response.status();
-    record.answered(code.as_u16());
-    if verb == "WATCH" && code.is_success() {
+    record.answered(response.status().as_u16());
+    if long_running {
         record.started().await;
         let (parts, body) = response.into_parts();
         let noted = futures::stream::unfold((body, UntilEnd(record)), |(mut body, until)| async move {
@@ -542,25 +552,46 @@ async fn audited(mut record: Record, verb: &str, mut response: Response<Body>) -
     response
 }
 
-/// Who sent a request (the caller inside the process, or what its credentials say), and as whom: themselves, or whom they
-/// may act as.
-async fn identify(inner: &Inner, parts: &Parts) -> Result<(Arc<User>, Arc<User>), Status> {
-    let user = match parts.extensions.get::<Caller>() {
-        Some(Caller(user)) => user.clone(),
-        None => {
-            let nobody = Peer::default();
-            let peer = parts.extensions.get::<Arc<Peer>>().map_or(&nobody, |peer| peer);
-            inner.authentication.identify(parts, peer).await.map_err(|error| {
-                tracing::debug!(%error, path = parts.uri.path(), "unable to authenticate the request");
-                Status::from(error)
-            })?
-        }
-    };
-    if !impersonate::is_asked_for(&parts.headers) {
-        return Ok((user.clone(), user));
+/// Who sent a request: the caller inside the process, or what its credentials say.
+async fn identify(inner: &Inner, parts: &Parts) -> Result<Arc<User>, Status> {
+    if let Some(Caller(user)) = parts.extensions.get::<Caller>() {
+        return Ok(user.clone());
     }
-    let acted = impersonate::impersonated(&parts.headers, &user, &inner.authorization)?;
-    Ok((user.clone(), acted.unwrap_or(user)))
+    let nobody = Peer::default();
+    let peer = parts.extensions.get::<Arc<Peer>>().map_or(&nobody, |peer| peer);
+    inner.authentication.identify(parts, peer).await.map_err(|error| {
+        tracing::debug!(%error, path = parts.uri.path(), "unable to authenticate the request");
+        Status::from(error)
+    })
+}
+
+/// Notes who asks for what, and finds out as whom: themselves, or whom they may act as. A stranger is refused.
+async fn enter(
+    inner: &Inner,
+    asked: &Attributes<'_>,
+    sent: &Sent<'_>,
+    stranger: Option<Status>,
+    record: &mut Option<Record>,
+) -> Result<Arc<User>, Status> {
+    if let Some(refused) = stranger {
+        if let Some(audit) = inner.audit.get() {
+            audit.begin_unauthenticated(record, asked, sent, refused.code);
+        }
+        return Err(refused);
+    }
+    if let Some(audit) = inner.audit.get() {
+        audit.begin(record, asked, sent).await;
+    }
+    if !impersonate::is_asked_for(sent.headers) {
+        return Ok(sent.caller.clone());
+    }
+    let Some(user) = impersonate::impersonated(sent.headers, sent.caller, &inner.authorization)? else {
+        return Ok(sent.caller.clone());
+    };
+    if let Some(record) = record {
+        record.act_as(&user);
+    }
+    Ok(user)
 }
 
 /// Paths that name no resource.

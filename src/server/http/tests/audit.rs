@@ -9,6 +9,7 @@ kind: Policy
 omitStages: [RequestReceived]
 rules:
 - {level: None, resources: [{group: '', resources: [namespaces]}]}
+- {level: None, users: [ann], resources: [{group: '', resources: [configmaps]}], verbs: [list]}
 - {level: RequestResponse, omitManagedFields: true, resources: [{group: '', resources: [configmaps]}]}
 - {level: Metadata, omitStages: [ResponseStarted]}
 ";
@@ -81,11 +82,32 @@ async fn whom_a_request_acts_as_is_written_down() {
     let headers = [("impersonate-user", "ann"), ("impersonate-uid", "7"), ("impersonate-extra-scope", "view")];
     assert_eq!(api.raw("GET", CONFIG_MAPS, &headers, "").await.status(), 403);
     let events = events(&api, &dir).await;
+    // Rules are about those who authenticate, not about those they act as.
     assert_eq!(events[0]["user"]["username"], "admin");
     let acted =
         json!({"username": "ann", "uid": "7", "groups": ["system:authenticated"], "extra": {"scope": ["view"]}});
     assert_eq!(events[0]["impersonatedUser"], acted);
     assert_eq!(events[0]["annotations"]["authorization.k8s.io/decision"], "forbid");
+}
+
+#[tokio::test]
+async fn strangers_and_those_who_may_not_act_as_others_are_written_down() {
+    let (api, dir) = audited().await;
+    let stranger = Request::get(CONFIG_MAPS).header(header::AUTHORIZATION, "Bearer wrong");
+    let impostor = Request::get(CONFIG_MAPS)
+        .header("impersonate-user", "bob")
+        .extension(Caller(Arc::new(User::new("eve", ["g"]))));
+    for (request, code) in [(stranger, 401), (impostor, 403)] {
+        let request = request.body(request_body(Full::new(Bytes::new()))).expect("a valid request");
+        assert_eq!(api.router.answer(request).await.status(), code);
+    }
+    let [stranger, impostor] = &events(&api, &dir).await[..] else { panic!("an event each") };
+    assert_eq!((stranger["stage"].as_str(), &stranger["user"]), (Some("ResponseStarted"), &json!({})));
+    let said = json!({"metadata": {}, "message": "Authentication failed, attempted: bearer", "code": 401});
+    assert_eq!(stranger["responseStatus"], said);
+    assert_eq!(impostor["user"], json!({"username": "eve", "groups": ["g"]}));
+    assert_eq!(impostor["responseStatus"]["reason"], "Forbidden");
+    assert_eq!(impostor.get("impersonatedUser"), None);
 }
 
 #[tokio::test]
