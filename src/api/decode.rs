@@ -278,9 +278,26 @@ pub fn custom(
     validation: FieldValidation,
 ) -> Result<Decoded, Refusal> {
     name_custom(&object, target).map_err(Refusal::Kind)?;
+    without_points(&mut object);
     let unknown = version.receive(&mut object)?;
     complaints.extend(unknown_fields(&unknown));
     judged(object, complaints, validation)
+}
+
+/// Whole numbers are written without a point, as Go does, which stores `1.0` as `1`.
+fn without_points(value: &mut Value) {
+    /// Beyond, Go writes numbers that are none of its integers.
+    const END: f64 = (1_u64 << 63) as f64;
+    match value {
+        Value::Number(number) if number.is_f64() => {
+            if let Some(whole) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < END) {
+                *number = (whole as i64).into();
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(without_points),
+        Value::Object(fields) => fields.values_mut().for_each(without_points),
+        _ => {}
+    }
 }
 
 /// A custom object says what it is.

@@ -222,6 +222,18 @@ async fn objects_are_pruned_defaulted_and_counted() {
 }
 
 #[tokio::test]
+async fn whole_numbers_have_no_point() {
+    let api = Api::with_tabs().await;
+    let spec = json!({"cronSpec": "* * * * *", "replicas": 3.0, "any": {"a": -1.0, "b": [2.5, 3e2, 1e19]}});
+    let (code, made) = api.post(TABS, tab("a", spec)).await;
+    assert_eq!(code, 201, "{made}");
+    let expected = json!({"cronSpec": "* * * * *", "replicas": 3, "any": {"a": -1, "b": [2.5, 300, 1e19]}});
+    assert_eq!(made["spec"], expected);
+    let (_, patched) = api.send("PATCH", &one("a"), &[MERGE], json!({"spec": {"replicas": 4.0}})).await;
+    assert_eq!(patched["spec"]["replicas"], json!(4));
+}
+
+#[tokio::test]
 async fn objects_are_refused_in_upstream_words() {
     let api = Api::with_tabs().await;
     let good = "* * * * *";
