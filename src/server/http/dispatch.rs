@@ -153,12 +153,15 @@ async fn answered(asked: Asked<'_>, body: RequestBody) -> Result<Response<Body>,
     }
     // Names are given by objects when they are made, and by paths afterwards.
     if matches!(asked.verb, "create" | "update" | "patch") && (asked.verb == "create") != asked.path.name.is_empty() {
-        return Err(Status::method_not_allowed());
+        return Err(match asked.resource.is_custom() && asked.path.name.is_empty() {
+            true => Status::bad_request("name must be provided"),
+            false => asked.unanswered(),
+        });
     }
     let namespaced = !asked.path.namespace.is_empty() && kind.plural != "namespaces";
     let reads_many = matches!(asked.verb, "list" | "watch") && asked.path.name.is_empty();
     if kind.namespaced != namespaced && !(kind.namespaced && reads_many) {
-        return Err(if namespaced || !asked.path.name.is_empty() {
+        return Err(if namespaced || !asked.path.name.is_empty() || asked.resource.is_custom() {
             Status::resource_not_found()
         } else {
             Status::method_not_allowed()
@@ -188,7 +191,10 @@ async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response
     let kind = asked.resource.kind.clone();
     let name = asked.path.subresource.clone();
     if kind.subresource(&name).is_none() {
-        return Err(Status::resource_not_found());
+        return Err(match asked.resource.is_custom() {
+            true => Status::not_found(&asked.resource.group_resource, &asked.path.name),
+            false => Status::resource_not_found(),
+        });
     }
     match (kind.plural.as_str(), name.as_ref()) {
         ("pods", "log") if asked.verb == "get" => relay::pods::log(asked.relayed()).await,
@@ -208,7 +214,7 @@ async fn subresource(mut asked: Asked<'_>, body: RequestBody) -> Result<Response
             "get" if name != "finalize" => asked.get().await,
             "update" => asked.update(body).await,
             "patch" if name != "finalize" => asked.patch(body).await,
-            _ => Err(Status::method_not_allowed()),
+            _ => Err(asked.unanswered()),
         },
         _ => Err(Status::method_not_allowed()),
     }
@@ -280,6 +286,14 @@ impl<'a> Asked<'a> {
             )
         })?;
         Ok(Shown { resource: self.resource.clone(), form, include })
+    }
+
+    /// What is said to a verb that means nothing here: custom kinds say which one it was, built-in ones have no such path.
+    fn unanswered(&self) -> Status {
+        match self.resource.is_custom() {
+            true => Status::method_not_supported(&self.resource.group_resource, self.verb),
+            false => Status::method_not_allowed(),
+        }
     }
 
     /// The namespace that stands in keys: none for what is in no namespace, such as a namespace itself.
@@ -536,7 +550,7 @@ impl<'a> Asked<'a> {
                 Ok(answer::warn(self.scale_answer(form, &scale), &warnings))
             }
             "patch" => self.patch(body).await,
-            _ => Err(Status::method_not_allowed()),
+            _ => Err(self.unanswered()),
         }
     }
 

@@ -234,6 +234,37 @@ async fn whole_numbers_have_no_point() {
 }
 
 #[tokio::test]
+async fn what_is_not_served_is_told_in_upstream_words() {
+    let api = Api::new().await;
+    let mut only = version("v1", true);
+    only["subresources"] = json!({"status": {}});
+    api.define(definition(json!([only]))).await;
+    let made = api.post(TABS, tab("a", json!({"cronSpec": "* * * * *"}))).await;
+    assert_eq!(made.0, 201, "{}", made.1);
+    let everywhere = "/apis/stable.example.com/v1/crontabs";
+    let gone = "the server could not find the requested resource";
+    let not_found = r#"crontabs.stable.example.com "a" not found"#;
+    let cases = [
+        ("GET", format!("{}/scale", one("a")), 404, not_found),
+        ("PUT", format!("{}/other", one("a")), 404, not_found),
+        (
+            "DELETE",
+            format!("{}/status", one("a")),
+            405,
+            r#"delete is not supported on resources of kind "crontabs.stable.example.com""#,
+        ),
+        ("PUT", TABS.to_owned(), 400, "name must be provided"),
+        ("PATCH", TABS.to_owned(), 400, "name must be provided"),
+        ("POST", everywhere.to_owned(), 404, gone),
+        ("DELETE", everywhere.to_owned(), 404, gone),
+    ];
+    for (method, path, code, message) in cases {
+        let (got, said) = api.send(method, &path, &[], json!({})).await;
+        assert_eq!((got, said["message"].as_str()), (code, Some(message)), "{method} {path}");
+    }
+}
+
+#[tokio::test]
 async fn objects_are_refused_in_upstream_words() {
     let api = Api::with_tabs().await;
     let good = "* * * * *";
