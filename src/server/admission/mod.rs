@@ -285,12 +285,6 @@ impl Admission {
         self.webhooks.metrics_text()
     }
 
-    /// What the author should know about an object that is let through.
-    pub fn warnings(&self, request: &Request<'_>, object: &Value) -> Vec<String> {
-        let view = self.store.view();
-        pod_security::warnings(request, object, &Context { view: &view, authorization: &self.authorization })
-    }
-
     /// Refuses `object`, or lets it pass. Charges quotas last, so that nothing refused is charged.
     pub async fn validate(&self, request: &Request<'_>, object: &Value) -> Result<(), Status> {
         {

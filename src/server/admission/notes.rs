@@ -1,10 +1,16 @@
 //! What admission says besides yes and no: warnings for the author, annotations for the audit, and what must still hold
 //! when the object is written.
 
-use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 use mk8s_store::{Op, Store};
 use parking_lot::Mutex;
+
+/// A key and a value for the audit.
+pub(super) type Annotation = (Cow<'static, str>, Cow<'static, str>);
 
 /// Gathers what is said about one request, from whichever part of it.
 #[derive(Debug, Default)]
@@ -15,7 +21,7 @@ pub struct Notes {
     alone: AtomicBool,
     /// What was decided does not hold any more; nothing was written.
     outdated: AtomicBool,
-    annotations: Mutex<Vec<(String, String)>>,
+    annotations: Mutex<Vec<Annotation>>,
 }
 
 /// What the write depends on holds no more: the request begins anew.
@@ -29,12 +35,12 @@ impl Notes {
     }
 
     /// For the audit.
-    pub fn annotate(&self, key: String, value: String) {
-        self.annotations.lock().push((key, value));
+    pub fn annotate(&self, key: impl Into<Cow<'static, str>>, value: impl Into<Cow<'static, str>>) {
+        self.annotations.lock().push((key.into(), value.into()));
     }
 
     /// The annotations so far.
-    pub fn take_annotations(&self) -> Vec<(String, String)> {
+    pub(crate) fn take_annotations(&self) -> Vec<Annotation> {
         std::mem::take(&mut *self.annotations.lock())
     }
 

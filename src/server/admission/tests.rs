@@ -623,12 +623,125 @@ async fn namespaces_ask_for_pod_security() {
     f.create("pods", &pod(json!({}))).await.expect("baseline");
     let admin = admin();
     let deployment = Request { group: "apps", ..request("deployments", &admin) };
-    let warnings =
-        f.admission.warnings(&deployment, &json!({"spec": {"template": {"spec": {"containers": [{"name": "c"}]}}}}));
-    assert!(
-        warnings[0].starts_with(r#"would violate PodSecurity "restricted:latest": allowPrivilegeEscalation != false"#),
-        "{warnings:?}"
+    let template = json!({"spec": {"template": {"spec": {"hostNetwork": true, "containers": [{"name": "c"}]}}}});
+    f.admit(&deployment, &template).await.expect("templates are not refused");
+    let warnings = deployment.notes.take_warnings();
+    let expected = r#"would violate PodSecurity "restricted:latest": host namespaces (hostNetwork=true), allowPrivilegeEscalation != false"#;
+    assert!(warnings[0].starts_with(expected), "{warnings:?}");
+}
+
+#[tokio::test]
+async fn the_audit_log_hears_of_pod_security() {
+    let label = |mode: &str| format!("pod-security.kubernetes.io/{mode}");
+    let namespace = |name: &str, labels: Value| json!({"metadata": {"name": name, "labels": labels}});
+    let f = fixture(&[
+        ("core/namespaces/a", namespace("a", json!({label("audit"): "baseline", label("audit-version"): "v1.30"}))),
+        ("core/namespaces/wrong", namespace("wrong", json!({label("audit-version"): "1.30"}))),
+        ("core/serviceaccounts/wrong/default", json!({"metadata": {"name": "default"}})),
+        ("core/namespaces/plain", namespace("plain", json!({}))),
+        ("core/serviceaccounts/plain/default", json!({"metadata": {"name": "default"}})),
+    ])
+    .await;
+    let admin = admin();
+    let enforced = (label("enforce-policy"), "privileged:latest".to_owned());
+    let violated = (
+        label("audit-violations"),
+        r#"would violate PodSecurity "baseline:v1.30": host namespaces (hostPID=true)"#.to_owned(),
     );
+    let error = (
+        label("error"),
+        r#"Failed to parse policy: metadata.labels[pod-security.kubernetes.io/audit-version]: Invalid value: "1.30": must be "latest" or "v1.x""#.to_owned(),
+    );
+    let cases = [
+        ("a", json!({"hostPID": true}), vec![enforced.clone(), violated]),
+        ("a", json!({}), vec![enforced.clone()]),
+        ("wrong", json!({}), vec![error, enforced.clone()]),
+        ("plain", json!({"hostPID": true}), vec![enforced]),
+    ];
+    for (namespace, spec, expected) in cases {
+        let request = Request { namespace, ..request("pods", &admin) };
+        f.admit(&request, &pod(spec)).await.expect("nothing is enforced");
+        let told: Vec<(String, String)> = request
+            .notes
+            .take_annotations()
+            .into_iter()
+            .map(|(key, value)| (key.into_owned(), value.into_owned()))
+            .collect();
+        assert_eq!(told, expected, "{namespace}");
+    }
+}
+
+#[tokio::test]
+async fn pods_that_were_there_are_let_be() {
+    let labels = json!({"pod-security.kubernetes.io/enforce": "baseline"});
+    let f = fixture(&[("core/namespaces/a", json!({"metadata": {"name": "a", "labels": labels}}))]).await;
+    let admin = admin();
+    let running = |image: &str, more: Value| {
+        let mut spec = json!({"hostNetwork": true, "containers": [{"name": "c", "image": image}]});
+        spec.as_object_mut().expect("an object").extend(more.as_object().expect("an object").clone());
+        pod(spec)
+    };
+    let old = running("a", json!({"schedulingGates": [{"name": "g"}]}));
+    let added = json!({"ephemeralContainers": [{"name": "e", "image": "a"}]});
+    let cases = [
+        ("", running("a", json!({})), true),
+        ("", running("b", json!({})), false),
+        ("ephemeralcontainers", running("a", added), false),
+        ("status", running("b", json!({})), true),
+    ];
+    for (subresource, new, is_allowed) in cases {
+        let request = Request { operation: Operation::Update, subresource, old: Some(&old), ..request("pods", &admin) };
+        assert_eq!(f.admission.validate(&request, &new).await.is_ok(), is_allowed, "{subresource} {new}");
+    }
+}
+
+#[tokio::test]
+async fn namespaces_are_told_which_pods_do_not_fit() {
+    let owned = |name: &str, uid: &str| {
+        let mut pod = pod(json!({"hostPID": true}));
+        pod["metadata"] =
+            json!({"name": name, "namespace": "a", "ownerReferences": [{"uid": uid, "controller": true}]});
+        pod
+    };
+    let f = fixture(&[
+        ("core/pods/a/b-1", owned("b-1", "b")),
+        ("core/pods/a/b-2", owned("b-2", "b")),
+        ("core/pods/a/a-1", owned("a-1", "a")),
+        ("core/pods/a/good", pod(json!({}))),
+        ("core/pods/a/port", pod(json!({"containers": [{"name": "c", "ports": [{"hostPort": 80}]}]}))),
+    ])
+    .await;
+    let admin = admin();
+    let namespace = |labels: Value| {
+        let labels = labels.as_object().expect("labels").iter();
+        let labels: serde_json::Map<String, Value> =
+            labels.map(|(key, value)| (format!("pod-security.kubernetes.io/{key}"), value.clone())).collect();
+        json!({"metadata": {"name": "a", "labels": labels}})
+    };
+    let wrong = r#"Namespace "a" is invalid: metadata.labels[pod-security.kubernetes.io/enforce]: Invalid value: "x": must be one of privileged, baseline, restricted"#;
+    let there = [
+        r#"existing pods in namespace "a" violate the new PodSecurity enforce level "baseline:latest""#,
+        "a-1 (and 2 other pods): host namespaces",
+        "x: hostPort",
+    ];
+    let cases = [
+        (None, json!({"enforce": "x"}), Err(wrong)),
+        (None, json!({"enforce": "baseline"}), Ok(&[][..])),
+        (Some(json!({})), json!({"enforce": "x"}), Err(wrong)),
+        (Some(json!({"enforce": "x"})), json!({"enforce": "x"}), Ok(&[])),
+        (Some(json!({})), json!({"enforce": "baseline"}), Ok(&there)),
+        (Some(json!({"enforce": "restricted"})), json!({"enforce": "baseline"}), Ok(&[])),
+        (Some(json!({"enforce": "baseline"})), json!({"enforce": "baseline", "warn": "restricted"}), Ok(&[])),
+    ];
+    for (old, new, expected) in cases {
+        let old = old.map(namespace);
+        let operation = if old.is_some() { Operation::Update } else { Operation::Create };
+        let request = Request { operation, name: "a", old: old.as_ref(), ..request("namespaces", &admin) };
+        let said = f.admission.validate(&request, &namespace(new.clone())).await;
+        let said = said.map(|()| request.notes.take_warnings()).map_err(|status| status.message);
+        let expected = expected.map(|all| all.iter().map(ToString::to_string).collect()).map_err(str::to_owned);
+        assert_eq!(said, expected, "{old:?} {new}");
+    }
 }
 
 #[test]

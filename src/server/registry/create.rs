@@ -99,7 +99,6 @@ impl Registry {
             return Err(resource.invalid(meta::name(&object), errors));
         }
         resource.warn("", &object, None, warnings);
-        warnings.extend(self.admission.warnings(&request, &object));
         self.admission.validate(&request, &object).await?;
         Ok(Ready { object, reservation })
     }

@@ -173,9 +173,6 @@ impl Registry {
             return Err(resource.invalid(call.name, errors));
         }
         resource.warn(call.subresource, &new, Some(old), warnings);
-        if call.subresource.is_empty() {
-            warnings.extend(self.admission.warnings(&request, &new));
-        }
         if let Admitted::Itself = way.admitted {
             self.admission.validate(&request, &new).await?;
         }

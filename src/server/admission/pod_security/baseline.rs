@@ -5,23 +5,34 @@ use std::collections::BTreeSet;
 use mk8s_api::meta;
 use serde_json::Value;
 
-use super::{Check, Violation, containers, items, listed, named, own_users, plural, quoted, setters, text};
+use super::{Check, Violation, containers, items, listed, named, own_users, plural, quoted, setters, text, unless};
 
-pub(super) const CHECKS: [(&str, Check); 9] = [
-    ("appArmorProfile", app_armor),
-    ("hostNamespaces", host_namespaces),
-    ("hostPorts", host_ports),
-    ("hostProbesAndHostLifecycle", probe_hosts),
-    ("privileged", privileged),
-    ("procMount", proc_mount),
-    ("seLinuxOptions", se_linux),
-    ("sysctls", sysctls),
-    ("windowsHostProcess", host_process),
+/// By name, which is the order in which they are told.
+pub(super) const CHECKS: [Check; 12] = [
+    Check::new("appArmorProfile", &[(0, app_armor)]),
+    Check::new("capabilities_baseline", &[(0, capabilities)]),
+    Check::new("hostNamespaces", &[(0, host_namespaces)]),
+    Check::new("hostPathVolumes", &[(0, host_paths)]),
+    Check::new("hostPorts", &[(0, host_ports)]),
+    Check::new("hostProbesAndHostLifecycle", &[(34, probe_hosts)]),
+    Check::new("privileged", &[(0, privileged)]),
+    Check::new("procMount", &[(0, proc_mount), (35, |pod| unless(own_users, pod, proc_mount))]),
+    Check::new(
+        "seLinuxOptions",
+        &[(0, |pod| se_linux(pod, &SE_LINUX_TYPES[..4])), (31, |pod| se_linux(pod, &SE_LINUX_TYPES))],
+    ),
+    Check::new("seccompProfile_baseline", &[(0, seccomp_annotations), (19, seccomp)]),
+    Check::new(
+        "sysctls",
+        &[
+            (0, |pod| sysctls(pod, &SYSCTLS[..5])),
+            (27, |pod| sysctls(pod, &SYSCTLS[..6])),
+            (29, |pod| sysctls(pod, &SYSCTLS[..10])),
+            (32, |pod| sysctls(pod, &SYSCTLS)),
+        ],
+    ),
+    Check::new("windowsHostProcess", &[(0, host_process)]),
 ];
-
-/// Checks whose stricter forms take their place under `restricted`.
-pub(super) const UNLESS_RESTRICTED: [(&str, Check); 3] =
-    [("capabilities_baseline", capabilities), ("hostPathVolumes", host_paths), ("seccompProfile_baseline", seccomp)];
 
 const CAPABILITIES: [&str; 13] = [
     "AUDIT_WRITE",
@@ -39,6 +50,7 @@ const CAPABILITIES: [&str; 13] = [
     "SYS_CHROOT",
 ];
 
+/// In the order in which they came to be allowed.
 const SYSCTLS: [&str; 12] = [
     "kernel.shm_rmid_forced",
     "net.ipv4.ip_local_port_range",
@@ -54,9 +66,12 @@ const SYSCTLS: [&str; 12] = [
     "net.ipv4.tcp_wmem",
 ];
 
+/// The last one came later.
 const SE_LINUX_TYPES: [&str; 5] = ["", "container_t", "container_init_t", "container_kvm_t", "container_engine_t"];
 
 const APP_ARMOR: &str = "container.apparmor.security.beta.kubernetes.io/";
+const SECCOMP_OF_POD: &str = "seccomp.security.alpha.kubernetes.io/pod";
+const SECCOMP_OF_CONTAINER: &str = "container.seccomp.security.alpha.kubernetes.io/";
 
 fn capabilities(pod: &Value) -> Option<Violation> {
     let added = |container: &Value| -> Vec<String> {
@@ -154,21 +169,21 @@ fn privileged(pod: &Value) -> Option<Violation> {
     })
 }
 
-fn proc_mount(pod: &Value) -> Option<Violation> {
+pub(super) fn proc_mount(pod: &Value) -> Option<Violation> {
     let kind = |container: &Value| {
         container["securityContext"]["procMount"].as_str().filter(|kind| *kind != "Default").map(str::to_string)
     };
     let bad = named(pod, |container| kind(container).is_some());
     let kinds: BTreeSet<String> = containers(pod).filter_map(kind).collect();
-    (!bad.is_empty() && !own_users(pod)).then(|| Violation {
+    (!bad.is_empty()).then(|| Violation {
         reason: "procMount",
         detail: format!("{} must not set securityContext.procMount to {}", listed("container", &bad), quoted(kinds)),
     })
 }
 
-fn se_linux(pod: &Value) -> Option<Violation> {
+fn se_linux(pod: &Value, allowed: &[&str]) -> Option<Violation> {
     let options = |holder: &Value| holder["securityContext"]["seLinuxOptions"].clone();
-    let bad_type = |o: &Value| Some(text(&o["type"])).filter(|kind| !SE_LINUX_TYPES.contains(&kind.as_str()));
+    let bad_type = |o: &Value| Some(text(&o["type"])).filter(|kind| !allowed.contains(&kind.as_str()));
     let set = |o: &Value, field: &str| !text(&o[field]).is_empty();
     let bad = |o: &Value| bad_type(o).is_some() || set(o, "user") || set(o, "role");
     let own = options(&pod["spec"]);
@@ -207,9 +222,24 @@ pub(super) fn seccomp(pod: &Value) -> Option<Violation> {
     })
 }
 
-fn sysctls(pod: &Value) -> Option<Violation> {
+/// What said the same before there was a field for it.
+fn seccomp_annotations(pod: &Value) -> Option<Violation> {
+    let allowed =
+        |profile: &str| matches!(profile, "runtime/default" | "docker/default") || profile.starts_with("localhost/");
+    let keys = containers(pod).map(|container| format!("{SECCOMP_OF_CONTAINER}{}", text(&container["name"])));
+    let keys: BTreeSet<String> = keys.chain([SECCOMP_OF_POD.to_owned()]).collect();
+    let set = keys.iter().filter_map(|key| Some((key, meta::annotation(pod, key)?)));
+    let bad: Vec<String> =
+        set.filter(|(_, value)| !allowed(value)).map(|(key, value)| format!("{key}={value:?}")).collect();
+    (!bad.is_empty()).then(|| Violation {
+        reason: "seccompProfile",
+        detail: format!("forbidden {} {}", plural("annotation", bad.len()), bad.join(", ")),
+    })
+}
+
+fn sysctls(pod: &Value, allowed: &[&str]) -> Option<Violation> {
     let list = items(&pod["spec"]["securityContext"]["sysctls"]).iter().map(|sysctl| text(&sysctl["name"]));
-    let bad: Vec<String> = list.filter(|name| !SYSCTLS.contains(&name.as_str())).collect();
+    let bad: Vec<String> = list.filter(|name| !allowed.contains(&name.as_str())).collect();
     (!bad.is_empty()).then(|| Violation { reason: "forbidden sysctls", detail: bad.join(", ") })
 }
 

@@ -1,39 +1,31 @@
 //! The Pod Security Standards, where a namespace's labels ask for them: `pod-security.kubernetes.io/enforce` refuses pods,
-//! `.../warn` tells their authors. Each check is the newest of upstream's versions.
+//! `.../warn` tells their authors, `.../audit` the audit log; each with a `...-version`.
 //!
-//! Reading order: [`PodSecurity`], then [`baseline`] and [`restricted`], where a check is one function.
+//! Reading order: [`PodSecurity`], [`labels`] (what a namespace asks for), [`namespace`] (when that changes), then
+//! [`baseline`] and [`restricted`], where a check is one function.
 
 mod baseline;
+mod labels;
+mod namespace;
 mod restricted;
 #[cfg(test)]
 mod tests;
 
-use mk8s_api::{meta, status::Status};
+use mk8s_api::{field, status::Status};
 use serde_json::Value;
 
+use self::labels::{Level, Policies, Policy, Version};
 use super::{
     Context, Operation, Plugin, Request,
-    service_account::MIRROR,
     stored::{get, items},
 };
 
 pub(super) struct PodSecurity;
 
-const LABELS: &str = "pod-security.kubernetes.io";
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Level {
-    Privileged,
-    Baseline,
-    Restricted,
-}
-
-/// A level, as the label has it, and the version that is shown with it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Policy {
-    level: Level,
-    shown: String,
-}
+/// What the audit log is told.
+const ENFORCED: &str = "pod-security.kubernetes.io/enforce-policy";
+const VIOLATIONS: &str = "pod-security.kubernetes.io/audit-violations";
+const ERROR: &str = "pod-security.kubernetes.io/error";
 
 /// Something a pod must not do: the reason in few words, and where.
 struct Violation {
@@ -41,91 +33,150 @@ struct Violation {
     detail: String,
 }
 
-type Check = fn(&Value) -> Option<Violation>;
+type Form = fn(&Value) -> Option<Violation>;
+
+/// Something that pods are looked at for.
+struct Check {
+    id: &'static str,
+    /// The minor versions since when it is done so.
+    forms: &'static [(u32, Form)],
+    /// The check of a laxer level whose place it takes.
+    instead_of: &'static str,
+}
+
+impl Check {
+    const fn new(id: &'static str, forms: &'static [(u32, Form)]) -> Check {
+        Check { id, forms, instead_of: "" }
+    }
+
+    const fn instead_of(self, id: &'static str) -> Check {
+        Check { instead_of: id, ..self }
+    }
+
+    /// How it is done as of a version, if it is.
+    fn form(&self, version: Version) -> Option<Form> {
+        self.forms.iter().rev().find(|(since, _)| version.has(*since)).map(|(_, form)| *form)
+    }
+}
 
 impl Plugin for PodSecurity {
     fn validate(&self, request: &Request<'_>, object: &Value, context: &Context<'_>) -> Result<(), Status> {
-        if !concerns_pod(request, object) {
+        if !matches!(request.operation, Operation::Create | Operation::Update) {
             return Ok(());
         }
-        let Some(policy) = policy_of(request, context, "enforce") else { return Ok(()) };
-        match describe(policy.level, object) {
-            Some(why) => {
-                Err(request.forbidden(Some(object), &format!("violates PodSecurity {:?}: {why}", policy.shown)))
-            }
-            None => Ok(()),
+        if request.whole("", "namespaces") {
+            return namespace::validate(request, object, context);
         }
+        let is_pod = request.is("", "pods");
+        let pod = match is_pod {
+            true => concerns_pod(request, object).then_some(object),
+            false => template(request, object),
+        };
+        let Some(pod) = pod else { return Ok(()) };
+        let Some(namespace) = get(context.view, "", "namespaces", "", request.namespace) else { return Ok(()) };
+        judge(request, object, pod, is_pod, Policies::of(&namespace))
     }
 }
 
-/// What the author of an object is told without being refused: for pods and for templates of pods.
-pub(super) fn warnings(request: &Request<'_>, object: &Value, context: &Context<'_>) -> Vec<String> {
-    if !matches!(request.operation, Operation::Create | Operation::Update) || !request.subresource.is_empty() {
-        return Vec::new();
+/// Refuses, warns and tells the audit log. Templates of pods are never refused: their pods will be.
+fn judge(
+    request: &Request<'_>,
+    object: &Value,
+    pod: &Value,
+    is_enforced: bool,
+    (policies, errors): (Policies, Vec<field::FieldError>),
+) -> Result<(), Status> {
+    let notes = request.notes;
+    if !errors.is_empty() {
+        notes.annotate(ERROR, format!("Failed to parse policy: {}", field::aggregate(&errors)));
     }
-    // Of a pod that changes, only changes of what is checked are spoken of.
-    if request.is("", "pods") && request.old.is_some_and(|old| old["spec"] == object["spec"]) {
-        return Vec::new();
-    }
-    let template = match (request.group, request.resource) {
-        ("", "pods") => object,
-        ("", "replicationcontrollers")
-        | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
-        | ("batch", "jobs") => &object["spec"]["template"],
-        ("", "podtemplates") => &object["template"],
-        ("batch", "cronjobs") => &object["spec"]["jobTemplate"]["spec"]["template"],
-        _ => return Vec::new(),
+    let mut known: Vec<(Policy, Option<String>)> = Vec::new();
+    let mut found = |policy: Policy| match known.iter().find(|(judged, _)| *judged == policy) {
+        Some((_, found)) => found.clone(),
+        None => {
+            let found = described(&violations(policy, pod));
+            known.push((policy, found.clone()));
+            found
+        }
     };
-    let Some(policy) = policy_of(request, context, "warn") else { return Vec::new() };
-    describe(policy.level, template)
-        .map(|why| format!("would violate PodSecurity {:?}: {why}", policy.shown))
-        .into_iter()
-        .collect()
+    let would = |policy: Policy, why: &str| format!("would violate PodSecurity {:?}: {why}", policy.to_string());
+    let mut refused = None;
+    if is_enforced {
+        let enforced = policies.enforce.to_string();
+        refused = found(policies.enforce).map(|why| format!("violates PodSecurity {enforced:?}: {why}"));
+        notes.annotate(ENFORCED, enforced);
+    }
+    if let Some(why) = found(policies.audit) {
+        notes.annotate(VIOLATIONS, would(policies.audit, &why));
+    }
+    if let Some(why) = refused {
+        return Err(request.forbidden(Some(object), &why));
+    }
+    if let Some(why) = found(policies.warn) {
+        notes.warn(would(policies.warn, &why));
+    }
+    Ok(())
 }
 
-/// Pods when they are made, and later changes of what is checked; not what the agent reports of static ones.
+/// Pods when they are made, and when what runs in them changes.
 fn concerns_pod(request: &Request<'_>, pod: &Value) -> bool {
-    if !request.is("", "pods") || meta::annotation(pod, MIRROR).is_some() {
-        return false;
-    }
     match (request.operation, request.subresource) {
         (Operation::Create, "") => true,
         (Operation::Update, "" | "ephemeralcontainers" | "resize") => {
-            request.old.is_none_or(|old| old["spec"] != pod["spec"])
+            request.old.is_none_or(|old| runs_other(pod, old))
         }
         _ => false,
     }
 }
 
-/// What the namespace asks for in a mode; `None` when that is nothing.
-fn policy_of(request: &Request<'_>, context: &Context<'_>, mode: &str) -> Option<Policy> {
-    let namespace = get(context.view, "", "namespaces", "", request.namespace)?;
-    let label = meta::label(&namespace, &format!("{LABELS}/{mode}"))?;
-    let (level, word) = match label {
-        "privileged" => (Level::Privileged, "privileged"),
-        "baseline" => (Level::Baseline, "baseline"),
-        // What cannot be understood is taken for the strictest.
-        _ => (Level::Restricted, "restricted"),
+/// Whether there are other containers than before, or other images in them.
+fn runs_other(pod: &Value, old: &Value) -> bool {
+    let of = |pod: &Value, field: &str| -> Vec<(String, String)> {
+        items(&pod["spec"][field])
+            .iter()
+            .map(|container| (text(&container["name"]), text(&container["image"])))
+            .collect()
     };
-    let version = meta::label(&namespace, &format!("{LABELS}/{mode}-version")).unwrap_or("latest");
-    (level != Level::Privileged).then(|| Policy { level, shown: format!("{word}:{version}") })
+    let (added, known) = (of(pod, "ephemeralContainers"), of(old, "ephemeralContainers"));
+    ["containers", "initContainers"].into_iter().any(|field| of(pod, field) != of(old, field))
+        || added.iter().any(|container| !known.contains(container))
 }
 
-fn describe(level: Level, pod: &Value) -> Option<String> {
-    // Within a level in the order of their names, so that messages do not change from call to call.
-    let mut checks: Vec<(&str, Check)> = baseline::CHECKS.to_vec();
-    match level {
-        Level::Privileged => return None,
-        Level::Baseline => checks.extend(baseline::UNLESS_RESTRICTED),
-        Level::Restricted => {}
-    }
-    checks.sort_by_key(|(id, _)| *id);
-    if level == Level::Restricted {
-        checks.extend(restricted::CHECKS);
-    }
-    let found: Vec<String> =
-        checks.iter().filter_map(|(_, check)| check(pod)).map(|violation| worded(&violation)).collect();
-    (!found.is_empty()).then(|| found.join(", "))
+/// The template of pods in an object that has one.
+fn template<'o>(request: &Request<'_>, object: &'o Value) -> Option<&'o Value> {
+    let template = match (request.group, request.resource) {
+        _ if !request.subresource.is_empty() => return None,
+        ("", "replicationcontrollers")
+        | ("apps", "deployments" | "replicasets" | "statefulsets" | "daemonsets")
+        | ("batch", "jobs") => &object["spec"]["template"],
+        ("", "podtemplates") => &object["template"],
+        ("batch", "cronjobs") => &object["spec"]["jobTemplate"]["spec"]["template"],
+        _ => return None,
+    };
+    template.is_object().then_some(template)
+}
+
+/// What a pod does that a policy does not allow, first by the baseline, in the order of the checks' names.
+fn violations(policy: Policy, pod: &Value) -> Vec<Violation> {
+    let (baseline, restricted): (&[Check], &[Check]) = match policy.level {
+        Level::Privileged => (&[], &[]),
+        Level::Baseline => (&baseline::CHECKS, &[]),
+        Level::Restricted => (&baseline::CHECKS, &restricted::CHECKS),
+    };
+    let is_replaced =
+        |id: &str| restricted.iter().any(|check| check.instead_of == id && check.form(policy.version).is_some());
+    let checks = baseline.iter().filter(|check| !is_replaced(check.id)).chain(restricted);
+    checks.filter_map(|check| check.form(policy.version)?(pod)).collect()
+}
+
+fn described(violations: &[Violation]) -> Option<String> {
+    let texts: Vec<String> = violations.iter().map(worded).collect();
+    (!texts.is_empty()).then(|| texts.join(", "))
+}
+
+/// What a check finds, but in pods of which something holds.
+fn unless(excepted: fn(&Value) -> bool, pod: &Value, check: Form) -> Option<Violation> {
+    if excepted(pod) { None } else { check(pod) }
 }
 
 fn worded(violation: &Violation) -> String {

@@ -6,17 +6,24 @@ use serde_json::Value;
 
 use super::{
     Check, Violation,
-    baseline::{bad_seccomp, seccomp},
-    containers, items, listed, named, own_users, plural, quoted, setters, text, windows,
+    baseline::{bad_seccomp, proc_mount, seccomp},
+    containers, items, listed, named, own_users, plural, quoted, setters, text, unless, windows,
 };
 
-pub(super) const CHECKS: [(&str, Check); 6] = [
-    ("allowPrivilegeEscalation", privilege_escalation),
-    ("capabilities_restricted", capabilities),
-    ("restrictedVolumes", volumes),
-    ("runAsNonRoot", run_as_non_root),
-    ("runAsUser", run_as_user),
-    ("seccompProfile_restricted", seccomp_stated),
+/// By name, which is the order in which they are told.
+pub(super) const CHECKS: [Check; 7] = [
+    Check::new(
+        "allowPrivilegeEscalation",
+        &[(8, privilege_escalation), (25, |pod| unless(windows, pod, privilege_escalation))],
+    ),
+    Check::new("capabilities_restricted", &[(22, capabilities), (25, |pod| unless(windows, pod, capabilities))])
+        .instead_of("capabilities_baseline"),
+    Check::new("procMount_restricted", &[(35, proc_mount)]).instead_of("procMount"),
+    Check::new("restrictedVolumes", &[(0, volumes)]).instead_of("hostPathVolumes"),
+    Check::new("runAsNonRoot", &[(0, run_as_non_root), (35, |pod| unless(own_users, pod, run_as_non_root))]),
+    Check::new("runAsUser", &[(23, run_as_user), (35, |pod| unless(own_users, pod, run_as_user))]),
+    Check::new("seccompProfile_restricted", &[(19, seccomp_stated), (25, |pod| unless(windows, pod, seccomp_stated))])
+        .instead_of("seccompProfile_baseline"),
 ];
 
 const VOLUMES: [&str; 9] = [
@@ -33,7 +40,7 @@ const VOLUMES: [&str; 9] = [
 
 fn privilege_escalation(pod: &Value) -> Option<Violation> {
     let bad = named(pod, |container| container["securityContext"]["allowPrivilegeEscalation"] != false);
-    (!bad.is_empty() && !windows(pod)).then(|| Violation {
+    (!bad.is_empty()).then(|| Violation {
         reason: "allowPrivilegeEscalation != false",
         detail: format!("{} must set securityContext.allowPrivilegeEscalation=false", listed("container", &bad)),
     })
@@ -60,8 +67,7 @@ fn capabilities(pod: &Value) -> Option<Violation> {
             quoted(forbidden)
         ));
     }
-    (!details.is_empty() && !windows(pod))
-        .then(|| Violation { reason: "unrestricted capabilities", detail: details.join("; ") })
+    (!details.is_empty()).then(|| Violation { reason: "unrestricted capabilities", detail: details.join("; ") })
 }
 
 fn volumes(pod: &Value) -> Option<Violation> {
@@ -95,19 +101,16 @@ fn run_as_non_root(pod: &Value) -> Option<Violation> {
         None if implicit.is_empty() => return None,
         None => format!("pod or {} must set securityContext.runAsNonRoot=true", listed("container", &implicit)),
     };
-    (!own_users(pod)).then_some(Violation { reason: "runAsNonRoot != true", detail })
+    Some(Violation { reason: "runAsNonRoot != true", detail })
 }
 
 fn run_as_user(pod: &Value) -> Option<Violation> {
     let root = |holder: &Value| holder["securityContext"]["runAsUser"] == 0;
-    let who = setters(root(&pod["spec"]), &named(pod, root)).filter(|_| !own_users(pod))?;
+    let who = setters(root(&pod["spec"]), &named(pod, root))?;
     Some(Violation { reason: "runAsUser=0", detail: format!("{who} must not set runAsUser=0") })
 }
 
 fn seccomp_stated(pod: &Value) -> Option<Violation> {
-    if windows(pod) {
-        return None;
-    }
     if let Some(wrong) = seccomp(pod) {
         return Some(wrong);
     }

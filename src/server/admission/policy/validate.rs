@@ -250,7 +250,7 @@ fn act(
                     }]);
                     request
                         .notes
-                        .annotate("validation.policy.admission.k8s.io/validation_failure".into(), failure.to_string());
+                        .annotate("validation.policy.admission.k8s.io/validation_failure", failure.to_string());
                 }
                 _ => {}
             }
