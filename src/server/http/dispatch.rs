@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 use super::{
     answer::{self, Shown},
     body::{Body, RequestBody},
-    connect, decode, negotiate,
+    connect, decode,
+    metrics::Subject,
+    negotiate,
     negotiate::{Offer, View},
     path::ResourcePath,
     query::Query,
@@ -96,8 +98,10 @@ fn manager_of(user_agent: &[u8]) -> String {
 }
 
 /// The verb under which metrics count.
-pub(super) fn metric_verb(verb: &str) -> &'static str {
+pub(super) fn metric_verb(verb: &str, path: &ResourcePath<'_>, headers: &HeaderMap) -> &'static str {
     match verb {
+        _ if matches!(path.subresource.as_ref(), "exec" | "attach" | "portforward" | "proxy") => "CONNECT",
+        "patch" if decode::content_type(headers).starts_with("application/apply-patch+") => "APPLY",
         "get" => "GET",
         "list" => "LIST",
         "watch" => "WATCH",
@@ -107,6 +111,31 @@ pub(super) fn metric_verb(verb: &str) -> &'static str {
         "delete" => "DELETE",
         "deletecollection" => "DELETECOLLECTION",
         _ => "OTHER",
+    }
+}
+
+/// What a request is counted by.
+pub(super) fn subject<'a>(
+    resource: &'a Resource,
+    path: &'a ResourcePath<'_>,
+    query: &Query,
+    verb: &str,
+) -> Subject<'a> {
+    let kind = &resource.kind;
+    Subject {
+        group: &kind.group,
+        version: &kind.version,
+        resource: &kind.plural,
+        subresource: Some(path.subresource.as_ref())
+            .filter(|name| kind.subresource(name).is_some())
+            .unwrap_or_default(),
+        scope: match (path.name.is_empty(), path.namespace.is_empty()) {
+            _ if verb == "create" => "resource",
+            (false, _) => "resource",
+            (true, false) => "namespace",
+            (true, true) => "cluster",
+        },
+        dry_run: if query.get("dryRun") == Some("All") { "All" } else { "" },
     }
 }
 
@@ -137,6 +166,10 @@ pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Resp
         // Told whatever the answer is.
         Some(warning) => {
             let encoding = negotiate::of_status(asked.headers);
+            let Subject { group, version, resource, subresource, .. } =
+                subject(&asked.resource, &asked.path, &asked.query, asked.verb);
+            asked.inner.metrics.deprecated(group, version, resource, subresource);
+            asked.notes.annotate("k8s.io/deprecated", "true");
             let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(encoding, &status));
             Ok(answer::warn(response, &[warning]))
         }
@@ -527,7 +560,8 @@ impl<'a> Asked<'a> {
 
     async fn token(&self, body: RequestBody) -> Result<Response<Body>, Status> {
         let request = self.read_order(body).await?;
-        let answer = self.inner.tokens.answer(self.namespace(), &self.path.name, &request, now())?;
+        let (answer, id) = self.inner.tokens.answer(self.namespace(), &self.path.name, &request, now())?;
+        self.notes.annotate("authentication.kubernetes.io/issued-credential-id", format!("JTI={id}"));
         Ok(answer::value(201, self.shown()?.form.encoding, &answer))
     }
 

@@ -208,13 +208,13 @@ impl Router {
         let mut record = None;
         let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body, &mut record)).catch_unwind().await;
         let mut long_running = false;
-        let (verb, resource, mut response, schema) = match outcome {
-            Ok(Handled { verb, resource, result, schema, is_long_running, .. }) => {
+        let (verb, labels, mut response, schema) = match outcome {
+            Ok(Handled { verb, labels, result, schema, is_long_running, .. }) => {
                 long_running = is_long_running;
                 if let (Some(record), Err(status)) = (&mut record, &result) {
                     record.refused(status);
                 }
-                (verb, resource, result.unwrap_or_else(|status| answer::status(of_status, &status)), schema)
+                (verb, labels, result.unwrap_or_else(|status| answer::status(of_status, &status)), schema)
             }
             Err(panic) => {
                 if let Some(record) = record.take() {
@@ -240,7 +240,7 @@ impl Router {
             response = audited(record, long_running, response).await;
         }
         let took = started.elapsed();
-        self.0.metrics.answered(verb, &resource, response.status().as_u16(), took);
+        self.0.metrics.answered(verb, &labels, response.status().as_u16(), took);
         tracing::trace!(target: "mk8s::access", %method, %uri, code = response.status().as_u16(), took_us = took.as_micros(), "answered");
         let response = if pretty { pretty::print(response).await } else { response };
         match accepted {
@@ -255,7 +255,8 @@ impl Router {
 /// An answer, and what it is counted as.
 pub(super) struct Handled {
     verb: &'static str,
-    resource: String,
+    /// Those of its [`metrics::Subject`]; empty where it has none.
+    labels: String,
     pub(super) result: Result<Response<Body>, Status>,
     /// Who answered.
     pub(super) by: By,
@@ -268,8 +269,8 @@ pub(super) struct Handled {
 impl Handled {
     /// Refused before anything was asked of it.
     pub(super) fn refused(status: Status) -> Handled {
-        let resource = String::new();
-        Handled { verb: "OTHER", resource, result: Err(status), by: By::Us, schema: None, is_long_running: false }
+        let labels = String::new();
+        Handled { verb: "OTHER", labels, result: Err(status), by: By::Us, schema: None, is_long_running: false }
     }
 }
 
@@ -299,9 +300,9 @@ pub(super) async fn handle(
     };
     let Parts { method, uri, headers, .. } = parts;
     let sent = Sent { uri: &uri, headers: &headers, caller: &caller, address };
-    let handled = |verb, resource: &str, result| Handled {
+    let handled = |verb, labels: &str, result| Handled {
         verb,
-        resource: resource.to_string(),
+        labels: labels.to_owned(),
         result,
         by: By::Us,
         schema: None,
@@ -356,19 +357,21 @@ pub(super) async fn handle(
                 Err(status) => return Handled::refused(status),
             };
             let attributes = Attributes { user: &user, ..asked };
-            let label = path.resource.clone();
+            let known = inner.registry.resources().find(path.group, path.version, &path.resource);
+            let shown_verb = dispatch::metric_verb(verb, &path, &headers);
+            let label =
+                known.as_ref().map(|known| dispatch::subject(known, &path, &query, verb).labels()).unwrap_or_default();
             let holds_no_seat = is_long_running(&path.subresource);
             let is_long_running = holds_no_seat || verb == "watch";
-            let handled = |verb, resource: &str, result| Handled { is_long_running, ..handled(verb, resource, result) };
+            let handled = |verb, labels: &str, result| Handled { is_long_running, ..handled(verb, labels, result) };
             if let Some(record) =
                 record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
             {
                 body = match written_down(record, &headers, body).await {
                     Ok(body) => body,
-                    Err(status) => return handled(dispatch::metric_verb(verb), &label, Err(status)),
+                    Err(status) => return handled(shown_verb, &label, Err(status)),
                 };
             }
-            let shown_verb = dispatch::metric_verb(verb);
             let objects = || objects_read(inner, verb, &path, &query);
             let (schema, running) = match holds_no_seat {
                 true => (None, None),
@@ -379,18 +382,16 @@ pub(super) async fn handle(
                     }
                 },
             };
-            let handled = |verb, resource: &str, result| Handled { schema, ..handled(verb, resource, result) };
+            let handled = |verb, labels: &str, result| Handled { schema, ..handled(verb, labels, result) };
             if let Err(status) = permitted(inner, &attributes, record).await {
                 return handled(shown_verb, &label, Err(status));
             }
-            let known = inner.registry.resources().find(path.group, path.version, &path.resource);
             let Some(resource) = known else {
                 if let Some(remote) = inner.aggregation.remote(path.group, path.version) {
                     let forwarded = Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
                     let result = inner.aggregation.forward(&remote, forwarded, body).await;
                     return passed_on(handled(shown_verb, "", result));
                 }
-                // Unknown names are not counted by name: anybody could fill the memory with them.
                 return handled(shown_verb, "", Err(Status::resource_not_found()));
             };
             let notes = Notes::default();

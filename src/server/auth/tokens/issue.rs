@@ -44,8 +44,14 @@ impl TokenIssuer {
         TokenIssuer { store, key, issuer: issuer.to_string(), audiences }
     }
 
-    /// Answers a TokenRequest for a service account; the answer is the request with its `status` filled.
-    pub fn answer(&self, namespace: &str, name: &str, request: &Value, now: Timestamp) -> Result<Value, Status> {
+    /// Answers a TokenRequest for a service account: the request with its `status` filled, and the token's own id.
+    pub fn answer(
+        &self,
+        namespace: &str,
+        name: &str,
+        request: &Value,
+        now: Timestamp,
+    ) -> Result<(Value, String), Status> {
         let view = self.store.view();
         matches_path(request, namespace, name)?;
         let account = find(&view, "serviceaccounts", namespace, name)?;
@@ -61,7 +67,9 @@ impl TokenIssuer {
         let expiration_s = expiration(spec)?;
         let audiences = audiences(spec).unwrap_or_else(|| self.audiences.clone());
         let binding = binding(&view, namespace, name, &spec["boundObjectRef"])?;
+        let id = uuid::Uuid::new_v4().to_string();
         let token = self.token(
+            &id,
             namespace,
             &Bound { name: name.into(), uid: uid.into() },
             binding,
@@ -82,11 +90,12 @@ impl TokenIssuer {
         }
         let expires = meta::timestamp_from_seconds(now.as_second() + expiration_s);
         answer["status"] = json!({"token": token, "expirationTimestamp": meta::format_time(expires)});
-        Ok(answer)
+        Ok((answer, id))
     }
 
     fn token(
         &self,
+        id: &str,
         namespace: &str,
         account: &Bound,
         binding: TokenBinding,
@@ -102,7 +111,7 @@ impl TokenIssuer {
             exp: now_s + if extended { EXTENDED_EXPIRATION_S } else { expiration_s },
             iat: now_s,
             iss: self.issuer.clone(),
-            jti: uuid::Uuid::new_v4().to_string(),
+            jti: id.to_owned(),
             kubernetes: KubernetesClaims {
                 namespace: namespace.to_string(),
                 node: binding.node,

@@ -51,7 +51,7 @@ impl Fixture {
     }
 
     fn token(&self, spec: Value) -> String {
-        let answer = self.issuer.answer("shop", "web", &json!({"spec": spec}), now()).expect("a token");
+        let (answer, _) = self.issuer.answer("shop", "web", &json!({"spec": spec}), now()).expect("a token");
         answer["status"]["token"].as_str().expect("text").to_string()
     }
 
