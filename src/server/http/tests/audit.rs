@@ -111,6 +111,19 @@ async fn strangers_and_those_who_may_not_act_as_others_are_written_down() {
 }
 
 #[tokio::test]
+async fn deprecated_kinds_and_issued_tokens_are_told() {
+    let (api, dir) = audited().await;
+    assert_eq!(api.get("/api/v1/namespaces/default/endpoints").await.0, 200);
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    assert_eq!(api.post(accounts, json!({"metadata": {"name": "web"}})).await.0, 201);
+    assert_eq!(api.post(&format!("{accounts}/web/token"), json!({"spec": {}})).await.0, 201);
+    let events = events(&api, &dir).await;
+    assert_eq!(events[0]["annotations"]["k8s.io/deprecated"], "true");
+    let id = events[2]["annotations"]["authentication.kubernetes.io/issued-credential-id"].as_str();
+    assert!(id.is_some_and(|id| id.starts_with("JTI=")), "{}", events[2]);
+}
+
+#[tokio::test]
 async fn why_a_request_was_allowed_is_written_down() {
     let (api, dir) = audited().await;
     let reads = json!([{"apiGroups": [""], "resources": ["configmaps"], "verbs": ["list"]}]);
