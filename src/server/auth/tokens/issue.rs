@@ -67,9 +67,7 @@ impl TokenIssuer {
         let expiration_s = expiration(spec)?;
         let audiences = audiences(spec).unwrap_or_else(|| self.audiences.clone());
         let binding = binding(&view, namespace, name, &spec["boundObjectRef"])?;
-        let id = uuid::Uuid::new_v4().to_string();
-        let token = self.token(
-            &id,
+        let (token, id) = self.token(
             namespace,
             &Bound { name: name.into(), uid: uid.into() },
             binding,
@@ -93,16 +91,17 @@ impl TokenIssuer {
         Ok((answer, id))
     }
 
+    /// A token, and its own id.
     fn token(
         &self,
-        id: &str,
         namespace: &str,
         account: &Bound,
         binding: TokenBinding,
         audiences: &[String],
         expiration_s: i64,
         now: Timestamp,
-    ) -> Result<String, Status> {
+    ) -> Result<(String, String), Status> {
+        let id = uuid::Uuid::new_v4().to_string();
         let now_s = now.as_second();
         let ours = audiences.iter().all(|audience| self.audiences.contains(audience));
         let extended = expiration_s == PROJECTED_EXPIRATION_S && binding.pod.is_some() && ours;
@@ -111,7 +110,7 @@ impl TokenIssuer {
             exp: now_s + if extended { EXTENDED_EXPIRATION_S } else { expiration_s },
             iat: now_s,
             iss: self.issuer.clone(),
-            jti: id.to_owned(),
+            jti: id.clone(),
             kubernetes: KubernetesClaims {
                 namespace: namespace.to_string(),
                 node: binding.node,
@@ -123,7 +122,9 @@ impl TokenIssuer {
             nbf: now_s,
             sub: format!("{SERVICE_ACCOUNT_PREFIX}{namespace}:{}", account.name),
         };
-        self.key.sign(&claims).map_err(|why| Status::internal(format!("failed to generate token: {why}")))
+        let token = self.key.sign(&claims);
+        let token = token.map_err(|why| Status::internal(format!("failed to generate token: {why}")))?;
+        Ok((token, id))
     }
 
     /// `/.well-known/openid-configuration`; `server`: the `https://host:port` under which clients reach the key set.
