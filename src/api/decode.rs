@@ -284,14 +284,17 @@ pub fn custom(
     judged(object, complaints, validation)
 }
 
+/// The integer that a number is, where it is written with a fraction of nothing.
+pub(crate) fn whole(number: f64) -> Option<i64> {
+    (number.fract() == 0.0 && number.abs() < 9.2e18).then_some(number as i64)
+}
+
 /// Whole numbers are written without a point, as Go does, which stores `1.0` as `1`.
 fn without_points(value: &mut Value) {
-    /// Beyond, Go writes numbers that are none of its integers.
-    const END: f64 = (1_u64 << 63) as f64;
     match value {
         Value::Number(number) if number.is_f64() => {
-            if let Some(whole) = number.as_f64().filter(|float| float.fract() == 0.0 && float.abs() < END) {
-                *number = (whole as i64).into();
+            if let Some(whole) = number.as_f64().and_then(whole) {
+                *number = whole.into();
             }
         }
         Value::Array(items) => items.iter_mut().for_each(without_points),

@@ -6,6 +6,7 @@ use super::error::EvalError;
 use super::library::times;
 use super::schema::{DeclType, Kind};
 use super::value::{Entries, List, Map, Text, Value};
+use crate::decode;
 
 impl<'a> Value<'a> {
     /// The value of JSON with a schema.
@@ -56,9 +57,7 @@ impl<'a> Value<'a> {
 
 /// A whole number, also where it is written with a fraction of nothing.
 fn whole(number: &serde_json::Number) -> Option<i64> {
-    number.as_i64().or_else(|| {
-        number.as_f64().filter(|value| value.fract() == 0.0 && value.abs() < 9.2e18).map(|value| value as i64)
-    })
+    number.as_i64().or_else(|| number.as_f64().and_then(decode::whole))
 }
 
 fn of_text<'a>(kind: &Kind, text: &'a str) -> Result<Value<'a>, EvalError> {

@@ -431,7 +431,7 @@ impl<'a> Key<'a> {
             Value::Bool(value) => Key::Bool(*value),
             Value::Int(value) => Key::Int(*value),
             Value::Uint(value) => i64::try_from(*value).map_or(Key::Uint(*value), Key::Int),
-            Value::Double(value) if value.fract() == 0.0 && value.abs() < 9.2e18 => Key::Int(*value as i64),
+            Value::Double(value) => Key::Int(crate::decode::whole(*value)?),
             Value::String(text) => Key::String(text.clone()),
             _ => return None,
         })
