@@ -129,11 +129,10 @@ pub(super) fn subject<'a>(
         subresource: Some(path.subresource.as_ref())
             .filter(|name| kind.subresource(name).is_some())
             .unwrap_or_default(),
-        scope: match (path.name.is_empty(), path.namespace.is_empty()) {
-            _ if verb == "create" => "resource",
-            (false, _) => "resource",
-            (true, false) => "namespace",
-            (true, true) => "cluster",
+        scope: match path.namespace.as_ref() {
+            _ if !path.name.is_empty() || verb == "create" => "resource",
+            "" => "cluster",
+            _ => "namespace",
         },
         dry_run: if query.get("dryRun") == Some("All") { "All" } else { "" },
     }
@@ -166,9 +165,7 @@ pub(super) async fn dispatch(asked: Asked<'_>, body: RequestBody) -> Result<Resp
         // Told whatever the answer is.
         Some(warning) => {
             let encoding = negotiate::of_status(asked.headers);
-            let Subject { group, version, resource, subresource, .. } =
-                subject(&asked.resource, &asked.path, &asked.query, asked.verb);
-            asked.inner.metrics.deprecated(group, version, resource, subresource);
+            asked.inner.metrics.deprecated(&subject(&asked.resource, &asked.path, &asked.query, asked.verb));
             asked.notes.annotate("k8s.io/deprecated", "true");
             let response = answered(asked, body).await.unwrap_or_else(|status| answer::status(encoding, &status));
             Ok(answer::warn(response, &[warning]))

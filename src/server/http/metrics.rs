@@ -94,7 +94,8 @@ impl Metrics {
     }
 
     /// Something deprecated was asked for.
-    pub fn deprecated(&self, group: &str, version: &str, resource: &str, subresource: &str) {
+    pub fn deprecated(&self, subject: &Subject<'_>) {
+        let Subject { group, version, resource, subresource, .. } = subject;
         let labels = format!(
             r#"group="{group}",removed_release="",resource="{resource}",subresource="{subresource}",version="{version}""#
         );
@@ -201,7 +202,7 @@ mod tests {
             metrics.answered("PUT", &pods.labels(), code, Duration::from_micros(us));
         }
         metrics.answered("OTHER", "", 200, Duration::from_micros(1));
-        metrics.deprecated("", "v1", "endpoints", "");
+        metrics.deprecated(&Subject { resource: "endpoints", subresource: "", ..pods });
         let guard = metrics.begin();
         let text = metrics.render();
         drop(guard);

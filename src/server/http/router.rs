@@ -207,14 +207,13 @@ impl Router {
         }
         let mut record = None;
         let outcome = AssertUnwindSafe(again::handle(&self.0, parts, body, &mut record)).catch_unwind().await;
-        let mut long_running = false;
-        let (verb, labels, mut response, schema) = match outcome {
+        let (verb, labels, mut response, schema, is_long_running) = match outcome {
             Ok(Handled { verb, labels, result, schema, is_long_running, .. }) => {
-                long_running = is_long_running;
                 if let (Some(record), Err(status)) = (&mut record, &result) {
                     record.refused(status);
                 }
-                (verb, labels, result.unwrap_or_else(|status| answer::status(of_status, &status)), schema)
+                let response = result.unwrap_or_else(|status| answer::status(of_status, &status));
+                (verb, labels, response, schema, is_long_running)
             }
             Err(panic) => {
                 if let Some(record) = record.take() {
@@ -230,6 +229,7 @@ impl Router {
                         &Status::internal("this request caused apiserver to panic. Look in the logs for details"),
                     ),
                     None,
+                    false,
                 )
             }
         };
@@ -237,7 +237,7 @@ impl Router {
             schema.label(response.headers_mut());
         }
         if let Some(record) = record {
-            response = audited(record, long_running, response).await;
+            response = audited(record, is_long_running, response).await;
         }
         let took = started.elapsed();
         self.0.metrics.answered(verb, &labels, response.status().as_u16(), took);
@@ -300,18 +300,13 @@ pub(super) async fn handle(
     };
     let Parts { method, uri, headers, .. } = parts;
     let sent = Sent { uri: &uri, headers: &headers, caller: &caller, address };
-    let handled = |verb, labels: &str, result| Handled {
-        verb,
-        labels: labels.to_owned(),
-        result,
-        by: By::Us,
-        schema: None,
-        is_long_running: false,
-    };
+    let handled =
+        |verb, labels, result| Handled { verb, labels, result, by: By::Us, schema: None, is_long_running: false };
     let passed_on = |handled| Handled { by: By::Another, ..handled };
     match path::parse(uri.path()) {
         None => {
-            handled("OTHER", "", Err(Status::bad_request("the path of the request is not valid UTF-8 once decoded")))
+            let why = "the path of the request is not valid UTF-8 once decoded";
+            Handled::refused(stranger.unwrap_or_else(|| Status::bad_request(why)))
         }
         Some(Route::Other(path)) => {
             let verb = method.as_str().to_ascii_lowercase();
@@ -323,19 +318,21 @@ pub(super) async fn handle(
             let attributes = Attributes { user: &user, ..asked };
             let (schema, running) = match turn(inner, &attributes, || 0).await {
                 Ok(turn) => turn,
-                Err(schema) => return Handled { schema: Some(schema), ..handled("OTHER", "", Ok(too_many())) },
+                Err(schema) => {
+                    return Handled { schema: Some(schema), ..handled("OTHER", String::new(), Ok(too_many())) };
+                }
             };
             let result = match permitted(inner, &attributes, record).await {
                 Ok(()) => other(inner, &method, path, &uri, &headers, &user, body).await,
                 Err(status) => Err(status),
             };
             drop(running);
-            Handled { schema, ..handled("OTHER", "", result) }
+            Handled { schema, ..handled("OTHER", String::new(), result) }
         }
         Some(Route::Resource(path)) => {
             let query = Query::parse(uri.query());
             let Some(verb) = dispatch::verb(&method, &path, &query) else {
-                return handled("OTHER", "", Err(Status::method_not_allowed()));
+                return Handled::refused(stranger.unwrap_or_else(Status::method_not_allowed));
             };
             let selects = matches!(verb, "list" | "watch" | "deletecollection");
             let selected = query
@@ -359,40 +356,40 @@ pub(super) async fn handle(
             let attributes = Attributes { user: &user, ..asked };
             let known = inner.registry.resources().find(path.group, path.version, &path.resource);
             let shown_verb = dispatch::metric_verb(verb, &path, &headers);
-            let label =
+            let labels =
                 known.as_ref().map(|known| dispatch::subject(known, &path, &query, verb).labels()).unwrap_or_default();
-            let holds_no_seat = is_long_running(&path.subresource);
-            let is_long_running = holds_no_seat || verb == "watch";
-            let handled = |verb, labels: &str, result| Handled { is_long_running, ..handled(verb, labels, result) };
+            let is_endless = is_endless(&path.subresource);
+            let is_long_running = is_endless || verb == "watch";
+            let handled = |verb, labels, result| Handled { is_long_running, ..handled(verb, labels, result) };
             if let Some(record) =
                 record.as_mut().filter(|record| record.wants_request() && dispatch::sends_object(verb))
             {
                 body = match written_down(record, &headers, body).await {
                     Ok(body) => body,
-                    Err(status) => return handled(shown_verb, &label, Err(status)),
+                    Err(status) => return handled(shown_verb, labels, Err(status)),
                 };
             }
             let objects = || objects_read(inner, verb, &path, &query);
-            let (schema, running) = match holds_no_seat {
+            let (schema, running) = match is_endless {
                 true => (None, None),
                 false => match turn(inner, &of_flow(&attributes), objects).await {
                     Ok(turn) => turn,
                     Err(schema) => {
-                        return Handled { schema: Some(schema), ..handled(shown_verb, &label, Ok(too_many())) };
+                        return Handled { schema: Some(schema), ..handled(shown_verb, labels, Ok(too_many())) };
                     }
                 },
             };
-            let handled = |verb, labels: &str, result| Handled { schema, ..handled(verb, labels, result) };
+            let handled = |verb, labels, result| Handled { schema, ..handled(verb, labels, result) };
             if let Err(status) = permitted(inner, &attributes, record).await {
-                return handled(shown_verb, &label, Err(status));
+                return handled(shown_verb, labels, Err(status));
             }
             let Some(resource) = known else {
                 if let Some(remote) = inner.aggregation.remote(path.group, path.version) {
                     let forwarded = Forwarded { method: &method, uri: &uri, headers: &headers, user: &user, upgrade };
                     let result = inner.aggregation.forward(&remote, forwarded, body).await;
-                    return passed_on(handled(shown_verb, "", result));
+                    return passed_on(handled(shown_verb, String::new(), result));
                 }
-                return handled(shown_verb, "", Err(Status::resource_not_found()));
+                return handled(shown_verb, String::new(), Err(Status::resource_not_found()));
             };
             let notes = Notes::default();
             let asked = Asked {
@@ -414,7 +411,7 @@ pub(super) async fn handle(
             if let Some(record) = record {
                 notes.take_annotations().into_iter().for_each(|(key, value)| record.annotate(key, value));
             }
-            let handled = handled(shown_verb, &label, with_warnings(result, &headers, &notes.take_warnings()));
+            let handled = handled(shown_verb, labels, with_warnings(result, &headers, &notes.take_warnings()));
             match (relays, notes.are_outdated()) {
                 (true, _) => passed_on(handled),
                 (false, true) => Handled { by: By::UsTooLate, ..handled },
@@ -462,7 +459,7 @@ fn of_flow<'a>(attributes: &Attributes<'a>) -> Attributes<'a> {
 }
 
 /// Streams without an end, which would hold their seats for ever. Watches let go of theirs once they have begun.
-fn is_long_running(subresource: &str) -> bool {
+fn is_endless(subresource: &str) -> bool {
     matches!(subresource, "attach" | "exec" | "log" | "portforward" | "proxy")
 }
 
@@ -521,10 +518,10 @@ async fn written_down(record: &mut Record, headers: &HeaderMap, body: RequestBod
 }
 
 /// Notes the answer; a stream is noted when it begins and when it ends.
-async fn audited(mut record: Record, long_running: bool, mut response: Response<Body>) -> Response<Body> {
+async fn audited(mut record: Record, is_long_running: bool, mut response: Response<Body>) -> Response<Body> {
     record.label(response.headers_mut());
     record.answered(response.status().as_u16());
-    if long_running {
+    if is_long_running {
         record.started().await;
         let (parts, body) = response.into_parts();
         let noted = futures::stream::unfold((body, UntilEnd(record)), |(mut body, until)| async move {
@@ -574,14 +571,13 @@ async fn enter(
     stranger: Option<Status>,
     record: &mut Option<Record>,
 ) -> Result<Arc<User>, Status> {
-    if let Some(refused) = stranger {
-        if let Some(audit) = inner.audit.get() {
-            audit.begin_unauthenticated(record, asked, sent, refused.code);
-        }
-        return Err(refused);
+    match (inner.audit.get(), &stranger) {
+        (Some(audit), Some(refused)) => audit.begin_unauthenticated(record, asked, sent, refused.code),
+        (Some(audit), None) => audit.begin(record, asked, sent).await,
+        (None, _) => {}
     }
-    if let Some(audit) = inner.audit.get() {
-        audit.begin(record, asked, sent).await;
+    if let Some(refused) = stranger {
+        return Err(refused);
     }
     if !impersonate::is_asked_for(sent.headers) {
         return Ok(sent.caller.clone());

@@ -8,6 +8,7 @@ async fn strangers_are_told_so() {
     let cases = [
         (CONFIG_MAPS, None, 403),
         (CONFIG_MAPS, Some("Bearer wrong"), 401),
+        ("/api/v1/namespaces/%ff", Some("Bearer wrong"), 401),
         (CONFIG_MAPS, Some("Bearer secret"), 200),
         ("/livez", None, 200),
         ("/version", None, 200),
