@@ -3,7 +3,6 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -41,66 +40,85 @@ pub(super) fn validate(request: &Request<'_>, namespace: &Value, context: &Conte
 
 /// What is told about the pods that are there.
 fn existing(view: &View, namespace: &str, enforce: Policy) -> Vec<String> {
-    let until = Instant::now() + PATIENCE;
-    let (mut checked, mut total) = (0, 0);
-    // By what they do, who does it: the first name, and how many.
-    let mut found: BTreeMap<String, (String, usize)> = BTreeMap::new();
-    let mut check = |pod: &Value| {
-        checked += 1;
-        let reasons: Vec<&str> = violations(enforce, pod).iter().map(|violation| violation.reason).collect();
-        if !reasons.is_empty() {
-            let name = meta::name(pod).to_owned();
-            let (first, count) = found.entry(reasons.join(", ")).or_insert_with(|| (name.clone(), 0));
-            *count += 1;
-            if name < *first {
-                *first = name;
-            }
-        }
-        checked < PODS && Instant::now() < until
-    };
+    let mut found = Found { enforce, checked: 0, until: Instant::now() + PATIENCE, by_reasons: BTreeMap::new() };
     // One of each controller's first: the others are likely the same.
-    let (mut controllers, mut others) = (HashSet::new(), Vec::<Arc<Entry>>::new());
-    let mut goes_on = true;
+    let (mut controllers, mut others, mut total) = (HashSet::new(), Vec::new(), 0);
     for entry in stored::entries(view, "", "pods", namespace) {
         total += 1;
-        if !goes_on {
+        if found.is_complete() {
             continue;
         }
-        let Ok(pod) = serde_json::from_slice::<Value>(&entry.value) else { continue };
+        let Some(pod) = decoded(&entry) else { continue };
         match controller(&pod) {
             Some(uid) if !controllers.insert(uid.to_owned()) => others.push(entry),
-            _ => goes_on = check(&pod),
+            _ => found.look(&pod),
         }
     }
     for entry in others {
-        if !goes_on {
+        if found.is_complete() {
             break;
         }
-        goes_on = serde_json::from_slice(&entry.value).is_ok_and(|pod: Value| check(&pod));
+        decoded(&entry).iter().for_each(|pod| found.look(pod));
     }
-    let mut warnings = Vec::new();
-    if checked < total {
-        warnings.push(format!(
-            "new PodSecurity enforce level only checked against the first {checked} of {total} existing pods"
-        ));
+    found.told(namespace, total)
+}
+
+fn decoded(entry: &Entry) -> Option<Value> {
+    serde_json::from_slice(&entry.value).ok()
+}
+
+/// What was found so far.
+struct Found {
+    enforce: Policy,
+    checked: usize,
+    until: Instant,
+    /// By what pods do: the first of their names, and how many they are.
+    by_reasons: BTreeMap<String, (String, usize)>,
+}
+
+impl Found {
+    /// Whether no more pods are looked at.
+    fn is_complete(&self) -> bool {
+        self.checked >= PODS || Instant::now() >= self.until
     }
-    if !found.is_empty() {
-        let (namespace, level) = (namespace, enforce.to_string());
-        warnings.push(format!(
-            "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level {level:?}"
-        ));
+
+    fn look(&mut self, pod: &Value) {
+        self.checked += 1;
+        let reasons: Vec<&str> = violations(self.enforce, pod).iter().map(|violation| violation.reason).collect();
+        if reasons.is_empty() {
+            return;
+        }
+        let name = meta::name(pod);
+        let (first, count) = self.by_reasons.entry(reasons.join(", ")).or_insert_with(|| (name.to_owned(), 0));
+        *count += 1;
+        if name < first.as_str() {
+            *first = name.to_owned();
+        }
     }
-    let mut of_pods: Vec<String> = found
-        .into_iter()
-        .map(|(reasons, (first, count))| match count {
+
+    fn told(self, namespace: &str, total: usize) -> Vec<String> {
+        let (checked, level) = (self.checked, self.enforce.to_string());
+        let mut warnings = Vec::new();
+        if checked < total {
+            warnings.push(format!(
+                "new PodSecurity enforce level only checked against the first {checked} of {total} existing pods"
+            ));
+        }
+        if !self.by_reasons.is_empty() {
+            warnings.push(format!(
+                "existing pods in namespace {namespace:?} violate the new PodSecurity enforce level {level:?}"
+            ));
+        }
+        let of_pods = self.by_reasons.into_iter().map(|(reasons, (first, count))| match count {
             1 => format!("{first}: {reasons}"),
             2 => format!("{first} (and 1 other pod): {reasons}"),
             _ => format!("{first} (and {} other pods): {reasons}", count - 1),
-        })
-        .collect();
-    of_pods.sort();
-    warnings.extend(of_pods);
-    warnings
+        });
+        let mut of_pods: Vec<String> = of_pods.collect();
+        of_pods.sort();
+        warnings.extend(of_pods);
+        warnings
+    }
 }
 
 fn controller(pod: &Value) -> Option<&str> {
